@@ -1,0 +1,25 @@
+"""Take in what AWS Batch reports of its jobs, one queue batch at a time."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from batch_watchdog.observe import Message
+from batch_watchdog.wiring import container
+
+logger = Logger()
+
+
+def to_message(record: dict[str, Any]) -> Message:
+    sent_ms = int(record["attributes"]["SentTimestamp"])
+    return Message(record["messageId"], record["body"], datetime.fromtimestamp(sent_ms / 1000, UTC))
+
+
+@logger.inject_lambda_context
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    # A whole batch is one use case, which writes once for many records; so Powertools' batch
+    # processor, which takes them one by one, does not fit here.
+    failed = container().observer.observe([to_message(record) for record in event["Records"]])
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}

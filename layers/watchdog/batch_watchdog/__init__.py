@@ -1,0 +1,1 @@
+"""A watchdog for AWS Batch: tells when arrays are done, limits waiting, guards spending."""

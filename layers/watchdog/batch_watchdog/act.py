@@ -1,0 +1,91 @@
+"""Carrying out what has been decided: actions, as the table's stream hands them on."""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from batch_watchdog.batch_api import BatchApi
+from batch_watchdog.effects import Announce, Effect, SetQueueState, StartRun, StopJobs
+from batch_watchdog.errors import StaleItemError
+from batch_watchdog.notices import Notice, digest, plain
+from batch_watchdog.store.actions import Actions, to_action
+from batch_watchdog.store.table import Table, from_image
+
+_ATTRIBUTES = ("queue", "job_name", "mode")  # facts that subscribers may filter by
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Carries out actions. `sns` is a boto3 client."""
+
+    table: Table
+    batch: BatchApi
+    sns: Any
+    topic_arn: str
+
+    def carry_out(self, image: Mapping[str, Any]) -> None:
+        """
+        Carry out one action, given as the stream's image of it, and record the result.
+
+        An action that has a result is not carried out again. One whose result could not be
+        recorded is, so each must bear repeating.
+        """
+        delivered = to_action(from_image(image))
+        actions = Actions(self.table)
+        action = actions.get(delivered.pk, delivered.sk)
+        if action is None or action.result is not None:
+            return
+        result = self._do(action.effect)
+        with suppress(StaleItemError):  # Someone else did the same, and has recorded it.
+            actions.record(action, result)
+
+    def _do(self, effect: Effect) -> Any:
+        match effect:
+            case Announce():
+                return self._announce(effect)
+            case StopJobs():
+                refused = self.batch.stop(
+                    effect.how, effect.job_ids, effect.reason, service=effect.service
+                )
+                return {"accepted": len(effect.job_ids) - len(refused), "refused": refused}
+            case SetQueueState():
+                self.batch.set_queue_state(effect.queue, effect.state)
+                return {"state": effect.state}
+            case StartRun():
+                raise NotImplementedError
+            case _:
+                assert_never(effect)
+
+    def _announce(self, effect: Announce) -> Any:
+        folded = len(effect.notices) > effect.digest_over
+        notices = [digest(effect.notices)] if folded else effect.notices
+        return {"message_ids": [self._publish(notice) for notice in notices]}
+
+    def _publish(self, notice: Notice) -> str:
+        facts = {
+            "notice": notice.kind,
+            "id": notice.id,
+            "severity": notice.severity,
+            "subject": notice.subject,
+            "text": notice.text,
+            "facts": notice.facts,
+        }
+        attributes = {"notice": notice.kind, "severity": notice.severity} | {
+            name: plain(str(notice.facts[name])) for name in _ATTRIBUTES if notice.facts.get(name)
+        }
+        answer = self.sns.publish(
+            TopicArn=self.topic_arn,
+            Subject=notice.subject,
+            MessageStructure="json",
+            Message=json.dumps(
+                {"default": json.dumps(facts, ensure_ascii=False), "email": notice.text},
+                ensure_ascii=False,
+            ),
+            MessageAttributes={
+                name: {"DataType": "String", "StringValue": value}
+                for name, value in attributes.items()
+            },
+        )
+        return str(answer["MessageId"])

@@ -1,0 +1,186 @@
+"""What a policy asks of an array that is still under way: progress told, the rest stopped."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from batch_watchdog.arrays import Array
+from batch_watchdog.changes import ENDED, resource_name
+from batch_watchdog.effects import STOP_MARK, Announce, Effect, StopJobs
+from batch_watchdog.notices import (
+    Notice,
+    fact,
+    iso,
+    job_link,
+    plain,
+    queue_link,
+    region_of,
+    span,
+    subject,
+)
+from batch_watchdog.policy import ArrayRule, Policy
+
+# A stop of the parent should have reached the children within this time; else they are stopped
+# one by one. AWS does not say whether TerminateJob on a parent reaches them at all.
+CASCADE_WAIT = timedelta(minutes=3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The array as it is now known, and what to do."""
+
+    array: Array
+    effects: tuple[Effect, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many children have ended, as Batch counts them."""
+
+    size: int
+    succeeded: int
+    failed: int
+
+    @property
+    def ended(self) -> int:
+        return self.succeeded + self.failed
+
+
+def decide(array: Array, summary: Mapping[str, int], policy: Policy, now: datetime) -> Decision:
+    """Compare an array's children by state, as Batch counts them, with the policy."""
+    rule = policy.array_rule_for(array)
+    if rule is None or array.size is None:
+        return Decision(array=array)
+    succeeded, failed = (summary.get(state, 0) for state in ENDED)
+    counts = Counts(size=array.size, succeeded=succeeded, failed=failed)
+    if counts.ended >= counts.size:
+        return Decision(array=array)  # The end itself is told as such.
+    stopping = _stop_rest(array, counts, rule, policy, now)
+    progress = _progress(stopping.array, counts, rule, policy, now)
+    return Decision(array=progress.array, effects=stopping.effects + progress.effects)
+
+
+def _progress(
+    array: Array, counts: Counts, rule: ArrayRule, policy: Policy, now: datetime
+) -> Decision:
+    passed = [at for at in rule.progress if counts.ended * 100 >= at * counts.size]
+    percent = max(passed, default=0)
+    if percent <= array.told_percent:
+        return Decision(array=array)
+    left = (now - array.first_at) * (counts.size - counts.ended) / counts.ended
+    name = plain(array.job_name, 60) or array.job_id
+    words = f"{counts.ended} of {counts.size} ended, {counts.failed} failed"
+    notice = Notice(
+        kind="array-progress",
+        id=f"array-progress:{array.job_id}:{percent}",
+        severity="info",
+        subject=subject(f"Array at {percent} %, {words}: {name}"),
+        text="\n".join(
+            [
+                f"The array job {name} has passed {percent} %: {words}.",
+                f"At this pace the rest takes another {span(left.total_seconds())}, "
+                f"until {iso(now + left)}.",
+                *_links(array),
+            ]
+        ),
+        facts=_facts(array, counts) | {"percent": percent, "estimated_end": iso(now + left)},
+    )
+    announce = Announce(notices=(notice,), digest_over=policy.notify.digest_over)
+    return Decision(array=replace(array, told_percent=percent), effects=(announce,))
+
+
+# ---- Stopping the rest --------------------------------------------------------------------
+
+
+def _stop_rest(
+    array: Array, counts: Counts, rule: ArrayRule, policy: Policy, now: datetime
+) -> Decision:
+    when = rule.stop_rest_when
+    if when is None or array.rest_stopped_at:
+        return Decision(array=array)
+    if not when.is_met(failed=counts.failed, ended=counts.ended):
+        return Decision(array=array)
+    label, enforced = policy.label_of(rule), policy.mode_of(rule) == "enforce"
+    notice = _stopped(array, counts, label, enforced=enforced)
+    effects: tuple[Effect, ...] = (Announce(notices=(notice,)),)
+    if enforced:
+        stop = StopJobs(
+            how="terminate", job_ids=(array.job_id,), reason=_reason(counts, label), rule=label
+        )
+        effects = (stop, *effects)
+    return Decision(array=replace(array, rest_stopped_at=now), effects=effects)
+
+
+def has_outlived_its_stop(array: Array, policy: Policy, now: datetime) -> bool:
+    """Whether an array was stopped, and its children should long have ended, and have not."""
+    rule = policy.array_rule_for(array)
+    return (
+        rule is not None
+        and policy.mode_of(rule) == "enforce"
+        and array.rest_stopped_at is not None
+        and now >= array.rest_stopped_at + CASCADE_WAIT
+    )
+
+
+def stop_children(array: Array, alive: Iterable[str], policy: Policy, now: datetime) -> Decision:
+    """Stop children that outlived the stop of their parent, one by one."""
+    rule = policy.array_rule_for(array)
+    label = policy.label_of(rule) if rule else ""
+    stop = StopJobs(
+        how="terminate",
+        job_ids=tuple(alive),
+        reason=f"{STOP_MARK}the array was stopped before ({label})",
+        rule=label,
+    )
+    effects = (stop,) if stop.job_ids else ()
+    return Decision(array=replace(array, rest_stopped_at=now), effects=effects)
+
+
+def _reason(counts: Counts, label: str) -> str:
+    return f"{STOP_MARK}{counts.failed} of the first {counts.ended} children failed ({label})"
+
+
+def _stopped(array: Array, counts: Counts, label: str, *, enforced: bool) -> Notice:
+    name = plain(array.job_name, 60) or array.job_id
+    left = counts.size - counts.ended
+    done = "are terminated" if enforced else "would be terminated"
+    words = f"{counts.failed} of {counts.ended} failed"
+    return Notice(
+        kind="array-stopped",
+        id=f"array-stopped:{array.job_id}",
+        severity="critical" if enforced else "warning",
+        subject=subject(f"Array {'stopped' if enforced else 'would be stopped'}, {words}: {name}"),
+        text="\n".join(
+            [
+                f"Of the array job {name}, {words} so far. That is more than the policy allows",
+                f"({plain(label)}), so the {left} that are left {done}.",
+                "A notice follows when the array has ended."
+                if enforced
+                else 'Nothing is stopped in observe mode; the policy\'s mode = "enforce" would.',
+                *_links(array),
+            ]
+        ),
+        facts=_facts(array, counts)
+        | {"left": left, "rule": label, "mode": "enforce" if enforced else "observe"},
+    )
+
+
+def _facts(array: Array, counts: Counts) -> dict[str, Any]:
+    return {
+        "job_id": array.job_id,
+        "job_name": fact(array.job_name),
+        "queue": fact(resource_name(array.queue)),
+        "size": array.size,
+        "succeeded": counts.succeeded,
+        "failed": counts.failed,
+    }
+
+
+def _links(array: Array) -> list[str]:
+    region = region_of(array.queue)
+    return [
+        "",
+        f"Job:   {job_link(region, array.job_id)}",
+        f"Queue: {queue_link(region, array.queue)}",
+    ]

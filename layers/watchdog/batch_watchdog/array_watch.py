@@ -1,0 +1,120 @@
+"""What is done about arrays: by what events tell, and by what Batch answers when asked."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from batch_watchdog import array_rules, arrays
+from batch_watchdog.arrays import Array, Part
+from batch_watchdog.batch_api import BatchApi, Detail
+from batch_watchdog.changes import Change, change_of
+from batch_watchdog.effects import Announce, Effect
+from batch_watchdog.policy import Policy
+from batch_watchdog.recorder import Outcome
+from batch_watchdog.store.arrays import Arrays
+from batch_watchdog.store.table import Table
+from batch_watchdog.store.wheel import MINUTE, Entry, Wheel, minute_from
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrayWatch:
+    """Arrays, as both job_events and the sweep see them."""
+
+    table: Table
+    batch: BatchApi
+    policy: Policy
+
+    def observe(self, job_id: str, changes: Sequence[Change], now: datetime) -> Outcome:
+        """
+        Take in one array's changes: write its parts, and say what is to be written further.
+
+        Raises:
+            StaleItemError: someone else wrote one of the parts meanwhile.
+        """
+        store = Arrays(self.table)
+        children = [change for change in changes if change.kind == "child" and change.ended]
+        numbers = {arrays.part_of(child.index) for child in children}
+        known, before = store.read(job_id, numbers)
+        if known and known.announced:
+            return Outcome()
+        array = known or arrays.begin(min(changes, key=lambda change: change.at))
+        for change in changes:
+            array = arrays.take_in(array, change)
+        parts = {
+            number: arrays.unite(
+                part, [child for child in children if arrays.part_of(child.index) == number]
+            )
+            for number, part in before.items()
+        }
+        for number, part in parts.items():
+            if part != before[number]:
+                self.table.write([store.put_part(job_id, part, now)])
+        if array != known or any(arrays.may_be_done(array, part) for part in parts.values()):
+            return self._conclude(array, known, now)
+        return Outcome()
+
+    def _conclude(self, array: Array, known: Array | None, now: datetime) -> Outcome:
+        store = Arrays(self.table)
+        if array.size is not None:
+            parts = store.all_parts(array)
+            if arrays.is_done(array, parts):
+                return self.announce(array, parts, now)
+        if array == known:
+            return Outcome()
+        # Whatever events fail to tell, the sweep asks for, from the next minute on.
+        reminder = Entry(minute=minute_from(now) + MINUTE, kind="array", content=[array.job_id])
+        reminders = () if known else Wheel(self.table).puts([reminder])
+        return Outcome(puts=[store.put(array, now), *reminders])
+
+    def ask(self, job_id: str, detail: Detail | None, now: datetime) -> Outcome:
+        """
+        Compare what is known of an array with what Batch answered about its parent.
+
+        `detail` is None where Batch has forgotten the job.
+        """
+        store = Arrays(self.table)
+        known, _ = store.read(job_id, ())
+        if known is None or known.announced:
+            return Outcome()
+        array = arrays.ask(known, detail, now) if detail else known
+        if array.ended_at is None:
+            return self._under_way(array, known, detail, now)
+        parts = store.all_parts(array)
+        if arrays.is_done(array, parts):
+            return self.announce(array, parts, now)
+        if arrays.lacks_only_stragglers(array, now):
+            return Outcome(puts=[store.put(array, now)] if array != known else [])
+        return self.announce(array, self._filled(array, parts) if detail else parts, now)
+
+    def _under_way(
+        self, array: Array, known: Array, detail: Detail | None, now: datetime
+    ) -> Outcome:
+        if detail is None:
+            return Outcome()
+        summary = detail.get("arrayProperties", {}).get("statusSummary", {})
+        decision = array_rules.decide(array, summary, self.policy, now)
+        if array_rules.has_outlived_its_stop(array, self.policy, now):
+            alive = [child["jobId"] for child in self.batch.live_children(array.job_id)]
+            decision = array_rules.stop_children(array, alive, self.policy, now)
+        changed = decision.array != known
+        puts = [Arrays(self.table).put(decision.array, now)] if changed else []
+        return Outcome(puts=puts, effects=decision.effects)
+
+    def _filled(self, array: Array, parts: Sequence[Part]) -> list[Part]:
+        """The parts, with the failures that Batch lists in place of those that events told."""
+        at = array.ended_at or array.first_at
+        listed = [change_of(job, at) for job in self.batch.children(array.job_id, "FAILED")]
+        filled = arrays.correct(array, parts, listed)
+        lacking = [f"{array.job_id}:{index}" for index in arrays.without_log(filled)]
+        details = self.batch.describe(lacking).values()
+        return arrays.with_logs(filled, [change_of(job, at) for job in details])
+
+    def announce(self, array: Array, parts: Iterable[Part], now: datetime) -> Outcome:
+        """Say that an array is done, once: the state that says so is part of the same write."""
+        rule = self.policy.array_rule_for(array)
+        effects: Sequence[Effect] = ()
+        if not (rule and rule.silent):
+            notice = arrays.completed(array, list(parts))
+            effects = [Announce(notices=(notice,), digest_over=self.policy.notify.digest_over)]
+        told = replace(array, announced=True)
+        return Outcome(puts=[Arrays(self.table).put(told, now)], effects=effects)

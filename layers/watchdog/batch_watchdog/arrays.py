@@ -1,0 +1,447 @@
+"""
+Array progress: what is known of one array job, and when it is done.
+
+Outcomes are a union over the children's indices, so order and repeats do not matter. They are
+kept in parts of 4,000 indices, one byte an index: 0 unknown, 1 succeeded, and from 2 on
+failed, by the part's own list of causes. Compressed, a part is mostly smaller than 1 KB.
+
+An array is done when Batch says so of the parent and every failure is known, or when every
+index has been counted, whichever comes first. What events leave open, the sweep asks for.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from batch_watchdog.changes import ENDED, Change, resource_name
+from batch_watchdog.notices import (
+    Notice,
+    fact,
+    iso,
+    job_link,
+    log_link,
+    plain,
+    queue_link,
+    ranges,
+    region_of,
+    shorten,
+    span,
+    subject,
+)
+
+PART_SIZE = 4_000  # indices
+GROUPS_MAX = 20  # groups of failures that a notice tells apart; the rest is "other"
+STRAGGLERS_WAIT = timedelta(seconds=60)  # from the parent's end, for children's late events
+
+_UNKNOWN, _SUCCEEDED, _FAILED = 0, 1, 2
+_CAUSES_MAX = 60  # a part's; further causes are counted as one
+_REASON_MAX = 300  # characters
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cause:
+    """What failures of a group share; ids and numbers in the reason are replaced by "*"."""
+
+    exit_code: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownCause:
+    """A cause in a part, and the log of the lowest index that it hit."""
+
+    cause: Cause
+    log_index: int = -1
+    log_stream: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """The outcomes of indices `number` × 4,000 and following."""
+
+    number: int
+    outcomes: bytes = b""
+    causes: tuple[KnownCause, ...] = ()
+    version: int = 0
+
+    def counted(self) -> int:
+        return len(self.outcomes) - self.outcomes.count(_UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Array:
+    """
+    One array job. `size` is None until the parent, or Batch when asked, has told it.
+
+    `ended_at`, `status` and `summary` (children by state) are Batch's word on the parent.
+    """
+
+    job_id: str
+    job_name: str
+    queue: str
+    definition: str
+    first_at: datetime
+    tags: Mapping[str, str] = field(default_factory=dict)
+    size: int | None = None
+    ended_at: datetime | None = None
+    status: str = ""
+    reason: str = ""
+    summary: Mapping[str, int] = field(default_factory=dict)
+    announced: bool = False
+    told_percent: int = 0
+    rest_stopped_at: datetime | None = None
+    version: int = 0
+
+    @property
+    def failed_by_batch(self) -> int | None:
+        """How many children failed, where Batch's own count is known and whole."""
+        ended = sum(self.summary.get(state, 0) for state in ENDED)
+        return self.summary.get("FAILED", 0) if self.ended_at and ended == self.size else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Failures that share a cause."""
+
+    cause: Cause
+    indices: tuple[int, ...]
+    log_stream: str = ""
+    unseen: int = 0  # counted by Batch, with no index known
+
+
+def part_of(index: int) -> int:
+    """The number of the part that holds an index."""
+    return index // PART_SIZE
+
+
+def parts_in(size: int) -> int:
+    """How many parts an array of `size` has."""
+    return part_of(size - 1) + 1
+
+
+# ---- Taking in what happens ---------------------------------------------------------------
+
+
+def begin(change: Change) -> Array:
+    """What is known of an array after the first change seen, of the parent or of a child."""
+    tags = {name: value for name, value in change.tags.items() if name != "resourceArn"}
+    return Array(
+        job_id=change.parent_id or change.job_id,
+        job_name=change.job_name,
+        queue=change.queue,
+        definition=change.definition,
+        first_at=change.at,
+        tags=tags,
+    )
+
+
+def take_in(array: Array, change: Change) -> Array:
+    """What the parent's own change adds. A child's adds nothing here: see `unite`."""
+    if change.kind != "array":
+        return array
+    array = replace(array, size=array.size or change.size)
+    return _end(array, change.status, change.reason, change.summary, change.at)
+
+
+def ask(array: Array, detail: Mapping[str, Any], now: datetime) -> Array:
+    """What Batch's answer about the parent (a JobDetail) adds."""
+    properties = detail.get("arrayProperties") or {}
+    array = replace(
+        array,
+        size=array.size or properties.get("size"),
+        job_name=array.job_name or detail.get("jobName", ""),
+    )
+    stopped_at = detail.get("stoppedAt")
+    return _end(
+        array,
+        detail["status"],
+        detail.get("statusReason", ""),
+        properties.get("statusSummary") or {},
+        datetime.fromtimestamp(stopped_at / 1000, UTC) if stopped_at else now,
+    )
+
+
+def _end(array: Array, status: str, reason: str, summary: Mapping[str, int], at: datetime) -> Array:
+    if status not in ENDED or (array.ended_at and array.summary):
+        return array
+    return replace(
+        array,
+        status=status,
+        reason=fact(reason),
+        summary={state: count for state, count in summary.items() if state in ENDED},
+        ended_at=array.ended_at or at,
+    )
+
+
+def unite(part: Part, changes: Iterable[Change]) -> Part:
+    """
+    Add children's final states to their part; all other states add nothing.
+
+    A child that both failed and succeeded (which Batch never says) has succeeded.
+    """
+    outcomes = bytearray(part.outcomes)
+    causes = list(part.causes)
+    numbers = {known.cause: number for number, known in enumerate(causes)}
+    for change in changes:
+        if not change.ended:
+            continue
+        at = change.index - part.number * PART_SIZE
+        outcomes.extend(bytes(max(0, at + 1 - len(outcomes))))
+        if change.status == "SUCCEEDED":
+            outcomes[at] = _SUCCEEDED
+        elif outcomes[at] == _UNKNOWN:
+            number = _number(cause_of(change), numbers, causes)
+            causes[number] = _with_log(causes[number], change)
+            outcomes[at] = _FAILED + number
+    return replace(part, outcomes=bytes(outcomes), causes=tuple(causes))
+
+
+def _number(cause: Cause, numbers: dict[Cause, int], causes: list[KnownCause]) -> int:
+    if cause not in numbers and len(causes) >= _CAUSES_MAX - 1:
+        cause = OTHER
+    if cause not in numbers:
+        numbers[cause] = len(causes)
+        causes.append(KnownCause(cause=cause))
+    return numbers[cause]
+
+
+def _with_log(known: KnownCause, change: Change) -> KnownCause:
+    if not change.log_stream or (known.log_stream and known.log_index < change.index):
+        return known
+    return replace(known, log_index=change.index, log_stream=fact(change.log_stream))
+
+
+# ---- Causes -------------------------------------------------------------------------------
+
+OTHER = Cause(None, "other causes")
+
+_TOKEN = re.compile(r"[A-Za-z0-9_-]+")
+_HEX = re.compile(r"[0-9a-fA-F-]{8,}")
+_NAMES = frozenset({"EC2", "S3", "x86_64", "arm64", "UTF-8", "SHA256", "sha256", "IPv4", "IPv6"})
+_RUN = re.compile(r"\*(?:[.:+]\*)+")
+
+
+def cause_of(change: Change) -> Cause:
+    """The cause of a failure, with ids and numbers in the text made alike."""
+    return cause_from(change.exit_code, change.reason, change.container_reason)
+
+
+def cause_from(exit_code: int | None, reason: str, container_reason: str) -> Cause:
+    """As `cause_of`, from the three parts."""
+    both = dict.fromkeys(text.strip()[:1_024] for text in (reason, container_reason))
+    return Cause(exit_code, normalise(": ".join(text for text in both if text)))
+
+
+def normalise(reason: str) -> str:
+    """
+    A reason with each id and each number as "*", on one line.
+
+    A word with a digit in it is taken for an id ("i-0abc12", "10.0.0.7", "run_17"), and so is
+    a long hexadecimal one; a few names with digits, such as EC2, are left alone.
+    """
+    text = _TOKEN.sub(_star, plain(reason, 2_048))
+    return plain(_RUN.sub("*", text), _REASON_MAX)
+
+
+def _star(match: re.Match[str]) -> str:
+    word = match[0]
+    if word in _NAMES:
+        return word
+    return "*" if any(map(str.isdigit, word)) or _HEX.fullmatch(word) else word
+
+
+# ---- Being done ---------------------------------------------------------------------------
+
+
+def failed_indices(parts: Iterable[Part]) -> list[int]:
+    """The indices known to have failed, in order."""
+    return [
+        part.number * PART_SIZE + at
+        for part in sorted(parts, key=lambda part: part.number)
+        for at, outcome in enumerate(part.outcomes)
+        if outcome >= _FAILED
+    ]
+
+
+def may_be_done(array: Array, part: Part) -> bool:
+    """Whether this part is no reason to wait: it is full, or Batch has said that all ended."""
+    if array.size is None:
+        return False
+    full = min(PART_SIZE, array.size - part.number * PART_SIZE)
+    return array.ended_at is not None or part.counted() >= full
+
+
+def is_done(array: Array, parts: Sequence[Part]) -> bool:
+    """Whether all is known that a completion tells: the counts, and each failed index."""
+    if array.size is None:
+        return False
+    failed = sum(
+        len(part.outcomes) - part.outcomes.count(_UNKNOWN) - part.outcomes.count(_SUCCEEDED)
+        for part in parts
+    )
+    if array.failed_by_batch is not None:
+        return failed == array.failed_by_batch
+    return sum(part.counted() for part in parts) >= array.size
+
+
+def lacks_only_stragglers(array: Array, now: datetime) -> bool:
+    """Whether the parent ended so recently that children's events may still be on their way."""
+    return array.ended_at is not None and now < array.ended_at + STRAGGLERS_WAIT
+
+
+def correct(array: Array, parts: Iterable[Part], failures: Sequence[Change]) -> list[Part]:
+    """
+    The parts with the failures that Batch lists.
+
+    Where its list is as long as its own count, it also takes back what it does not list.
+    """
+    listed = {child.index for child in failures}
+    whole = len(listed) == array.failed_by_batch
+    corrected = []
+    for part in parts:
+        first = part.number * PART_SIZE
+        outcomes = bytearray(part.outcomes)
+        for at, outcome in enumerate(outcomes):
+            taken_back = whole and outcome >= _FAILED and first + at not in listed
+            if taken_back or (outcome == _SUCCEEDED and first + at in listed):
+                outcomes[at] = _UNKNOWN
+        of_part = [child for child in failures if part_of(child.index) == part.number]
+        corrected.append(unite(replace(part, outcomes=bytes(outcomes)), of_part))
+    return corrected
+
+
+def without_log(parts: Iterable[Part]) -> list[int]:
+    """One index for each cause of which no log is known."""
+    found = []
+    for part in parts:
+        for number, known in enumerate(part.causes):
+            at = part.outcomes.find(_FAILED + number)
+            if at >= 0 and not known.log_stream:
+                found.append(part.number * PART_SIZE + at)
+    return found
+
+
+def with_logs(parts: Iterable[Part], children: Iterable[Change]) -> list[Part]:
+    """The parts, with the logs of these children for the causes that they failed by."""
+    by_number = {part.number: part for part in parts}
+    for child in children:
+        part = by_number[part_of(child.index)]
+        number = part.outcomes[child.index - part.number * PART_SIZE] - _FAILED
+        causes = list(part.causes)
+        causes[number] = _with_log(causes[number], child)
+        by_number[part.number] = replace(part, causes=tuple(causes))
+    return list(by_number.values())
+
+
+def groups(array: Array, parts: Iterable[Part]) -> list[Group]:
+    """The failures by cause, the largest group first; at most 20 and "other"."""
+    by_cause: dict[Cause, Group] = {}
+    for part in sorted(parts, key=lambda part: part.number):
+        for number, known in enumerate(part.causes):
+            first = part.number * PART_SIZE
+            code = _FAILED + number
+            hit = tuple(first + at for at, seen in enumerate(part.outcomes) if seen == code)
+            if not hit:
+                continue
+            group = by_cause.get(known.cause, Group(cause=known.cause, indices=()))
+            by_cause[known.cause] = replace(
+                group,
+                indices=group.indices + hit,
+                log_stream=group.log_stream or known.log_stream,
+            )
+    other = by_cause.pop(OTHER, None)
+    found = sorted(by_cause.values(), key=lambda group: (-len(group.indices), group.indices))
+    rest = found[GROUPS_MAX:] + ([other] if other else [])
+    if rest:
+        indices = sorted(index for group in rest for index in group.indices)
+        streams = [group.log_stream for group in rest if group.log_stream]
+        stream = next(iter(streams), "")
+        found[GROUPS_MAX:] = [Group(cause=OTHER, indices=tuple(indices), log_stream=stream)]
+    unseen = (array.failed_by_batch or 0) - sum(len(group.indices) for group in found)
+    if unseen > 0:
+        reason = normalise(array.reason) or "Batch counts these as failed and tells no more"
+        found.append(Group(cause=Cause(None, reason), indices=(), unseen=unseen))
+    return found
+
+
+def completed(array: Array, parts: Sequence[Part]) -> Notice:
+    """The notice that an array is done. Counts are Batch's own where it has told them."""
+    failed_at = failed_indices(parts)
+    by_batch = array.failed_by_batch is not None
+    succeeded = (
+        array.summary.get("SUCCEEDED", 0)
+        if by_batch
+        else sum(part.outcomes.count(_SUCCEEDED) for part in parts)
+    )
+    failed = array.summary.get("FAILED", 0) if by_batch else len(failed_at)
+    found = groups(array, parts)
+    name, region = plain(array.job_name, 60) or array.job_id, region_of(array.queue)
+    counts = f"{succeeded} of {array.size} succeeded, {failed} failed"
+    return Notice(
+        kind="array-completed",
+        id=f"array-completed:{array.job_id}",
+        severity="warning" if failed or array.status == "FAILED" else "info",
+        subject=subject(f"Array done, {counts}: {name}"),
+        text="\n".join(
+            [
+                f"The array job {name} in queue {plain(resource_name(array.queue))} is done:",
+                f"{counts}.",
+                *_tell_time(array),
+                *_tell_failures(found, failed_at, region),
+                "",
+                f"Job:   {job_link(region, array.job_id)}",
+                f"Queue: {queue_link(region, array.queue)}",
+            ]
+        ),
+        facts={
+            "job_id": array.job_id,
+            "job_name": fact(array.job_name),
+            "queue": fact(resource_name(array.queue)),
+            "definition": fact(resource_name(array.definition)),
+            "status": array.status or ("FAILED" if failed else "SUCCEEDED"),
+            "size": array.size,
+            "succeeded": succeeded,
+            "failed": failed,
+            "failed_indices": ranges(failed_at),
+            "groups": [
+                {
+                    "count": len(group.indices) + group.unseen,
+                    "indices": ranges(group.indices),
+                    "exit_code": group.cause.exit_code,
+                    "reason": group.cause.reason,
+                    "log_stream": group.log_stream or None,
+                }
+                for group in found
+            ],
+            "ended_at": iso(array.ended_at) if array.ended_at else None,
+        },
+    )
+
+
+def _tell_time(array: Array) -> list[str]:
+    if array.ended_at is None:
+        return []
+    took = span((array.ended_at - array.first_at).total_seconds())
+    return [f"It ended at {iso(array.ended_at)}, {took} after it was first seen."]
+
+
+def _tell_failures(found: Sequence[Group], failed_at: Sequence[int], region: str) -> list[str]:
+    if not found:
+        return ["", "Nothing to do."]
+    lines = ["", "Why they failed:"]
+    for number, group in enumerate(found, start=1):
+        code = group.cause.exit_code
+        exit_code = "no exit code" if code is None else f"exit code {code}"
+        lines.append(
+            f"{number}. {len(group.indices) + group.unseen} × {exit_code}, "
+            f"{group.cause.reason or 'no reason given'}"
+        )
+        if group.indices:
+            lines.append(f"   indices: {shorten(ranges(group.indices))}")
+        if group.log_stream:
+            lines.append(f"   log of one: {log_link(region, group.log_stream)}")
+    if failed_at:
+        lines += ["", f"To resubmit: {shorten(ranges(failed_at), 2_000)}"]
+    return lines

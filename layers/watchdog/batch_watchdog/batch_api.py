@@ -1,0 +1,126 @@
+"""
+The only module that calls AWS Batch.
+
+What it asks is asked in as few calls as Batch allows, and what it changes goes through
+`stop` and `set_queue_state` alone. https://docs.aws.amazon.com/batch/latest/APIReference/
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import batched
+from typing import Any, Literal
+
+from botocore.exceptions import ClientError
+
+from batch_watchdog.changes import STARTED, WAITING
+
+type Detail = Mapping[str, Any]  # in the API's own shape
+
+_DESCRIBE_MAX = 100  # jobs a DescribeJobs call
+_STOP_MAX = 50  # jobs a CancelJobs, TerminateJobs or TerminateServiceJobs call
+_STOP_ROUNDS = 5  # for jobs whose stop was throttled or failed on Batch's side
+_REASON_MAX = 1_024  # characters
+
+_PASSING = frozenset({"ThrottlingException", "TooManyRequestsException", "ServerException"})
+_NO_BULK = frozenset(
+    {"AccessDeniedException", "AccessDenied", "UnknownOperationException", "NotFoundException"}
+)
+
+_BULK: Mapping[tuple[str, bool], tuple[str, str]] = {
+    ("cancel", False): ("cancel_jobs", "cancel_job"),
+    ("terminate", False): ("terminate_jobs", "terminate_job"),
+    # A service job has one way of being stopped.
+    ("cancel", True): ("terminate_service_jobs", "terminate_service_job"),
+    ("terminate", True): ("terminate_service_jobs", "terminate_service_job"),
+}
+
+
+class BatchApi:
+    """AWS Batch, as the watchdog uses it. `client` is a boto3 client."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    # ---- Asking ---------------------------------------------------------------------------
+
+    def describe(self, job_ids: Iterable[str]) -> dict[str, Detail]:
+        """The jobs as Batch knows them, by id; one that it has forgotten is left out."""
+        found: dict[str, Detail] = {}
+        for some in batched(dict.fromkeys(job_ids), _DESCRIBE_MAX, strict=False):
+            answer = self._client.describe_jobs(jobs=list(some))
+            found |= {detail["jobId"]: detail for detail in answer["jobs"]}
+        return found
+
+    def children(self, array_id: str, status: str) -> Iterator[Detail]:
+        """An array's children in one state, as summaries; read page by page."""
+        pages = self._client.get_paginator("list_jobs").paginate(
+            arrayJobId=array_id, jobStatus=status
+        )
+        for page in pages:
+            yield from page["jobSummaryList"]
+
+    def live_children(self, array_id: str) -> Iterator[Detail]:
+        """An array's children that have not ended."""
+        for status in (*WAITING, *STARTED):
+            if status != "SCHEDULED":  # a state of service jobs only
+                yield from self.children(array_id, status)
+
+    # ---- Changing -------------------------------------------------------------------------
+
+    def stop(
+        self,
+        how: Literal["cancel", "terminate"],
+        job_ids: Sequence[str],
+        reason: str,
+        *,
+        service: bool,
+    ) -> dict[str, str]:
+        """
+        Cancel or terminate jobs, 50 a call.
+
+        That a stop was accepted does not mean that the job has ended: look again later.
+
+        Returns:
+            Why, for each job that Batch would not stop; the others were accepted.
+        """
+        bulk, single = _BULK[how, service]
+        refused: dict[str, str] = {}
+        for some in batched(dict.fromkeys(job_ids), _STOP_MAX, strict=False):
+            left = list(some)
+            for _ in range(_STOP_ROUNDS):
+                errors = self._stop_some(bulk, single, left, reason[:_REASON_MAX])
+                refused = {job: why for job, why in refused.items() if job not in left}
+                refused |= {job: ": ".join(error) for job, error in errors.items()}
+                left = [job for job, (code, _) in errors.items() if code in _PASSING]
+                if not left:
+                    break
+        return refused
+
+    def _stop_some(
+        self, bulk: str, single: str, job_ids: list[str], reason: str
+    ) -> dict[str, tuple[str, str]]:
+        try:
+            answer = getattr(self._client, bulk)(jobs=job_ids, reason=reason)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _NO_BULK:
+                raise
+            return self._stop_singly(single, job_ids, reason)
+        return {
+            error["job"]: (error["code"], error.get("message", ""))
+            for error in answer.get("errors", ())
+        }
+
+    def _stop_singly(
+        self, single: str, job_ids: list[str], reason: str
+    ) -> dict[str, tuple[str, str]]:
+        errors = {}
+        for job_id in job_ids:
+            try:
+                getattr(self._client, single)(jobId=job_id, reason=reason)
+            except ClientError as error:
+                details = error.response["Error"]
+                errors[job_id] = details["Code"], details.get("Message", "")
+        return errors
+
+    def set_queue_state(self, queue: str, state: Literal["ENABLED", "DISABLED"]) -> None:
+        """Open or close a queue. A closed one refuses new jobs; those in it still run."""
+        self._client.update_job_queue(jobQueue=queue, state=state)

@@ -1,0 +1,304 @@
+"""
+What AWS Batch says of jobs, as it arrives from EventBridge.
+
+The shapes are lenient where AWS is free to differ: unknown fields are passed over, optional
+parts may be missing or null, unknown states are kept as sent. What makes a change a change,
+a job, a state and a time, must be there.
+https://docs.aws.amazon.com/batch/latest/userguide/batch_job_events.html
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
+
+from batch_watchdog.errors import MalformedEventError
+
+# Array jobs have 2 to 10,000 children. https://docs.aws.amazon.com/batch/latest/userguide/array_jobs.html
+ARRAY_MAX = 10_000
+
+WAITING = ("SUBMITTED", "PENDING", "RUNNABLE", "SCHEDULED")
+STARTED = ("STARTING", "RUNNING")
+ENDED = ("SUCCEEDED", "FAILED")
+
+type JobKind = Literal["single", "array", "child", "multi-node", "node", "service"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One job's change into a state. `at` is the event's own time, in UTC."""
+
+    at: datetime
+    job_id: str
+    job_name: str
+    queue: str  # ARN
+    definition: str  # ARN; "" for service jobs
+    status: str
+    kind: JobKind
+    parent_id: str = ""  # of an array child
+    index: int = -1  # of an array child
+    size: int | None = None  # of an array parent
+    summary: Mapping[str, int] = field(default_factory=dict)  # children by state, of a parent
+    attempts: int = 0  # attempts made so far
+    attempt_stopped_at: datetime | None = None  # end of the latest attempt
+    reason: str = ""
+    container_reason: str = ""
+    exit_code: int | None = None
+    log_stream: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocked:
+    """Batch says that the job at the head of a queue blocks it. `queue` is an ARN."""
+
+    at: datetime
+    queue: str
+    job_id: str
+    job_name: str
+    reason: str
+    service: bool
+
+
+def resource_name(arn: str) -> str:
+    """The name in an ARN ("arn:…:job-queue/gpu" is "gpu"); a plain name stays as it is."""
+    return arn.rpartition("/")[2]
+
+
+def array_child(job_id: str) -> tuple[str, int] | None:
+    """Parent and index, where `job_id` is an array child's ("id:7")."""
+    parent, colon, index = job_id.rpartition(":")
+    if colon and parent and re.fullmatch(r"[0-9]{1,5}", index):
+        return parent, int(index)
+    return None
+
+
+def parse_event(body: str) -> Change | Blocked:
+    """
+    Read one Batch event from its JSON text.
+
+    Raises:
+        MalformedEventError: it is no Batch event; says which part, and what was expected.
+    """
+    try:
+        event = _read(body)
+    except ValidationError as error:
+        raise MalformedEventError(
+            "; ".join(
+                f"{'.'.join(map(str, each['loc'])) or 'event'}: {each['msg']}"
+                for each in error.errors(include_url=False, include_input=False)[:5]
+            )
+        ) from error
+    return (
+        event.to_blocked() if "Blocked" in event.detail_type else _change(event.detail, event.time)
+    )
+
+
+def _read(body: str) -> "_Event":
+    body = body.removeprefix("\ufeff")
+    try:
+        return _Event.model_validate_json(body)
+    except ValidationError as error:
+        if error.errors(include_url=False)[0]["type"] != "json_invalid":
+            raise
+    # Python's own reader takes what the fast one refuses: half a surrogate pair, above all.
+    try:
+        text = json.dumps(json.loads(body), ensure_ascii=False)
+    except (ValueError, RecursionError) as error:
+        raise MalformedEventError(f"event: not JSON: {error}") from error
+    return _Event.model_validate_json(text.encode("utf-8", "replace"))
+
+
+# ---- The shapes on the wire ---------------------------------------------------------------
+
+
+class _Lenient(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+def _in_utc(at: datetime) -> datetime:
+    return at.astimezone(UTC)
+
+
+type _Time = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+type _Millis = Annotated[int, Field(ge=0, le=253_402_300_799_000)]  # to the year 9999
+type _Id = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class _Container(_Lenient):
+    exitCode: int | None = None  # noqa: N815
+    reason: str | None = None
+    logStreamName: str | None = None  # noqa: N815
+
+
+class _TaskProperties(_Lenient):
+    containers: list[_Container] | None = None
+
+
+class _EcsProperties(_Lenient):
+    taskProperties: list[_TaskProperties] | None = None  # noqa: N815
+
+
+class _PodProperties(_Lenient):
+    containers: list[_Container] | None = None
+
+
+class _EksProperties(_Lenient):
+    podProperties: _PodProperties | None = None  # noqa: N815
+
+
+class _Attempt(_Lenient):
+    container: _Container | None = None
+    containers: list[_Container] | None = None  # of an EKS attempt
+    stoppedAt: _Millis | None = None  # noqa: N815
+    statusReason: str | None = None  # noqa: N815
+
+
+class _ArrayProperties(_Lenient):
+    size: Annotated[int, Field(ge=1, le=ARRAY_MAX)] | None = None
+    index: Annotated[int, Field(ge=0, lt=ARRAY_MAX)] | None = None
+    statusSummary: dict[str, int] | None = None  # noqa: N815
+
+    def total(self) -> int:
+        return sum((self.statusSummary or {}).values())
+
+
+class _Detail(_Lenient):
+    jobId: _Id  # noqa: N815
+    jobName: str | None = None  # noqa: N815
+    jobQueue: str | None = None  # noqa: N815
+    jobDefinition: str | None = None  # noqa: N815
+    status: Annotated[str, Field(min_length=1, max_length=64)]
+    statusReason: str | None = None  # noqa: N815
+    attempts: list[_Attempt] | None = None
+    eksAttempts: list[_Attempt] | None = None  # noqa: N815
+    container: _Container | None = None
+    ecsProperties: _EcsProperties | None = None  # noqa: N815
+    eksProperties: _EksProperties | None = None  # noqa: N815
+    arrayProperties: _ArrayProperties | None = None  # noqa: N815
+    nodeProperties: dict[str, Any] | None = None  # noqa: N815
+    serviceJobType: str | None = None  # noqa: N815
+    tags: dict[str, str | None] | None = None
+
+    def made(self) -> list[_Attempt]:
+        return self.attempts or self.eksAttempts or []
+
+    def ending(self) -> _Container:
+        """The container whose end tells most: the job's own, else the first that failed."""
+        several = [
+            *(
+                container
+                for task in (self.ecsProperties and self.ecsProperties.taskProperties) or []
+                for container in task.containers or []
+            ),
+            *(
+                (
+                    self.eksProperties
+                    and self.eksProperties.podProperties
+                    and self.eksProperties.podProperties.containers
+                )
+                or []
+            ),
+        ]
+        for attempt in self.made()[-1:]:
+            several += [attempt.container] if attempt.container else []
+            several += attempt.containers or []
+        own = self.container or _Container()
+        if own.exitCode is not None or own.reason:
+            several.insert(0, own)
+        failed = next((each for each in several if each.exitCode or each.reason), None)
+        chosen = failed or next(iter(several), own)
+        stream = chosen.logStreamName or own.logStreamName
+        return chosen.model_copy(update={"logStreamName": stream})
+
+
+class _Event(_Lenient):
+    # One consumer has seen the time under another name.
+    time: _Time = Field(validation_alias=AliasChoices("time", "event_time"))
+    detail_type: str = Field(default="", alias="detail-type")
+    detail: _Detail
+
+    def to_blocked(self) -> Blocked:
+        detail = self.detail
+        return Blocked(
+            at=self.time,
+            queue=detail.jobQueue or "",
+            job_id=detail.jobId,
+            job_name=detail.jobName or "",
+            reason=detail.statusReason or "",
+            service=detail.serviceJobType is not None,
+        )
+
+
+def change_of(detail: Mapping[str, Any], at: datetime) -> Change:
+    """
+    A job as DescribeJobs or ListJobs shows it at a time, in the same form as its events.
+
+    Raises:
+        pydantic.ValidationError: it has no id, no state, or parts of another type than AWS's.
+    """
+    return _change(_Detail.model_validate(detail), at)
+
+
+def _change(detail: _Detail, at: datetime) -> Change:
+    array = detail.arrayProperties or _ArrayProperties()
+    child = array_child(detail.jobId)
+    if child and not child[1] < ARRAY_MAX:
+        raise MalformedEventError(
+            f"detail.jobId: index {child[1]} is not below {ARRAY_MAX}, the largest array"
+        )
+    # A parent has a size; should it be missing, the children by state add up to it.
+    size = None if child or array.index is not None else array.size or array.total() or None
+    made, container = detail.made(), detail.ending()
+    return Change(
+        at=at,
+        job_id=detail.jobId,
+        job_name=detail.jobName or "",
+        queue=detail.jobQueue or "",
+        definition=detail.jobDefinition or "",
+        status=detail.status,
+        kind=_kind(detail, is_child=child is not None, is_parent=size is not None),
+        parent_id=child[0] if child else "",
+        index=child[1] if child else -1,
+        size=size,
+        summary=array.statusSummary or {} if size else {},
+        attempts=len(made),
+        attempt_stopped_at=_from_millis(made[-1].stoppedAt) if made else None,
+        reason=detail.statusReason or "",
+        container_reason=container.reason or "",
+        exit_code=container.exitCode,
+        log_stream=container.logStreamName or "",
+        tags={key: value or "" for key, value in (detail.tags or {}).items()},
+    )
+
+
+def _kind(detail: _Detail, *, is_child: bool, is_parent: bool) -> JobKind:
+    if detail.serviceJobType is not None:
+        return "service"
+    if is_child:
+        return "child"
+    if "#" in detail.jobId:
+        return "node"
+    if is_parent:
+        return "array"
+    return "multi-node" if (detail.nodeProperties or {}).get("numNodes") else "single"
+
+
+def _from_millis(millis: int | None) -> datetime | None:
+    return datetime.fromtimestamp(millis / 1000, UTC) if millis else None

@@ -1,0 +1,168 @@
+"""What can keep a job from starting, what to do about each, and where AWS writes about it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+type FindingCode = Literal[
+    "compute-environment-invalid",
+    "compute-environment-disabled",
+    "queue-invalid",
+    "exceeds-max-vcpus",
+    "no-gpu-instances",
+    "exceeds-instance-size",
+    "platform-mismatch",
+    "configuration-unsupported",
+    "permissions",
+    "insufficient-capacity",
+    "at-max-vcpus",
+    "instances-not-joining",
+    "waiting-its-turn",
+    "undetermined",
+]
+type Cause = Literal["misconfigured", "capacity"]
+
+CODES: tuple[FindingCode, ...] = get_args(FindingCode.__value__)
+_MISCONFIGURED = 8  # so many of the codes, from the first
+CAUSE_OF: Mapping[FindingCode, Cause | None] = (
+    dict.fromkeys(CODES, None)
+    | dict.fromkeys(CODES[:_MISCONFIGURED], "misconfigured")
+    | dict.fromkeys(CODES[_MISCONFIGURED:-1], "capacity")
+)
+
+GUIDE = "https://docs.aws.amazon.com/batch/latest/userguide/"
+_REFERENCE = "https://docs.aws.amazon.com/batch/latest/APIReference/"
+_PARTS_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """
+    One reason why a job does not start.
+
+    `evidence` is one line with numbers, harmless to show; `remedy` is what to do next, in
+    words; `page` the address of AWS's page about it.
+    """
+
+    code: FindingCode
+    evidence: str
+    remedy: str
+    page: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clue:
+    """A finding in the making. An empty remedy or page is the usual one of its code."""
+
+    code: FindingCode
+    evidence: str
+    remedy: str = ""
+    page: str = ""
+
+
+def finding(clue: Clue, *, service: bool) -> Finding:
+    advice = _ADVICE[clue.code]
+    usual_page = f"{GUIDE}sm_job_stuck_in_runnable.html" if service else advice.page
+    return Finding(
+        code=clue.code,
+        evidence=clue.evidence,
+        remedy=clue.remedy or advice.remedy,
+        page=clue.page or usual_page,
+    )
+
+
+def in_order(clues: Iterable[Clue]) -> list[Clue]:
+    return sorted(clues, key=lambda clue: CODES.index(clue.code))
+
+
+def merged(clues: Iterable[Clue]) -> list[Clue]:
+    """One clue a code, where its first stood, with the evidence of all."""
+    same: dict[FindingCode, list[Clue]] = {}
+    for clue in clues:
+        same.setdefault(clue.code, []).append(clue)
+    return [_joined(group) for group in same.values()]
+
+
+def _joined(group: list[Clue]) -> Clue:
+    parts = list(dict.fromkeys(clue.evidence for clue in group))
+    left = len(parts) - _PARTS_SHOWN
+    shown = [*parts[:_PARTS_SHOWN], *([f"and {left} more"] if left > 0 else [])]
+    return replace(group[0], evidence="; ".join(shown))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Advice:
+    remedy: str
+    page: str
+
+
+_ADVICE: Mapping[FindingCode, _Advice] = {
+    "compute-environment-invalid": _Advice(
+        remedy="Correct what the environment's status reason names (most often a role, subnet or"
+        " launch template that is wrong or gone), or attach a valid environment to the queue.",
+        page=f"{GUIDE}invalid_compute_environment.html",
+    ),
+    "compute-environment-disabled": _Advice(
+        remedy="Enable the environment, or attach one that is enabled to the queue.",
+        page=f"{_REFERENCE}API_UpdateComputeEnvironment.html",
+    ),
+    "queue-invalid": _Advice(
+        remedy="Repair the queue (it needs at least one valid environment), or cancel the job and"
+        " submit it to another queue.",
+        page=f"{GUIDE}job_queues.html",
+    ),
+    "exceeds-max-vcpus": _Advice(
+        remedy="Raise the environment's maximum (maxvCpus) to what the job needs, or cancel the job"
+        " and submit it with less: as it is, it can never start.",
+        page=f"{GUIDE}job_stuck_in_runnable_misconfiguration.html",
+    ),
+    "no-gpu-instances": _Advice(
+        remedy="Attach an environment with GPU instance types (g and p families) to the queue, submit"
+        " to a queue that has one, or take the GPU out of the job's requirements.",
+        page=f"{GUIDE}gpu-jobs.html",
+    ),
+    "exceeds-instance-size": _Advice(
+        remedy="Allow larger instance types in the environment, or cancel the job and submit it with"
+        " less. Leave about 5 % of an instance's memory to the system and the ECS agent.",
+        page=f"{GUIDE}memory-management.html",
+    ),
+    "platform-mismatch": _Advice(
+        remedy="Submit the job to a queue whose environments are of the job's platform, or attach"
+        " such an environment to this queue.",
+        page=f"{GUIDE}compute_environments.html",
+    ),
+    "configuration-unsupported": _Advice(
+        remedy="Check that the environment's instance types exist in its Availability Zones and agree"
+        " with its launch template and image.",
+        page=f"{GUIDE}job_stuck_in_runnable_misconfiguration.html",
+    ),
+    "permissions": _Advice(
+        remedy="Compare the permissions of the Batch service role with AWS's managed policy, or let"
+        " the environment use the service-linked role.",
+        page=f"{GUIDE}security-iam-awsmanpol.html",
+    ),
+    "insufficient-capacity": _Advice(
+        remedy="Allow more instance types and Availability Zones, add an On-Demand environment behind"
+        " a Spot one, check the account's EC2 quotas, or wait until AWS has capacity again.",
+        page=f"{GUIDE}job_stuck_in_runnable_capacity.html",
+    ),
+    "at-max-vcpus": _Advice(
+        remedy="Wait until running jobs end, raise the environment's maximum (maxvCpus), or stop jobs"
+        " that matter less.",
+        page=f"{_REFERENCE}API_ComputeResource.html",
+    ),
+    "instances-not-joining": _Advice(
+        remedy="Look at the instances: they need a way to the ECS endpoints (public address, NAT or"
+        " VPC endpoints), an instance role that ECS accepts, and an image with the ECS agent.",
+        page=f"{GUIDE}job_stuck_in_runnable.html",
+    ),
+    "waiting-its-turn": _Advice(
+        remedy="Nothing needs repair. To be faster: raise the job's priority, add capacity, or use"
+        " a queue with less before it.",
+        page=f"{GUIDE}job_queue_viewing_status.html",
+    ),
+    "undetermined": _Advice(
+        remedy="Go through AWS's list: log driver, network of the instances, EC2 quotas, ECS agent.",
+        page=f"{GUIDE}job_stuck_in_runnable.html",
+    ),
+}

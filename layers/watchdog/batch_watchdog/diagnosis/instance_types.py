@@ -1,0 +1,175 @@
+"""
+How much a container can get on the instance types that a compute environment may start.
+
+The figures are those of EC2's DescribeInstanceTypes where they are at hand. Where they are
+not, they are read from the name, and then they are upper bounds: whatever is larger than
+them cannot fit, and what is smaller may.
+https://docs.aws.amazon.com/ec2/latest/instancetypes/instance-type-names.html
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from batch_watchdog.diagnosis.loosely import items, mapping, number, text
+from batch_watchdog.diagnosis.needs import Ask
+
+# What Batch's own choices stand for.
+# https://docs.aws.amazon.com/batch/latest/APIReference/API_ComputeResource.html
+_X86 = ("m6i", "c6i", "r6i", "c7i")
+_BUNDLES = {
+    "optimal": _X86,
+    "default_x86_64": _X86,
+    "default_arm64": ("m6g", "c6g", "r6g", "c7g"),
+}
+_GIB_PER_VCPU = {"c": 2.0, "m": 4.0, "r": 8.0}
+_VCPUS_PER_XLARGE = 4
+_FIRST_REGULAR = 3  # c1, m1 and m2 followed no rule
+# Of the families c, m and r, by generation; "g" in the family's name stands for Graviton.
+_LARGEST = {3: 16, 4: 16, 5: 24, 6: 48, 7: 48, 8: 96, 9: 96}
+_LARGEST_ARM = {6: 16, 7: 16, 8: 48, 9: 48}
+
+# Of the installed memory, Linux keeps 1/64 to describe the pages, the least that can be;
+# AWS recommends to leave 5 % to the system and the ECS agent.
+# https://docs.aws.amazon.com/batch/latest/userguide/ecs-reserved-memory.html
+_AT_MOST_FREE = 63 / 64
+_SURELY_FREE = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """An instance type, or the largest of a family. None is "not known"."""
+
+    name: str
+    vcpus: float | None = None
+    memory_mib: float | None = None  # installed
+    gpus: float | None = None
+    registered_mib: float | None = None  # what such an instance offered to containers
+    from_name: bool = True  # upper bounds, read from the name
+    family: bool = False  # the largest of a family
+
+    def takes(self, ask: Ask) -> bool | None:
+        """Whether the job fits, as far as is known; None: it depends on what the system keeps."""
+        if self.vcpus is not None and ask.vcpus > self.vcpus:
+            return False
+        if self.gpus is not None and ask.gpus > self.gpus:
+            return False
+        return self.takes_memory(ask.memory_mib)
+
+    def takes_memory(self, asked_mib: float) -> bool | None:
+        """Whether so much memory can be had; None: it depends on what the system keeps."""
+        if self.registered_mib is not None:
+            return asked_mib <= self.registered_mib
+        if self.memory_mib is None or asked_mib <= self.memory_mib * _SURELY_FREE:
+            return True
+        return False if asked_mib > self.memory_mib * _AT_MOST_FREE else None
+
+
+def patterns(allowed: Iterable[str]) -> tuple[str, ...]:
+    """
+    What to ask DescribeInstanceTypes for, as values of its filter `instance-type`.
+
+    Types stand for themselves, families and Batch's own choices become "c5.*".
+    """
+    wanted = (part for each in allowed for part in _BUNDLES.get(each, (each,)))
+    return tuple(dict.fromkeys(each if "." in each else f"{each}.*" for each in wanted))
+
+
+def sizes(
+    allowed: Sequence[str],
+    described: Mapping[str, Any],
+    registered_mib: Mapping[str, float],
+) -> tuple[Size, ...]:
+    """
+    What the allowed instance types, families and choices of Batch's have.
+
+    `described`: InstanceTypeInfo by name. `registered_mib`: by instance type, the memory that
+    an instance of it was seen to offer.
+    """
+    found: dict[str, Size] = {}
+    for each in (part for name in allowed for part in _BUNDLES.get(name, (name,))):
+        known = [
+            name
+            for name in described
+            if isinstance(name, str) and (name == each or name.startswith(f"{each}."))
+        ]
+        for name in known:
+            found[name] = _described(name, mapping(described[name]))
+        if not known:
+            found[each] = _by_name(each)
+    return tuple(
+        replace(size, registered_mib=registered_mib.get(name)) for name, size in found.items()
+    )
+
+
+def _described(name: str, info: Mapping[Any, Any]) -> Size:
+    gpus = [
+        number(mapping(each).get("Count"))
+        for each in items(mapping(info.get("GpuInfo")).get("Gpus"))
+    ]
+    return Size(
+        name=name,
+        vcpus=number(mapping(info.get("VCpuInfo")).get("DefaultVCpus")),
+        memory_mib=number(mapping(info.get("MemoryInfo")).get("SizeInMiB")),
+        gpus=sum(each or 0 for each in gpus),
+        from_name=False,
+    )
+
+
+def _by_name(name: str) -> Size:
+    family, _, size = name.partition(".")
+    found = re.fullmatch(r"([a-z]+)([0-9]{1,2})([a-z0-9-]*)", family)
+    if not found:
+        return Size(name=name)
+    letters, generation, options = found[1], int(found[2]), found[3]
+    # Of the families with GPUs the number of them cannot be read from the name.
+    gpus = None if letters in {"g", "gr", "p"} else 0.0
+    xlarges = _xlarges(size) if size else _largest(letters, generation, options)
+    if xlarges is None or generation < _FIRST_REGULAR:
+        return Size(name=name, gpus=gpus, family=not size)
+    vcpus = xlarges * _VCPUS_PER_XLARGE
+    # c5n has more than its letter says.
+    ratio = None if family == "c5n" else _GIB_PER_VCPU.get(letters)
+    return Size(
+        name=name,
+        # These two round up: 8xlarge of them has 36.
+        vcpus=36.0 if name in {"c4.8xlarge", "d2.8xlarge"} else vcpus,
+        memory_mib=None if ratio is None else vcpus * ratio * 1024,
+        gpus=gpus,
+        family=not size,
+    )
+
+
+def _xlarges(size: str) -> float | None:
+    if size == "large":
+        return 0.5
+    found = re.fullmatch(r"([0-9]{0,3})xlarge", size)
+    return float(found[1] or 1) if found else None
+
+
+def _largest(letters: str, generation: int, options: str) -> float | None:
+    """The largest size of a family as a multiple of xlarge, for the families that we know."""
+    if letters not in _GIB_PER_VCPU:
+        return None
+    return _LARGEST_ARM.get(generation) if options.startswith("g") else _LARGEST.get(generation)
+
+
+def registered(instances: Iterable[Any]) -> dict[str, float]:
+    """By instance type, the most memory that an ECS container instance registered, in MiB."""
+    most: dict[str, float] = {}
+    for instance in map(mapping, instances):
+        kinds = (
+            text(attribute.get("value"))
+            for attribute in map(mapping, items(instance.get("attributes")))
+            if attribute.get("name") == "ecs.instance-type"
+        )
+        memory = (
+            number(resource.get("integerValue"))
+            for resource in map(mapping, items(instance.get("registeredResources")))
+            if resource.get("name") == "MEMORY"
+        )
+        kind, mib = next(kinds, ""), next(memory, None)
+        if kind and mib:
+            most[kind] = max(mib, most.get(kind, 0))
+    return most

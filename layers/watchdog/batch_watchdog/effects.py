@@ -1,0 +1,56 @@
+"""
+What shall be done to the world: a decision says it, the table keeps it, `act` does it.
+
+Each effect is carried out at least once, so each must bear repeating.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from batch_watchdog.notices import Notice
+
+# Every reason that we give for a stop begins so: Batch shows it as the job's statusReason, and
+# we know our own doing again by it.
+STOP_MARK = "batch-watchdog: "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announce:
+    """Tell operators. All notices are of one kind; many are folded into a digest."""
+
+    notices: tuple[Notice, ...]
+    digest_over: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopJobs:
+    """
+    Cancel or terminate jobs, all for one reason, which begins with `STOP_MARK`.
+
+    `service` marks service jobs, which only a call of their own can stop.
+    """
+
+    how: Literal["cancel", "terminate"]
+    job_ids: tuple[str, ...]
+    reason: str
+    rule: str
+    service: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetQueueState:
+    """Open or close a queue, for a guard. A closed queue refuses new jobs and keeps its own."""
+
+    queue: str
+    state: Literal["ENABLED", "DISABLED"]
+    guard: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRun:
+    """Begin (or continue) a guard's stop run."""
+
+    run_id: str
+
+
+type Effect = Announce | StopJobs | SetQueueState | StartRun

@@ -1,0 +1,159 @@
+"""
+What an operator is told, and how untrusted text becomes fit to be shown.
+
+A notice has a text for people and facts for programs. Names, reasons and tags come from
+whoever submits jobs: whatever is shown of them goes through `plain` first. Facts keep them
+as they are (JSON escapes what needs it), only bounded in length.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+from urllib.parse import quote
+
+type NoticeKind = Literal[
+    "array-completed",
+    "array-progress",
+    "array-stopped",
+    "job-failed",
+    "limit-warning",
+    "limit-enforced",
+    "limit-escaped",
+    "queue-blocked",
+    "guard-raised",
+    "guard-report",
+    "guard-released",
+    "watchdog-trouble",
+    "digest",
+]
+type Severity = Literal["info", "warning", "critical"]
+
+# SNS: a subject has less than 100 characters, no line breaks, no control characters.
+# https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+SUBJECT_MAX = 99
+FACT_MAX = 1_000  # characters of one untrusted string in the facts
+
+_MARKUP = str.maketrans({"<": "‹", ">": "›"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """One thing that an operator is told. The `id` is the same on every delivery."""
+
+    kind: NoticeKind
+    id: str
+    severity: Severity
+    subject: str
+    text: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def plain(text: str, limit: int = 200) -> str:
+    """
+    Untrusted text as one harmless line of at most `limit` characters.
+
+    Control, bidirectional, invisible and unpaired characters become spaces, runs of white
+    space one space, and angle brackets look-alikes that no page takes for markup.
+    """
+    kept = (" " if unicodedata.category(char)[0] in "CZ" else char for char in text[: limit * 4])
+    line = " ".join("".join(kept).split()).translate(_MARKUP)
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def fact(text: str) -> str:
+    """Untrusted text as it was, but of bounded length and fit for UTF-8."""
+    return text[:FACT_MAX].encode("utf-8", "replace").decode()
+
+
+def subject(text: str) -> str:
+    """A subject line as SNS takes it: one line, less than 100 characters."""
+    return plain(text, SUBJECT_MAX)
+
+
+def iso(at: datetime) -> str:
+    """A time as ISO 8601 in UTC, to the second: "2026-01-01T12:00:00Z"."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def span(seconds: float) -> str:
+    """A span for people, in its two largest units: "2 h 5 min"."""
+    left = max(0, round(seconds))
+    parts = []
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, length)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+def ranges(indices: Iterable[int]) -> str:
+    """Indices as people write them: [3, 7, 8, 9] is "3,7-9"."""
+    runs: list[list[int]] = []
+    for index in sorted(indices):
+        if runs and index == runs[-1][1] + 1:
+            runs[-1][1] = index
+        else:
+            runs.append([index, index])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def shorten(listing: str, limit: int = 300) -> str:
+    """A comma-separated list for people, cut at a comma where it is longer than `limit`."""
+    if len(listing) <= limit:
+        return listing
+    head = listing[:limit].rsplit(",", 1)[0]
+    return f"{head}, … ({listing.count(',') - head.count(',')} more in the facts)"
+
+
+def digest(notices: Sequence[Notice]) -> Notice:
+    """
+    One notice in place of many of one kind.
+
+    The facts are `of` (the kind), `count` and `ids`; the text shows the first twenty subjects.
+    """
+    kind, count = notices[0].kind, len(notices)
+    ids = [notice.id for notice in notices]
+    worst: Severity = max((notice.severity for notice in notices), key=_SEVERITIES.index)
+    shown = [f"- {notice.subject}" for notice in notices[:20]]
+    if count > len(shown):
+        shown.append(f"- … and {count - len(shown)} more")
+    return Notice(
+        kind="digest",
+        id=f"digest:{kind}:{hashlib.sha256('\n'.join(ids).encode()).hexdigest()[:16]}",
+        severity=worst,
+        subject=subject(f"{count} × {kind}: {notices[0].subject}"),
+        text="\n".join([f"{count} notices of the kind {kind} came at once. They are:", "", *shown]),
+        facts={"of": kind, "count": count, "ids": ids},
+    )
+
+
+_SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
+
+
+def region_of(arn: str) -> str:
+    """The region that an ARN names, or "" where it is no ARN."""
+    parts = arn.split(":")
+    return parts[3] if len(parts) > 5 and re.fullmatch(r"[a-z0-9-]+", parts[3]) else ""  # noqa: PLR2004
+
+
+def job_link(region: str, job_id: str) -> str:
+    """The Batch console's page of a job."""
+    return f"https://console.aws.amazon.com/batch/home?region={region}#jobs/detail/{quote(job_id)}"
+
+
+def queue_link(region: str, queue: str) -> str:
+    """The Batch console's page of a queue, which is named by its ARN."""
+    return f"https://console.aws.amazon.com/batch/home?region={region}#queues/detail/{quote(queue)}"
+
+
+def log_link(region: str, stream: str) -> str:
+    """The log stream's page, in the log group that Batch uses unless a job says otherwise."""
+    group, name = (quote(quote(part, safe=""), safe="") for part in ("/aws/batch/job", stream))
+    return (
+        f"https://console.aws.amazon.com/cloudwatch/home?region={region}"
+        f"#logsV2:log-groups/log-group/{group}/log-events/{name}".replace("%25", "$25")
+    )

@@ -1,0 +1,90 @@
+"""Taking in what AWS Batch reports, one batch of queue messages at a time."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from batch_watchdog import jobs
+from batch_watchdog.array_watch import ArrayWatch
+from batch_watchdog.batch_api import BatchApi
+from batch_watchdog.changes import Change, parse_event
+from batch_watchdog.dead_letters import DeadLetters
+from batch_watchdog.effects import Announce
+from batch_watchdog.errors import MalformedEventError
+from batch_watchdog.policy import Policy
+from batch_watchdog.recorder import Outcome, Recorder
+from batch_watchdog.store.ledger import Entry, Ledger, by_bucket
+from batch_watchdog.store.table import Key, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A queue's message: its id, its text, and when it was sent to the queue."""
+
+    id: str
+    body: str
+    sent_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observer:
+    table: Table
+    batch: BatchApi
+    dead_letters: DeadLetters
+    policy: Callable[[], Policy]
+
+    def observe(self, messages: Sequence[Message]) -> list[str]:
+        """
+        Take in a batch of messages. Each may have come before, or come late.
+
+        What cannot be understood is kept as a dead letter, with the reason.
+
+        Returns:
+            The ids of messages that lost a race with another batch: they are to come again.
+        """
+        changes: dict[str, Change] = {}
+        for message in messages:
+            try:
+                event = parse_event(message.body)
+            except MalformedEventError as error:
+                self.dead_letters.keep(message.body, str(error))
+            else:
+                if isinstance(event, Change):
+                    changes[message.id] = event
+        now = max(message.sent_at for message in messages)
+        return [*self._arrays(changes, now), *self._failures(changes, now)]
+
+    def _arrays(self, changes: dict[str, Change], now: datetime) -> list[str]:
+        watch = ArrayWatch(table=self.table, batch=self.batch, policy=self.policy())
+        by_array: dict[str, dict[str, Change]] = defaultdict(dict)
+        for message_id, change in changes.items():
+            if change.kind in ("array", "child"):
+                by_array[change.parent_id or change.job_id][message_id] = change
+
+        def decide(job_id: str) -> Outcome:
+            return watch.observe(job_id, list(by_array[job_id].values()), now)
+
+        lost = Recorder(table=self.table, asked_by="job_events").decide(by_array, decide, now)
+        return [message_id for job_id in lost for message_id in by_array[job_id]]
+
+    def _failures(self, changes: dict[str, Change], now: datetime) -> list[str]:
+        policy = self.policy()
+        if not policy.notify.job_failures:
+            return []
+        buckets = by_bucket(
+            {
+                message_id: Entry(f"job-failed:{change.job_id}", change.at)
+                for message_id, change in changes.items()
+                if jobs.is_news(change)
+            }
+        )
+
+        def decide(bucket: Key) -> Outcome:
+            fresh, puts = Ledger(self.table).new(bucket, buckets[bucket])
+            notices = tuple(jobs.failed(changes[message_id]) for message_id in fresh)
+            announce = Announce(notices=notices, digest_over=policy.notify.digest_over)
+            return Outcome(puts=puts, effects=[announce] if notices else [])
+
+        lost = Recorder(table=self.table, asked_by="job_events").decide(buckets, decide, now)
+        return [message_id for bucket in lost for message_id in buckets[bucket]]

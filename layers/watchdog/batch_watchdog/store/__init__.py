@@ -1,0 +1,1 @@
+"""What the watchdog remembers: one table, one module for each kind of item."""

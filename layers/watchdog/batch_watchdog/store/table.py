@@ -1,0 +1,230 @@
+"""
+The one table, and its twin in memory.
+
+Every item has a partition key `pk`, a sort key `sk` and a `version`; all else is flat (text,
+whole numbers, bytes). A write says of each item which version was read (0: there was none),
+and is carried out whole or not at all. The twin keeps the same promises, for replays and
+simulations; both pass the same tests.
+"""
+
+import base64
+import json
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import batched
+from typing import TYPE_CHECKING, Any, Protocol
+
+from botocore.exceptions import ClientError
+
+from batch_watchdog.errors import StaleItemError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+type Value = str | int | bytes
+type Item = Mapping[str, Value]
+type Key = tuple[str, str]
+
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
+TRANSACTION_MAX = 100
+_GET_MAX = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """An item to be written, unless its version is no longer `read` (0: it must not exist)."""
+
+    item: Item
+    read: int = 0
+
+    @property
+    def key(self) -> Key:
+        return str(self.item["pk"]), str(self.item["sk"])
+
+
+class Table(Protocol):
+    def get(self, pk: str, sk: str) -> Item | None:
+        """The item as it is now (a consistent read)."""
+
+    def get_many(self, keys: Sequence[Key]) -> dict[Key, Item]:
+        """Those of the items that exist, as they are now."""
+
+    def query(self, pk: str, *, prefix: str = "", newest_first: bool = False) -> Iterator[Item]:
+        """All items of a partition, in the order of their sort keys; read page by page."""
+
+    def write(self, puts: Sequence[Put]) -> None:
+        """
+        Write up to 100 items, all or none.
+
+        Raises:
+            StaleItemError: one of them has changed since it was read. Nothing was written.
+        """
+
+
+def pack(value: object) -> bytes:
+    """JSON, compressed: small enough for an item, and readable with standard tools."""
+    return zlib.compress(json.dumps(value, separators=(",", ":")).encode(), 9)
+
+
+def unpack(packed: Value) -> Any:
+    """The value that `pack` was given."""
+    return json.loads(zlib.decompress(binary(packed)))
+
+
+def binary(value: Value) -> bytes:
+    """An attribute that is known to hold bytes."""
+    if not isinstance(value, bytes):
+        raise TypeError(f"expected bytes, got {type(value).__name__}")
+    return value
+
+
+class DynamoTable:
+    """The table in DynamoDB."""
+
+    def __init__(self, client: "DynamoDBClient", name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def get(self, pk: str, sk: str) -> Item | None:
+        return self.get_many([(pk, sk)]).get((pk, sk))
+
+    def get_many(self, keys: Sequence[Key]) -> dict[Key, Item]:
+        found: dict[Key, Item] = {}
+        for some in batched(dict.fromkeys(keys), _GET_MAX, strict=False):
+            wanted: Any = {
+                self._name: {
+                    "Keys": [{"pk": {"S": pk}, "sk": {"S": sk}} for pk, sk in some],
+                    "ConsistentRead": True,
+                }
+            }
+            while wanted:  # DynamoDB may leave out a part, and says which.
+                answer = self._client.batch_get_item(RequestItems=wanted)
+                for image in answer["Responses"].get(self._name, ()):
+                    item = from_image(image)
+                    found[str(item["pk"]), str(item["sk"])] = item
+                wanted = answer.get("UnprocessedKeys")
+        return found
+
+    def query(self, pk: str, *, prefix: str = "", newest_first: bool = False) -> Iterator[Item]:
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._name,
+            KeyConditionExpression="pk = :pk" + (" AND begins_with(sk, :prefix)" if prefix else ""),
+            ExpressionAttributeValues={":pk": {"S": pk}}
+            | ({":prefix": {"S": prefix}} if prefix else {}),
+            ConsistentRead=True,
+            ScanIndexForward=not newest_first,
+        )
+        for page in pages:
+            yield from map(from_image, page["Items"])
+
+    def write(self, puts: Sequence[Put]) -> None:
+        _check_count(puts)
+        requests = [self._request(put) for put in puts]
+        try:
+            if len(requests) == 1:
+                self._client.put_item(**requests[0])
+            elif requests:
+                self._client.transact_write_items(
+                    TransactItems=[{"Put": request} for request in requests]
+                )
+        except ClientError as error:
+            if _lost_the_race(error):
+                raise StaleItemError(", ".join("/".join(put.key) for put in puts)) from error
+            raise
+
+    def _request(self, put: Put) -> Any:
+        never_written = "attribute_not_exists(pk)"
+        unchanged = "version = :read"
+        return {
+            "TableName": self._name,
+            "Item": to_image(_next_version(put)),
+            "ConditionExpression": unchanged if put.read else never_written,
+        } | ({"ExpressionAttributeValues": {":read": {"N": str(put.read)}}} if put.read else {})
+
+
+type Listener = Callable[[str, Item | None, Item], None]
+
+
+class MemoryTable:
+    """The table's twin in memory. `listener` hears of each write, as the stream does."""
+
+    def __init__(self, listener: Listener | None = None) -> None:
+        self._partitions: dict[str, dict[str, Item]] = {}
+        self._listener = listener
+
+    def get(self, pk: str, sk: str) -> Item | None:
+        return self._partitions.get(pk, {}).get(sk)
+
+    def get_many(self, keys: Sequence[Key]) -> dict[Key, Item]:
+        items = {key: self.get(*key) for key in keys}
+        return {key: item for key, item in items.items() if item is not None}
+
+    def query(self, pk: str, *, prefix: str = "", newest_first: bool = False) -> Iterator[Item]:
+        partition = self._partitions.get(pk, {})
+        keys = sorted((sk for sk in partition if sk.startswith(prefix)), reverse=newest_first)
+        return iter([partition[sk] for sk in keys])
+
+    def write(self, puts: Sequence[Put]) -> None:
+        _check_count(puts)
+        before = self.get_many([put.key for put in puts])
+        for put in puts:
+            known = before.get(put.key)
+            if (known["version"] if known else 0) != put.read:
+                raise StaleItemError("/".join(put.key))
+        for put in puts:
+            item = _next_version(put)
+            self._partitions.setdefault(put.key[0], {})[put.key[1]] = item
+            if self._listener:
+                self._listener("MODIFY" if put.read else "INSERT", before.get(put.key), item)
+
+
+def _next_version(put: Put) -> Item:
+    return {**put.item, "version": put.read + 1}
+
+
+def _check_count(puts: Sequence[Put]) -> None:
+    if len(puts) > TRANSACTION_MAX:
+        raise ValueError(f"{len(puts)} items in one write, of at most {TRANSACTION_MAX}")
+    if len({put.key for put in puts}) != len(puts):
+        raise ValueError("one item twice in one write")
+
+
+def _lost_the_race(error: ClientError) -> bool:
+    races = {"ConditionalCheckFailed", "TransactionConflict"}
+    reasons: Iterable[Any] = error.response.get("CancellationReasons", ())
+    return error.response["Error"]["Code"].removesuffix("Exception") in races or any(
+        reason.get("Code") in races for reason in reasons
+    )
+
+
+def to_image(item: Item) -> dict[str, Any]:
+    """An item in DynamoDB's own JSON."""
+    return {name: _typed(value) for name, value in item.items()}
+
+
+def from_image(image: Mapping[str, Any]) -> Item:
+    """An item from DynamoDB's own JSON, as a client or a stream (bytes as base64) gives it."""
+    return {name: _value(*next(iter(typed.items()))) for name, typed in image.items()}
+
+
+def _typed(value: Value) -> dict[str, Any]:
+    match value:
+        case str():
+            return {"S": value}
+        case bytes():
+            return {"B": value}
+        case int():
+            return {"N": str(value)}
+
+
+def _value(kind: str, value: Any) -> Value:
+    match kind:
+        case "S":
+            return str(value)
+        case "N":
+            return int(value)
+        case "B":
+            return base64.b64decode(value) if isinstance(value, str) else bytes(value)
+        case _:
+            raise TypeError(f"an attribute of the type {kind}: items hold S, N and B only")
