@@ -11,9 +11,16 @@ from batch_watchdog.changes import Change, change_of
 from batch_watchdog.effects import Announce, Effect
 from batch_watchdog.policy import Policy
 from batch_watchdog.recorder import Outcome
+from batch_watchdog.store import wheel
 from batch_watchdog.store.arrays import Arrays
-from batch_watchdog.store.table import Table
-from batch_watchdog.store.wheel import MINUTE, Entry, Wheel, minute_from
+from batch_watchdog.store.table import Table, pack
+from batch_watchdog.store.wheel import Entry
+
+
+def reminder(job_ids: Iterable[str], now: datetime) -> Entry:
+    """The entry that has these arrays asked for in the next minute."""
+    minute = wheel.minute_of(now) + wheel.MINUTE
+    return Entry(minute=minute, kind="array", content=pack(sorted(job_ids)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +69,7 @@ class ArrayWatch:
         if array == known:
             return Outcome()
         # Whatever events fail to tell, the sweep asks for, from the next minute on.
-        reminder = Entry(minute=minute_from(now) + MINUTE, kind="array", content=[array.job_id])
-        reminders = () if known else Wheel(self.table).puts([reminder])
+        reminders = [] if known else [wheel.put(reminder([array.job_id], now))]
         return Outcome(puts=[store.put(array, now), *reminders])
 
     def ask(self, job_id: str, detail: Detail | None, now: datetime) -> Outcome:

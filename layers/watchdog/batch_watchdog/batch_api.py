@@ -50,6 +50,52 @@ class BatchApi:
             found |= {detail["jobId"]: detail for detail in answer["jobs"]}
         return found
 
+    def describe_service(self, job_ids: Iterable[str]) -> dict[str, Detail]:
+        """Service jobs by id; one that Batch has forgotten is left out. One call a job."""
+        found: dict[str, Detail] = {}
+        for job_id in dict.fromkeys(job_ids):
+            try:
+                found[job_id] = self._client.describe_service_job(jobId=job_id)
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "ClientException":
+                    raise  # ClientException: Batch does not know the job, or no longer.
+        return found
+
+    def queues(self) -> Iterator[Detail]:
+        """All queues; read page by page."""
+        for page in self._client.get_paginator("describe_job_queues").paginate():
+            yield from page["jobQueues"]
+
+    def queue(self, queue: str) -> Detail | None:
+        """One queue, named by its ARN or name."""
+        return next(iter(self._client.describe_job_queues(jobQueues=[queue])["jobQueues"]), None)
+
+    def environments(self, queue: Detail) -> list[Detail]:
+        """The compute environments that a queue sends its jobs to."""
+        order = queue.get("computeEnvironmentOrder") or ()
+        names = [each["computeEnvironment"] for each in order]
+        if not names:
+            return []
+        answer = self._client.describe_compute_environments(computeEnvironments=names)
+        return list(answer["computeEnvironments"])
+
+    def snapshot(self, queue: str) -> Detail | None:
+        """The head of a queue, or None where Batch has no snapshot of it."""
+        try:
+            answer: Detail = self._client.get_job_queue_snapshot(jobQueue=queue)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ClientException":
+                raise
+            return None
+        return answer
+
+    def listed(self, queue: str, status: str, *, service: bool) -> Iterator[Detail]:
+        """A queue's jobs in one state, as summaries; read page by page."""
+        name = "list_service_jobs" if service else "list_jobs"
+        pages = self._client.get_paginator(name).paginate(jobQueue=queue, jobStatus=status)
+        for page in pages:
+            yield from page["jobSummaryList"]
+
     def children(self, array_id: str, status: str) -> Iterator[Detail]:
         """An array's children in one state, as summaries; read page by page."""
         pages = self._client.get_paginator("list_jobs").paginate(

@@ -29,6 +29,8 @@ from batch_watchdog.errors import MalformedEventError
 # Array jobs have 2 to 10,000 children. https://docs.aws.amazon.com/batch/latest/userguide/array_jobs.html
 ARRAY_MAX = 10_000
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 WAITING = ("SUBMITTED", "PENDING", "RUNNABLE", "SCHEDULED")
 STARTED = ("STARTING", "RUNNING")
 ENDED = ("SUCCEEDED", "FAILED")

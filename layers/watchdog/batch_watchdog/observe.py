@@ -1,21 +1,23 @@
 """Taking in what AWS Batch reports, one batch of queue messages at a time."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from batch_watchdog import jobs
+from batch_watchdog import blocked_watch, jobs, limits
 from batch_watchdog.array_watch import ArrayWatch
 from batch_watchdog.batch_api import BatchApi
-from batch_watchdog.changes import Change, parse_event
+from batch_watchdog.changes import Blocked, Change, parse_event
 from batch_watchdog.dead_letters import DeadLetters
 from batch_watchdog.effects import Announce
 from batch_watchdog.errors import MalformedEventError
 from batch_watchdog.policy import Policy
 from batch_watchdog.recorder import Outcome, Recorder
+from batch_watchdog.store import stays
 from batch_watchdog.store.ledger import Entry, Ledger, by_bucket
 from batch_watchdog.store.table import Key, Table
+from batch_watchdog.store.wheel import Wheel
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Observer:
             The ids of messages that lost a race with another batch: they are to come again.
         """
         changes: dict[str, Change] = {}
+        blocked: dict[str, Blocked] = {}
         for message in messages:
             try:
                 event = parse_event(message.body)
@@ -52,8 +55,31 @@ class Observer:
             else:
                 if isinstance(event, Change):
                     changes[message.id] = event
+                else:
+                    blocked[message.id] = event
         now = max(message.sent_at for message in messages)
-        return [*self._arrays(changes, now), *self._failures(changes, now)]
+        self._stays(changes.values(), now)
+        return [
+            *self._arrays(changes, now),
+            *self._failures(changes, now),
+            *self._blocked(blocked, now),
+        ]
+
+    def _stays(self, changes: Iterable[Change], now: datetime) -> None:
+        policy = self.policy()
+        begun = (limits.begin(change, policy, now) for change in changes)
+        Wheel(self.table).file(stays.entries(filter(None, begun), now))
+
+    def _blocked(self, events: dict[str, Blocked], now: datetime) -> list[str]:
+        by_queue: dict[str, dict[str, Blocked]] = defaultdict(dict)
+        for message_id, event in events.items():
+            by_queue[event.queue][message_id] = event
+
+        def decide(queue: str) -> Outcome:
+            return blocked_watch.observe(self.table, queue, by_queue[queue].values(), now)
+
+        lost = Recorder(table=self.table, asked_by="job_events").decide(by_queue, decide, now)
+        return [message_id for queue in lost for message_id in by_queue[queue]]
 
     def _arrays(self, changes: dict[str, Change], now: datetime) -> list[str]:
         watch = ArrayWatch(table=self.table, batch=self.batch, policy=self.policy())
@@ -81,7 +107,7 @@ class Observer:
         )
 
         def decide(bucket: Key) -> Outcome:
-            fresh, puts = Ledger(self.table).new(bucket, buckets[bucket])
+            fresh, puts = Ledger(self.table).new(bucket, buckets[bucket], now)
             notices = tuple(jobs.failed(changes[message_id]) for message_id in fresh)
             announce = Announce(notices=notices, digest_over=policy.notify.digest_over)
             return Outcome(puts=puts, effects=[announce] if notices else [])

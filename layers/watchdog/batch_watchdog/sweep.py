@@ -1,27 +1,38 @@
 """What time tells: once a minute, all that is due."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from itertools import batched
 
-from batch_watchdog.array_watch import ArrayWatch
+from batch_watchdog.array_watch import ArrayWatch, reminder
 from batch_watchdog.batch_api import BatchApi
+from batch_watchdog.blocked_watch import BlockedWatch
+from batch_watchdog.inquiry import Inquiry
+from batch_watchdog.limit_watch import LimitWatch
 from batch_watchdog.policy import Policy
 from batch_watchdog.recorder import Outcome, Recorder
 from batch_watchdog.store import cursor as cursors
+from batch_watchdog.store import stays
 from batch_watchdog.store.arrays import Arrays
-from batch_watchdog.store.table import Table
-from batch_watchdog.store.wheel import MINUTE, Entry, Wheel, minute_of
+from batch_watchdog.store.cursor import Cursor
+from batch_watchdog.store.table import Table, unpack
+from batch_watchdog.store.wheel import Entry, Kind, Wheel, minute_of
 
-_ENTRIES_MAX = 100  # seen to in one go
+_ENTRIES_MAX = 50  # seen to in one go, between two looks at the time that is left
 _ARRAYS_MAX = 500  # reminded of by one entry
+_LISTED_EVERY = timedelta(minutes=15)
+_FAR = timedelta(days=60)  # ahead of the latest reminder; a limit is at most 30 days
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweeper:
+    """What is due, once a minute. `inquiry` makes a new one for each sweep."""
+
     table: Table
     batch: BatchApi
+    inquiry: Callable[[], Inquiry]
     policy: Callable[[], Policy]
 
     def sweep(self, now: datetime, *, out_of_time: Callable[[], bool]) -> None:
@@ -30,41 +41,68 @@ class Sweeper:
 
         What is not reached before the time is up stays due, and the next sweep goes on there.
         """
-        wheel = Wheel(self.table)
-        cursor = cursors.read(self.table, minute_of(now))
-        for minute in cursor.to_sweep(minute_of(now)):
-            seen = cursor.seen.get(minute, frozenset())
-            entries = [entry for entry in wheel.due(minute) if entry.key not in seen]
-            done = self._see_to(entries, now, out_of_time)
-            whole = len(done) == len(entries)
-            cursor = cursor.passed(minute, [entry.key for entry in done], whole=whole)
-            if not whole:
-                break
+        minute, policy, inquiry = minute_of(now), self.policy(), self.inquiry()
+        cursor = cursors.read(self.table, minute)
+        limits = LimitWatch(
+            table=self.table, batch=self.batch, inquiry=inquiry, policy=policy, now=now
+        )
+        due: dict[Kind, list[Entry]] = defaultdict(list)
+        for entry in Wheel(self.table).between(cursor.first, minute):
+            if not cursor.has_seen(entry):
+                due[entry.kind].append(entry)
+        seen_to: list[Entry] = []
+        for kind, entries in due.items():
+            for some in batched(entries, _ENTRIES_MAX, strict=False):
+                if out_of_time():
+                    break
+                contents = [unpack(entry.content) for entry in some]
+                match kind:
+                    case "array":
+                        self._arrays({job_id for ids in contents for job_id in ids}, policy, now)
+                    case "stay":
+                        limits.see_to(stay for rows in contents for stay in stays.read(rows))
+                    case "blocked":
+                        self._blocked(contents, inquiry, now)
+                seen_to += some
+        all_of_them = len(seen_to) == sum(map(len, due.values()))
+        cursor = cursor.passed(minute, seen_to, all_of_them=all_of_them)
+        if all_of_them and not out_of_time():
+            cursor = self._look_around(cursor, limits, policy, now)
         cursors.write(self.table, cursor)
 
-    def _see_to(
-        self, entries: Sequence[Entry], now: datetime, out_of_time: Callable[[], bool]
-    ) -> list[Entry]:
-        done: list[Entry] = []
-        for some in batched(entries, _ENTRIES_MAX, strict=False):
-            if out_of_time():
-                break
-            self._arrays({job_id for entry in some for job_id in entry.content}, now)
-            done += some
-        return done
-
-    def _arrays(self, job_ids: set[str], now: datetime) -> None:
+    def _arrays(self, job_ids: set[str], policy: Policy, now: datetime) -> None:
         heads = Arrays(self.table).heads(job_ids)
-        waiting = sorted(job_id for job_id, array in heads.items() if not array.announced)
-        details = self.batch.describe(waiting)
-        watch = ArrayWatch(table=self.table, batch=self.batch, policy=self.policy())
+        open_ids = sorted(job_id for job_id, array in heads.items() if not array.announced)
+        details = self.batch.describe(open_ids)
+        watch = ArrayWatch(table=self.table, batch=self.batch, policy=policy)
 
         def decide(job_id: str) -> Outcome:
             return watch.ask(job_id, details.get(job_id), now)
 
         # First the reminders for the next minute, then the news: a crash in between repeats
         # the question, and the other order could lose it.
-        for some in batched(waiting, _ARRAYS_MAX, strict=False):
-            reminder = Entry(minute=minute_of(now) + MINUTE, kind="array", content=list(some))
-            Wheel(self.table).file([reminder])
-        Recorder(table=self.table, asked_by="sweep").decide(waiting, decide, now)
+        for some in batched(open_ids, _ARRAYS_MAX, strict=False):
+            Wheel(self.table).file([reminder(some, now)])
+        Recorder(table=self.table, asked_by="sweep").decide(open_ids, decide, now)
+
+    def _blocked(self, queues: Iterable[str], inquiry: Inquiry, now: datetime) -> None:
+        watch = BlockedWatch(table=self.table, batch=self.batch, inquiry=inquiry, now=now)
+        Recorder(table=self.table, asked_by="sweep").decide(set(queues), watch.ask, now)
+
+    def _look_around(
+        self, cursor: Cursor, limits: LimitWatch, policy: Policy, now: datetime
+    ) -> Cursor:
+        """See to what no reminder brings: a new policy, and jobs that no event told of."""
+        is_new = cursor.policy != policy.version
+        if not is_new and cursor.listed_at and now < cursor.listed_at + _LISTED_EVERY:
+            return cursor
+        ahead = [
+            stay
+            for entry in Wheel(self.table).between(minute_of(now), now + _FAR)
+            if entry.kind == "stay"
+            for stay in stays.read(unpack(entry.content))
+        ]
+        if is_new and cursor.policy:
+            limits.see_to(ahead)
+        limits.find(ahead)
+        return replace(cursor, listed_at=now, policy=policy.version)

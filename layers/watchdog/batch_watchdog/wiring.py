@@ -15,6 +15,7 @@ from botocore.config import Config
 from batch_watchdog.act import Actor
 from batch_watchdog.batch_api import BatchApi
 from batch_watchdog.dead_letters import DeadLetters
+from batch_watchdog.inquiry import Inquiry
 from batch_watchdog.observe import Observer
 from batch_watchdog.policies import Policies
 from batch_watchdog.settings import Settings
@@ -56,7 +57,13 @@ class Container:
 
     @cached_property
     def sweeper(self) -> Sweeper:
-        return Sweeper(table=self.table, batch=self.batch, policy=self.policies.current)
+        ec2, ecs = self._client("ec2"), self._client("ecs")
+        return Sweeper(
+            table=self.table,
+            batch=self.batch,
+            inquiry=lambda: Inquiry(batch=self.batch, ec2=ec2, ecs=ecs),
+            policy=self.policies.current,
+        )
 
     @cached_property
     def actor(self) -> Actor:

@@ -333,7 +333,7 @@ def _without_gpu(environment: Environment, ask: Ask) -> Clue | None:
 
 def _beyond_sizes(environment: Environment, ask: Ask) -> Clue | None:
     offered = environment.sizes
-    if not offered or any(size.takes(ask) is not False for size in offered):
+    if not offered or any(_takes(environment, size, ask) is not False for size in offered):
         return None
     return Clue(
         code="exceeds-instance-size",
@@ -342,16 +342,23 @@ def _beyond_sizes(environment: Environment, ask: Ask) -> Clue | None:
     )
 
 
+def _takes(environment: Environment, size: Size, ask: Ask) -> bool | None:
+    # On EKS the node's own pods need some of its vCPUs.
+    # https://docs.aws.amazon.com/batch/latest/userguide/memory-cpu-batch-eks.html
+    all_vcpus = environment.platform == "EKS" and ask.vcpus == size.vcpus
+    return None if all_vcpus and size.takes(ask) else size.takes(ask)
+
+
 def _tight(environment: Environment, needs: Needs) -> Clue | None:
     for ask in needs.asks:
-        taken = [(size, size.takes(ask)) for size in environment.sizes]
+        taken = [(size, _takes(environment, size, ask)) for size in environment.sizes]
         perhaps = tuple(size for size, takes in taken if takes is None)
         if perhaps and not any(takes for _, takes in taken):
             return Clue(
                 code="exceeds-instance-size",
                 evidence=f"the job asks for {wish(ask)} on one instance; {environment.shown} has"
-                f" at most {_most(perhaps, ask)}, of which the system and the ECS agent keep some"
-                " (AWS recommends to leave them 5 %)",
+                f" at most {_most(perhaps, ask)}, of which the system and its agents keep some"
+                " (AWS recommends to leave them 5 % of the memory)",
             )
     return None
 
@@ -374,7 +381,8 @@ def _most(offered: Sequence[Size], ask: Ask) -> str:
 
 
 def _figures(size: Size, ask: Ask) -> str:
-    figures = [amount(size.vcpus)] if size.vcpus is not None else []
+    bound = "at most " if size.family else ""
+    figures = [f"{bound}{amount(size.vcpus)}"] if size.vcpus is not None else []
     if size.registered_mib is not None:
         figures.append(f"{amount(size.registered_mib, 'MiB')} for containers")
     elif size.memory_mib is not None:

@@ -117,13 +117,13 @@ _ADVICE: Mapping[FindingCode, _Advice] = {
         page=f"{GUIDE}job_stuck_in_runnable_misconfiguration.html",
     ),
     "no-gpu-instances": _Advice(
-        remedy="Attach an environment with GPU instance types (g and p families) to the queue, submit"
-        " to a queue that has one, or take the GPU out of the job's requirements.",
+        remedy="Attach an environment with GPU instance types (g and p families) to the queue,"
+        " submit to a queue that has one, or take the GPU out of the job's requirements.",
         page=f"{GUIDE}gpu-jobs.html",
     ),
     "exceeds-instance-size": _Advice(
-        remedy="Allow larger instance types in the environment, or cancel the job and submit it with"
-        " less. Leave about 5 % of an instance's memory to the system and the ECS agent.",
+        remedy="Allow larger instance types in the environment, or cancel the job and submit it"
+        " with less. Leave about 5 % of an instance's memory to the system and its agents.",
         page=f"{GUIDE}memory-management.html",
     ),
     "platform-mismatch": _Advice(
@@ -132,8 +132,8 @@ _ADVICE: Mapping[FindingCode, _Advice] = {
         page=f"{GUIDE}compute_environments.html",
     ),
     "configuration-unsupported": _Advice(
-        remedy="Check that the environment's instance types exist in its Availability Zones and agree"
-        " with its launch template and image.",
+        remedy="Check that the environment's instance types exist in its Availability Zones and"
+        " agree with its launch template and image.",
         page=f"{GUIDE}job_stuck_in_runnable_misconfiguration.html",
     ),
     "permissions": _Advice(
@@ -142,13 +142,13 @@ _ADVICE: Mapping[FindingCode, _Advice] = {
         page=f"{GUIDE}security-iam-awsmanpol.html",
     ),
     "insufficient-capacity": _Advice(
-        remedy="Allow more instance types and Availability Zones, add an On-Demand environment behind"
-        " a Spot one, check the account's EC2 quotas, or wait until AWS has capacity again.",
+        remedy="Allow more instance types and Availability Zones, add an On-Demand environment"
+        " behind a Spot one, check the account's EC2 quotas, or wait until AWS has capacity again.",
         page=f"{GUIDE}job_stuck_in_runnable_capacity.html",
     ),
     "at-max-vcpus": _Advice(
-        remedy="Wait until running jobs end, raise the environment's maximum (maxvCpus), or stop jobs"
-        " that matter less.",
+        remedy="Wait until running jobs end, raise the environment's maximum (maxvCpus), or stop"
+        " jobs that matter less.",
         page=f"{_REFERENCE}API_ComputeResource.html",
     ),
     "instances-not-joining": _Advice(
@@ -162,7 +162,8 @@ _ADVICE: Mapping[FindingCode, _Advice] = {
         page=f"{GUIDE}job_queue_viewing_status.html",
     ),
     "undetermined": _Advice(
-        remedy="Go through AWS's list: log driver, network of the instances, EC2 quotas, ECS agent.",
+        remedy="Go through AWS's list: log driver, network of the instances, EC2 quotas,"
+        " ECS agent.",
         page=f"{GUIDE}job_stuck_in_runnable.html",
     ),
 }

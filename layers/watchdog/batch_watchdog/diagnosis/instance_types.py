@@ -26,9 +26,9 @@ _BUNDLES = {
 _GIB_PER_VCPU = {"c": 2.0, "m": 4.0, "r": 8.0}
 _VCPUS_PER_XLARGE = 4
 _FIRST_REGULAR = 3  # c1, m1 and m2 followed no rule
-# Of the families c, m and r, by generation; "g" in the family's name stands for Graviton.
-_LARGEST = {3: 16, 4: 16, 5: 24, 6: 48, 7: 48, 8: 96, 9: 96}
-_LARGEST_ARM = {6: 16, 7: 16, 8: 48, 9: 48}
+# Of the families c, m and r: by generation, and where some have less, by what follows it too.
+_LARGEST = {"3": 16, "4": 16, "5": 24, "6": 48, "7": 48, "8": 96, "9": 96}
+_LARGEST |= {"6g": 16, "6i": 32, "7g": 16, "8g": 48, "9g": 48}
 
 # Of the installed memory, Linux keeps 1/64 to describe the pages, the least that can be;
 # AWS recommends to leave 5 % to the system and the ECS agent.
@@ -152,7 +152,7 @@ def _largest(letters: str, generation: int, options: str) -> float | None:
     """The largest size of a family as a multiple of xlarge, for the families that we know."""
     if letters not in _GIB_PER_VCPU:
         return None
-    return _LARGEST_ARM.get(generation) if options.startswith("g") else _LARGEST.get(generation)
+    return _LARGEST.get(f"{generation}{options[:1]}", _LARGEST.get(f"{generation}"))
 
 
 def registered(instances: Iterable[Any]) -> dict[str, float]:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pydantic import TypeAdapter
 
 from batch_watchdog.store.table import Put, Table, pack, unpack
-from batch_watchdog.store.wheel import MINUTE
+from batch_watchdog.store.wheel import Entry
 
 # Who files for a minute that the sweep has just read is late by less than this: a function's
 # time limit, and the difference between two clocks.
@@ -18,32 +18,42 @@ _KEY = ("SWEEP", "CURSOR")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
-    """`minute` is the last one that was swept whole; `seen` are entries' keys by minute."""
+    """
+    `minute` is the last one that was swept whole; `seen` are entries' keys by minute.
+
+    `listed_at` is when all waiting jobs were last listed, and `policy` the version by which the
+    wheel has been filed.
+    """
 
     minute: datetime
     seen: Mapping[datetime, frozenset[str]] = field(default_factory=dict)
+    listed_at: datetime | None = None
+    policy: str = ""
     version: int = 0
 
-    def to_sweep(self, now: datetime) -> Iterable[datetime]:
-        """The minutes to read until `now`: the last few again, then all since."""
-        minute = self.minute - LOOKBACK
-        while minute <= now:
-            yield minute
-            minute += MINUTE
+    @property
+    def first(self) -> datetime:
+        """The first minute to read: the last few are read again, for latecomers."""
+        return self.minute - LOOKBACK
 
-    def passed(self, minute: datetime, keys: Iterable[str], *, whole: bool) -> "Cursor":
-        """The cursor after these entries of a minute have been seen to, or all of them."""
-        newest = max(self.minute, minute) if whole else self.minute
-        seen = {**self.seen, minute: self.seen.get(minute, frozenset()) | frozenset(keys)}
-        kept = {at: names for at, names in seen.items() if names and at >= newest - LOOKBACK}
-        return replace(self, minute=newest, seen=kept)
+    def has_seen(self, entry: Entry) -> bool:
+        return entry.key in self.seen.get(entry.minute, ())
+
+    def passed(self, now: datetime, entries: Iterable[Entry], *, all_of_them: bool) -> "Cursor":
+        """The cursor after these entries have been seen to, or all that were due at `now`."""
+        minute = now if all_of_them else self.minute
+        seen = {at: set(keys) for at, keys in self.seen.items()}
+        for entry in entries:
+            seen.setdefault(entry.minute, set()).add(entry.key)
+        kept = {at: frozenset(keys) for at, keys in seen.items() if at >= minute - LOOKBACK}
+        return replace(self, minute=minute, seen=kept)
 
 
 _ADAPTER = TypeAdapter(Cursor)
 
 
 def read(table: Table, now: datetime) -> Cursor:
-    """The cursor; on the first sweep ever, one that begins at `now`."""
+    """The cursor; before the first sweep ever, one that has come to `now`."""
     item = table.get(*_KEY)
     if item is None:
         return Cursor(minute=now)
@@ -57,6 +67,6 @@ def write(table: Table, cursor: Cursor) -> None:
     Raises:
         StaleItemError: another sweep has moved it meanwhile.
     """
-    body = pack(_ADAPTER.dump_python(cursor, mode="json", exclude={"version"}))
+    dumped = _ADAPTER.dump_python(cursor, mode="json", exclude={"version"})
     pk, sk = _KEY
-    table.write([Put({"pk": pk, "sk": sk, "body": body}, read=cursor.version)])
+    table.write([Put({"pk": pk, "sk": sk, "body": pack(dumped)}, read=cursor.version)])

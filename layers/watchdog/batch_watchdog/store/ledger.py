@@ -8,13 +8,13 @@ items, and each is found again whatever batch it comes in.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from batch_watchdog.store.table import Item, Key, Put, Table, binary
 
-KEPT = timedelta(days=30)  # longer than any event is late, and any limit is long
+KEPT = timedelta(days=60)  # after the latest decision; longer than any job is waited for
 
 _WIDTH = 8  # bytes
 
@@ -51,7 +51,7 @@ class Ledger:
         self._table = table
 
     def new[K: Hashable](
-        self, bucket: Key, entries: Mapping[K, Entry]
+        self, bucket: Key, entries: Mapping[K, Entry], now: datetime
     ) -> tuple[list[K], list[Put]]:
         """
         Which decisions of a bucket have not been made yet, and the write that records them.
@@ -70,11 +70,7 @@ class Ledger:
         if not fresh:
             return [], []
         digests = known + b"".join(entry.digest for entry in fresh.values())
-        expires_at = _expiry(entry.about for entry in fresh.values())
+        expires_at = int((now + KEPT).timestamp())
         pk, sk = bucket
         new_item: Item = {"pk": pk, "sk": sk, "digests": digests, "expires_at": expires_at}
         return list(fresh), [Put(new_item, read=int(item.get("version", 0)))]
-
-
-def _expiry(about: Iterable[datetime]) -> int:
-    return int((max(about) + KEPT).timestamp())

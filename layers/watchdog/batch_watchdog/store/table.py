@@ -30,6 +30,8 @@ type Key = tuple[str, str]
 TRANSACTION_MAX = 100
 _GET_MAX = 100
 
+FIRST, LAST = " ", "~"  # before and after all sort keys that there are; they are plain ASCII
+
 
 @dataclass(frozen=True, slots=True)
 class Put:
@@ -50,8 +52,8 @@ class Table(Protocol):
     def get_many(self, keys: Sequence[Key]) -> dict[Key, Item]:
         """Those of the items that exist, as they are now."""
 
-    def query(self, pk: str, *, prefix: str = "", newest_first: bool = False) -> Iterator[Item]:
-        """All items of a partition, in the order of their sort keys; read page by page."""
+    def query(self, pk: str, *, first: str = FIRST, last: str = LAST) -> Iterator[Item]:
+        """A partition's items from `first` to `last` sort key, in order; read page by page."""
 
     def write(self, puts: Sequence[Put]) -> None:
         """
@@ -106,14 +108,16 @@ class DynamoTable:
                 wanted = answer.get("UnprocessedKeys")
         return found
 
-    def query(self, pk: str, *, prefix: str = "", newest_first: bool = False) -> Iterator[Item]:
+    def query(self, pk: str, *, first: str = FIRST, last: str = LAST) -> Iterator[Item]:
         pages = self._client.get_paginator("query").paginate(
             TableName=self._name,
-            KeyConditionExpression="pk = :pk" + (" AND begins_with(sk, :prefix)" if prefix else ""),
-            ExpressionAttributeValues={":pk": {"S": pk}}
-            | ({":prefix": {"S": prefix}} if prefix else {}),
+            KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
+            ExpressionAttributeValues={
+                ":pk": {"S": pk},
+                ":first": {"S": first},
+                ":last": {"S": last},
+            },
             ConsistentRead=True,
-            ScanIndexForward=not newest_first,
         )
         for page in pages:
             yield from map(from_image, page["Items"])
@@ -160,9 +164,9 @@ class MemoryTable:
         items = {key: self.get(*key) for key in keys}
         return {key: item for key, item in items.items() if item is not None}
 
-    def query(self, pk: str, *, prefix: str = "", newest_first: bool = False) -> Iterator[Item]:
+    def query(self, pk: str, *, first: str = FIRST, last: str = LAST) -> Iterator[Item]:
         partition = self._partitions.get(pk, {})
-        keys = sorted((sk for sk in partition if sk.startswith(prefix)), reverse=newest_first)
+        keys = sorted(sk for sk in partition if first <= sk <= last)
         return iter([partition[sk] for sk in keys])
 
     def write(self, puts: Sequence[Put]) -> None:

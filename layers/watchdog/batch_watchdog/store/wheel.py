@@ -7,36 +7,41 @@ only a reminder, and the truth is asked for when it is due. Entries expire by th
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from batch_watchdog.errors import StaleItemError
-from batch_watchdog.store.table import Put, Table, pack, unpack
+from batch_watchdog.store.table import Item, Put, Table, binary
 
 MINUTE = timedelta(minutes=1)
 KEPT = timedelta(days=7)  # after it was due, for an operator to look at
 
-# A minute's entries are spread over this many partitions, as one takes 1,000 write units a second.
+# Entries are spread over this many partitions, as one takes 1,000 write units a second.
 _SHARDS = 4
 
-type Kind = Literal["array", "stay"]
+type Kind = Literal["array", "stay", "stop", "blocked"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """Reminders of one kind for one minute; `content` is JSON, made by the kind's module."""
+    """Reminders of one kind for one minute; `content` is packed by whoever files them."""
 
     minute: datetime
     kind: Kind
-    content: Any
+    content: bytes
+
+    @property
+    def digest(self) -> str:
+        """The same for the same content."""
+        return hashlib.sha256(self.content).hexdigest()[:24]
 
     @property
     def key(self) -> str:
-        """The same for the same content."""
-        return f"{self.kind}#{hashlib.sha256(pack(self.content)).hexdigest()[:24]}"
+        """What tells this entry from all others."""
+        return f"{self.kind}#{self.digest}"
 
 
 def minute_of(at: datetime) -> datetime:
@@ -55,35 +60,40 @@ class Wheel:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def puts(self, entries: Sequence[Entry]) -> list[Put]:
-        """The writes that file entries, for a write together with other items."""
-        return [_put(entry) for entry in entries]
-
-    def file(self, entries: Sequence[Entry]) -> None:
+    def file(self, entries: Iterable[Entry]) -> None:
         """File entries; one that has been filed before is left as it is."""
         for entry in entries:
             with suppress(StaleItemError):  # It is there already, with the same content.
-                self._table.write([_put(entry)])
+                self._table.write([put(entry)])
 
-    def due(self, minute: datetime) -> Iterator[Entry]:
-        """What was filed for a minute; read page by page."""
+    def between(self, first: datetime, last: datetime) -> Iterator[Entry]:
+        """What was filed for the minutes from `first` to `last`; read page by page."""
         for shard in range(_SHARDS):
-            for item in self._table.query(_partition(minute, shard)):
-                kind: Any = str(item["sk"]).partition("#")[0]
-                yield Entry(minute=minute, kind=kind, content=unpack(item["content"]))
+            items = self._table.query(_pk(shard), first=_text(first), last=f"{_text(last)}~")
+            yield from map(_to_entry, items)
 
 
-def _put(entry: Entry) -> Put:
-    shard = int(entry.key[-1], 16) % _SHARDS
+def put(entry: Entry) -> Put:
+    """The write that files an entry, for a write together with other items."""
     return Put(
         {
-            "pk": _partition(entry.minute, shard),
-            "sk": entry.key,
-            "content": pack(entry.content),
+            "pk": _pk(int(entry.digest[-1], 16) % _SHARDS),
+            "sk": f"{_text(entry.minute)}#{entry.kind}#{entry.digest}",
+            "content": entry.content,
             "expires_at": int((entry.minute + KEPT).timestamp()),
         }
     )
 
 
-def _partition(minute: datetime, shard: int) -> str:
-    return f"WHEEL#{minute.astimezone(UTC):%Y-%m-%dT%H:%MZ}#{shard}"
+def _to_entry(item: Item) -> Entry:
+    minute, kind, _ = str(item["sk"]).split("#")
+    known: Any = kind
+    return Entry(minute=datetime.fromisoformat(minute), kind=known, content=binary(item["content"]))
+
+
+def _pk(shard: int) -> str:
+    return f"WHEEL#{shard}"
+
+
+def _text(minute: datetime) -> str:
+    return f"{minute.astimezone(UTC):%Y-%m-%dT%H:%MZ}"

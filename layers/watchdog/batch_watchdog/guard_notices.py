@@ -1,0 +1,301 @@
+"""What operators are told of a guard: that it was raised, what its run stopped, its release."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from batch_watchdog.changes import resource_name
+from batch_watchdog.evidence import Evidence
+from batch_watchdog.guard_state import Entry, StageName, StopAction, hardness
+from batch_watchdog.notices import Notice, fact, iso, plain, span, subject
+from batch_watchdog.policy import Guard, Mode, Stage
+
+_STOPPED_AT: Mapping[StopAction, str] = {
+    "cancel": (
+        "Jobs that wait (SUBMITTED, PENDING, RUNNABLE; service jobs also SCHEDULED) {are} "
+        "cancelled, and so {are} retries and new jobs while the stage lasts. What runs finishes."
+    ),
+    "terminate": (
+        "All jobs {are} stopped, running ones too, and so {are} retries and new jobs while the "
+        "stage lasts."
+    ),
+}
+_SHOWN = 20  # queues or reasons in a text; the facts have all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """
+    What a stop run came to. Every job that it found is counted once.
+
+    `left_running` had started and, at `cancel`, may finish; `escaped` were to be stopped and
+    ran or ended all the same; `failed` counts by reason those that Batch would not stop.
+    """
+
+    cancelled: int = 0
+    terminated: int = 0
+    left_running: int = 0
+    spared: int = 0
+    escaped: int = 0
+    failed: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def found(self) -> int:
+        stopped = self.cancelled + self.terminated
+        return stopped + self.left_running + self.spared + self.escaped + sum(self.failed.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """
+    What an entering of a stage brings with it.
+
+    `released_with` are the alarms whose OKs will release the guard: none, where only an
+    operator can.
+    """
+
+    before: StageName
+    closes_queues: bool
+    terminates_at: datetime | None = None
+    released_with: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """
+    How a guard became calm.
+
+    `still_closed` are queues that it closed and cannot reopen yet, `still_ringing` its alarms
+    that are in ALARM as far as is known.
+    """
+
+    at: datetime
+    mode: Mode
+    why: str
+    by: str = ""
+    reopened: tuple[str, ...] = ()
+    still_closed: tuple[str, ...] = ()
+    still_ringing: tuple[str, ...] = ()
+
+
+def raised(rule: Guard, entry: Entry, outlook: Outlook, evidence: Evidence | None) -> Notice:
+    """A stage was entered (also: an operator went back from terminate to cancel)."""
+    name, observing = plain(rule.name, 64), entry.mode == "observe"
+    are = "would be" if observing else "are"
+    lines = [
+        f"The guard {name} went from {outlook.before} to {entry.stage} at {iso(entry.since)}.",
+        "",
+        f"Why: {entry.why}",
+    ]
+    if evidence and evidence.detail:
+        lines.append(f"It says: {evidence.detail}")
+    done = "What would be done" if observing else "What is done"
+    lines += ["", f"{done}: {_STOPPED_AT[entry.stage].format(are=are)}"]
+    if outlook.closes_queues:
+        lines.append(f"The queues in scope that are open {are} closed to new jobs.")
+    lines.append(f"Scope: {plain(str(rule.match), 300)}.")
+    if rule.spare:
+        lines.append(f"Spared: {plain(str(rule.spare), 300)}.")
+    lines += ["", "What next:", *_next_steps(rule, entry, outlook)]
+    verb = "would " if observing else ""
+    return Notice(
+        kind="guard-raised",
+        id=f"guard-raised:{entry.run_id}",
+        severity="critical" if entry.stage == "terminate" and not observing else "warning",
+        subject=subject(f"Guard {name}: {verb}{entry.stage} ({entry.why})"),
+        text="\n".join(lines),
+        facts=_facts(rule.name, entry.stage, entry.stage, entry.mode)
+        | {
+            "run_id": entry.run_id,
+            "previous_stage": outlook.before,
+            "since": iso(entry.since),
+            "why": entry.why,
+            "by": fact(entry.by) or None,
+            "evidence": _evidence_facts(evidence),
+            "release": rule.release,
+            "terminates_at": iso(outlook.terminates_at) if outlook.terminates_at else None,
+        },
+    )
+
+
+def _next_steps(rule: Guard, entry: Entry, outlook: Outlook) -> Iterable[str]:
+    if entry.mode == "observe":
+        yield (
+            "- Nothing is stopped or closed: this guard observes. To let it act, set its mode to "
+            '"enforce" in the policy.'
+        )
+    else:
+        yield "- A report follows when what was to be stopped has been stopped."
+    if outlook.terminates_at:
+        yield f"- Without relief it goes on to terminate at {iso(outlook.terminates_at)}."
+    harder = _harder_stage(rule, entry.stage)
+    if harder and harder.alarms:
+        yield f"- It goes on to terminate at once with an ALARM of {_listed(harder.alarms, 'or')}."
+    command = f'the command "release" for the guard "{plain(rule.name, 64)}"'
+    if outlook.released_with:
+        okay = _listed(outlook.released_with, "and")
+        yield f"- It is released by itself with the OK of {okay}; or by an operator: {command}."
+    else:
+        yield f"- Only an operator releases it: {command}."
+
+
+def _harder_stage(rule: Guard, stage: StageName) -> Stage | None:
+    return next((each for each in rule.stage if hardness(each.action) > hardness(stage)), None)
+
+
+def released(guard: str, entry: Entry, release: Release) -> Notice:
+    """The guard is calm again; `entry` is the stage that it left."""
+    name = plain(guard, 64)
+    lasted = span((release.at - entry.since).total_seconds())
+    lines = [
+        f"The guard {name} went from {entry.stage} to calm at {iso(release.at)}, after {lasted}.",
+        "",
+        f"Why: {release.why}",
+        "",
+        f"Reopened: {_listed_queues(release.reopened) or 'no queue'}.",
+    ]
+    if release.still_closed:
+        because = (
+            "another guard holds them, or they follow within minutes"
+            if release.mode == "enforce"
+            else "this guard observes now, and opens nothing"
+        )
+        lines.append(f"Still closed: {_listed_queues(release.still_closed)} ({because}).")
+    lines += [
+        "",
+        "What next:",
+        "- What was stopped is not submitted again: its owners can do that.",
+    ]
+    if release.still_ringing:
+        lines.append(
+            f"- Still in ALARM, as far as is known: {_listed(release.still_ringing, 'and')}. The "
+            "guard is raised again when an alarm goes into ALARM anew."
+        )
+    return Notice(
+        kind="guard-released",
+        id=f"guard-released:{entry.run_id}",
+        severity="info",
+        subject=subject(f"Guard {name}: released ({release.why})"),
+        text="\n".join(lines),
+        facts=_facts(guard, "calm", "release", release.mode)
+        | {
+            "queues_reopened": _queue_facts(release.reopened),
+            "queues_still_closed": _queue_facts(release.still_closed),
+            "run_id": entry.run_id,
+            "previous_stage": entry.stage,
+            "since": iso(entry.since),
+            "at": iso(release.at),
+            "why": release.why,
+            "by": fact(release.by) or None,
+        },
+    )
+
+
+def report(
+    guard: str,
+    entry: Entry,
+    tally: Tally,
+    *,
+    at: datetime,
+    queues_closed: Sequence[str] = (),
+) -> Notice:
+    """What a stop run came to, or in observe mode would have."""
+    name, observing = plain(guard, 64), entry.mode == "observe"
+    would = "would have been " if observing else ""
+    took = span((at - entry.since).total_seconds())
+    failed = sum(tally.failed.values())
+    lines = [
+        f"The guard {name} has looked through its scope, {took} after it went to {entry.stage}.",
+        "",
+        f"Why: {entry.why}",
+        "",
+        f"{tally.found:>9,} jobs found, of which",
+        f"{tally.cancelled:>9,} {would}cancelled",
+        f"{tally.terminated:>9,} {would}terminated",
+        f"{tally.left_running:>9,} left to run",
+        f"{tally.spared:>9,} spared",
+        f"{tally.escaped:>9,} escaped: they ran or ended before they were stopped",
+        f"{failed:>9,} not stopped, as Batch refused",
+    ]
+    most = sorted(tally.failed.items(), key=lambda each: (-each[1], each[0]))
+    lines += [f"{'':>9} - {count:,} × {plain(why)}" for why, count in most[:_SHOWN]]
+    closed = _listed_queues(queues_closed) or "no queue"
+    lines += ["", f"Queues that {'would be' if observing else 'were'} closed: {closed}."]
+    if failed:
+        lines += ["", "What next: see why Batch refused, and stop those jobs by hand."]
+    stopped = tally.cancelled + tally.terminated
+    verb = "would stop" if observing else "stopped"
+    return Notice(
+        kind="guard-report",
+        id=f"guard-report:{entry.run_id}",
+        severity="warning" if failed else "info",
+        subject=subject(
+            f"Guard {name}: {entry.stage} {verb} {stopped:,} of {tally.found:,} jobs"
+            + (f", {failed:,} could not be stopped" if failed else "")
+        ),
+        text="\n".join(lines),
+        facts=_facts(guard, entry.stage, entry.stage, entry.mode)
+        | {
+            "cancelled": tally.cancelled,
+            "terminated": tally.terminated,
+            "left_running": tally.left_running,
+            "spared": tally.spared,
+            "queues_closed": _queue_facts(queues_closed),
+            "run_id": entry.run_id,
+            "since": iso(entry.since),
+            "at": iso(at),
+            "found": tally.found,
+            "escaped": tally.escaped,
+            "failed": {fact(why): count for why, count in most},
+        },
+    )
+
+
+# ---- Parts --------------------------------------------------------------------------------
+
+
+def _facts(guard: str, stage: StageName, action: str, mode: Mode) -> dict[str, Any]:
+    """What every notice of a guard has; the counts are those of its run's report."""
+    return {
+        "guard": guard,
+        "stage": stage,
+        "action": action,
+        "mode": mode,
+        "cancelled": 0,
+        "terminated": 0,
+        "left_running": 0,
+        "spared": 0,
+        "queues_closed": [],
+        "queues_reopened": [],
+    }
+
+
+def _evidence_facts(evidence: Evidence | None) -> dict[str, Any] | None:
+    if evidence is None:
+        return None
+    return {
+        "source": evidence.source,
+        "alarm": evidence.alarm,
+        "state": evidence.state,
+        "at": iso(evidence.at),
+        "forecasted": evidence.forecasted,
+        "amount": evidence.amount,
+        "threshold": evidence.threshold,
+        "detail": evidence.detail,
+    }
+
+
+def _listed(names: Sequence[str], word: str) -> str:
+    shown = [plain(name, 100) for name in names[:_SHOWN]]
+    if len(names) > len(shown):
+        shown.append(f"{len(names) - len(shown)} more")
+    return f" {word} ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
+
+
+def _listed_queues(queues: Sequence[str]) -> str:
+    return _listed([resource_name(queue) for queue in queues], "and")
+
+
+def _queue_facts(queues: Sequence[str]) -> list[str]:
+    return [fact(resource_name(queue)) for queue in queues]

@@ -1,0 +1,70 @@
+"""What is known of a guard: its stage, what its alarms said last, which queues it has closed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from batch_watchdog.policy import Mode
+
+type StageName = Literal["calm", "cancel", "terminate"]
+type StopAction = Literal["cancel", "terminate"]
+
+# From mild to hard. A policy has at most one stage of each name, as its action is the name.
+STAGES: tuple[StageName, ...] = ("calm", "cancel", "terminate")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """The newest word of one alarm, with the word's own time."""
+
+    state: Literal["ALARM", "OK"]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """
+    One entering of a stage. `run_id` names it, and the stop run that it starts.
+
+    `mode` is the one in which it was entered, `why` says for people what led to it, `by` names
+    the operator whose command it was, or is "".
+    """
+
+    run_id: str
+    stage: StopAction
+    since: datetime
+    mode: Mode
+    why: str
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardState:
+    """
+    A guard as the table keeps it. Without an entry it is calm.
+
+    `alarms` are by signal: what kind of word it is, and the alarm as the policy names it
+    ("cloudwatch:batch-spend-80"). `closed` are the queues that this guard closed and has not
+    reopened. `by_operator` says that an operator raised it while no alarm did: then no alarm
+    releases it. `ringing_since` is when its alarms, none of them in ALARM until then, last
+    began to ring.
+    """
+
+    guard: str
+    entry: Entry | None = None
+    alarms: Mapping[str, Heard] = field(default_factory=dict)
+    closed: tuple[str, ...] = ()
+    by_operator: bool = False
+    ringing_since: datetime | None = None
+    last_entered: datetime | None = None
+    version: int = 0
+
+    @property
+    def stage(self) -> StageName:
+        return self.entry.stage if self.entry else "calm"
+
+
+def hardness(stage: StageName) -> int:
+    """0 for calm, and more for what stops more."""
+    return STAGES.index(stage)

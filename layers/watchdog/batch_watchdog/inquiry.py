@@ -1,0 +1,79 @@
+"""Asking AWS what a diagnosis needs: the only module that calls EC2 and ECS."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import batched
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from batch_watchdog.batch_api import BatchApi, Detail
+from batch_watchdog.diagnosis import Finding, World, diagnose, patterns
+
+_INSTANCES_MAX = 100  # container instances asked for, of one cluster
+_PATTERNS_MAX = 50  # values of one filter, of the 200 that EC2 takes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inquiry:
+    """
+    Finds out why jobs are stuck. It lives as long as a sweep: what it has learnt of a queue
+    serves for all jobs in it. `ec2` and `ecs` are boto3 clients.
+    """
+
+    batch: BatchApi
+    ec2: Any
+    ecs: Any
+    _surroundings: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def findings(self, detail: Detail) -> tuple[Finding, ...]:
+        """Why a job, given as Batch describes it, does not start; the likeliest reason first."""
+        queue = str(detail.get("jobQueue") or "")
+        if queue not in self._surroundings:
+            self._surroundings[queue] = self._look_around(queue) if queue else {}
+        return diagnose(World(job=detail, **self._surroundings[queue]))
+
+    def _look_around(self, queue: str) -> dict[str, Any]:
+        described = self.batch.queue(queue)
+        environments = self.batch.environments(described) if described else []
+        return {
+            "queue": described,
+            "environments": environments,
+            "snapshot": self.batch.snapshot(queue),
+            "instance_types": self._instance_types(environments),
+            "container_instances": {
+                cluster: self._container_instances(cluster)
+                for environment in environments
+                if (cluster := environment.get("ecsClusterArn"))
+            },
+        }
+
+    def _instance_types(self, environments: Sequence[Detail]) -> dict[str, Any]:
+        allowed = [
+            name
+            for environment in environments
+            for name in environment.get("computeResources", {}).get("instanceTypes", ())
+        ]
+        found: dict[str, Any] = {}
+        for some in batched(patterns(allowed), _PATTERNS_MAX, strict=False):
+            pages = self.ec2.get_paginator("describe_instance_types").paginate(
+                Filters=[{"Name": "instance-type", "Values": list(some)}]
+            )
+            for page in pages:
+                found |= {each["InstanceType"]: each for each in page["InstanceTypes"]}
+        return found
+
+    def _container_instances(self, cluster: str) -> list[Any]:
+        try:
+            listed = self.ecs.list_container_instances(cluster=cluster, maxResults=_INSTANCES_MAX)
+            arns = listed["containerInstanceArns"]
+            if not arns:
+                return []
+            described = self.ecs.describe_container_instances(
+                cluster=cluster, containerInstances=arns
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ClusterNotFoundException":
+                return []
+            raise
+        return list(described["containerInstances"])
