@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -86,7 +86,7 @@ def resource_name(arn: str) -> str:
 def array_child(job_id: str) -> tuple[str, int] | None:
     """Parent and index, where `job_id` is an array child's ("id:7")."""
     parent, colon, index = job_id.rpartition(":")
-    if colon and parent and re.fullmatch(r"[0-9]{1,5}", index):
+    if colon and parent and re.fullmatch(r"[0-9]+", index):
         return parent, int(index)
     return None
 
@@ -138,8 +138,11 @@ def _in_utc(at: datetime) -> datetime:
     return at.astimezone(UTC)
 
 
-type _Time = Annotated[AwareDatetime, AfterValidator(_in_utc)]
-type _Millis = Annotated[int, Field(ge=0, le=253_402_300_799_000)]  # to the year 9999
+# Within these years, a limit added to a time is still a time.
+_LAST_YEAR = datetime(9000, 1, 1, tzinfo=UTC)
+
+type _Time = Annotated[AwareDatetime, Field(ge=EPOCH, lt=_LAST_YEAR), AfterValidator(_in_utc)]
+type _Count = Annotated[int, Field(ge=0, le=ARRAY_MAX)]
 type _Id = Annotated[str, Field(min_length=1, max_length=256)]
 
 
@@ -149,12 +152,12 @@ class _Container(_Lenient):
     logStreamName: str | None = None  # noqa: N815
 
 
-class _TaskProperties(_Lenient):
+class _Task(_Lenient):
     containers: list[_Container] | None = None
 
 
 class _EcsProperties(_Lenient):
-    taskProperties: list[_TaskProperties] | None = None  # noqa: N815
+    taskProperties: list[_Task] | None = None  # noqa: N815
 
 
 class _PodProperties(_Lenient):
@@ -168,17 +171,17 @@ class _EksProperties(_Lenient):
 class _Attempt(_Lenient):
     container: _Container | None = None
     containers: list[_Container] | None = None  # of an EKS attempt
-    stoppedAt: _Millis | None = None  # noqa: N815
-    statusReason: str | None = None  # noqa: N815
+    taskProperties: list[_Task] | None = None  # noqa: N815 - of several containers
+    stoppedAt: int | None = None  # noqa: N815
 
 
 class _ArrayProperties(_Lenient):
     size: Annotated[int, Field(ge=1, le=ARRAY_MAX)] | None = None
     index: Annotated[int, Field(ge=0, lt=ARRAY_MAX)] | None = None
-    statusSummary: dict[str, int] | None = None  # noqa: N815
+    statusSummary: dict[str, _Count | None] | None = None  # noqa: N815
 
-    def total(self) -> int:
-        return sum((self.statusSummary or {}).values())
+    def summary(self) -> dict[str, int]:
+        return {state: count or 0 for state, count in (self.statusSummary or {}).items()}
 
 
 class _Detail(_Lenient):
@@ -204,11 +207,7 @@ class _Detail(_Lenient):
     def ending(self) -> _Container:
         """The container whose end tells most: the job's own, else the first that failed."""
         several = [
-            *(
-                container
-                for task in (self.ecsProperties and self.ecsProperties.taskProperties) or []
-                for container in task.containers or []
-            ),
+            *_in_tasks(self.ecsProperties.taskProperties if self.ecsProperties else None),
             *(
                 (
                     self.eksProperties
@@ -220,7 +219,7 @@ class _Detail(_Lenient):
         ]
         for attempt in self.made()[-1:]:
             several += [attempt.container] if attempt.container else []
-            several += attempt.containers or []
+            several += [*(attempt.containers or []), *_in_tasks(attempt.taskProperties)]
         own = self.container or _Container()
         if own.exitCode is not None or own.reason:
             several.insert(0, own)
@@ -228,6 +227,10 @@ class _Detail(_Lenient):
         chosen = failed or next(iter(several), own)
         stream = chosen.logStreamName or own.logStreamName
         return chosen.model_copy(update={"logStreamName": stream})
+
+
+def _in_tasks(tasks: list[_Task] | None) -> list[_Container]:
+    return [container for task in tasks or [] for container in task.containers or []]
 
 
 class _Event(_Lenient):
@@ -265,8 +268,12 @@ def _change(detail: _Detail, at: datetime) -> Change:
         raise MalformedEventError(
             f"detail.jobId: index {child[1]} is not below {ARRAY_MAX}, the largest array"
         )
-    # A parent has a size; should it be missing, the children by state add up to it.
-    size = None if child or array.index is not None else array.size or array.total() or None
+    is_child = child is not None or array.index is not None
+    summary = {} if is_child else array.summary()
+    # A parent has a size; should it be missing, its children add up to it once all have ended.
+    ended = sum(summary.get(state, 0) for state in ENDED) if detail.status in ENDED else 0
+    size = None if is_child else array.size or ended or None
+    is_parent = size is not None or any(summary.values())
     made, container = detail.made(), detail.ending()
     return Change(
         at=at,
@@ -275,13 +282,13 @@ def _change(detail: _Detail, at: datetime) -> Change:
         queue=detail.jobQueue or "",
         definition=detail.jobDefinition or "",
         status=detail.status,
-        kind=_kind(detail, is_child=child is not None, is_parent=size is not None),
+        kind=_kind(detail, is_child=child is not None, is_parent=is_parent),
         parent_id=child[0] if child else "",
         index=child[1] if child else -1,
         size=size,
-        summary=array.statusSummary or {} if size else {},
+        summary=summary,
         attempts=len(made),
-        attempt_stopped_at=_from_millis(made[-1].stoppedAt) if made else None,
+        attempt_stopped_at=from_millis(made[-1].stoppedAt) if made else None,
         reason=detail.statusReason or "",
         container_reason=container.reason or "",
         exit_code=container.exitCode,
@@ -302,5 +309,8 @@ def _kind(detail: _Detail, *, is_child: bool, is_parent: bool) -> JobKind:
     return "multi-node" if (detail.nodeProperties or {}).get("numNodes") else "single"
 
 
-def _from_millis(millis: int | None) -> datetime | None:
-    return datetime.fromtimestamp(millis / 1000, UTC) if millis else None
+def from_millis(millis: int | None) -> datetime | None:
+    """A time that Batch's API tells in milliseconds; None where it is 0, missing or no time."""
+    if millis is None or not 0 < millis < _LAST_YEAR.timestamp() * 1000:
+        return None
+    return EPOCH + timedelta(milliseconds=millis)

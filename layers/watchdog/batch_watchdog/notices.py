@@ -93,7 +93,7 @@ def span(seconds: float) -> str:
 def ranges(indices: Iterable[int]) -> str:
     """Indices as people write them: [3, 7, 8, 9] is "3,7-9"."""
     runs: list[list[int]] = []
-    for index in sorted(indices):
+    for index in sorted(set(indices)):
         if runs and index == runs[-1][1] + 1:
             runs[-1][1] = index
         else:

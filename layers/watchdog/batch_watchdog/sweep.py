@@ -11,6 +11,7 @@ from batch_watchdog.batch_api import BatchApi
 from batch_watchdog.blocked_watch import BlockedWatch
 from batch_watchdog.inquiry import Inquiry
 from batch_watchdog.limit_watch import LimitWatch
+from batch_watchdog.policies import Policies
 from batch_watchdog.policy import Policy
 from batch_watchdog.recorder import Outcome, Recorder
 from batch_watchdog.store import cursor as cursors
@@ -33,7 +34,7 @@ class Sweeper:
     table: Table
     batch: BatchApi
     inquiry: Callable[[], Inquiry]
-    policy: Callable[[], Policy]
+    policies: Policies
 
     def sweep(self, now: datetime, *, out_of_time: Callable[[], bool]) -> None:
         """
@@ -41,7 +42,7 @@ class Sweeper:
 
         What is not reached before the time is up stays due, and the next sweep goes on there.
         """
-        minute, policy, inquiry = minute_of(now), self.policy(), self.inquiry()
+        minute, policy, inquiry = minute_of(now), self.policies.settle(now), self.inquiry()
         cursor = cursors.read(self.table, minute)
         limits = LimitWatch(
             table=self.table, batch=self.batch, inquiry=inquiry, policy=policy, now=now

@@ -17,7 +17,7 @@ from batch_watchdog.batch_api import BatchApi
 from batch_watchdog.dead_letters import DeadLetters
 from batch_watchdog.inquiry import Inquiry
 from batch_watchdog.observe import Observer
-from batch_watchdog.policies import Policies
+from batch_watchdog.policies import MAX_AGE, Policies
 from batch_watchdog.settings import Settings
 from batch_watchdog.store.table import DynamoTable, Table
 from batch_watchdog.sweep import Sweeper
@@ -32,6 +32,7 @@ class Container:
 
     settings: Settings = field(default_factory=Settings.from_env)
     session: boto3.Session = field(default_factory=boto3.Session)
+    policy_max_age: int = MAX_AGE
 
     @cached_property
     def table(self) -> Table:
@@ -39,7 +40,8 @@ class Container:
 
     @cached_property
     def policies(self) -> Policies:
-        return Policies(self._client("ssm"), self.settings.policy_parameter)
+        parameter = self.settings.policy_parameter
+        return Policies(self._client("ssm"), parameter, self.table, self.policy_max_age)
 
     @cached_property
     def batch(self) -> BatchApi:
@@ -62,7 +64,7 @@ class Container:
             table=self.table,
             batch=self.batch,
             inquiry=lambda: Inquiry(batch=self.batch, ec2=ec2, ecs=ecs),
-            policy=self.policies.current,
+            policies=self.policies,
         )
 
     @cached_property

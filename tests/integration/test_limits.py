@@ -1,0 +1,204 @@
+"""Jobs that stay too long: warned of, stopped, looked at again."""
+
+from typing import Any
+
+import pytest
+
+from tests.makers import JOB, an_event, at
+from tests.watching import Watching
+
+SIX_HOURS = """
+mode = "enforce"
+[[limit]]
+RUNNABLE = { warn_after = "1h", after = "2h", action = "cancel" }
+"""
+
+
+def moved(status: str, clock: str, attempts: int = 0, job_id: str = JOB, **more: Any) -> Any:
+    made = [{"stoppedAt": 1_767_268_800_000, "container": {}}] * attempts
+    return an_event(clock, jobId=job_id, status=status, attempts=made, **more)
+
+
+def test_a_job_is_warned_of_and_cancelled_when_its_limit_has_passed_and_not_before() -> None:
+    watching = Watching(SIX_HOURS, [moved("RUNNABLE", "12:00:30")]).run(at("12:00"), at("15:00"))
+
+    assert watching.stopped() == {JOB: "14:01"}
+    assert [notice["facts"]["waited_seconds"] for notice in watching.told("limit-warning")] == [
+        3630
+    ]
+    [notice] = watching.told("limit-enforced")
+    assert notice["facts"]["limit_seconds"] == 7200
+    assert notice["facts"]["since"] == "2026-01-01T12:00:30Z"
+    assert notice["facts"]["mode"] == "enforce"
+
+
+def test_in_observe_mode_it_is_said_what_would_be_done_and_nothing_is_done() -> None:
+    policy = SIX_HOURS.replace("enforce", "observe")
+    watching = Watching(policy, [moved("RUNNABLE", "12:00")]).run(at("12:00"), at("17:00"))
+
+    assert watching.stops == []
+    [notice] = watching.told("limit-enforced")
+    assert "would be cancelled" in notice["text"]
+    assert notice["facts"]["mode"] == "observe"
+
+
+def test_a_job_that_starts_in_time_is_left_alone() -> None:
+    events = [moved("RUNNABLE", "12:00"), moved("STARTING", "13:59:59")]
+    watching = Watching(SIX_HOURS, events).run(at("12:00"), at("15:00"))
+
+    assert watching.stops == []
+
+
+def test_another_attempt_begins_another_stay() -> None:
+    events = [
+        moved("RUNNABLE", "12:00"),
+        moved("STARTING", "12:30"),
+        moved("RUNNING", "12:31"),
+        moved("RUNNABLE", "13:00", attempts=1),
+    ]
+    watching = Watching(SIX_HOURS, events).run(at("12:00"), at("16:00"))
+
+    assert watching.stopped() == {JOB: "15:00"}
+
+
+def test_a_job_whose_event_was_lost_is_found_by_listing() -> None:
+    lost = [moved("RUNNABLE", "12:03")]
+    watching = Watching(SIX_HOURS, lost=lost).run(at("12:00"), at("16:00"))
+
+    assert watching.stopped() == {JOB: "14:15"}
+
+
+def test_a_lost_retry_is_found_although_the_attempt_before_is_known() -> None:
+    events = [moved("RUNNABLE", "12:00")]
+    lost = [moved("RUNNING", "12:10"), moved("RUNNABLE", "12:20", attempts=1)]
+    watching = Watching(SIX_HOURS, events, lost).run(at("12:00"), at("16:00"))
+
+    assert watching.stopped() == {JOB: "14:30"}
+
+
+def test_an_exempt_job_is_not_stopped() -> None:
+    events = [moved("RUNNABLE", "12:00", tags={"batch-watchdog:exempt": "true"})]
+    watching = Watching(SIX_HOURS, events).run(at("12:00"), at("16:00"))
+
+    assert watching.stops == []
+
+
+def test_a_cancelled_job_that_stays_runnable_is_not_cancelled_again() -> None:
+    events = [moved("RUNNABLE", "12:00")]
+    watching = Watching(SIX_HOURS, events, lazy_cancel=True).run(at("12:00"), at("16:00"))
+
+    assert len(watching.stops) == 1
+
+
+def test_a_stop_that_was_refused_is_tried_again() -> None:
+    watching = Watching(SIX_HOURS, [moved("RUNNABLE", "12:00")])
+    watching.batch.refusals[JOB] = ["ClientException"]
+    watching.run(at("12:00"), at("16:00"))
+
+    assert [f"{call.at:%H:%M}" for call in watching.stops] == ["14:00", "14:02"]
+
+
+def test_a_limit_for_known_causes_comes_first() -> None:
+    policy = """
+    mode = "enforce"
+    [[limit]]
+    RUNNABLE = { after = "3h", after_by_cause = { misconfigured = "30m" } }
+    """
+    disabled = {
+        "jobQueues": [
+            {
+                "jobQueueName": "gpu",
+                "jobQueueArn": "arn:aws:batch:us-east-1:111122223333:job-queue/gpu",
+                "state": "ENABLED",
+                "status": "VALID",
+                "priority": 1,
+                "computeEnvironmentOrder": [{"order": 1, "computeEnvironment": "spot"}],
+            }
+        ],
+        "computeEnvironments": [
+            {
+                "computeEnvironmentName": "spot",
+                "computeEnvironmentArn": "arn:aws:batch:us-east-1:1:compute-environment/spot",
+                "state": "DISABLED",
+                "status": "VALID",
+                "type": "MANAGED",
+                "computeResources": {"type": "EC2", "maxvCpus": 8, "subnets": []},
+            }
+        ],
+    }
+    watching = Watching(policy, [moved("RUNNABLE", "12:00")])
+    watching.batch.add_world(disabled)
+    watching.run(at("12:00"), at("13:00"))
+
+    assert watching.stopped() == {JOB: "12:30"}
+    [notice] = watching.told("limit-enforced")
+    assert notice["facts"]["findings"][0] == "compute-environment-disabled"
+
+
+def test_a_running_job_is_terminated_by_its_own_tag() -> None:
+    events = [moved("RUNNING", "12:00", tags={"batch-watchdog:RUNNING": "30m"})]
+    watching = Watching('mode = "enforce"', events).run(at("12:00"), at("13:00"))
+
+    assert watching.stopped() == {JOB: "12:30"}
+    assert watching.stops[0].api == "TerminateJobs"
+
+
+def test_the_brake_holds_what_is_too_much_and_asks() -> None:
+    policy = SIX_HOURS + "[safety]\nmax_stops_per_hour = 2\n"
+    ids = [f"job-{number}" for number in range(5)]
+    events = [moved("RUNNABLE", "12:00", job_id=job_id) for job_id in ids]
+    watching = Watching(policy, events).run(at("12:00"), at("14:50"))
+
+    assert len(watching.stopped()) == 2
+    [trouble] = watching.told("watchdog-trouble")
+    assert trouble["facts"]["held"] == 3
+    watching.run(at("14:51"), at("17:00"))
+    assert sorted(watching.stopped()) == ids
+
+
+def test_a_policy_that_begins_to_enforce_counts_for_jobs_that_wait_already() -> None:
+    watching = Watching(SIX_HOURS.replace("enforce", "observe"), [moved("RUNNABLE", "12:00")])
+    watching.run(at("12:00"), at("14:30"))
+    watching.policy = SIX_HOURS
+    watching.run(at("14:31"), at("14:35"))
+
+    assert watching.stopped() == {JOB: "14:31"}
+
+
+def test_a_blocked_queue_is_told_once_and_again_when_it_is_over() -> None:
+    blocked = an_event("12:05", kind="Batch Job Queue Blocked", statusReason="CAPACITY:…")
+    again = an_event("12:20", kind="Batch Job Queue Blocked", statusReason="CAPACITY:…")
+    events = [moved("RUNNABLE", "12:00"), moved("STARTING", "12:30")]
+    watching = Watching("", [*events, blocked, again]).run(at("12:00"), at("13:00"))
+
+    assert [notice["facts"]["state"] for notice in watching.told("queue-blocked")] == [
+        "blocked",
+        "ended",
+    ]
+
+
+@pytest.mark.parametrize(("escalate", "calls"), [("false", 1), ("true", 2)])
+def test_a_job_that_starts_in_spite_of_its_stop_is_told_and_escalated_only_if_asked(
+    escalate: str, calls: int
+) -> None:
+    policy = SIX_HOURS.replace('"cancel"', f'"cancel", escalate = {escalate}')
+    events = [moved("RUNNABLE", "12:00"), moved("STARTING", "14:00:30")]
+    watching = Watching(policy, events).run(at("12:00"), at("13:59"))
+    watching.sweep(at("14:00"))
+    watching.batch.advance_to(at("14:00:40"))  # It starts between the decision and the call.
+    watching.act()
+    watching.run(at("14:01"), at("15:00"))
+
+    [notice] = watching.told("limit-escaped")
+    assert notice["facts"]["status"] == "RUNNABLE"
+    assert [call.api for call in watching.stops] == ["CancelJobs", "TerminateJobs"][:calls]
+
+
+def test_a_bad_policy_changes_nothing_and_is_told_once_with_line_and_key() -> None:
+    watching = Watching(SIX_HOURS, [moved("RUNNABLE", "12:00")]).run(at("12:00"), at("12:30"))
+    watching.policy = 'mode = "enforce"\n[[limit]]\nRUNABLE = { after = "1m" }\n'
+    watching.run(at("12:31"), at("15:00"))
+
+    assert watching.stopped() == {JOB: "14:00"}
+    [trouble] = watching.told("watchdog-trouble")
+    assert "line 3: limit[1].RUNABLE" in trouble["text"]

@@ -1,0 +1,116 @@
+"""The use cases at work on a simulated AWS Batch, minute by minute; no template, no dispatcher."""
+
+import json
+from collections import deque
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from batch_watchdog.act import Actor
+from batch_watchdog.batch_api import BatchApi
+from batch_watchdog.dead_letters import DeadLetters
+from batch_watchdog.inquiry import Inquiry
+from batch_watchdog.observe import Message, Observer
+from batch_watchdog.policies import Policies
+from batch_watchdog.store.table import Item, MemoryTable, to_image
+from batch_watchdog.sweep import Sweeper
+from local.aws import session
+from local.batch import Call, SimulatedBatch
+
+MINUTE = timedelta(minutes=1)
+
+
+class Watching:
+    """
+    A watchdog and the jobs that it watches.
+
+    `events` are true from their own time on and delivered then, but for those in `lost`.
+    """
+
+    def __init__(
+        self, policy: str, events: Iterable[Any] = (), lost: Iterable[Any] = (), **batch: Any
+    ) -> None:
+        self.policy = policy
+        self.published: list[dict[str, Any]] = []
+        self._images: deque[Item] = deque()
+        self._inbox = deque(sorted(events, key=lambda event: event["time"]))
+        self.batch = SimulatedBatch(emit=self._inbox.append, **batch)
+        self.batch.load([*self._inbox, *lost])
+        self.table = MemoryTable(self._on_write)
+        clients = session(
+            {
+                "batch": self.batch.call,
+                "sns": self._sns,
+                "ec2": lambda *_: {"InstanceTypes": []},
+                "ecs": lambda *_: {"containerInstanceArns": []},
+                "ssm": lambda *_: {"Parameter": {"Value": self.policy}},
+                "sqs": lambda *_: {},
+            }
+        )
+        api = BatchApi(clients.client("batch"))
+        ec2, ecs = clients.client("ec2"), clients.client("ecs")
+        policies = Policies(clients.client("ssm"), "/policy", self.table, max_age=0)
+        letters = DeadLetters(clients.client("sqs"), "https://sqs/dead-letters")
+        self.observer = Observer(
+            table=self.table, batch=api, dead_letters=letters, policy=policies.current
+        )
+        self.sweeper = Sweeper(
+            table=self.table,
+            batch=api,
+            inquiry=lambda: Inquiry(batch=api, ec2=ec2, ecs=ecs),
+            policies=policies,
+        )
+        self.actor = Actor(
+            table=self.table, batch=api, sns=clients.client("sns"), topic_arn="arn:aws:sns:::t"
+        )
+
+    @property
+    def stops(self) -> list[Call]:
+        return [call for call in self.batch.journal if call.api != "UpdateJobQueue"]
+
+    def stopped(self) -> dict[str, str]:
+        """When each job was stopped first, as a clock ("12:31")."""
+        first: dict[str, str] = {}
+        for call in self.stops:
+            for job_id in call.jobs:
+                first.setdefault(job_id, f"{call.at:%H:%M}")
+        return first
+
+    def told(self, kind: str) -> list[Mapping[str, Any]]:
+        """What was published of a kind: the JSON for programs."""
+        messages = [json.loads(json.loads(each["Message"])["default"]) for each in self.published]
+        return [message for message in messages if message["notice"] == kind]
+
+    def run(self, first: datetime, last: datetime) -> "Watching":
+        """Let the minutes pass, with a sweep at each whole one."""
+        now = first
+        while now <= last:
+            self.batch.advance_to(now)
+            due = []
+            while self._inbox and self._inbox[0]["time"] <= f"{now:%Y-%m-%dT%H:%M:%SZ}":
+                due.append(self._inbox.popleft())
+            bodies = [json.dumps(event) for event in due if not self.batch.is_overruled(event)]
+            if bodies:
+                messages = [Message(str(n), body, now) for n, body in enumerate(bodies)]
+                assert self.observer.observe(messages) == []
+                self.act()
+            self.sweep(now)
+            self.act()
+            now += MINUTE
+        return self
+
+    def sweep(self, now: datetime) -> None:
+        self.batch.advance_to(now)
+        self.sweeper.sweep(now, out_of_time=lambda: False)
+
+    def act(self) -> None:
+        while self._images:
+            self.actor.carry_out(to_image(self._images.popleft()))
+
+    def _on_write(self, name: str, _: Item | None, item: Item) -> None:
+        if name == "INSERT" and str(item["pk"]).startswith("ACTION#"):
+            self._images.append(item)
+
+    def _sns(self, _: str, params: dict[str, Any]) -> dict[str, Any]:
+        self.published.append(params)
+        return {"MessageId": "1"}
