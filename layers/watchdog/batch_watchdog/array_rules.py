@@ -69,7 +69,7 @@ def _progress(
     if percent <= array.told_percent:
         return Decision(array=array)
     left = (now - array.first_at) * (counts.size - counts.ended) / counts.ended
-    name = plain(array.job_name, 60) or array.job_id
+    name = plain(array.job_name, 60) or plain(array.job_id)
     words = f"{counts.ended} of {counts.size} ended, {counts.failed} failed"
     notice = Notice(
         kind="array-progress",
@@ -103,7 +103,9 @@ def _stop_rest(
         return Decision(array=array)
     label, enforced = policy.label_of(rule), policy.mode_of(rule) == "enforce"
     notice = _stopped(array, counts, label, enforced=enforced)
-    effects: tuple[Effect, ...] = (Announce(notices=(notice,)),)
+    effects: tuple[Effect, ...] = (
+        Announce(notices=(notice,), digest_over=policy.notify.digest_over),
+    )
     if enforced:
         stop = StopJobs(
             how="terminate", job_ids=(array.job_id,), reason=_reason(counts, label), rule=label
@@ -129,7 +131,7 @@ def stop_children(array: Array, alive: Iterable[str], policy: Policy, now: datet
     label = policy.label_of(rule) if rule else ""
     stop = StopJobs(
         how="terminate",
-        job_ids=tuple(alive),
+        job_ids=tuple(dict.fromkeys(alive)),  # One may be listed twice, having moved on meanwhile.
         reason=f"{STOP_MARK}the array was stopped before ({label})",
         rule=label,
     )
@@ -142,7 +144,7 @@ def _reason(counts: Counts, label: str) -> str:
 
 
 def _stopped(array: Array, counts: Counts, label: str, *, enforced: bool) -> Notice:
-    name = plain(array.job_name, 60) or array.job_id
+    name = plain(array.job_name, 60) or plain(array.job_id)
     left = counts.size - counts.ended
     done = "are terminated" if enforced else "would be terminated"
     words = f"{counts.failed} of {counts.ended} failed"

@@ -12,10 +12,10 @@ index has been counted, whichever comes first. What events leave open, the sweep
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from batch_watchdog.changes import ENDED, Change, resource_name
+from batch_watchdog.changes import ENDED, Change, from_millis, resource_name
 from batch_watchdog.notices import (
     Notice,
     fact,
@@ -126,19 +126,19 @@ def parts_in(size: int) -> int:
 
 def begin(change: Change) -> Array:
     """What is known of an array after the first change seen, of the parent or of a child."""
-    tags = {name: value for name, value in change.tags.items() if name != "resourceArn"}
     return Array(
         job_id=change.parent_id or change.job_id,
         job_name=change.job_name,
         queue=change.queue,
         definition=change.definition,
         first_at=change.at,
-        tags=tags,
+        tags=_own(change.tags),
     )
 
 
 def take_in(array: Array, change: Change) -> Array:
-    """What the parent's own change adds. A child's adds nothing here: see `unite`."""
+    """What a change tells of the array. How a child ended is no part of it: see `unite`."""
+    array = _named(array, change.job_name, change.queue, change.definition, change.tags)
     if change.kind != "array":
         return array
     array = replace(array, size=array.size or change.size)
@@ -148,29 +148,47 @@ def take_in(array: Array, change: Change) -> Array:
 def ask(array: Array, detail: Mapping[str, Any], now: datetime) -> Array:
     """What Batch's answer about the parent (a JobDetail) adds."""
     properties = detail.get("arrayProperties") or {}
-    array = replace(
-        array,
-        size=array.size or properties.get("size"),
-        job_name=array.job_name or detail.get("jobName", ""),
-    )
-    stopped_at = detail.get("stoppedAt")
+    names = (detail.get(name) or "" for name in ("jobName", "jobQueue", "jobDefinition"))
+    array = _named(array, *names, detail.get("tags") or {})
+    array = replace(array, size=array.size or properties.get("size"))
+    if array.size is None:
+        return array
     return _end(
         array,
         detail["status"],
-        detail.get("statusReason", ""),
+        detail.get("statusReason") or "",
         properties.get("statusSummary") or {},
-        datetime.fromtimestamp(stopped_at / 1000, UTC) if stopped_at else now,
+        from_millis(detail.get("stoppedAt")) or now,
     )
 
 
+def _named(
+    array: Array, job_name: str, queue: str, definition: str, tags: Mapping[str, str]
+) -> Array:
+    """The array, with what was missing of its names."""
+    return replace(
+        array,
+        job_name=array.job_name or job_name,
+        queue=array.queue or queue,
+        definition=array.definition or definition,
+        tags=array.tags or _own(tags),
+    )
+
+
+def _own(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags without the one that Batch adds in events."""
+    return {name: value for name, value in tags.items() if name != "resourceArn"}
+
+
 def _end(array: Array, status: str, reason: str, summary: Mapping[str, int], at: datetime) -> Array:
-    if status not in ENDED or (array.ended_at and array.summary):
+    if status not in ENDED or array.failed_by_batch is not None:
         return array
+    counts = {state: summary[state] for state in ENDED if state in summary}
     return replace(
         array,
         status=status,
         reason=fact(reason),
-        summary={state: count for state, count in summary.items() if state in ENDED},
+        summary=max(array.summary, counts, key=lambda each: sum(each.values())),
         ended_at=array.ended_at or at,
     )
 
@@ -217,10 +235,10 @@ def _with_log(known: KnownCause, change: Change) -> KnownCause:
 
 OTHER = Cause(None, "other causes")
 
-_TOKEN = re.compile(r"[A-Za-z0-9_-]+")
+_TOKEN = re.compile(r"(?:[A-Za-z0-9_-]|\d)+")
 _HEX = re.compile(r"[0-9a-fA-F-]{8,}")
 _NAMES = frozenset({"EC2", "S3", "x86_64", "arm64", "UTF-8", "SHA256", "sha256", "IPv4", "IPv6"})
-_RUN = re.compile(r"\*(?:[.:+]\*)+")
+_RUN = re.compile(r"\*(?:[.:+,]{1,2}\*)+")
 
 
 def cause_of(change: Change) -> Cause:
@@ -253,6 +271,11 @@ def _star(match: re.Match[str]) -> str:
 
 
 # ---- Being done ---------------------------------------------------------------------------
+
+
+def clipped(part: Part, size: int) -> Part:
+    """The part without indices that an array of this size has not."""
+    return replace(part, outcomes=part.outcomes[: max(0, size - part.number * PART_SIZE)])
 
 
 def failed_indices(parts: Iterable[Part]) -> list[int]:
@@ -288,7 +311,7 @@ def is_done(array: Array, parts: Sequence[Part]) -> bool:
 
 def lacks_only_stragglers(array: Array, now: datetime) -> bool:
     """Whether the parent ended so recently that children's events may still be on their way."""
-    return array.ended_at is not None and now < array.ended_at + STRAGGLERS_WAIT
+    return array.ended_at is not None and abs(now - array.ended_at) < STRAGGLERS_WAIT
 
 
 def correct(array: Array, parts: Iterable[Part], failures: Sequence[Change]) -> list[Part]:
@@ -360,7 +383,9 @@ def groups(array: Array, parts: Iterable[Part]) -> list[Group]:
         stream = next(iter(streams), "")
         found[GROUPS_MAX:] = [Group(cause=OTHER, indices=tuple(indices), log_stream=stream)]
     unseen = (array.failed_by_batch or 0) - sum(len(group.indices) for group in found)
-    if unseen > 0:
+    if unseen > 0 and len(found) > GROUPS_MAX:
+        found[-1] = replace(found[-1], unseen=unseen)
+    elif unseen > 0:
         reason = normalise(array.reason) or "Batch counts these as failed and tells no more"
         found.append(Group(cause=Cause(None, reason), indices=(), unseen=unseen))
     return found
@@ -377,7 +402,8 @@ def completed(array: Array, parts: Sequence[Part]) -> Notice:
     )
     failed = array.summary.get("FAILED", 0) if by_batch else len(failed_at)
     found = groups(array, parts)
-    name, region = plain(array.job_name, 60) or array.job_id, region_of(array.queue)
+    name = plain(array.job_name, 60) or plain(array.job_id)
+    region = region_of(array.queue)
     counts = f"{succeeded} of {array.size} succeeded, {failed} failed"
     return Notice(
         kind="array-completed",

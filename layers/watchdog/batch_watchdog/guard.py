@@ -26,13 +26,12 @@ what is to be done. The rules:
   the next sweep. (A budget's message does not: it may be weeks old by then.)
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
 from batch_watchdog import guard_notices
-from batch_watchdog.changes import STARTED, WAITING
 from batch_watchdog.effects import Announce, Effect, SetQueueState, StartRun
 from batch_watchdog.evidence import Evidence
 from batch_watchdog.guard_state import (
@@ -44,7 +43,7 @@ from batch_watchdog.guard_state import (
     hardness,
 )
 from batch_watchdog.notices import iso, plain, span
-from batch_watchdog.policy import Guard, Job, Mode, Policy, Stage
+from batch_watchdog.policy import Guard, Mode, Policy, Stage
 
 # A decision and its actions are one write of at most 100 items.
 _QUEUES_AT_ONCE = 50
@@ -342,7 +341,7 @@ def _queues_found_open(moment: _Moment, rule: Guard, found: QueuesFoundOpen) -> 
     state = moment.state
     if not is_current(state, found.run_id) or state.entry is None:
         return moment.stay("the guard has moved on")
-    if not closes_queues(rule, state.entry.stage) or not _is_enforced(state.entry, moment.mode):
+    if not closes_queues(rule, state.entry.stage) or not is_enforced(state.entry, moment.mode):
         return moment.stay("closes no queues")
     queues = [
         queue
@@ -362,16 +361,6 @@ def _queues_found_open(moment: _Moment, rule: Guard, found: QueuesFoundOpen) -> 
 
 
 # ---- What follows from states -------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
-    """A stage that is on, as it applies to a job or a queue. In observe mode it only would."""
-
-    guard: str
-    action: StopAction
-    mode: Mode
-    run_id: str
 
 
 def concerned(policy: Policy, evidence: Evidence) -> tuple[Guard, ...]:
@@ -395,6 +384,11 @@ def in_force(state: GuardState, mode: Mode) -> StageName:
     return entry.stage if entry and (mode == "observe" or entry.mode == "enforce") else "calm"
 
 
+def is_enforced(entry: Entry, mode: Mode) -> bool:
+    """Whether an entered stage is acted upon, and not only told of."""
+    return entry.mode == mode == "enforce"
+
+
 def is_current(state: GuardState, run_id: str) -> bool:
     """Whether a stop run is that of the current stage. One that is not must end."""
     return state.entry is not None and state.entry.run_id == run_id
@@ -405,68 +399,6 @@ def closes_queues(rule: Guard, stage: StageName) -> bool:
     return any(
         each.close_queues and hardness(each.action) <= hardness(stage) for each in rule.stage
     )
-
-
-def must_stop(status: str, action: StopAction) -> bool:
-    """Whether a job in this state is stopped at a stage. At `cancel`, what has started is not."""
-    return status in WAITING or (action == "terminate" and status in STARTED)
-
-
-def hardest(states: Mapping[str, GuardState], policy: Policy, queue: str) -> Hold | None:
-    """
-    What holds a queue (an ARN or a name): of several guards the harder, if it is enforced.
-
-    `states` are by guard. A guard that only observes counts where no other holds the queue.
-    """
-    return _hardest(states, policy, policy.guards_for_queue(queue))
-
-
-def stopping(
-    states: Mapping[str, GuardState], policy: Policy, job: Job, status: str
-) -> Hold | None:
-    """
-    What stops a job that is in this state now, or None.
-
-    The job's tags must be known, where `asks_for_tags` says so.
-    """
-    hold = _hardest(states, policy, policy.guards_for(job))
-    return hold if hold and must_stop(status, hold.action) else None
-
-
-def asks_for_tags(states: Mapping[str, GuardState], policy: Policy, job: Job) -> bool:
-    """Whether it depends on a job's tags if a stage that is on stops it, or spares it."""
-    for guard in policy.guard:
-        if (state := states.get(guard.name)) and state.entry and guard.match.may_match(job):
-            if guard.match.tags:
-                return True
-            if guard.spare and guard.spare.tags and guard.spare.may_match(job):
-                return True
-    return False
-
-
-def held_by_others(guard: str, states: Mapping[str, GuardState], policy: Policy) -> frozenset[str]:
-    """Of the queues that a guard has closed, those that other guards hold closed too."""
-    holders = [
-        rule
-        for rule in policy.guard
-        if rule.name != guard
-        and (state := states.get(rule.name))
-        and state.entry
-        and _is_enforced(state.entry, policy.mode_of(rule))
-        and closes_queues(rule, state.entry.stage)
-    ]
-    mine = states[guard].closed if guard in states else ()
-    return frozenset(q for q in mine if any(rule.covers_queue(q) for rule in holders))
-
-
-def is_still_wanted(effect: SetQueueState, states: Iterable[GuardState]) -> bool:
-    """
-    Whether to carry out the opening or closing of a queue, given all guards as they are now.
-
-    Actions may come late and out of order: this one may have been overtaken by the next.
-    """
-    closed = any(effect.queue in state.closed for state in states)
-    return closed == (effect.state == "DISABLED")
 
 
 # ---- Parts --------------------------------------------------------------------------------
@@ -503,10 +435,6 @@ def _stage_of(rule: Guard, action: StageName) -> Stage | None:
     return next((each for each in rule.stage if each.action == action), None)
 
 
-def _is_enforced(entry: Entry, mode: Mode) -> bool:
-    return entry.mode == mode == "enforce"
-
-
 def _terminates_at(state: GuardState, rule: Guard) -> datetime | None:
     """When the current stage will have lasted too long, if nothing changes."""
     harder = _stage_of(rule, "terminate")
@@ -526,21 +454,3 @@ def _released_with(state: GuardState, rule: Guard) -> tuple[str, ...]:
     if any(not signal.startswith(_CAN_SAY_OK) for signal in rings):
         return ()
     return tuple(map(_alarm_of, rings))
-
-
-def _hardest(
-    states: Mapping[str, GuardState], policy: Policy, rules: Iterable[Guard]
-) -> Hold | None:
-    holds = [
-        Hold(
-            guard=rule.name,
-            action=entry.stage,
-            mode="enforce" if _is_enforced(entry, policy.mode_of(rule)) else "observe",
-            run_id=entry.run_id,
-        )
-        for rule in rules
-        if (state := states.get(rule.name)) and (entry := state.entry)
-    ]
-    return max(
-        holds, key=lambda hold: (hold.mode == "enforce", hardness(hold.action)), default=None
-    )

@@ -5,12 +5,12 @@ What several arrays or jobs gave rise to in one go is written together where it 
 operators get one action, and one digest, in place of many.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import groupby
 
-from batch_watchdog.effects import Announce, Effect
+from batch_watchdog.effects import Announce, Effect, StopJobs
 from batch_watchdog.errors import StaleItemError
 from batch_watchdog.store.actions import Actions
 from batch_watchdog.store.table import TRANSACTION_MAX, Put, Table
@@ -84,23 +84,35 @@ class Recorder:
 
 
 def _folded(effects: Iterable[Effect]) -> list[Effect]:
-    """The effects, with all notices of one kind in one announcement."""
-    every = list(effects)
-    announcements = [effect for effect in every if isinstance(effect, Announce)]
-    others = [effect for effect in every if not isinstance(effect, Announce)]
+    """The effects, with all notices of one kind in one, and all stops for one reason."""
+    groups: dict[Hashable, list[Effect]] = defaultdict(list)
+    for effect in effects:
+        groups[_sort_of(effect)].append(effect)
+    return [_as_one(group) for group in groups.values()]
 
-    def kind_of(announce: Announce) -> str:
-        return announce.notices[0].kind
 
-    folded: list[Effect] = [
-        Announce(
-            notices=tuple(notice for announce in group for notice in announce.notices),
-            digest_over=group[0].digest_over,
-        )
-        for _, of_kind in groupby(sorted(announcements, key=kind_of), key=kind_of)
-        for group in [list(of_kind)]
-    ]
-    return others + folded
+def _sort_of(effect: Effect) -> Hashable:
+    """What effects that can be one have in common."""
+    match effect:
+        case Announce():
+            return effect.notices[0].kind
+        case StopJobs():
+            return replace(effect, job_ids=())
+        case _:
+            return effect
+
+
+def _as_one(group: Sequence[Effect]) -> Effect:
+    first = group[0]
+    match first:
+        case Announce():
+            every = (effect for effect in group if isinstance(effect, Announce))
+            return replace(first, notices=tuple(n for each in every for n in each.notices))
+        case StopJobs():
+            stops = (effect for effect in group if isinstance(effect, StopJobs))
+            return replace(first, job_ids=tuple(job for each in stops for job in each.job_ids))
+        case _:
+            return first
 
 
 def _chunks[K: Hashable](outcomes: Mapping[K, Outcome]) -> Iterable[dict[K, Outcome]]:
@@ -108,9 +120,10 @@ def _chunks[K: Hashable](outcomes: Mapping[K, Outcome]) -> Iterable[dict[K, Outc
     chunk: dict[K, Outcome] = {}
     items = 0
     for key, outcome in outcomes.items():
-        size = len(outcome.puts) + sum(not isinstance(e, Announce) for e in outcome.effects)
         if not outcome.puts and not outcome.effects:
             continue
+        sorts = {_sort_of(each) for each in outcome.effects if not isinstance(each, Announce)}
+        size = len(outcome.puts) + len(sorts)
         if chunk and items + size > TRANSACTION_MAX - _ACTIONS_ROOM:
             yield chunk
             chunk, items = {}, 0

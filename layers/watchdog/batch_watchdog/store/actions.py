@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import batched
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -23,6 +24,7 @@ KEPT = timedelta(days=90)
 
 _BODY_MAX = 300_000  # bytes; DynamoDB takes items of 400 KB
 _NOTICES_MAX = 1_000
+_JOBS_MAX = 5_000
 
 _ADAPTERS: Mapping[str, TypeAdapter[Effect]] = {
     kind.__name__: TypeAdapter(kind) for kind in (Announce, StopJobs, SetQueueState, StartRun)
@@ -87,13 +89,22 @@ def to_action(item: Item) -> Action:
 
 def _of_storable_size(effect: Effect) -> Sequence[Effect]:
     """The effect, or several in its place where one item could not hold it."""
-    if not isinstance(effect, Announce) or len(effect.notices) <= 1:
-        return [effect]
-    if len(effect.notices) <= _NOTICES_MAX and len(_body(effect)) <= _BODY_MAX:
-        return [effect]
-    middle = len(effect.notices) // 2
-    halves = effect.notices[:middle], effect.notices[middle:]
-    return [part for half in halves for part in _of_storable_size(replace(effect, notices=half))]
+    match effect:
+        case StopJobs():
+            portions = batched(effect.job_ids, _JOBS_MAX, strict=False)
+            return [replace(effect, job_ids=portion) for portion in portions]
+        case Announce(notices=[_, _, *_]) if _is_too_large(effect):
+            middle = len(effect.notices) // 2
+            halves = effect.notices[:middle], effect.notices[middle:]
+            return [
+                part for half in halves for part in _of_storable_size(replace(effect, notices=half))
+            ]
+        case _:
+            return [effect]
+
+
+def _is_too_large(effect: Announce) -> bool:
+    return len(effect.notices) > _NOTICES_MAX or len(_body(effect)) > _BODY_MAX
 
 
 def _body(effect: Effect) -> bytes:

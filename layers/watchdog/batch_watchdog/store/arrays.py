@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from pydantic import TypeAdapter
 
-from batch_watchdog.arrays import Array, Part, parts_in
+from batch_watchdog.arrays import Array, Part, clipped, parts_in
 from batch_watchdog.store.table import Item, Key, Put, Table, binary, pack, unpack
 
 KEPT = timedelta(days=30)  # after its last change; Batch itself forgets a job after 7 days
@@ -38,8 +38,10 @@ class Arrays:
         return {array.job_id: array for array in map(_to_array, items.values())}
 
     def all_parts(self, array: Array) -> Sequence[Part]:
-        """All parts of an array whose size is known."""
-        return list(self.read(array.job_id, range(parts_in(array.size or 1)))[1].values())
+        """All parts of an array whose size is known, without indices beyond it."""
+        size = array.size or 0
+        parts = self.read(array.job_id, range(parts_in(size)))[1]
+        return [clipped(part, size) for part in parts.values()]
 
     def put(self, array: Array, now: datetime) -> Put:
         """The write of a head."""

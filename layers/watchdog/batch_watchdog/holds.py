@@ -1,0 +1,100 @@
+"""What the stages that are on mean for a queue or a job, where there are several guards."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from batch_watchdog.changes import STARTED, WAITING
+from batch_watchdog.effects import SetQueueState
+from batch_watchdog.guard import closes_queues, is_enforced
+from batch_watchdog.guard_state import GuardState, StopAction, hardness
+from batch_watchdog.policy import Guard, Job, Mode, Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A stage that is on, as it applies to a job or a queue. In observe mode it only would."""
+
+    guard: str
+    action: StopAction
+    mode: Mode
+    run_id: str
+
+
+def must_stop(status: str, action: StopAction) -> bool:
+    """Whether a job in this state is stopped at a stage. At `cancel`, what has started is not."""
+    return status in WAITING or (action == "terminate" and status in STARTED)
+
+
+def hardest(states: Mapping[str, GuardState], policy: Policy, queue: str) -> Hold | None:
+    """
+    What holds a queue (an ARN or a name): of several guards the harder, if it is enforced.
+
+    `states` are by guard. A guard that only observes counts where no other holds the queue.
+    """
+    return _hardest(states, policy, policy.guards_for_queue(queue))
+
+
+def stopping(
+    states: Mapping[str, GuardState], policy: Policy, job: Job, status: str
+) -> Hold | None:
+    """
+    What stops a job that is in this state now, or None.
+
+    The job's tags must be known, where `asks_for_tags` says so.
+    """
+    hold = _hardest(states, policy, policy.guards_for(job))
+    return hold if hold and must_stop(status, hold.action) else None
+
+
+def asks_for_tags(states: Mapping[str, GuardState], policy: Policy, job: Job) -> bool:
+    """Whether it depends on a job's tags if a stage that is on stops it, or spares it."""
+    for guard in policy.guard:
+        if (state := states.get(guard.name)) and state.entry and guard.match.may_match(job):
+            if guard.match.tags:
+                return True
+            if guard.spare and guard.spare.tags and guard.spare.may_match(job):
+                return True
+    return False
+
+
+def held_by_others(guard: str, states: Mapping[str, GuardState], policy: Policy) -> frozenset[str]:
+    """Of the queues that a guard has closed, those that other guards hold closed too."""
+    holders = [
+        rule
+        for rule in policy.guard
+        if rule.name != guard
+        and (state := states.get(rule.name))
+        and state.entry
+        and is_enforced(state.entry, policy.mode_of(rule))
+        and closes_queues(rule, state.entry.stage)
+    ]
+    mine = states[guard].closed if guard in states else ()
+    return frozenset(q for q in mine if any(rule.covers_queue(q) for rule in holders))
+
+
+def is_still_wanted(effect: SetQueueState, states: Iterable[GuardState]) -> bool:
+    """
+    Whether to carry out the opening or closing of a queue, given all guards as they are now.
+
+    Actions may come late and out of order: this one may have been overtaken by the next.
+    """
+    closed = any(effect.queue in state.closed for state in states)
+    return closed == (effect.state == "DISABLED")
+
+
+def _hardest(
+    states: Mapping[str, GuardState], policy: Policy, rules: Iterable[Guard]
+) -> Hold | None:
+    holds = [
+        Hold(
+            guard=rule.name,
+            action=entry.stage,
+            mode="enforce" if is_enforced(entry, policy.mode_of(rule)) else "observe",
+            run_id=entry.run_id,
+        )
+        for rule in rules
+        if (state := states.get(rule.name)) and (entry := state.entry)
+    ]
+    return max(
+        holds, key=lambda hold: (hold.mode == "enforce", hardness(hold.action)), default=None
+    )
