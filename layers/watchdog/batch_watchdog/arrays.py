@@ -148,8 +148,13 @@ def take_in(array: Array, change: Change) -> Array:
 def ask(array: Array, detail: Mapping[str, Any], now: datetime) -> Array:
     """What Batch's answer about the parent (a JobDetail) adds."""
     properties = detail.get("arrayProperties") or {}
-    names = (detail.get(name) or "" for name in ("jobName", "jobQueue", "jobDefinition"))
-    array = _named(array, *names, detail.get("tags") or {})
+    array = _named(
+        array,
+        detail.get("jobName") or "",
+        detail.get("jobQueue") or "",
+        detail.get("jobDefinition") or "",
+        detail.get("tags") or {},
+    )
     array = replace(array, size=array.size or properties.get("size"))
     if array.size is None:
         return array

@@ -25,13 +25,21 @@ class Inquiry:
     ec2: Any
     ecs: Any
     _surroundings: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    _known: dict[tuple[str, str], tuple[Finding, ...]] = field(default_factory=dict)
 
     def findings(self, detail: Detail) -> tuple[Finding, ...]:
         """Why a job, given as Batch describes it, does not start; the likeliest reason first."""
         queue = str(detail.get("jobQueue") or "")
         if queue not in self._surroundings:
             self._surroundings[queue] = self._look_around(queue) if queue else {}
-        return diagnose(World(job=detail, **self._surroundings[queue]))
+        world = World(job=detail, **self._surroundings[queue])
+        if _is_listed(world, str(detail["jobId"])):
+            return diagnose(world)
+        # Of jobs that ask for the same and are not at the front, the same can be said.
+        alike = queue, _what_it_asks(detail)
+        if alike not in self._known:
+            self._known[alike] = diagnose(world)
+        return self._known[alike]
 
     def _look_around(self, queue: str) -> dict[str, Any]:
         described = self.batch.queue(queue)
@@ -77,3 +85,33 @@ class Inquiry:
                 return []
             raise
         return list(described["containerInstances"])
+
+
+_OWN = frozenset(  # what tells a job from its likes, and not why it waits
+    {
+        "attempts",
+        "createdAt",
+        "eksAttempts",
+        "jobArn",
+        "jobId",
+        "jobName",
+        "parameters",
+        "startedAt",
+        "tags",
+    }
+)
+_OWN_OF_CONTAINER = frozenset({"command", "environment", "logStreamName", "taskArn"})
+
+
+def _what_it_asks(detail: Detail) -> str:
+    container = detail.get("container") or {}
+    asked = {name: value for name, value in detail.items() if name not in _OWN}
+    asked["container"] = {
+        name: value for name, value in container.items() if name not in _OWN_OF_CONTAINER
+    }
+    return repr(asked)
+
+
+def _is_listed(world: World, job_id: str) -> bool:
+    front = (world.snapshot or {}).get("frontOfQueue", {}).get("jobs", ())
+    return any(str(each.get("jobArn", "")).endswith(job_id) for each in front)

@@ -17,6 +17,7 @@ from batch_watchdog.diagnosis.needs import Ask, Needs, unit_of
 from batch_watchdog.notices import plain
 
 _TYPES_SHOWN = 3
+_NEAREST_SHOWN = 2
 _NAME_MAX = 80
 _REASON_MAX = 160
 # The most memory, in MiB, that Fargate gives to so many vCPUs.
@@ -164,7 +165,7 @@ def _environment(detail: Mapping[Any, Any], world: World) -> Environment:
     cluster = text(detail.get("ecsClusterArn"))
     instances = items(asked[cluster]) if cluster and cluster in asked else None
     platform = _platform(detail, kind, managed=managed)
-    types = texts(resources.get("instanceTypes")) if managed and platform in _WITH_TYPES else ()
+    types = texts(resources.get("instanceTypes")) if platform in _WITH_TYPES else ()
     return Environment(
         shown=plain(_name(detail), _NAME_MAX) or "an environment",
         state=plain(text(detail.get("state")), _NAME_MAX),
@@ -259,10 +260,9 @@ def _mismatch(environment: Environment, needs: Needs) -> Clue | None:
     known = needs.platform and environment.platform
     if not known or environment.platform in _RUNS_ON.get(needs.platform, {needs.platform}):
         return None
-    wanted = "ECS" if needs.platform == "ECS" else needs.platform
     return Clue(
         code="platform-mismatch",
-        evidence=f"the job is made for {wanted}, {environment.shown} is {environment.platform}",
+        evidence=f"the job is made for {needs.platform}, {environment.shown} is {environment.platform}",
     )
 
 
@@ -327,7 +327,7 @@ def _without_gpu(environment: Environment, ask: Ask) -> Clue | None:
     return Clue(
         code="no-gpu-instances",
         evidence=f"the job asks for {amount(ask.gpus, 'gpu')}, {environment.shown} allows only"
-        f" instance types without: {', '.join(names)}{_more(offered)}",
+        f" instance types without: {', '.join(names)}{_more(offered, _TYPES_SHOWN)}",
     )
 
 
@@ -366,18 +366,17 @@ def _tight(environment: Environment, needs: Needs) -> Clue | None:
 def _most(offered: Sequence[Size], ask: Ask) -> str:
     """The instance types that come nearest to what is asked, with their numbers."""
 
-    def short_of(size: Size) -> tuple[bool, bool, bool, float, float]:
-        return (
-            bool(ask.gpus) and size.gpus is not None and size.gpus < ask.gpus,
+    def nearness(size: Size) -> tuple[int, float, float]:
+        lacking = (
+            size.gpus is not None and size.gpus < ask.gpus,
             size.vcpus is not None and size.vcpus < ask.vcpus,
             size.takes_memory(ask.memory_mib) is not True,
-            -(size.vcpus or 0),
-            -(size.memory_mib or 0),
         )
+        return -sum(lacking), size.vcpus or 0, size.memory_mib or 0
 
-    best = sorted(offered, key=short_of)
-    shown = [_figures(size, ask) for size in best[: 1 if len(offered) == 1 else 2]]
-    return f"{' or '.join(shown)}{_more(offered, 2)}"
+    best = sorted(offered, key=nearness, reverse=True)[:_NEAREST_SHOWN]
+    shown = " or ".join(_figures(size, ask) for size in best)
+    return f"{shown}{_more(offered, _NEAREST_SHOWN)}"
 
 
 def _figures(size: Size, ask: Ask) -> str:
@@ -394,6 +393,6 @@ def _figures(size: Size, ask: Ask) -> str:
     return f"{f'the largest {name}' if size.family else name} ({', '.join(figures)}{source})"
 
 
-def _more(offered: Sequence[Size], shown: int = _TYPES_SHOWN) -> str:
+def _more(offered: Sequence[Size], shown: int) -> str:
     left = len(offered) - shown
     return f" and {left} more" if left > 0 else ""
