@@ -102,16 +102,18 @@ def _stop_rest(
     if not when.is_met(failed=counts.failed, ended=counts.ended):
         return Decision(array=array)
     label, enforced = policy.label_of(rule), policy.mode_of(rule) == "enforce"
+    if array.rest_told and not enforced:
+        return Decision(array=array)
     notice = _stopped(array, counts, label, enforced=enforced)
     effects: tuple[Effect, ...] = (
         Announce(notices=(notice,), digest_over=policy.notify.digest_over),
     )
-    if enforced:
-        stop = StopJobs(
-            how="terminate", job_ids=(array.job_id,), reason=_reason(counts, label), rule=label
-        )
-        effects = (stop, *effects)
-    return Decision(array=replace(array, rest_stopped_at=now), effects=effects)
+    if not enforced:
+        return Decision(array=replace(array, rest_told=True), effects=effects)
+    stop = StopJobs(
+        how="terminate", job_ids=(array.job_id,), reason=_reason(counts, label), rule=label
+    )
+    return Decision(array=replace(array, rest_stopped_at=now), effects=(stop, *effects))
 
 
 def has_outlived_its_stop(array: Array, policy: Policy, now: datetime) -> bool:
@@ -150,7 +152,7 @@ def _stopped(array: Array, counts: Counts, label: str, *, enforced: bool) -> Not
     words = f"{counts.failed} of {counts.ended} failed"
     return Notice(
         kind="array-stopped",
-        id=f"array-stopped:{array.job_id}",
+        id=f"array-stopped:{array.job_id}{'' if enforced else ':observe'}",
         severity="critical" if enforced else "warning",
         subject=subject(f"Array {'stopped' if enforced else 'would be stopped'}, {words}: {name}"),
         text="\n".join(

@@ -91,6 +91,7 @@ class Array:
     summary: Mapping[str, int] = field(default_factory=dict)
     announced: bool = False
     told_percent: int = 0
+    rest_told: bool = False  # what would be stopped, in observe mode
     rest_stopped_at: datetime | None = None
     version: int = 0
 
@@ -193,7 +194,7 @@ def _end(array: Array, status: str, reason: str, summary: Mapping[str, int], at:
         array,
         status=status,
         reason=fact(reason),
-        summary=max(array.summary, counts, key=lambda each: sum(each.values())),
+        summary=counts or array.summary,
         ended_at=array.ended_at or at,
     )
 

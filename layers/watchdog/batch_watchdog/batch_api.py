@@ -5,7 +5,7 @@ What it asks is asked in as few calls as Batch allows, and what it changes goes 
 `stop` and `set_queue_state` alone. https://docs.aws.amazon.com/batch/latest/APIReference/
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import batched
 from typing import Any, Literal
 
@@ -16,11 +16,12 @@ from batch_watchdog.changes import STARTED, WAITING
 type Detail = Mapping[str, Any]  # in the API's own shape
 
 _DESCRIBE_MAX = 100  # jobs a DescribeJobs call
-_STOP_MAX = 50  # jobs a CancelJobs, TerminateJobs or TerminateServiceJobs call
+STOP_MAX = 50  # jobs a CancelJobs, TerminateJobs or TerminateServiceJobs call
 _STOP_ROUNDS = 5  # for jobs whose stop was throttled or failed on Batch's side
 _REASON_MAX = 1_024  # characters
 
-_PASSING = frozenset({"ThrottlingException", "TooManyRequestsException", "ServerException"})
+# What passes by itself, be it a whole call's error or that of one job in a bulk call.
+PASSING = frozenset({"ThrottlingException", "TooManyRequestsException", "ServerException"})
 _NO_BULK = frozenset(
     {"AccessDeniedException", "AccessDenied", "UnknownOperationException", "NotFoundException"}
 )
@@ -35,10 +36,16 @@ _BULK: Mapping[tuple[str, bool], tuple[str, str]] = {
 
 
 class BatchApi:
-    """AWS Batch, as the watchdog uses it. `client` is a boto3 client."""
+    """
+    AWS Batch, as the watchdog uses it. `client` is a boto3 client.
 
-    def __init__(self, client: Any) -> None:
+    `pace` is called before each call of those that stop, list a page or describe jobs, so that
+    whoever makes very many of them can take their time.
+    """
+
+    def __init__(self, client: Any, pace: Callable[[], None] = lambda: None) -> None:
         self._client = client
+        self._pace = pace
 
     # ---- Asking ---------------------------------------------------------------------------
 
@@ -46,6 +53,7 @@ class BatchApi:
         """The jobs as Batch knows them, by id; one that it has forgotten is left out."""
         found: dict[str, Detail] = {}
         for some in batched(dict.fromkeys(job_ids), _DESCRIBE_MAX, strict=False):
+            self._pace()
             answer = self._client.describe_jobs(jobs=list(some))
             found |= {detail["jobId"]: detail for detail in answer["jobs"]}
         return found
@@ -54,6 +62,7 @@ class BatchApi:
         """Service jobs by id; one that Batch has forgotten is left out. One call a job."""
         found: dict[str, Detail] = {}
         for job_id in dict.fromkeys(job_ids):
+            self._pace()
             try:
                 found[job_id] = self._client.describe_service_job(jobId=job_id)
             except ClientError as error:
@@ -89,26 +98,42 @@ class BatchApi:
             return None
         return answer
 
+    def page(
+        self, queue: str, status: str, token: str | None, *, service: bool
+    ) -> tuple[Sequence[Detail], str | None]:
+        """One page of a queue's jobs in one state, and the token of the next, if there is one."""
+        return self._page({"jobQueue": queue, "jobStatus": status}, token, service=service)
+
     def listed(self, queue: str, status: str, *, service: bool) -> Iterator[Detail]:
         """A queue's jobs in one state, as summaries; read page by page."""
-        name = "list_service_jobs" if service else "list_jobs"
-        pages = self._client.get_paginator(name).paginate(jobQueue=queue, jobStatus=status)
-        for page in pages:
-            yield from page["jobSummaryList"]
+        return self._pages({"jobQueue": queue, "jobStatus": status}, service=service)
 
     def children(self, array_id: str, status: str) -> Iterator[Detail]:
         """An array's children in one state, as summaries; read page by page."""
-        pages = self._client.get_paginator("list_jobs").paginate(
-            arrayJobId=array_id, jobStatus=status
-        )
-        for page in pages:
-            yield from page["jobSummaryList"]
+        return self._pages({"arrayJobId": array_id, "jobStatus": status}, service=False)
 
     def live_children(self, array_id: str) -> Iterator[Detail]:
         """An array's children that have not ended."""
         for status in (*WAITING, *STARTED):
             if status != "SCHEDULED":  # a state of service jobs only
                 yield from self.children(array_id, status)
+
+    def _pages(self, scope: Mapping[str, str], *, service: bool) -> Iterator[Detail]:
+        token: str | None = None
+        while True:
+            summaries, token = self._page(scope, token, service=service)
+            yield from summaries
+            if not token:
+                return
+
+    def _page(
+        self, scope: Mapping[str, str], token: str | None, *, service: bool
+    ) -> tuple[Sequence[Detail], str | None]:
+        list_them = self._client.list_service_jobs if service else self._client.list_jobs
+        more = {"nextToken": token} if token else {}
+        self._pace()
+        answer = list_them(**scope, **more)
+        return answer["jobSummaryList"], answer.get("nextToken")
 
     # ---- Changing -------------------------------------------------------------------------
 
@@ -128,22 +153,36 @@ class BatchApi:
         Returns:
             Why, for each job that Batch would not stop; the others were accepted.
         """
-        bulk, single = _BULK[how, service]
         refused: dict[str, str] = {}
-        for some in batched(dict.fromkeys(job_ids), _STOP_MAX, strict=False):
+        for some in batched(dict.fromkeys(job_ids), STOP_MAX, strict=False):
             left = list(some)
             for _ in range(_STOP_ROUNDS):
-                errors = self._stop_some(bulk, single, left, reason[:_REASON_MAX])
+                errors = self.stop_some(how, left, reason, service=service)
                 refused = {job: why for job, why in refused.items() if job not in left}
                 refused |= {job: ": ".join(error) for job, error in errors.items()}
-                left = [job for job, (code, _) in errors.items() if code in _PASSING]
+                left = [job for job, (code, _) in errors.items() if code in PASSING]
                 if not left:
                     break
         return refused
 
-    def _stop_some(
-        self, bulk: str, single: str, job_ids: list[str], reason: str
+    def stop_some(
+        self,
+        how: Literal["cancel", "terminate"],
+        job_ids: Sequence[str],
+        reason: str,
+        *,
+        service: bool,
     ) -> dict[str, tuple[str, str]]:
+        """
+        Cancel or terminate up to 50 jobs, once.
+
+        Returns:
+            Code and message of the error, for each job that was not accepted. Where the code is
+            one of `PASSING`, it may be tried again.
+        """
+        bulk, single = _BULK[how, service]
+        job_ids, reason = list(job_ids), reason[:_REASON_MAX]
+        self._pace()
         try:
             answer = getattr(self._client, bulk)(jobs=job_ids, reason=reason)
         except ClientError as error:
@@ -160,6 +199,7 @@ class BatchApi:
     ) -> dict[str, tuple[str, str]]:
         errors = {}
         for job_id in job_ids:
+            self._pace()
             try:
                 getattr(self._client, single)(jobId=job_id, reason=reason)
             except ClientError as error:

@@ -67,9 +67,10 @@ def began(blockage: Blockage, findings: Sequence[Finding]) -> Notice:
         "cannot start, and those behind it wait.",
         f"Batch's reason: {plain(blockage.reason, 500) or 'none given'}",
     ]
-    for finding in findings:
+    for finding in findings[:1]:
         lines += ["", f"{finding.code}: {finding.evidence}", f"What to do: {finding.remedy}"]
         lines.append(f"See {finding.page}")
+    lines += [f"Besides: {finding.code}: {finding.evidence}" for finding in findings[1:]]
     return _notice(
         blockage,
         state="blocked",

@@ -34,6 +34,7 @@ from typing import assert_never
 from batch_watchdog import guard_notices
 from batch_watchdog.effects import Announce, Effect, SetQueueState, StartRun
 from batch_watchdog.evidence import Evidence
+from batch_watchdog.guard_notices import Tally
 from batch_watchdog.guard_state import (
     Entry,
     GuardState,
@@ -49,6 +50,7 @@ from batch_watchdog.policy import Guard, Mode, Policy, Stage
 _QUEUES_AT_ONCE = 50
 _CAN_SAY_OK = "cloudwatch:"
 _TICK = timedelta(seconds=1)
+_NOTHING = Tally()
 
 
 # ---- What can happen ----------------------------------------------------------------------
@@ -102,21 +104,25 @@ class Decision:
 # ---- The stage machine --------------------------------------------------------------------
 
 
-def decide(
+def decide(  # noqa: PLR0913 - two of them have a default
     state: GuardState,
     happening: Happening,
     rule: Guard | None,
     *,
     mode: Mode,
     held_by_others: Collection[str] = (),
+    stopped: Tally = _NOTHING,
 ) -> Decision:
     """
     Say what a happening changes, and what must be done about it.
 
     `rule` is None where the policy has lost this guard: then an operator can still release it.
-    `held_by_others` are queues that must stay closed for other guards' sake.
+    `held_by_others` are queues that must stay closed for other guards' sake. `stopped` is what
+    the current stage has stopped so far, to be told at its release.
     """
-    moment = _Moment(state=state, now=happening.now, mode=mode, held=held_by_others)
+    moment = _Moment(
+        state=state, now=happening.now, mode=mode, held=held_by_others, stopped=stopped
+    )
     if rule is None:
         return _without_rule(moment, happening)
     match happening:
@@ -140,6 +146,7 @@ class _Moment:
     now: datetime
     mode: Mode
     held: Collection[str]
+    stopped: Tally
 
     def stay(self, why: str) -> Decision:
         return Decision(state=self.state, why=why)
@@ -192,6 +199,7 @@ class _Moment:
                 reopened=tuple(reopened),
                 still_closed=closed,
                 still_ringing=tuple(map(_alarm_of, sorted(ringing))),
+                stopped=self.stopped,
             ),
         )
         return Decision(

@@ -30,7 +30,8 @@ class Tally:
     What a stop run came to. Every job that it found is counted once.
 
     `left_running` had started and, at `cancel`, may finish; `escaped` were to be stopped and
-    ran or ended all the same; `failed` counts by reason those that Batch would not stop.
+    ran or ended all the same; `failed` counts by reason those that Batch would not stop. The
+    first of the last two are named.
     """
 
     cancelled: int = 0
@@ -39,6 +40,8 @@ class Tally:
     spared: int = 0
     escaped: int = 0
     failed: Mapping[str, int] = field(default_factory=dict)
+    escaped_jobs: tuple[str, ...] = ()
+    failed_jobs: tuple[str, ...] = ()
 
     @property
     def found(self) -> int:
@@ -66,8 +69,8 @@ class Release:
     """
     How a guard became calm.
 
-    `still_closed` are queues that it closed and cannot reopen yet, `still_ringing` its alarms
-    that are in ALARM as far as is known.
+    `stopped` is what its last stage stopped in all. `still_closed` are queues that it closed and
+    cannot reopen yet, `still_ringing` its alarms that are in ALARM as far as is known.
     """
 
     at: datetime
@@ -77,6 +80,7 @@ class Release:
     reopened: tuple[str, ...] = ()
     still_closed: tuple[str, ...] = ()
     still_ringing: tuple[str, ...] = ()
+    stopped: Tally = Tally()
 
 
 def raised(rule: Guard, entry: Entry, outlook: Outlook, evidence: Evidence | None) -> Notice:
@@ -153,6 +157,7 @@ def released(guard: str, entry: Entry, release: Release) -> Notice:
         "",
         f"Why: {release.why}",
         "",
+        f"Stopped while it lasted: {_in_words(release.stopped, entry)}.",
         f"Reopened: {_listed_queues(release.reopened) or 'no queue'}.",
     ]
     if release.still_closed:
@@ -179,6 +184,7 @@ def released(guard: str, entry: Entry, release: Release) -> Notice:
         subject=subject(f"Guard {name}: released ({release.why})"),
         text="\n".join(lines),
         facts=_facts(guard, "calm", "release", release.mode)
+        | _counts(release.stopped)
         | {
             "queues_reopened": _queue_facts(release.reopened),
             "queues_still_closed": _queue_facts(release.still_closed),
@@ -236,11 +242,8 @@ def report(
         ),
         text="\n".join(lines),
         facts=_facts(guard, entry.stage, entry.stage, entry.mode)
+        | _counts(tally)
         | {
-            "cancelled": tally.cancelled,
-            "terminated": tally.terminated,
-            "left_running": tally.left_running,
-            "spared": tally.spared,
             "queues_closed": _queue_facts(queues_closed),
             "run_id": entry.run_id,
             "since": iso(entry.since),
@@ -248,6 +251,8 @@ def report(
             "found": tally.found,
             "escaped": tally.escaped,
             "failed": {fact(why): count for why, count in most},
+            "escaped_jobs": list(tally.escaped_jobs),
+            "failed_jobs": list(tally.failed_jobs),
         },
     )
 
@@ -269,6 +274,22 @@ def _facts(guard: str, stage: StageName, action: str, mode: Mode) -> dict[str, A
         "queues_closed": [],
         "queues_reopened": [],
     }
+
+
+def _counts(tally: Tally) -> dict[str, int]:
+    return {
+        "cancelled": tally.cancelled,
+        "terminated": tally.terminated,
+        "left_running": tally.left_running,
+        "spared": tally.spared,
+    }
+
+
+def _in_words(stopped: Tally, entry: Entry) -> str:
+    count = stopped.cancelled + stopped.terminated
+    how = "cancelled" if entry.stage == "cancel" else "terminated"
+    would = "would have been " if entry.mode == "observe" else ""
+    return f"{count:,} job{'s' * (count != 1)} {would}{how}"
 
 
 def _evidence_facts(evidence: Evidence | None) -> dict[str, Any] | None:

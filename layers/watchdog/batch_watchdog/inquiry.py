@@ -1,5 +1,6 @@
 """Asking AWS what a diagnosis needs: the only module that calls EC2 and ECS."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import batched
@@ -9,6 +10,8 @@ from botocore.exceptions import ClientError
 
 from batch_watchdog.batch_api import BatchApi, Detail
 from batch_watchdog.diagnosis import Finding, World, diagnose, patterns
+
+logger = logging.getLogger(__name__)
 
 _INSTANCES_MAX = 100  # container instances asked for, of one cluster
 _PATTERNS_MAX = 50  # values of one filter, of the 200 that EC2 takes
@@ -49,11 +52,7 @@ class Inquiry:
             "environments": environments,
             "snapshot": self.batch.snapshot(queue),
             "instance_types": self._instance_types(environments),
-            "container_instances": {
-                cluster: self._container_instances(cluster)
-                for environment in environments
-                if (cluster := environment.get("ecsClusterArn"))
-            },
+            "container_instances": self._container_instances(environments),
         }
 
     def _instance_types(self, environments: Sequence[Detail]) -> dict[str, Any]:
@@ -67,24 +66,35 @@ class Inquiry:
             pages = self.ec2.get_paginator("describe_instance_types").paginate(
                 Filters=[{"Name": "instance-type", "Values": list(some)}]
             )
-            for page in pages:
-                found |= {each["InstanceType"]: each for each in page["InstanceTypes"]}
+            try:
+                for page in pages:
+                    found |= {each["InstanceType"]: each for each in page["InstanceTypes"]}
+            except ClientError as error:
+                _without(error)
         return found
 
-    def _container_instances(self, cluster: str) -> list[Any]:
-        try:
-            listed = self.ecs.list_container_instances(cluster=cluster, maxResults=_INSTANCES_MAX)
-            arns = listed["containerInstanceArns"]
-            if not arns:
-                return []
-            described = self.ecs.describe_container_instances(
-                cluster=cluster, containerInstances=arns
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ClusterNotFoundException":
-                return []
-            raise
+    def _container_instances(self, environments: Sequence[Detail]) -> dict[str, Any]:
+        found = {}
+        for environment in environments:
+            if cluster := environment.get("ecsClusterArn"):
+                try:
+                    found[cluster] = self._instances_of(cluster)
+                except ClientError as error:
+                    _without(error)
+        return found
+
+    def _instances_of(self, cluster: str) -> list[Any]:
+        listed = self.ecs.list_container_instances(cluster=cluster, maxResults=_INSTANCES_MAX)
+        arns = listed["containerInstanceArns"]
+        if not arns:
+            return []
+        described = self.ecs.describe_container_instances(cluster=cluster, containerInstances=arns)
         return list(described["containerInstances"])
+
+
+def _without(error: ClientError) -> None:
+    """Go on without what EC2 or ECS will not tell: a finding may be missing, and no stop is."""
+    logger.warning("a diagnosis does without: %s", error)
 
 
 _OWN = frozenset(  # what tells a job from its likes, and not why it waits

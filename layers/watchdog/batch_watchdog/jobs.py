@@ -27,7 +27,7 @@ def is_news(change: Change) -> bool:
 
 def failed(change: Change) -> Notice:
     """The notice of a failure."""
-    name, region = plain(change.job_name, 60) or change.job_id, region_of(change.queue)
+    name, region = plain(change.job_name, 60) or plain(change.job_id), region_of(change.queue)
     exit_code = "no exit code" if change.exit_code is None else f"exit code {change.exit_code}"
     reasons = [plain(text, 500) for text in (change.reason, change.container_reason) if text]
     lines = [

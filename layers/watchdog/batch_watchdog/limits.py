@@ -275,10 +275,11 @@ def _notice(  # noqa: PLR0913
         *news,
         f"Rule: {plain(case.limit.rule)}",
     ]
-    for number, finding in enumerate(case.findings):
-        lines += ["", "Why it is stuck, as far as can be seen:" if not number else "Or:"]
+    for finding in case.findings[:1]:
+        lines += ["", "Why it is stuck, as far as can be seen:"]
         lines += [f"{finding.code}: {finding.evidence}", f"What to do: {finding.remedy}"]
         lines.append(f"See {finding.page}")
+    lines += [f"Besides: {finding.code}: {finding.evidence}" for finding in case.findings[1:]]
     return Notice(
         kind=kind,
         id=id_,

@@ -40,12 +40,20 @@ class Recorder:
         """
         Decide about each key, and write the outcomes, together where that works.
 
-        Where someone else has been faster, it is decided again and written on its own. `decide`
+        Where someone else has been faster, it is decided again, together once more (so that a
+        lost race does not turn one digest into many notices), and then each on its own. `decide`
         must read anew each time, and may raise StaleItemError itself.
 
         Returns:
             Those that even so could not be written. They are to be tried again later.
         """
+        lost = self._together(self._together(keys, decide, now), decide, now)
+        return [key for key in lost if not self._written(key, decide, now)]
+
+    def _together[K: Hashable](
+        self, keys: Iterable[K], decide: Callable[[K], Outcome], now: datetime
+    ) -> list[K]:
+        """Decide about the keys, write as much as fits at a time, and say which are lost."""
         outcomes: dict[K, Outcome] = {}
         lost = []
         for key in keys:
@@ -58,7 +66,7 @@ class Recorder:
                 self.write(chunk.values(), now)
             except StaleItemError:
                 lost += chunk
-        return [key for key in lost if not self._written(key, decide, now)]
+        return lost
 
     def write(self, outcomes: Iterable[Outcome], now: datetime) -> None:
         """

@@ -262,7 +262,8 @@ def _mismatch(environment: Environment, needs: Needs) -> Clue | None:
         return None
     return Clue(
         code="platform-mismatch",
-        evidence=f"the job is made for {needs.platform}, {environment.shown} is {environment.platform}",
+        evidence=f"the job is made for {needs.platform},"
+        f" {environment.shown} is {environment.platform}",
     )
 
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-_NUMBER_CHARS_MAX = 40
 _MILLIS_FROM = 100_000_000_000  # as seconds, the year 5138; as milliseconds, 1973
 _SECONDS_MAX = 253_402_300_799  # the end of the year 9999
 
@@ -34,8 +33,6 @@ def texts(value: Any) -> tuple[str, ...]:
 def number(value: Any) -> float | None:
     """A number that is finite and not negative, also where AWS writes it as text ("0.25")."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    if isinstance(value, str) and len(value) > _NUMBER_CHARS_MAX:
         return None
     try:
         read = float(value)

@@ -1,0 +1,125 @@
+# Every target sets up what it needs, once: git, make and Python 3.13 are enough.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+STACK ?= batch-watchdog
+
+venv := .venv/.installed
+sam_venv := .venv-sam/.installed
+runtime_client := .build/runtime-client/.installed
+built := .build/lambda/template.yaml
+
+# sam build wants the functions' own Python, which is that of .venv. It is asked about nothing in
+# AWS, but wants a region all the same.
+sam := PATH="$$PWD/.venv/bin:$$PATH" SAM_CLI_TELEMETRY=0 .venv-sam/bin/python -m samcli
+offline := AWS_DEFAULT_REGION=us-east-1
+
+demo: $(venv) ## The watchdog at work on a simulated AWS Batch: no account, no Docker.
+	@.venv/bin/python -m local demo
+
+test: $(venv) ## All tests but those of the built functions (see test-runtime).
+	.venv/bin/python -m pytest -n auto
+
+check: $(venv) $(sam_venv) ## Format, lint, types, template.
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/cfn-lint template.yaml
+	$(offline) $(sam) validate --lint
+
+format: $(venv) ## Format the code, and mend what ruff can.
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+# The programs below take paths with spaces: make hands the variables on in the environment.
+
+replay: $(venv) ## Replay a log: EVENTS=log.jsonl [POLICY=] [WORLD=] [UNTIL=] [OUT=]
+	@test -n "$$EVENTS" || { echo 'usage: make replay EVENTS=log.jsonl [POLICY=policy.toml]' \
+		'[WORLD=world.json] [UNTIL=2026-01-01T12:00:00Z] [OUT=out.jsonl]' >&2; exit 2; }
+	@.venv/bin/python -m local replay "$$EVENTS" $${POLICY:+--policy "$$POLICY"} \
+		$${WORLD:+--world "$$WORLD"} $${UNTIL:+--until "$$UNTIL"} $${OUT:+--out "$$OUT"}
+
+policy-check: $(venv) ## Check a policy before it goes live: FILE=policy.toml
+	@test -n "$$FILE" || { echo 'usage: make policy-check FILE=policy.toml' >&2; exit 2; }
+	@.venv/bin/python -m local policy-check "$$FILE"
+
+policy-push: policy-check ## Check a policy, and put it in force: FILE=policy.toml [STACK=batch-watchdog]
+	aws ssm put-parameter --name "/$(STACK)/policy" --type String --tier Intelligent-Tiering \
+		--overwrite --value "file://$$FILE"
+
+build: $(venv) $(sam_venv) ## Build what `sam deploy` uploads: [ARCHITECTURE=x86_64]
+	$(offline) $(sam) build $(overrides)
+
+deploy: build ## Deploy to your AWS account, asking for the parameters: [ARCHITECTURE=x86_64]
+	$(sam) deploy --guided $(overrides)
+
+overrides = $(if $(ARCHITECTURE),--parameter-overrides Architecture=$(ARCHITECTURE))
+
+invoke: $(venv) $(built) $(runtime_client) ## One built function on one event: FUNCTION=job_events EVENT=events/x.json
+	@test -n "$$FUNCTION" && test -n "$$EVENT" || { \
+		echo 'usage: make invoke FUNCTION=job_events EVENT=events/x.json' >&2; exit 2; }
+	@.venv/bin/python -m local.runtime invoke "$$FUNCTION" "$$EVENT"
+
+local-aws: $(venv) $(built) ## AWS for `sam local invoke`, on this machine: [ADDRESS=172.17.0.1]
+	@.venv/bin/python -m local.runtime serve $${ADDRESS:+--address "$$ADDRESS"}
+
+test-runtime: $(venv) $(built) $(runtime_client) ## Every sample in events/ through Lambda's own runtime.
+	.venv/bin/python -m pytest -m runtime tests/runtime
+
+pin: $(venv) ## Renew the pinned versions in requirements*.txt.
+	.venv/bin/python -m pip install --quiet uv
+	for file in layers/watchdog/requirements requirements-dev requirements-sam requirements-runtime; do \
+		.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.13 --generate-hashes \
+			--no-emit-index-url --no-header --output-file $$file.txt $$file.in || exit; \
+	done
+
+clean: ## Forget all that was set up or built.
+	rm -rf .venv .venv-sam .build .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+help: ## What can be made.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo test check format replay policy-check policy-push build deploy invoke local-aws \
+	test-runtime pin clean help
+
+# ---- Setting up -----------------------------------------------------------------------------
+
+# $(1): the folder of a new virtual environment
+define create_venv
+@for python in "$(PYTHON)" python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python \
+		"$$(uv python find 3.13 2>/dev/null)"; do \
+	version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null); \
+	if test "$$version" = 3.13; then \
+		echo "Setting up $(1) (once; takes about half a minute) ..." >&2; \
+		exec "$$python" -m venv $(1); \
+	fi; \
+done; \
+echo 'Python 3.13 is needed, the version that the functions run on in Lambda, and was not found.' \
+	'Install it (pyenv install 3.13, or uv python install 3.13, or the package python3.13-venv' \
+	'of your system) and call make again, or say where it is: make PYTHON=/path/to/python3.13' >&2; \
+exit 1
+endef
+
+pip_install = -m pip install --quiet --disable-pip-version-check --require-hashes
+
+$(venv): requirements-dev.txt
+	$(call create_venv,.venv)
+	@.venv/bin/python $(pip_install) --requirement $<
+	@touch $@
+
+$(sam_venv): requirements-sam.txt
+	$(call create_venv,.venv-sam)
+	@.venv-sam/bin/python $(pip_install) --requirement $<
+	@touch $@
+
+$(runtime_client): requirements-runtime.txt $(venv)
+	@rm -rf $(@D)
+	@.venv/bin/python $(pip_install) --target $(@D) --requirement $<
+	@touch $@
+
+# Built for this machine's processor, to be run here; `build` builds for Lambda's.
+$(built): template.yaml $(shell find functions layers -type f ! -name '*.pyc') $(venv) $(sam_venv)
+	$(offline) $(sam) build --build-dir $(@D) \
+		--parameter-overrides Architecture=$$(uname -m | sed 's/aarch64/arm64/')

@@ -1,0 +1,166 @@
+"""What is done about jobs that arrive in the scope of a guard while its stage is on."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from batch_watchdog import guard, runs
+from batch_watchdog.batch_api import BatchApi
+from batch_watchdog.changes import STARTED, WAITING, Change, change_of
+from batch_watchdog.effects import Effect, StopJobs
+from batch_watchdog.guard_state import Entry, GuardState
+from batch_watchdog.policy import Policy
+from batch_watchdog.recorder import Outcome, Recorder
+from batch_watchdog.runs import Chunk
+from batch_watchdog.store import guards, hold, ledger
+from batch_watchdog.store import runs as run_store
+from batch_watchdog.store.table import Key, Put, Table
+
+_AWS_TAG = "resourceArn"  # AWS puts it into events, beside a job's own tags or alone
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """A job that has arrived, and the guard's entry for which it is stopped."""
+
+    change: Change
+    guard: str
+    entry: Entry
+
+    @property
+    def name(self) -> str:
+        """What is decided once: this stay of the job, for this raising of the guard."""
+        change = self.change
+        stay = f"{change.job_id}:{change.attempts}:{change.status}"
+        return f"guard-stop:{self.entry.run_id}:{stay}"
+
+    @property
+    def together(self) -> tuple[str, bool]:
+        """What the jobs of one stop have in common."""
+        return self.entry.run_id, self.change.kind == "service"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrivalWatch:
+    """The guards, as they meet the changes of one batch of messages."""
+
+    table: Table
+    batch: BatchApi
+    policy: Policy
+    now: datetime
+
+    def observe(self, changes: Mapping[str, Change]) -> list[str]:
+        """
+        Stop what has become fit to start, or has started, in the scope of a stage that is on.
+
+        `changes` are by message id. While all guards are calm, this is one query; where there
+        are no guards, nothing.
+
+        Returns:
+            The ids of messages that lost a race: they are to come again.
+        """
+        stops = dict(self._stops(changes))
+        buckets = ledger.by_bucket(
+            {key: ledger.Entry(stop.name, stop.change.at) for key, stop in stops.items()}
+        )
+
+        def decide(bucket: Key) -> Outcome:
+            fresh, puts = ledger.Ledger(self.table).new(bucket, buckets[bucket], self.now)
+            return self._outcome([stops[key] for key in fresh], puts)
+
+        recorder = Recorder(table=self.table, asked_by="job_events")
+        lost = recorder.decide(buckets, decide, self.now)
+        return [message_id for bucket in lost for message_id in buckets[bucket]]
+
+    def _stops(self, changes: Mapping[str, Change]) -> Iterator[tuple[str, _Stop]]:
+        if not self.policy.guard:
+            return
+        states = guards.read_all(self.table)
+        if not any(state.entry for state in states.values()) or hold.read(self.table).is_on:
+            return
+        arrived = {
+            key: change
+            for key, change in changes.items()
+            if change.status in (*WAITING, *STARTED) and change.kind != "node"
+        }
+        found = dict(self._matching(states, self._with_tags(states, arrived)))
+        stopped_arrays = {
+            stop.change.job_id for stop in found.values() if stop.change.kind == "array"
+        }
+        service_ids = [s.change.job_id for s in found.values() if self._may_have_started(s)]
+        now_at = self.batch.describe_service(service_ids)
+        for key, stop in found.items():
+            if stop.change.parent_id in stopped_arrays:
+                continue  # The stop of its array reaches it; the next look of the run will tell.
+            if self._may_have_started(stop):
+                status = str(now_at.get(stop.change.job_id, {}).get("status"))
+                if not guard.must_stop(status, stop.entry.stage):
+                    continue
+            yield key, stop
+
+    @staticmethod
+    def _may_have_started(stop: _Stop) -> bool:
+        """
+        Whether a stop that comes late would end a job that has started, and may finish.
+
+        There is but one way to stop a service job. Other jobs are cancelled, which does nothing
+        to those that have started.
+        """
+        return stop.change.kind == "service" and stop.entry.stage == "cancel"
+
+    def _matching(
+        self, states: Mapping[str, GuardState], changes: Mapping[str, Change]
+    ) -> Iterator[tuple[str, _Stop]]:
+        for key, change in changes.items():
+            held = guard.stopping(states, self.policy, change, change.status)
+            entry = states[held.guard].entry if held else None
+            if held and held.mode == "enforce" and entry:
+                yield key, _Stop(change, held.guard, entry)
+
+    def _with_tags(
+        self, states: Mapping[str, GuardState], changes: Mapping[str, Change]
+    ) -> dict[str, Change]:
+        """The changes, with the jobs' tags where it depends on them and the events have none."""
+        asked = {
+            change.job_id: change.kind == "service"
+            for change in changes.values()
+            if not change.tags.keys() - {_AWS_TAG}
+            and guard.asks_for_tags(states, self.policy, change)
+        }
+        details = self.batch.describe(each for each, service in asked.items() if not service)
+        details |= self.batch.describe_service(each for each, service in asked.items() if service)
+        known = {job_id: change_of(detail, self.now).tags for job_id, detail in details.items()}
+        return {
+            key: replace(change, tags=known.get(change.job_id, change.tags))
+            for key, change in changes.items()
+        }
+
+    def _outcome(self, stops: Sequence[_Stop], puts: Sequence[Put]) -> Outcome:
+        together: dict[tuple[str, bool], list[_Stop]] = defaultdict(list)
+        for stop in stops:
+            together[stop.together].append(stop)
+        effects: list[Effect] = []
+        arrivals: list[Put] = []
+        for (run_id, service), some in together.items():
+            name, entry = some[0].guard, some[0].entry
+            ids = tuple(dict.fromkeys(stop.change.job_id for stop in some))
+            stop = StopJobs(
+                how=entry.stage,
+                job_ids=ids,
+                reason=runs.stop_reason(name, entry),
+                rule=f'guard "{name}"',
+                service=service,
+            )
+            effects.append(stop)
+            chunk = Chunk(
+                at=self.now,
+                how=stop.how,
+                reason=stop.reason,
+                rule=stop.rule,
+                service=service,
+                stop=ids,
+                asked=len(ids),
+            )
+            arrivals.append(run_store.put_arrivals(run_id, chunk))
+        return Outcome(puts=[*puts, *arrivals], effects=effects)

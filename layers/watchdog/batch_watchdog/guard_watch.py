@@ -1,0 +1,92 @@
+"""What is done about guards: with every word about money, every minute, and at a command."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from batch_watchdog import guard, runs
+from batch_watchdog.effects import StartRun
+from batch_watchdog.guard import Decision, Happening, TimePassed
+from batch_watchdog.guard_notices import Tally
+from batch_watchdog.guard_state import GuardState
+from batch_watchdog.policy import Guard, Policy
+from batch_watchdog.recorder import Outcome, Recorder
+from batch_watchdog.run_tally import tally
+from batch_watchdog.store import guards, hold
+from batch_watchdog.store import runs as run_store
+from batch_watchdog.store.table import Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardWatch:
+    """The guards at `now`."""
+
+    table: Table
+    policy: Policy
+    now: datetime
+
+    def rule(self, name: str) -> Guard | None:
+        """A guard as the policy has it."""
+        return next((rule for rule in self.policy.guard if rule.name == name), None)
+
+    def decide(self, name: str, happening: Happening) -> tuple[Decision, Outcome]:
+        """Say what a happening changes about a guard, and what of it is to be written."""
+        states = guards.read_all(self.table)
+        state = states.get(name) or GuardState(guard=name)
+        rule = self.rule(name)
+        decision = guard.decide(
+            state,
+            happening,
+            rule,
+            mode=self.policy.mode_of(rule) if rule else self.policy.mode,
+            held_by_others=guard.held_by_others(name, states, self.policy),
+            stopped=self._stopped(state, happening),
+        )
+        if decision.state == state and not decision.effects:
+            return decision, Outcome()
+        puts = [guards.put(decision.state, self.now)]
+        entry = decision.state.entry
+        if entry and any(isinstance(effect, StartRun) for effect in decision.effects):
+            puts.append(run_store.put(runs.begin(name, entry, self.now), self.now))
+        return decision, Outcome(puts=puts, effects=decision.effects)
+
+    def _stopped(self, state: GuardState, happening: Happening) -> Tally:
+        """What the guard's stage has stopped so far, where that may have to be told."""
+        if state.entry is None or isinstance(happening, TimePassed | guard.QueuesFoundOpen):
+            return Tally()
+        return tally(run_store.found(self.table, state.entry.run_id), state.entry.stage)
+
+    # ---- Every minute ---------------------------------------------------------------------
+
+    def time_passes(self) -> None:
+        """
+        Let time pass for each guard, and see to it that no stop run stands still.
+
+        While an operator holds the watchdog, all of it waits.
+        """
+        states = guards.read_all(self.table)
+        if not states or hold.read(self.table).is_on:
+            return
+        happening = TimePassed(now=self.now)
+        recorder = Recorder(table=self.table, asked_by="sweep")
+        recorder.decide(
+            [name for name, state in states.items() if state.entry or state.closed],
+            lambda name: self.decide(name, happening)[1],
+            self.now,
+        )
+        recorder.decide(self._enforced(states), self._run_on, self.now)
+
+    def _enforced(self, states: Mapping[str, GuardState]) -> Iterable[str]:
+        """The runs of stages that are on, but for those whose guard no longer acts."""
+        for name, state in states.items():
+            rule = self.rule(name)
+            if rule and state.entry and guard.in_force(state, self.policy.mode_of(rule)) != "calm":
+                yield state.entry.run_id
+
+    def _run_on(self, run_id: str) -> Outcome:
+        """Start a run anew where it should have moved on, or look again, and has not."""
+        run = run_store.read(self.table, run_id)
+        if run is None or self.now < run.due_at:
+            return Outcome()
+        asked = replace(run, due_at=self.now + runs.QUIET)
+        return Outcome(puts=[run_store.put(asked, self.now)], effects=[StartRun(run_id=run_id)])

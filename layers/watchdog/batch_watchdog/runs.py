@@ -1,0 +1,220 @@
+"""
+Stop runs: how far one has come, what it found, and what that comes to. All of it pure.
+
+A run looks through its guard's scope, list by list (a queue's jobs in one state), and stops what
+it must. Then it looks again, until there is nothing left to stop, and reports. While the stage
+lasts it goes on looking from time to time, for what no event told of.
+
+What it found is kept in chunks: the ids are written down before any of them is stopped, and the
+result after. A chunk that was begun and not finished is stopped again from its start, which does
+no harm. Nothing is counted on the way: the chunks are the truth, of which the report is made.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from batch_watchdog.changes import STARTED, WAITING
+from batch_watchdog.effects import STOP_MARK
+from batch_watchdog.guard_state import Entry, StopAction
+from batch_watchdog.policy import Guard
+
+QUIET = timedelta(minutes=4)  # until a run that should be at work is taken to be lost
+PATROL = timedelta(minutes=3)  # from one look to the next, once all is stopped
+LOOK_AGAIN = timedelta(seconds=30)  # from stopping to looking whether it took
+CLOSING = timedelta(seconds=5)  # for the queues to be closed before the first job is stopped
+LOOKS_MAX = 5  # before the report
+
+type Phase = Literal["closing", "listing", "resting"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """One list that a run reads: a queue's jobs in one state."""
+
+    queue: str
+    status: str
+    service: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """
+    How far a run has come.
+
+    `queues` are the ARNs of this look, each with whether it holds service jobs; `place` is the
+    list that is being read and `token` its next page. `chunks` counts those written, and
+    `pending` says that the last of them has not been stopped to its end. `carry` are jobs that
+    were found and did not fill a call, by whether they are service jobs. `accepted` counts the
+    stops of this look, `asked` all of them. `would_close` are queues that in observe mode would
+    have been closed.
+
+    Before `not_before` there is nothing to do; once `due_at` has passed, the sweep starts it.
+    """
+
+    run_id: str
+    guard: str
+    due_at: datetime
+    not_before: datetime
+    phase: Phase = "closing"
+    look: int = 1
+    queues: tuple[tuple[str, bool], ...] = ()
+    place: int = 0
+    token: str | None = None
+    chunks: int = 0
+    pending: bool = False
+    carry: Mapping[bool, tuple[str, ...]] = field(default_factory=dict)
+    accepted: int = 0
+    asked: int = 0
+    reported: bool = False
+    would_close: tuple[str, ...] = ()
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """
+    Jobs that a run found, and what it did about them.
+
+    `stop` are those to be stopped, of which the first `asked` have been, but for the `refused`,
+    which are by id, with why. `arrays` are the parents among them: how many of their children
+    waited, and how many had started.
+    """
+
+    at: datetime
+    how: StopAction
+    reason: str
+    rule: str
+    number: int = 0
+    service: bool = False
+    stop: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    spared: tuple[str, ...] = ()
+    arrays: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    asked: int = 0
+    refused: Mapping[str, str] = field(default_factory=dict)
+    version: int = 0
+
+
+# ---- How a run goes -----------------------------------------------------------------------
+
+
+def begin(guard: str, entry: Entry, now: datetime) -> Run:
+    """The run of a stage that has just been entered."""
+    return Run(run_id=entry.run_id, guard=guard, due_at=now + QUIET, not_before=now)
+
+
+def listings(run: Run, action: StopAction) -> Sequence[Listing]:
+    """
+    The lists of one look, in order.
+
+    What waits comes first: capacity that a stopped job gives back must not start another. At
+    `cancel` what has started is only counted, for the report.
+    """
+    started = () if action == "cancel" and run.reported else STARTED
+    return [
+        Listing(queue=queue, status=status, service=service)
+        for queue, service in run.queues
+        for status in (*WAITING, *started)
+        if service or status != "SCHEDULED"  # a state of service jobs only
+    ]
+
+
+def look(run: Run, queues: Iterable[tuple[str, bool]], now: datetime) -> Run:
+    """The run at the beginning of a look through these queues."""
+    return replace(
+        run,
+        phase="listing",
+        queues=tuple(queues),
+        place=0,
+        token=None,
+        carry={},
+        accepted=0,
+        due_at=now + QUIET,
+    )
+
+
+def again(run: Run, now: datetime) -> Run:
+    """The run when a look has stopped jobs: it will see whether that took."""
+    at = now + LOOK_AGAIN
+    return replace(run, phase="closing", look=run.look + 1, not_before=at, due_at=at + LOOK_AGAIN)
+
+
+def rest(run: Run, now: datetime) -> Run:
+    """The run when there was nothing to stop, or no use in trying."""
+    at = now + PATROL
+    return replace(run, phase="resting", look=1, reported=True, not_before=at, due_at=at)
+
+
+def stop_reason(guard: str, entry: Entry) -> str:
+    """Why a guard stops a job, for Batch to keep; the same for all jobs of one stage."""
+    return f'{STOP_MARK}guard "{guard}" is at {entry.stage}: {entry.why}'
+
+
+# ---- What is done about a job -------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A job as a list shows it, fit for matching; the list does not tell its tags."""
+
+    job_name: str
+    queue: str
+    definition: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+type Verdict = Literal["stop", "stop children", "left", "spared", "no matter"]
+
+
+def needs_tags(rule: Guard, job: Listed, status: str, action: StopAction) -> bool:
+    """Whether what is to be done about a job depends on its tags."""
+    if not rule.match.may_match(job):
+        return False
+    if rule.match.tags:
+        return True
+    stops = status in WAITING or action == "terminate"
+    return bool(stops and rule.spare and rule.spare.tags and rule.spare.may_match(job))
+
+
+def judge(
+    rule: Guard, job: Listed, summary: Mapping[str, Any], status: str, action: StopAction
+) -> Verdict:
+    """
+    Say what a run does about a job, or an array as a whole, that is in this state.
+
+    A stop that Batch has accepted, whoever asked for it, is not asked for again; but a cancel
+    does not end what has started, and a stopped array's children may have been passed over.
+    """
+    if not rule.covers(job):
+        return "no matter"
+    accepted = bool(summary.get("isTerminated"))
+    waiting, started = children(summary) or ((1, 0) if status in WAITING else (0, 1))
+    if action == "cancel" or not started:
+        accepted = accepted or bool(summary.get("isCancelled"))
+    if action == "cancel" and not waiting:
+        return "left" if started and not summary.get("isTerminated") else "no matter"
+    if rule.spares(job):
+        return "spared"
+    if not accepted:
+        return "stop"
+    return "stop children" if is_array(summary) and waiting + started else "no matter"
+
+
+def is_array(summary: Mapping[str, Any]) -> bool:
+    """Whether this is an array's parent."""
+    return bool(summary.get("arrayProperties", {}).get("size"))
+
+
+def children(summary: Mapping[str, Any]) -> tuple[int, int] | None:
+    """How many of an array's children wait, and how many have started; None for other jobs."""
+    if not is_array(summary):
+        return None
+    properties = summary["arrayProperties"]
+    counts: Mapping[str, int] = properties.get("statusSummary") or {}
+    if not any(counts.values()):  # They are not there yet.
+        return int(properties["size"]), 0
+    return sum(counts.get(status, 0) for status in WAITING), sum(
+        counts.get(status, 0) for status in STARTED
+    )

@@ -1,0 +1,154 @@
+"""Taking in what money says: alarms, budgets and cost anomalies, however they arrive."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from batch_watchdog import evidence, guard
+from batch_watchdog.changes import EPOCH
+from batch_watchdog.dead_letters import DeadLetters
+from batch_watchdog.effects import Announce
+from batch_watchdog.errors import EvidenceError, StaleItemError
+from batch_watchdog.evidence import Evidence, Ignored
+from batch_watchdog.guard import Told
+from batch_watchdog.guard_watch import GuardWatch
+from batch_watchdog.notices import Notice, plain, subject
+from batch_watchdog.policy import Policy
+from batch_watchdog.recorder import Outcome, Recorder
+from batch_watchdog.store import cursor
+from batch_watchdog.store.ledger import Entry, Ledger
+from batch_watchdog.store.table import Key, Table
+
+_TOLD_APART_BY = ("Message", "Subject")  # of an SNS record; the rest differs on each delivery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpendListener:
+    table: Table
+    dead_letters: DeadLetters
+    policy: Callable[[], Policy]
+
+    def listen(self, payload: object) -> list[str]:
+        """
+        Take in what Lambda was called with: SNS records, or one event of EventBridge.
+
+        What speaks of money and cannot be understood is kept as a dead letter, and operators
+        are told, once of each.
+
+        Returns:
+            What was decided about each piece, in words for the log.
+
+        Raises:
+            StaleItemError: too many others decide about the same guard. All of it may be
+                repeated.
+        """
+        return [why for piece in evidence.records(payload) for why in self._take_in(piece)]
+
+    def _take_in(self, piece: object) -> Iterator[str]:
+        try:
+            read = evidence.read(piece)
+        except EvidenceError as error:
+            self._keep(piece, str(error))
+            yield f"not understood: {error}"
+            return
+        if isinstance(read, Ignored):
+            yield f"ignored: {read.why}"
+            return
+        rules = guard.concerned(self.policy(), read)
+        if not rules:
+            yield f"ignored: no guard names {plain(read.alarm, 100)}"
+        for rule in rules:
+            yield f"{rule.name}: {self._tell(rule.name, read, _time_of(piece) or read.at)}"
+
+    def _tell(self, name: str, word: Evidence, now: datetime) -> str:
+        watch = GuardWatch(table=self.table, policy=self.policy(), now=now)
+        why = ""
+
+        def decide(name: str) -> Outcome:
+            nonlocal why
+            decision, outcome = watch.decide(name, Told(now=now, evidence=word))
+            why = decision.why
+            return outcome
+
+        recorder = Recorder(table=self.table, asked_by="spend_alarm")
+        if recorder.decide([name], decide, now):
+            raise StaleItemError(f"guard {name}")
+        return why
+
+    # ---- What is not understood -----------------------------------------------------------
+
+    def _keep(self, piece: object, reason: str) -> None:
+        body = piece if isinstance(piece, str) else json.dumps(piece)
+        now = _time_of(piece) or self._last_sweep()
+        if now:
+            self._tell_operators(_content_of(piece), reason, now)
+        self.dead_letters.keep(body, reason)
+
+    def _last_sweep(self) -> datetime | None:
+        """About what time it is, for what arrives without one; None before the first sweep."""
+        read = cursor.read(self.table, EPOCH)
+        return read.minute if read.version else None
+
+    def _tell_operators(self, content: str, reason: str, now: datetime) -> None:
+        digest = hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()[:16]
+        notice = _trouble(digest, content, reason)
+        # Whenever it comes again, it is looked for in the same place.
+        entry = Entry(notice.id, EPOCH)
+
+        def decide(bucket: Key) -> Outcome:
+            fresh, puts = Ledger(self.table).new(bucket, {notice.id: entry}, now)
+            return Outcome(puts=puts, effects=[Announce(notices=(notice,))] if fresh else [])
+
+        recorder = Recorder(table=self.table, asked_by="spend_alarm")
+        if recorder.decide([entry.bucket], decide, now):
+            raise StaleItemError("/".join(entry.bucket))
+
+
+def _trouble(digest: str, content: str, reason: str) -> Notice:
+    return Notice(
+        kind="watchdog-trouble",
+        id=f"watchdog-trouble:evidence:{digest}",
+        severity="critical",
+        subject=subject(f"Word about money not understood: {reason}"),
+        text="\n".join(
+            [
+                "A message about money has arrived, and the watchdog cannot understand it:",
+                plain(reason, 500),
+                "",
+                "No guard was raised or released by it. It begins:",
+                plain(content, 300),
+                "",
+                "What to do: see what it says. If it calls for a stage, set that stage by hand",
+                '(the command "set-stage"). It is kept whole in the dead-letter queue.',
+            ]
+        ),
+        facts={"reason": plain(reason, 500)},
+    )
+
+
+def _time_of(piece: object) -> datetime | None:
+    """When a piece was delivered: SNS's time of it, or EventBridge's."""
+    match piece:
+        case {"Sns": {"Timestamp": str(text)}} | {"time": str(text)}:
+            pass
+        case _:
+            return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def _content_of(piece: object) -> str:
+    match piece:
+        case {"Sns": dict() as sns}:
+            told: Mapping[str, Any] = {name: sns.get(name) for name in _TOLD_APART_BY}
+            return "\n".join(str(each) for each in told.values() if each)
+        case {"detail": detail}:
+            return json.dumps(detail, sort_keys=True)
+    return json.dumps(piece, sort_keys=True)

@@ -1,0 +1,26 @@
+"""Commands: what operators asked for, each with who and when. Part of the audit trail."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from batch_watchdog.notices import iso
+from batch_watchdog.store.table import Item, Put, pack
+
+KEPT = timedelta(days=90)  # as long as actions
+
+
+def put(command: Mapping[str, Any], now: datetime, by: str, decided: str) -> Put:
+    """The write of a command, given as JSON, with what was decided upon it."""
+    body = pack(command)
+    item: Item = {
+        "pk": f"COMMAND#{iso(now)[:10]}",
+        "sk": f"{iso(now)}#{hashlib.sha256(body).hexdigest()[:16]}",
+        "at": iso(now),
+        "by": by,
+        "body": body,
+        "decided": decided,
+        "expires_at": int((now + KEPT).timestamp()),
+    }
+    return Put(item)

@@ -1,0 +1,20 @@
+"""python -m local COMMAND: the watchdog on this machine."""
+
+import sys
+from collections.abc import Sequence
+
+from local import demo, policy_check, replay
+
+_COMMANDS = {"demo": demo.main, "replay": replay.main, "policy-check": policy_check.main}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a command; the answer is its exit status."""
+    if not arguments or arguments[0] not in _COMMANDS:
+        print(f"usage: python -m local {{{','.join(_COMMANDS)}}} ...", file=sys.stderr)
+        return 2
+    return _COMMANDS[arguments[0]](arguments[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

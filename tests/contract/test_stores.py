@@ -1,0 +1,532 @@
+"""What is remembered: each kind of item, on DynamoDB and on its twin in memory."""
+
+import json
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batch_watchdog.arrays import PART_SIZE, Array, Part, unite
+from batch_watchdog.changes import Change
+from batch_watchdog.effects import Announce, Effect, SetQueueState, StartRun, StopJobs
+from batch_watchdog.errors import StaleItemError
+from batch_watchdog.observe import Observer
+from batch_watchdog.policy import parse_policy
+from batch_watchdog.store import cursor as cursors
+from batch_watchdog.store import wheel
+from batch_watchdog.store.actions import Actions, to_action
+from batch_watchdog.store.arrays import Arrays
+from batch_watchdog.store.cursor import LOOKBACK, Cursor
+from batch_watchdog.store.ledger import Entry as Decision
+from batch_watchdog.store.ledger import Ledger, by_bucket
+from batch_watchdog.store.table import FIRST, LAST, Item, Key, MemoryTable, Put, Table, pack
+from batch_watchdog.store.wheel import MINUTE, Entry, Kind, Wheel, minute_from, minute_of
+from tests.fakes import Aws
+from tests.makers import (
+    ARRAY,
+    JOB,
+    QUEUE,
+    SPOT_LOSS,
+    a_child,
+    a_child_event,
+    a_notice,
+    a_parent_event,
+    a_part,
+    an_array,
+    an_event,
+    at,
+    messages,
+)
+
+NOW = at("12:00")
+
+
+def item_of(table: Table, put: Put) -> Item:
+    item = table.get(*put.key)
+    assert item is not None
+    return item
+
+
+# ---- Arrays -------------------------------------------------------------------------------
+
+FULL_HEAD = an_array(
+    ended_at=at("12:10"),
+    status="FAILED",
+    reason="Array Child Job failed",
+    summary={"SUCCEEDED": 7, "FAILED": 3},
+    tags={"team": "imaging", "ü": ""},
+    announced=True,
+    told_percent=90,
+    rest_told=True,
+    rest_stopped_at=at("12:05"),
+)
+
+
+@pytest.mark.parametrize("array", [an_array(), an_array(size=None, job_name=""), FULL_HEAD])
+def test_an_array_comes_back_as_it_was_put(table: Table, array: Array) -> None:
+    store = Arrays(table)
+
+    table.write([store.put(array, NOW)])
+
+    assert store.read(ARRAY, ()) == (replace(array, version=1), {})
+    assert store.heads([ARRAY, "other"]) == {ARRAY: replace(array, version=1)}
+
+
+def test_a_part_comes_back_as_it_was_put(table: Table) -> None:
+    store = Arrays(table)
+    lost = a_child(4_002, "FAILED", statusReason=SPOT_LOSS, container={}, attempts=[])
+    part = a_part(a_child(4_000), a_child(4_001, "FAILED"), lost, number=1)
+
+    table.write([store.put_part(ARRAY, part, NOW)])
+
+    assert store.read(ARRAY, [0, 1]) == (None, {0: Part(number=0), 1: replace(part, version=1)})
+
+
+def test_all_parts_are_read_up_to_the_size_and_no_further(table: Table) -> None:
+    store = Arrays(table)
+    table.write([store.put_part(ARRAY, a_part(a_child(0), a_child(7)), NOW)])
+    table.write([store.put_part(ARRAY, a_part(a_child(9_999), number=2), NOW)])
+
+    small = store.all_parts(an_array(size=5))
+    large = store.all_parts(an_array(size=10_000))
+
+    assert [part.counted() for part in small] == [1]
+    assert [(part.number, part.counted()) for part in large] == [(0, 2), (1, 0), (2, 1)]
+
+
+def test_of_two_that_write_a_part_one_must_read_again(table: Table) -> None:
+    store = Arrays(table)
+    table.write([store.put_part(ARRAY, a_part(a_child(0)), NOW)])
+
+    with pytest.raises(StaleItemError):
+        table.write([store.put_part(ARRAY, a_part(a_child(1)), NOW)])
+
+    part = store.read(ARRAY, [0])[1][0]
+    table.write([store.put_part(ARRAY, unite(part, [a_child(1)]), NOW)])
+    assert store.read(ARRAY, [0])[1][0].counted() == 2
+
+
+def test_an_array_is_forgotten_a_month_after_its_last_change(table: Table) -> None:
+    put = Arrays(table).put(an_array(), NOW)
+
+    assert put.item["expires_at"] == int((NOW + timedelta(days=30)).timestamp())
+
+
+# ---- Actions ------------------------------------------------------------------------------
+
+EFFECTS: Sequence[Effect] = (
+    Announce(notices=(a_notice(facts={"a": [None, {"ü": 1.5}]}), a_notice(id="2")), digest_over=9),
+    StopJobs(how="terminate", job_ids=("1", "2"), reason="why", rule="limit[1]", service=True),
+    SetQueueState(queue=QUEUE, state="DISABLED", guard="budget"),
+    StartRun(run_id="run-1"),
+)
+
+
+@pytest.mark.parametrize("effect", EFFECTS, ids=lambda effect: type(effect).__name__)
+def test_an_action_comes_back_with_its_effect(table: Table, effect: Effect) -> None:
+    (put,) = Actions(table).puts([effect], NOW, "sweep")
+    table.write([put])
+
+    action = Actions(table).get(*put.key)
+
+    assert action is not None
+    assert action.effect == effect
+    assert (action.at, action.asked_by) == ("2026-01-01T12:00:00Z", "sweep")
+    assert (action.result, action.version) == (None, 1)
+    assert put.key[0] == "ACTION#2026-01-01"
+
+
+def test_actions_of_a_day_stand_in_order_of_time(table: Table) -> None:
+    for minute in (7, 3, 5):
+        effects = [StartRun(run_id=f"run-{minute}")]
+        table.write(Actions(table).puts(effects, NOW + minute * MINUTE, "sweep"))
+
+    found = [to_action(item).effect for item in table.query("ACTION#2026-01-01")]
+
+    assert found == [StartRun(run_id=f"run-{minute}") for minute in (3, 5, 7)]
+
+
+def test_a_result_is_recorded_once(table: Table) -> None:
+    actions = Actions(table)
+    (put,) = actions.puts([StartRun(run_id="run-1")], NOW, "sweep")
+    table.write([put])
+    action = actions.get(*put.key)
+    assert action is not None
+
+    actions.record(action, {"a": [1]})
+    with pytest.raises(StaleItemError):
+        actions.record(action, {"a": [2]})
+
+    recorded = actions.get(*put.key)
+    assert recorded is not None
+    assert (recorded.result, recorded.effect) == ({"a": [1]}, action.effect)
+
+
+def noise(seed: int) -> str:
+    """Text that cannot be compressed much."""
+    return random.Random(seed).randbytes(300).hex()  # noqa: S311 - no secret
+
+
+def test_a_huge_announcement_becomes_several_that_fit_and_lose_no_notice() -> None:
+    notices = tuple(a_notice(id=str(n), text=noise(n)) for n in range(2_500))
+
+    puts = Actions(MemoryTable()).puts([Announce(notices=notices, digest_over=7)], NOW, "sweep")
+
+    effects = [to_action({**put.item, "version": 1}).effect for put in puts]
+    announced = [effect for effect in effects if isinstance(effect, Announce)]
+    assert [notice for effect in announced for notice in effect.notices] == list(notices)
+    assert {effect.digest_over for effect in announced} == {7}
+    assert max(map(size_of, (put.item for put in puts))) < 400_000
+    assert len({put.key for put in puts}) == len(puts) < 20
+
+
+def test_a_thousand_notices_of_the_usual_kind_are_one_action() -> None:
+    notices = tuple(a_notice(id=f"job-failed:{n}", text="It failed.\n" * 20) for n in range(1_000))
+
+    assert len(Actions(MemoryTable()).puts([Announce(notices=notices)], NOW, "sweep")) == 1
+
+
+def test_one_notice_cannot_be_split() -> None:
+    huge = Announce(notices=(a_notice(text="x" * 2_000_000),))
+
+    assert len(Actions(MemoryTable()).puts([huge], NOW, "sweep")) == 1
+
+
+# ---- The wheel ----------------------------------------------------------------------------
+
+
+def an_entry(clock: str = "12:05", kind: Kind = "array", content: Any = (ARRAY,)) -> Entry:
+    return Entry(minute=at(clock), kind=kind, content=pack(content))
+
+
+def due(table: Table, first: str, last: str) -> list[Entry]:
+    found = Wheel(table).between(at(first), at(last))
+    return sorted(found, key=lambda entry: (entry.minute, entry.key))
+
+
+def test_entries_are_found_in_their_minutes(table: Table) -> None:
+    filed = [an_entry("12:04"), an_entry("12:05"), an_entry("12:06"), an_entry("13:00")]
+
+    Wheel(table).file(filed)
+
+    assert due(table, "12:04", "12:06") == filed[:3]
+    assert due(table, "12:07", "12:59") == []
+    assert due(table, "13:00", "13:00") == filed[3:]
+
+
+def test_an_entry_that_is_filed_again_lands_on_itself(table: Table) -> None:
+    Wheel(table).file([an_entry(), an_entry()])
+    Wheel(table).file([an_entry()])
+
+    assert due(table, "12:05", "12:05") == [an_entry()]
+
+
+def test_entries_of_a_minute_stay_apart_and_are_spread(table: Table) -> None:
+    kinds: list[Kind] = ["array", "stay"]
+    filed = [an_entry(kind=kind, content=[n]) for kind in kinds for n in range(20)]
+
+    Wheel(table).file(filed)
+
+    assert sorted(entry.key for entry in due(table, "12:05", "12:05")) == sorted(
+        entry.key for entry in filed
+    )
+    assert len({wheel.put(entry).key[0] for entry in filed}) == 4
+
+
+def test_an_entry_outlives_its_minute_by_a_week() -> None:
+    expiry = int((at("12:05") + timedelta(days=7)).timestamp())
+
+    assert wheel.put(an_entry()).item["expires_at"] == expiry
+
+
+@pytest.mark.parametrize(
+    ("clock", "of", "begins"),
+    [("12:00", "12:00", "12:00"), ("12:00:01", "12:00", "12:01"), ("12:00:59", "12:00", "12:01")],
+)
+def test_minutes(clock: str, of: str, begins: str) -> None:
+    assert minute_of(at(clock)) == at(of)
+    assert minute_from(at(clock)) == at(begins)
+    assert minute_from(at(of) + timedelta(microseconds=1)) == at(of) + MINUTE
+
+
+# ---- The ledger ---------------------------------------------------------------------------
+
+
+def decide(table: Table, *names: str, clock: str = "12:00:30") -> list[str]:
+    """The decisions that are new; they are remembered."""
+    fresh = []
+    decisions = {name: Decision(name, at(clock)) for name in names}
+    for bucket, entries in by_bucket(decisions).items():
+        new, puts = Ledger(table).new(bucket, entries, NOW)
+        table.write(puts)
+        fresh += new
+    return sorted(fresh)
+
+
+def test_a_decision_is_new_once(table: Table) -> None:
+    assert decide(table, "a", "b") == ["a", "b"]
+    assert decide(table, "b", "c", "a") == ["c"]
+    assert decide(table, "a", "b", "c") == []
+
+
+def test_a_decision_is_found_again_in_whatever_company_and_second_it_comes(table: Table) -> None:
+    names = [f"job-failed:{number}" for number in range(300)]
+    decide(table, *names[:200])
+
+    assert decide(table, *names[100:], clock="12:00:59") == sorted(names[200:])
+    assert decide(table, names[0], clock="12:01") == [names[0]]  # it is about another time
+
+
+def test_one_decision_by_two_names_is_made_once(table: Table) -> None:
+    twice = {"message-1": Decision("a", NOW), "message-2": Decision("a", NOW)}
+    ((bucket, entries),) = by_bucket(twice).items()
+
+    assert Ledger(table).new(bucket, entries, NOW)[0] == ["message-1"]
+
+
+def test_of_two_that_decide_the_same_one_must_read_again(table: Table) -> None:
+    ((bucket, entries),) = by_bucket({"a": Decision("a", NOW)}).items()
+    _, first = Ledger(table).new(bucket, entries, NOW)
+    _, second = Ledger(table).new(bucket, entries, NOW)
+    table.write(first)
+
+    with pytest.raises(StaleItemError):
+        table.write(second)
+    assert Ledger(table).new(bucket, entries, NOW) == ([], [])
+
+
+def test_a_storm_of_decisions_is_a_few_items(table: Table) -> None:
+    names = [f"job-failed:{number}" for number in range(5_000)]
+    buckets = by_bucket({name: Decision(name, NOW) for name in names})
+
+    puts = [put for bucket in buckets for put in Ledger(table).new(bucket, buckets[bucket], NOW)[1]]
+
+    assert len(puts) == 16
+    assert sum(size_of(put.item) for put in puts) < 9 * len(names)
+
+
+# ---- The cursor ---------------------------------------------------------------------------
+
+
+def test_the_first_cursor_has_come_to_now(table: Table) -> None:
+    assert cursors.read(table, NOW) == Cursor(minute=NOW)
+
+
+def test_a_cursor_comes_back_as_it_was_written(table: Table) -> None:
+    cursor = Cursor(
+        minute=NOW,
+        seen={NOW: frozenset({"array#1", "stay#2"}), NOW - MINUTE: frozenset()},
+        listed_at=at("11:50"),
+        policy="0123456789abcdef",
+    )
+
+    cursors.write(table, cursor)
+
+    assert cursors.read(table, at("18:00")) == replace(cursor, version=1)
+
+
+def test_of_two_sweeps_only_one_moves_the_cursor(table: Table) -> None:
+    cursor = cursors.read(table, NOW)
+    cursors.write(table, cursor)
+
+    with pytest.raises(StaleItemError):
+        cursors.write(table, cursor)
+
+
+def test_what_was_seen_is_not_seen_again_as_long_as_it_is_read_again() -> None:
+    entries = [an_entry("11:58"), an_entry("12:00")]
+
+    cursor = Cursor(minute=at("11:59")).passed(NOW, entries, all_of_them=True)
+
+    assert cursor.minute == NOW
+    assert all(cursor.has_seen(entry) for entry in entries)
+    assert not cursor.has_seen(an_entry("12:00", content=["other"]))
+    assert cursor.first == NOW - LOOKBACK
+
+    later = cursor.passed(NOW + LOOKBACK, [], all_of_them=True)
+    assert [later.has_seen(entry) for entry in entries] == [False, True]
+
+
+def test_a_sweep_that_ran_out_of_time_goes_on_where_it_stopped() -> None:
+    done, left = an_entry("12:00"), an_entry("12:00", content=["left"])
+
+    cursor = Cursor(minute=at("11:50")).passed(NOW, [done], all_of_them=False)
+
+    assert cursor.first <= at("11:50")
+    assert cursor.has_seen(done)
+    assert not cursor.has_seen(left)
+
+
+# ---- What it costs ------------------------------------------------------------------------
+
+
+def size_of(item: Item) -> int:
+    """
+    The bytes that DynamoDB counts for an item.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+    """
+
+    def of(value: str | int | bytes) -> int:
+        match value:
+            case str():
+                return len(value.encode())
+            case bytes():
+                return len(value)
+            case int():  # About a byte for two digits, and one more; a sign takes another.
+                return len(str(abs(value)).rstrip("0")) // 2 + 2
+
+    return sum(len(name.encode()) + of(value) for name, value in item.items())
+
+
+class MeteredTable:
+    """A table that counts write units: one for each begun KB, and twice that in a transaction."""
+
+    def __init__(self) -> None:
+        self._table = MemoryTable()
+        self.units = 0
+
+    def get(self, pk: str, sk: str) -> Item | None:
+        return self._table.get(pk, sk)
+
+    def get_many(self, keys: Sequence[Key]) -> dict[Key, Item]:
+        return self._table.get_many(keys)
+
+    def query(self, pk: str, *, first: str = FIRST, last: str = LAST) -> Iterator[Item]:
+        return self._table.query(pk, first=first, last=last)
+
+    def write(self, puts: Sequence[Put]) -> None:
+        self._table.write(puts)
+        units = sum(math.ceil(size_of({**put.item, "version": 1}) / 1_024) for put in puts)
+        self.units += units if len(puts) == 1 else 2 * units
+
+
+def test_the_meter_counts_as_dynamodb_does() -> None:
+    table = MeteredTable()
+
+    table.write([Put({"pk": "P", "sk": "a", "x": b"x" * 1_100})])
+    table.write([Put({"pk": "P", "sk": "b"}), Put({"pk": "P", "sk": "c", "x": b"x" * 1_100})])
+
+    assert table.units == 2 + 2 * (1 + 2)
+
+
+def observer_on(table: Table) -> Observer:
+    aws = Aws()
+    policy = parse_policy("")
+    return Observer(
+        table=table, batch=aws.batch, dead_letters=aws.dead_letters, policy=lambda: policy
+    )
+
+
+@pytest.mark.parametrize("order", ["in order", "shuffled"])
+def test_an_array_of_ten_thousand_that_ends_in_a_second_costs_tens_of_writes(
+    order: Literal["in order", "shuffled"],
+) -> None:
+    table = MeteredTable()
+    failed = range(0, 10_000, 100)
+    events = [
+        a_child_event(index, "FAILED" if index in failed else "SUCCEEDED", clock="12:10")
+        for index in range(10_000)
+    ]
+    if order == "shuffled":
+        random.Random(1).shuffle(events)  # noqa: S311 - no secret
+    events.append(a_parent_event(10_000, failed=len(failed), clock="12:10:01"))
+
+    for first in range(0, len(events), 1_000):
+        observer_on(table).observe(messages(*events[first : first + 1_000]))
+
+    (action,) = [to_action(item) for item in table.query("ACTION#2026-01-01")]
+    assert isinstance(action.effect, Announce)
+    assert action.effect.notices[0].facts["failed"] == 100
+    assert table.units < 70
+
+
+def test_an_array_is_counted_and_told_on_either_table(table: Table) -> None:
+    observer = observer_on(table)
+
+    observer.observe(messages(*(a_child_event(index) for index in range(4))))
+    observer.observe(messages(a_child_event(4, "FAILED"), an_event(status="FAILED")))
+    observer.observe(messages(a_parent_event(5, failed=1), a_parent_event(5, failed=1)))
+
+    told = [
+        [notice.id for notice in effect.notices]
+        for item in table.query("ACTION#2026-01-01")
+        if isinstance(effect := to_action(item).effect, Announce)
+    ]
+    assert sorted(told) == [[f"array-completed:{ARRAY}"], [f"job-failed:{JOB}"]]
+
+
+def test_states_of_children_that_are_not_the_last_cost_next_to_nothing() -> None:
+    table = MeteredTable()
+    observer = observer_on(table)
+
+    for status in ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING"):
+        children = [a_child_event(index, status) for index in range(1_000)]
+        observer.observe(messages(*children))
+
+    assert table.units <= 4  # the array itself, and the reminder to ask for it
+
+
+def test_states_of_single_jobs_that_nothing_limits_cost_nothing() -> None:
+    table = MeteredTable()
+    states = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED")
+
+    observer_on(table).observe(messages(*(an_event(status=status) for status in states)))
+
+    assert table.units == 0
+
+
+def test_a_thousand_failed_jobs_are_a_few_writes() -> None:
+    table = MeteredTable()
+    failures = [
+        an_event("12:05", jobId=f"{JOB[:-4]}{number:04}", status="FAILED")
+        for number in range(1_000)
+    ]
+
+    observer_on(table).observe(messages(*failures))
+
+    assert table.units < 200
+
+
+def test_a_part_of_an_array_with_a_few_causes_is_about_a_kilobyte() -> None:
+    chance = random.Random(1)  # noqa: S311 - no secret
+    children = [
+        a_child(index, "FAILED", container={"exitCode": chance.randrange(1, 4)}, attempts=[])
+        if chance.random() < 0.05
+        else a_child(index)
+        for index in range(PART_SIZE)
+    ]
+
+    assert size_of(Arrays(MemoryTable()).put_part(ARRAY, a_part(*children), NOW).item) < 1_024
+
+
+@given(st.lists(st.tuples(st.integers(0, 3_999), st.booleans()), max_size=50))
+def test_any_part_survives_the_table(ended: list[tuple[int, bool]]) -> None:
+    table = MemoryTable()
+    children: list[Change] = [
+        a_child(index, "FAILED" if failed else "SUCCEEDED") for index, failed in ended
+    ]
+    part = a_part(*children)
+
+    table.write([Arrays(table).put_part(ARRAY, part, NOW)])
+
+    assert Arrays(table).read(ARRAY, [0])[1][0] == replace(part, version=1)
+
+
+def test_items_hold_nothing_but_what_the_table_takes() -> None:
+    puts = [
+        Arrays(MemoryTable()).put(FULL_HEAD, NOW),
+        *Actions(MemoryTable()).puts(EFFECTS, NOW, "sweep"),
+        wheel.put(an_entry()),
+    ]
+
+    for put in puts:
+        assert {type(value) for value in put.item.values()} <= {str, int, bytes}
+        assert put.key[1].isascii()
+        json.dumps(put.key)

@@ -1,0 +1,69 @@
+"""Stacks: the template's own, and small ones around handlers of a test."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from local import stack as stacks
+from local.stack import Stack
+
+
+@pytest.fixture(scope="session")
+def stack() -> Stack:
+    """The stack that template.yaml makes, as moto created it."""
+    return stacks.read()
+
+
+# What every function gets in the template; the handlers of tests need not use it.
+_HEAD = """
+Transform: AWS::Serverless-2016-10-31
+Parameters:
+  Address: { Type: String, Default: "" }
+Conditions:
+  HasAddress: !Not [!Equals [!Ref Address, ""]]
+Globals:
+  Function:
+    Runtime: python3.13
+    Handler: handler.lambda_handler
+    Timeout: 60
+    Environment:
+      Variables:
+        TABLE_NAME: !Ref Table
+        TOPIC_ARN: !Ref Topic
+        DEAD_LETTER_QUEUE_URL: !Ref Letters
+        POLICY_PARAMETER: !Ref Policy
+Resources:
+  Topic: { Type: AWS::SNS::Topic }
+  Letters: { Type: AWS::SQS::Queue }
+  Policy: { Type: AWS::SSM::Parameter, Properties: { Name: /policy, Type: String, Value: "#" } }
+  Table:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      BillingMode: PAY_PER_REQUEST
+      KeySchema:
+        - { AttributeName: pk, KeyType: HASH }
+        - { AttributeName: sk, KeyType: RANGE }
+      AttributeDefinitions:
+        - { AttributeName: pk, AttributeType: S }
+        - { AttributeName: sk, AttributeType: S }
+      StreamSpecification: { StreamViewType: NEW_AND_OLD_IMAGES }
+"""
+
+type MakeTemplate = Callable[..., Path]
+
+
+@pytest.fixture
+def template(tmp_path: Path) -> MakeTemplate:
+    """Write a template of these resources, and a function's folder for each handler."""
+
+    def make(resources: str, **handlers: str) -> Path:
+        for name, code in handlers.items():
+            folder = tmp_path / name
+            folder.mkdir()
+            (folder / "handler.py").write_text(code)
+        path = tmp_path / "template.yaml"
+        path.write_text(_HEAD + resources)
+        return path
+
+    return make

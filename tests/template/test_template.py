@@ -1,0 +1,271 @@
+"""The template keeps its promises: nothing is lost unseen, and nobody may do more than needed."""
+
+import ast
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samtranslator.yaml_helper import yaml_parse
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "template.yaml").read_text()
+TEMPLATE = yaml_parse(TEXT)
+RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
+
+
+def of_type(kind: str) -> dict[str, Any]:
+    return {
+        name: resource.get("Properties", {})
+        for name, resource in RESOURCES.items()
+        if resource["Type"] == kind
+    }
+
+
+QUEUES = of_type("AWS::SQS::Queue")
+ALARMS = of_type("AWS::CloudWatch::Alarm")
+FUNCTIONS = of_type("AWS::Serverless::Function")
+
+
+def inside(value: Any) -> Iterator[Any]:
+    """The value, and all that is in it."""
+    yield value
+    children = value.values() if isinstance(value, dict) else value
+    if isinstance(value, (dict, list)):
+        for child in children:
+            yield from inside(child)
+
+
+def named(value: Any) -> set[str]:
+    """The resources that a value refers to."""
+    names = set()
+    for part in inside(value):
+        if isinstance(part, dict) and "Ref" in part:
+            names.add(part["Ref"])
+        elif isinstance(part, dict) and "Fn::GetAtt" in part:
+            target = part["Fn::GetAtt"]
+            names.add(target.split(".")[0] if isinstance(target, str) else target[0])
+    return names & RESOURCES.keys()
+
+
+def dead_letter_queues() -> set[str]:
+    """The queues that something hands what it gave up."""
+    names: set[str] = set()
+    for part in inside(RESOURCES):
+        if isinstance(part, dict):
+            for key in ("deadLetterTargetArn", "DeadLetterConfig", "OnFailure"):
+                names |= named(part.get(key))
+    return names
+
+
+def events(kind: str) -> dict[str, Any]:
+    return {
+        f"{function}.{name}": event["Properties"]
+        for function, properties in FUNCTIONS.items()
+        for name, event in properties.get("Events", {}).items()
+        if event["Type"] == kind
+    }
+
+
+def statements() -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, role in of_type("AWS::IAM::Role").items():
+        for policy in role["Policies"]:
+            for statement in policy["PolicyDocument"]["Statement"]:
+                yield name, statement
+
+
+@pytest.mark.parametrize("name", QUEUES)
+def test_each_queue_has_dead_letters_or_is_for_them(name: str) -> None:
+    redrive = QUEUES[name].get("RedrivePolicy")
+
+    assert redrive or name in dead_letter_queues()
+    assert not redrive or redrive["maxReceiveCount"] == 5
+
+
+@pytest.mark.parametrize("name", QUEUES)
+def test_each_queue_is_encrypted(name: str) -> None:
+    assert QUEUES[name]["SqsManagedSseEnabled"] is True
+
+
+@pytest.mark.parametrize("name", sorted(dead_letter_queues()))
+def test_dead_letters_stay_for_14_days_and_ring_an_alarm(name: str) -> None:
+    assert QUEUES[name]["MessageRetentionPeriod"] == 14 * 24 * 60 * 60
+    assert any(
+        name in named(alarm.get("Dimensions")) and alarm["Threshold"] == 0
+        for alarm in ALARMS.values()
+    )
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_each_alarm_tells_the_topic_and_explains_itself(name: str) -> None:
+    assert named(ALARMS[name]["AlarmActions"]) == {"NoticeTopic"}
+    assert ALARMS[name]["AlarmDescription"]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_each_function_has_an_alarm_on_its_errors_and_throttles(name: str) -> None:
+    watched = {
+        metric["MetricStat"]["Metric"]["MetricName"]
+        for alarm in ALARMS.values()
+        for metric in alarm.get("Metrics", ())
+        if "MetricStat" in metric and name in named(metric)
+    }
+
+    assert {"Errors", "Throttles"} <= watched
+
+
+def test_every_rule_and_schedule_has_dead_letters_and_bounded_retries() -> None:
+    targets = [
+        target for rule in of_type("AWS::Events::Rule").values() for target in rule["Targets"]
+    ]
+
+    for target in [*targets, *events("Schedule").values()]:
+        assert named(target["DeadLetterConfig"]) <= dead_letter_queues()
+        assert target["RetryPolicy"]["MaximumRetryAttempts"]
+
+
+def test_what_a_queue_brings_is_acknowledged_one_by_one_and_read_again_in_time() -> None:
+    slowest = TEMPLATE["Globals"]["Function"]["Timeout"]
+
+    for source in events("SQS").values():
+        (queue,) = named(source["Queue"])
+        window = source["MaximumBatchingWindowInSeconds"]
+        assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+        assert QUEUES[queue]["VisibilityTimeout"] >= 6 * slowest + window
+
+
+def test_the_stream_brings_new_actions_and_gives_up_on_none_in_silence() -> None:
+    (stream,) = events("DynamoDB").values()
+
+    assert [json.loads(one["Pattern"]) for one in stream["FilterCriteria"]["Filters"]] == [
+        {"eventName": ["INSERT"], "dynamodb": {"Keys": {"pk": {"S": [{"prefix": "ACTION#"}]}}}}
+    ]
+    assert stream["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert stream["BisectBatchOnFunctionError"] is True
+    assert 0 < stream["MaximumRetryAttempts"] <= 100
+    assert 0 < stream["MaximumRecordAgeInSeconds"] <= 24 * 60 * 60
+    assert named(stream["DestinationConfig"]) <= dead_letter_queues()
+
+
+def test_the_table_outlives_the_stack_and_can_be_restored() -> None:
+    (properties,) = of_type("AWS::DynamoDB::Table").values()
+
+    assert RESOURCES["Table"]["DeletionPolicy"] == "Retain"
+    assert RESOURCES["Table"]["UpdateReplacePolicy"] == "Retain"
+    assert properties["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
+    assert properties["SSESpecification"]["SSEEnabled"] is True
+    assert properties["TimeToLiveSpecification"]["AttributeName"] == "expires_at"
+
+
+def test_the_first_policy_only_observes() -> None:
+    assert 'mode = "observe"' in RESOURCES["PolicyParameter"]["Properties"]["Value"]
+
+
+def test_queue_and_topic_policies_name_their_source() -> None:
+    policies = of_type("AWS::SQS::QueuePolicy") | of_type("AWS::SNS::TopicPolicy")
+
+    for policy in policies.values():
+        for statement in policy["PolicyDocument"]["Statement"]:
+            (condition,) = statement["Condition"].values()
+            assert set(condition) == {"aws:SourceArn"}
+
+
+def test_each_function_has_a_role_of_its_own_without_managed_policies() -> None:
+    roles = [properties["Role"]["Fn::GetAtt"] for properties in FUNCTIONS.values()]
+
+    assert len({str(role) for role in roles}) == len(FUNCTIONS)
+    assert all("ManagedPolicyArns" not in role for role in of_type("AWS::IAM::Role").values())
+
+
+def test_a_right_to_everything_is_given_only_where_aws_knows_no_resources() -> None:
+    everywhere = {
+        action
+        for _, statement in statements()
+        if statement["Resource"] == "*"
+        for action in (
+            [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
+        )
+    }
+    lines = [line for line in TEXT.splitlines() if 'Resource: "*"' in line]
+
+    assert everywhere == {
+        "batch:DescribeJobs",
+        "batch:ListJobs",
+        "batch:DescribeServiceJob",
+        "batch:ListServiceJobs",
+        "batch:DescribeJobQueues",
+        "batch:DescribeComputeEnvironments",
+        "ec2:DescribeInstanceTypes",
+        "dynamodb:ListStreams",
+        "xray:PutTraceSegments",
+        "xray:PutTelemetryRecords",
+    }
+    assert all("#" in line for line in lines)
+
+
+def test_no_action_is_given_by_wildcard() -> None:
+    assert not [statement for _, statement in statements() if "*" in str(statement["Action"])]
+
+
+def test_only_act_can_change_what_batch_does() -> None:
+    changing = ("Cancel", "Terminate", "Update", "Submit", "Create", "Delete", "Register")
+
+    assert {
+        name
+        for name, statement in statements()
+        if any(f"batch:{verb}" in str(statement["Action"]) for verb in changing)
+    } == {"ActRole"}
+
+
+def test_each_function_keeps_its_logs_as_long_as_asked() -> None:
+    groups = of_type("AWS::Logs::LogGroup")
+
+    for properties in FUNCTIONS.values():
+        (group,) = named(properties["LoggingConfig"])
+        assert groups[group]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+
+
+def test_every_parameter_is_explained_and_grouped() -> None:
+    interface = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]
+    grouped = [name for group in interface["ParameterGroups"] for name in group["Parameters"]]
+
+    assert sorted(grouped) == sorted(TEMPLATE["Parameters"])
+    assert interface["ParameterLabels"].keys() == TEMPLATE["Parameters"].keys()
+    assert all(parameter["Description"] for parameter in TEMPLATE["Parameters"].values())
+
+
+# ---- Handlers -------------------------------------------------------------------------------
+
+
+def lines_of_code(source: str) -> set[int]:
+    """The lines that are neither blank nor comment, import or docstring."""
+    tree = ast.parse(source)
+    excluded: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)) or (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+        ):
+            excluded |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return {
+        number
+        for number, line in enumerate(source.splitlines(), 1)
+        if line.strip() and not line.strip().startswith("#") and number not in excluded
+    }
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_is_one_short_handler(name: str) -> None:
+    folder = ROOT / FUNCTIONS[name]["CodeUri"]
+    sources = [path.name for path in folder.iterdir() if path.is_file()]
+
+    assert sources == ["handler.py"]
+    assert len(lines_of_code((folder / "handler.py").read_text())) <= 25
+
+
+def test_every_folder_of_functions_is_in_the_template() -> None:
+    folders = {f"functions/{path.parent.name}/" for path in ROOT.glob("functions/*/handler.py")}
+
+    assert folders == {properties["CodeUri"] for properties in FUNCTIONS.values()}
