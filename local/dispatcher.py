@@ -20,8 +20,8 @@ from batch_watchdog.store.table import Item, Listener, MemoryTable, Table
 from local.aws import ApiError, Responder, session
 from local.batch import SimulatedBatch
 from local.clock import NEVER, Clock, Order
-from local.functions import Functions, Outcome
-from local.sources import Message, QueueReader, StreamReader, region_of
+from local.functions import Functions
+from local.sources import Call, Message, QueueReader, StreamReader, region_of
 from local.stack import Function, Rule, Stack, Target
 
 MINUTE = timedelta(minutes=1)
@@ -32,6 +32,7 @@ _SUBJECT_MAX, _SNS_MAX = 99, 256 * 1024
 _SQS_MAX, _DELAY_MAX_S = 1024 * 1024, 900
 
 type MakeTable = Callable[[Listener], Table]
+type MakeSession = Callable[[Mapping[str, Responder], str], Any]
 
 
 class Witness(Protocol):
@@ -54,6 +55,9 @@ class Dispatcher:
     listener and makes the table, in memory unless said otherwise. `responders` answer other
     services than those that are known here, or answer these in place of what is here. A policy
     that is put meanwhile is seen after `policy_max_age` seconds of the real clock.
+
+    `make_session` makes the session from all responders and the region, and `around` is put
+    around each call of a function: that is where simulations put faults in.
     """
 
     def __init__(  # noqa: PLR0913 - each has a default
@@ -67,6 +71,8 @@ class Dispatcher:
         responders: Mapping[str, Responder] | None = None,
         policy_max_age: int = MAX_AGE,
         remaining_ms: Callable[[Function], int] = lambda function: function.timeout_s * 1000,
+        make_session: MakeSession = session,
+        around: Callable[[Call], Call] = lambda call: call,
     ) -> None:
         self.clock = Clock()
         self.parameters = {**stack.parameters, **(parameters or {})}
@@ -77,7 +83,7 @@ class Dispatcher:
         self._asleep_until = self.last_event_at = self.clock.now
         self._urls = {queue.url: arn for arn, queue in stack.queues.items()}
         self.table = make_table(self._changed)
-        self.session: boto3.Session = session(
+        self.session: boto3.Session = make_session(
             {
                 "batch": batch.call,
                 "ec2": _nothing_known,
@@ -96,7 +102,10 @@ class Dispatcher:
             table=self.table,
             policy_max_age=policy_max_age,
             remaining_ms=remaining_ms,
+            pause=self._pause,
+            now=lambda: self.clock.now,
         )
+        self._call = around(self.functions.call)
         self._queues: dict[str, QueueReader] = {}
         self._streams: list[StreamReader] = []
         for source in stack.sources:
@@ -105,7 +114,7 @@ class Dispatcher:
                     source,
                     stack.queues[source.source],
                     clock=self.clock,
-                    call=self.functions.call,
+                    call=self._call,
                     bury=self._bury,
                 )
             else:
@@ -114,7 +123,7 @@ class Dispatcher:
                         source,
                         stack.stream_view,
                         clock=self.clock,
-                        call=self.functions.call,
+                        call=self._call,
                         bury=self._bury,
                     )
                 )
@@ -146,6 +155,10 @@ class Dispatcher:
         if due == told_by_batch or order is not Order.SCHEDULE:
             self.last_event_at = due
         return True
+
+    def _pause(self, seconds: float) -> None:
+        """A function waits; meanwhile all else goes on."""
+        self.run(self.clock.now + timedelta(seconds=seconds))
 
     def sleep_until(self, at: datetime) -> None:
         """Let the schedules pass in silence until then. All else goes on."""
@@ -221,10 +234,14 @@ class Dispatcher:
                 self._call_later(arn, {"Records": [record]})
         return True
 
-    def command(self, command: Any) -> Outcome | None:
-        """Call the console, as an operator does; None if the stack has none."""
+    def command(self, command: Mapping[str, Any]) -> str:
+        """Ask the console, as an operator does. The answer is why it refused; "" if it did not."""
         console = self._stack.function_in("console")
-        return self.functions.call(console.arn, command) if console else None
+        if console is None:
+            return "the stack has no console"
+        outcome = self._call(console.arn, command)
+        answer = outcome.answer if isinstance(outcome.answer, Mapping) else {}
+        return outcome.error or str(answer.get("error", ""))
 
     def _send_to(self, target: Target, event: Any, body: str = "") -> None:
         if target.arn in self._stack.queues:
@@ -235,7 +252,7 @@ class Dispatcher:
     def _call_later(self, arn: str, event: Any, dead_letters: str = "", tries: int = 0) -> None:
         """Call a function for an event that nobody waits for; at once the first time."""
         function = self._stack.functions[arn]
-        outcome = self.functions.call(arn, event)
+        outcome = self._call(arn, event)
         if not outcome.error:
             return
         if tries < function.retries and MINUTE * (tries + 1) < timedelta(

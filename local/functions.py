@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +29,9 @@ _QUIET = {
     "POWERTOOLS_METRICS_DISABLED": "true",
     "POWERTOOLS_TRACE_DISABLED": "true",
 }
+
+
+_ERROR_MAX = 300  # characters of a line
 
 
 class Crash(BaseException):
@@ -75,19 +79,30 @@ class Outcome:
     ) -> bool:
         if not isinstance(error, Exception | Crash):
             return False
-        self.error = f"{type(error).__name__}: {error}"
+        self.error = _in_short(f"{type(error).__name__}: {error}")
         return True
+
+
+def _millis(span: timedelta) -> int:
+    return span // timedelta(milliseconds=1)
+
+
+def _in_short(error: str) -> str:
+    """An error's first line, and its last, where Powertools has put a traceback into it."""
+    lines = [line.strip() for line in error.splitlines() if line.strip()]
+    return " … ".join(line[:_ERROR_MAX] for line in dict.fromkeys((lines[0], lines[-1])))
 
 
 class Functions:
     """
     The functions by ARN, ready to be called.
 
-    `session` makes their clients and `table` is their table. A handler takes no virtual time, so
-    `remaining_ms` says of a function how much of its time is left.
+    `session` makes their clients and `table` is their table. A handler takes no virtual time but
+    what it lets pass by `pause`; `remaining_ms` says how much a function has when it begins, and
+    `now` what time it is.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by name
         self,
         stack: Stack,
         *,
@@ -95,16 +110,27 @@ class Functions:
         table: Table,
         policy_max_age: int,
         remaining_ms: Callable[[Function], int],
+        pause: Callable[[float], None],
+        now: Callable[[], datetime],
     ) -> None:
         self._remaining_ms = remaining_ms
+        self._now = now
         self._calls = 0
         self._ready: dict[str, tuple[Function, Handler, Container]] = {}
         containers: dict[Settings, Container] = {}
         for arn, function in stack.functions.items():
             settings = Settings.from_env(function.environment)
             if settings not in containers:
+
+                def paused(seconds: float, settings: Settings = settings) -> None:
+                    pause(seconds)
+                    install(containers[settings])  # Others have been at work meanwhile.
+
                 containers[settings] = Container(
-                    settings=settings, session=session, policy_max_age=policy_max_age
+                    settings=settings,
+                    session=session,
+                    policy_max_age=policy_max_age,
+                    pause=paused,
                 )
                 containers[settings].table = table
             self._ready[arn] = function, _handler(function), containers[settings]
@@ -113,12 +139,13 @@ class Functions:
         """Call a function, and wait for it."""
         function, handler, container = self._ready[arn]
         self._calls += 1
+        began = self._now()
         context = Context(
             function_name=function.name,
             invoked_function_arn=arn,
             memory_limit_in_mb=function.memory_mb,
             aws_request_id=f"00000000-0000-4000-8000-{self._calls:012x}",
-            remaining_ms=lambda: self._remaining_ms(function),
+            remaining_ms=lambda: self._remaining_ms(function) - _millis(self._now() - began),
         )
         install(container)
         with Outcome() as outcome:

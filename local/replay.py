@@ -71,6 +71,7 @@ class Rows:
             self._folded |= {notice.id: notice for notice in effect.notices}
 
     def published(self, at: datetime, message: Mapping[str, Any]) -> None:
+        self.called()
         content = json.loads(json.loads(message["Message"])["default"])
         self._notice(at, content)
         if content["notice"] == "digest":
@@ -85,6 +86,7 @@ class Rows:
         self._tell({"at": iso(at), "kind": "notice", **content})
 
     def dead_letter(self, at: datetime, reason: str, event: Any) -> None:
+        self.called()
         self.dead_letters += 1
         self._tell(
             {"at": iso(at), "kind": "dead-letter", "reason": reason, "event": _readable(event)}
@@ -262,8 +264,7 @@ def _deliver(line: Line, dispatcher: Dispatcher, batch: SimulatedBatch, rows: Ro
                 reason = "no function of the stack subscribes to a topic"
                 rows.dead_letter(dispatcher.clock.now, reason, line.value)
         case "command":
-            outcome = dispatcher.command({"time": iso(line.at), **line.value})
-            problem = "the stack has no console" if outcome is None else outcome.error
+            problem = dispatcher.command({"command": line.value, "time": iso(dispatcher.clock.now)})
             if problem:
                 rows.dead_letter(dispatcher.clock.now, problem, line.value)
         case "malformed":

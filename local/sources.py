@@ -114,6 +114,7 @@ class QueueReader:
         self._call = call
         self._bury = bury
         self._batches = _Batches[Message](clock, source, self._hand_on)
+        self._busy = 0  # invocations that are under way
 
     def arrive(self, message: Message) -> None:
         """A message has become visible."""
@@ -132,7 +133,13 @@ class QueueReader:
             message.receives += 1
             message.received_at = message.received_at or self._clock.now
         records = [self._record(message) for message in messages]
+        self._busy += 1
+        self._batches.held = self._busy >= self._source.concurrency
+        self._batches.plan()  # Should the function take its time, the next batch does not wait.
         outcome = self._call(self._source.function, {"Records": records})
+        self._busy -= 1
+        self._batches.held = False
+        self._batches.plan()
         failed = _failed(self._source, outcome, [message.id for message in messages])
         for message in messages:
             if message.id in failed:
@@ -219,6 +226,8 @@ class StreamReader:
         self._go_on()
 
     def _go_on(self) -> None:
+        # While a function takes its time other things happen; but the next batch waits.
+        self._batches.held = True
         while self._left:
             current = self._left[0]
             self._drop_old(current)
@@ -231,7 +240,6 @@ class StreamReader:
             if not failed:
                 self._left.popleft()
             elif not self._try_again(current, min(map(numbers.index, failed)), outcome):
-                self._batches.held = True
                 return
         self._batches.held = False
         self._batches.plan()

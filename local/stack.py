@@ -18,6 +18,8 @@ from typing import Any
 
 import boto3
 from moto import mock_aws
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.dynamodb.models import dynamodb_backends
 from moto.moto_api._internal import mock_random
 from samtranslator.metrics.metrics import DummyMetricsPublisher, Metrics
 from samtranslator.parser.parser import Parser
@@ -49,6 +51,7 @@ _MANAGED_POLICIES = {
 _ASYNC_RETRIES = 2
 _QUEUE_BATCH, _STREAM_BATCH = 10, 100
 _FOR_EVER = -1
+_CONCURRENT = 1_000  # invocations, in an account that has not asked for more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +72,11 @@ class Function:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventSource:
-    """What Lambda reads from a queue or a stream for a function. `retries` of -1: for ever."""
+    """
+    What Lambda reads from a queue or a stream for a function. `retries` of -1: for ever.
+
+    `concurrency` is how many invocations there may be at once, for a queue.
+    """
 
     function: str
     source: str
@@ -81,6 +88,7 @@ class EventSource:
     retries: int
     max_age_s: int
     on_failure: str
+    concurrency: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +201,15 @@ def create(
         if "LogicalResourceId" in each and each.get("PhysicalResourceId")
     }
     told = {each["OutputKey"]: each["OutputValue"] for each in outputs}
-    return _stack(names, [found for each in lost if (found := each.read(told))], folders)
+    stack = _stack(names, [found for each in lost if (found := each.read(told))], folders)
+    _unplug(stack.table)
+    return stack
+
+
+def _unplug(table: str) -> None:
+    """Keep moto from handing on the table's stream by itself: it cannot, where items hold bytes."""
+    backend = dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION]
+    backend.get_table(table).lambda_event_source_mappings.clear()
 
 
 # ---- Before: what the translator and moto need --------------------------------------------
@@ -336,7 +352,13 @@ def _functions(names: Mapping[str, str], folders: Mapping[str, Path]) -> dict[st
             handler=described[name]["Handler"],
             timeout_s=described[name]["Timeout"],
             memory_mb=described[name]["MemorySize"],
-            environment=described[name].get("Environment", {}).get("Variables", {}),
+            environment={
+                variable: str(value)  # moto leaves numbers as they are
+                for variable, value in described[name]
+                .get("Environment", {})
+                .get("Variables", {})
+                .items()
+            },
         )
         for logical_id, folder in folders.items()
     }
@@ -359,11 +381,14 @@ def _with_invoke_configs(
 
 
 def _sources() -> Iterator[EventSource]:
-    pages = boto3.client("lambda", REGION).get_paginator("list_event_source_mappings").paginate()
-    for page in pages:
+    lambdas = boto3.client("lambda", REGION)
+    for page in lambdas.get_paginator("list_event_source_mappings").paginate():
         for mapping in page["EventSourceMappings"]:
             of_queue = mapping["EventSourceArn"].split(":")[2] == "sqs"
             failure = mapping.get("DestinationConfig", {}).get("OnFailure", {})
+            function = lambdas.get_function(FunctionName=mapping["FunctionArn"])
+            reserved = function.get("Concurrency", {}).get("ReservedConcurrentExecutions")
+            scaling = mapping.get("ScalingConfig", {}).get("MaximumConcurrency")
             yield EventSource(
                 function=mapping["FunctionArn"],
                 source=mapping["EventSourceArn"],
@@ -380,6 +405,7 @@ def _sources() -> Iterator[EventSource]:
                 retries=mapping.get("MaximumRetryAttempts", _FOR_EVER),
                 max_age_s=mapping.get("MaximumRecordAgeInSeconds", _FOR_EVER),
                 on_failure=failure.get("Destination", ""),
+                concurrency=min(reserved or _CONCURRENT, scaling or _CONCURRENT),
             )
 
 

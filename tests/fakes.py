@@ -7,11 +7,13 @@ from typing import Any
 
 from batch_watchdog.batch_api import BatchApi
 from batch_watchdog.dead_letters import DeadLetters
+from batch_watchdog.stop_queue import StopQueue
 from batch_watchdog.store.table import FIRST, LAST, Item, Key, Put, Table
 from local.aws import ApiError, session
 
 TOPIC = "arn:aws:sns:us-east-1:111122223333:notices"
 DEAD_LETTERS = "https://sqs.us-east-1.amazonaws.com/111122223333/dead-letters"
+STOPS = "https://sqs.us-east-1.amazonaws.com/111122223333/stops"
 PAGE = 3  # jobs a page of ListJobs; AWS gives 1,000
 
 _STOPS = {
@@ -49,10 +51,12 @@ class Aws:
         self.on_call: Callable[[str, dict[str, Any]], dict[str, Any] | None] = lambda *_: None
         self.published: list[dict[str, Any]] = []
         self.kept: list[tuple[str, str]] = []  # dead letters: body and reason
+        self.sent: list[dict[str, Any]] = []  # to the queue of stop runs
         _answering[:] = [self]
         self.batch = BatchApi(_client("batch"))
         self.sns = _client("sns")
         self.dead_letters = DeadLetters(_client("sqs"), DEAD_LETTERS)
+        self.stop_queue = StopQueue(_client("sqs"), STOPS)
 
     def answer(self, service: str, operation: str, params: dict[str, Any]) -> dict[str, Any]:
         match service:
@@ -61,7 +65,7 @@ class Aws:
             case "sns":
                 return self._sns(params)
             case _:
-                return self._sqs(operation, params)
+                return self._sqs(params)
 
     @property
     def changing_calls(self) -> list[tuple[str, dict[str, Any]]]:
@@ -141,8 +145,10 @@ class Aws:
         self.published.append(params)
         return {"MessageId": f"message-{len(self.published)}"}
 
-    def _sqs(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
-        if operation == "SendMessage":
+    def _sqs(self, params: dict[str, Any]) -> dict[str, Any]:
+        if params["QueueUrl"] == STOPS:
+            self.sent.append(params)
+        else:
             reason = params["MessageAttributes"]["reason"]["StringValue"]
             self.kept.append((params["MessageBody"], reason))
         return {"MessageId": "1", "MD5OfMessageBody": ""}

@@ -6,18 +6,23 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from batch_watchdog.act import Actor
-from batch_watchdog.batch_api import BatchApi
-from batch_watchdog.dead_letters import DeadLetters
-from batch_watchdog.inquiry import Inquiry
-from batch_watchdog.observe import Message, Observer
-from batch_watchdog.policies import Policies
+from batch_watchdog.observe import Message
+from batch_watchdog.settings import Settings
 from batch_watchdog.store.table import Item, MemoryTable, to_image
-from batch_watchdog.sweep import Sweeper
+from batch_watchdog.wiring import Container
 from local.aws import session
 from local.batch import Call, SimulatedBatch
 
 MINUTE = timedelta(minutes=1)
+
+_SETTINGS = Settings(
+    table_name="table",
+    topic_arn="arn:aws:sns:us-east-1:111122223333:notices",
+    dead_letter_queue_url="https://sqs/dead-letters",
+    stop_queue_url="https://sqs/stop",
+    policy_parameter="/policy",
+    stop_calls_per_second=10,
+)
 
 
 class Watching:
@@ -47,22 +52,11 @@ class Watching:
                 "sqs": lambda *_: {},
             }
         )
-        api = BatchApi(clients.client("batch"))
-        ec2, ecs = clients.client("ec2"), clients.client("ecs")
-        policies = Policies(clients.client("ssm"), "/policy", self.table, max_age=0)
-        letters = DeadLetters(clients.client("sqs"), "https://sqs/dead-letters")
-        self.observer = Observer(
-            table=self.table, batch=api, dead_letters=letters, policy=policies.current
-        )
-        self.sweeper = Sweeper(
-            table=self.table,
-            batch=api,
-            inquiry=lambda: Inquiry(batch=api, ec2=ec2, ecs=ecs),
-            policies=policies,
-        )
-        self.actor = Actor(
-            table=self.table, batch=api, sns=clients.client("sns"), topic_arn="arn:aws:sns:::t"
-        )
+        container = Container(settings=_SETTINGS, session=clients, policy_max_age=0)
+        container.table = self.table
+        self.observer = container.observer
+        self.sweeper = container.sweeper
+        self.actor = container.actor
 
     @property
     def stops(self) -> list[Call]:

@@ -33,6 +33,8 @@ Globals:
         TOPIC_ARN: !Ref Topic
         DEAD_LETTER_QUEUE_URL: !Ref Letters
         POLICY_PARAMETER: !Ref Policy
+        STOP_QUEUE_URL: none
+        STOP_CALLS_PER_SECOND: 10
 Resources:
   Topic: { Type: AWS::SNS::Topic }
   Letters: { Type: AWS::SQS::Queue }
@@ -53,16 +55,16 @@ Resources:
 type MakeTemplate = Callable[..., Path]
 
 
-@pytest.fixture
-def template(tmp_path: Path) -> MakeTemplate:
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> MakeTemplate:
     """Write a template of these resources, and a function's folder for each handler."""
 
     def make(resources: str, **handlers: str) -> Path:
+        root = tmp_path_factory.mktemp("stack")
         for name, code in handlers.items():
-            folder = tmp_path / name
-            folder.mkdir()
-            (folder / "handler.py").write_text(code)
-        path = tmp_path / "template.yaml"
+            (root / name).mkdir()
+            (root / name / "handler.py").write_text(code)
+        path = root / "template.yaml"
         path.write_text(_HEAD + resources)
         return path
 

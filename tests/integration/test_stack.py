@@ -73,9 +73,14 @@ EVERYTHING = """
 """
 
 
-@pytest.fixture
-def everything(template: Callable[..., Path]) -> Stack:
-    return stacks.read(template(EVERYTHING, reader=NOTHING, ticker=NOTHING))
+@pytest.fixture(scope="module")
+def path(template: Callable[..., Path]) -> Path:
+    return template(EVERYTHING, reader=NOTHING, ticker=NOTHING)
+
+
+@pytest.fixture(scope="module")
+def everything(path: Path) -> Stack:
+    return stacks.read(path)
 
 
 def arn(stack: Stack, logical_id: str) -> str:
@@ -140,18 +145,16 @@ def test_rules_are_read_with_patterns_schedules_and_targets(everything: Stack) -
     assert minute.targets[0].dead_letters == arn(everything, "Letters")
 
 
-def test_a_condition_leaves_out_what_it_guards(template: Callable[..., Path]) -> None:
-    path = template(EVERYTHING, reader=NOTHING, ticker=NOTHING)
+def test_a_condition_leaves_out_what_it_guards(everything: Stack, path: Path) -> None:
+    having = stacks.read(path, {"Address": "someone@example.com"})
 
-    without, having = stacks.read(path), stacks.read(path, {"Address": "someone@example.com"})
-
-    assert "email" not in {each.protocol for each in without.subscriptions}
+    assert "email" not in {each.protocol for each in everything.subscriptions}
     [mail] = [each for each in having.subscriptions if each.protocol == "email"]
     assert mail.endpoint == "someone@example.com"
 
 
-def test_the_same_template_gives_the_same_names(everything: Stack, tmp_path: Path) -> None:
-    assert stacks.read(tmp_path / "template.yaml").names == everything.names
+def test_the_same_template_gives_the_same_names(everything: Stack, path: Path) -> None:
+    assert stacks.read(path).names == everything.names
 
 
 def test_the_watchdogs_own_stack_hangs_together(stack: Stack) -> None:

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch_watchdog.act import Actor
-from batch_watchdog.effects import Announce, Effect, SetQueueState, StopJobs
+from batch_watchdog.effects import Announce, Effect, StartRun, StopJobs
 from batch_watchdog.store.actions import Action, Actions, to_action
 from batch_watchdog.store.table import MemoryTable, Put, to_image
 from local.aws import ApiError
 from tests.fakes import TOPIC, Aws, RacedTable
-from tests.makers import JOB, QUEUE, a_notice, at
+from tests.makers import JOB, a_notice, at
 
 
 class Scene:
@@ -28,7 +28,13 @@ class Scene:
 
     def actor_on(self, table: Any) -> Actor:
         aws = self.aws
-        return Actor(table=table, batch=aws.batch, sns=aws.sns, topic_arn=TOPIC)
+        return Actor(
+            table=table,
+            batch=aws.batch,
+            sns=aws.sns,
+            topic_arn=TOPIC,
+            stop_queue=aws.stop_queue,
+        )
 
     def record(self, *effects: Effect) -> list[Any]:
         """Write actions; give what the stream tells of them."""
@@ -185,11 +191,13 @@ def test_a_service_job_is_stopped_by_the_call_for_service_jobs(scene: Scene) -> 
     assert [name for name, _ in scene.aws.calls] == ["TerminateServiceJobs"]
 
 
-def test_a_queue_is_closed(scene: Scene) -> None:
-    scene.carry_out(SetQueueState(queue=QUEUE, state="DISABLED", guard="budget"))
+def test_a_stop_run_is_sent_to_its_queue(scene: Scene) -> None:
+    scene.carry_out(StartRun(run_id="run-1"))
 
-    assert scene.aws.calls == [("UpdateJobQueue", {"jobQueue": QUEUE, "state": "DISABLED"})]
-    assert scene.actions()[0].result == {"state": "DISABLED"}
+    assert [json.loads(message["MessageBody"]) for message in scene.aws.sent] == [
+        {"run_id": "run-1"}
+    ]
+    assert scene.actions()[0].result is not None
 
 
 # ---- Once ---------------------------------------------------------------------------------
@@ -236,8 +244,6 @@ def test_two_that_carry_out_the_same_action_record_it_once(scene: Scene) -> None
 def test_an_action_that_is_gone_is_not_carried_out(scene: Scene) -> None:
     (image,) = scene.record(announce(1))
 
-    Actor(table=MemoryTable(), batch=scene.aws.batch, sns=scene.aws.sns, topic_arn=TOPIC).carry_out(
-        image
-    )
+    scene.actor_on(MemoryTable()).carry_out(image)
 
     assert scene.subjects == []

@@ -342,7 +342,7 @@ def test_what_makes_a_change_must_be_there(broken: Any, said: str) -> None:
         ({"arrayProperties": {"size": 0}}, "detail.arrayProperties.size: "),
         ({"arrayProperties": {"size": 10_001}}, "detail.arrayProperties.size: "),
         ({"arrayProperties": {"size": "many"}}, "detail.arrayProperties.size: "),
-        ({"arrayProperties": {"index": -1}}, "detail.arrayProperties.index: "),
+        ({"arrayProperties": {"index": "one"}}, "detail.arrayProperties.index: "),
         ({"arrayProperties": {"statusSummary": {"FAILED": -3}}}, "statusSummary.FAILED: "),
         ({"arrayProperties": {"statusSummary": {"FAILED": 10**30}}}, "statusSummary.FAILED: "),
         ({"jobId": f"{ARRAY}:10000"}, "detail.jobId: index 10000 is not below 10000"),

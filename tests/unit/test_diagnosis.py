@@ -25,6 +25,7 @@ from batch_watchdog.diagnosis import (
     patterns,
 )
 from batch_watchdog.diagnosis.instance_types import sizes
+from batch_watchdog.diagnosis.needs import needs_of
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 NOON_MS = int(NOON.timestamp()) * 1000
@@ -671,11 +672,13 @@ def test_an_instance_type_without_enough_memory_for_sure_depends_on_what_the_sys
 
     (alone,) = diagnose(a_world(environment, job=tight, instance_types=types))
     behind = codes(a_world(full, job=tight, instance_types=types))
+    beside = codes(a_world(environment, an_environment("roomy"), job=tight, instance_types=types))
 
     assert alone.code == "exceeds-instance-size"
     assert "16,384 MiB" in alone.evidence
     assert "leave them 5 %" in alone.evidence
     assert behind == ["at-max-vcpus", "exceeds-instance-size"]
+    assert beside == ["undetermined"]
 
 
 @pytest.mark.parametrize(
@@ -769,7 +772,9 @@ def test_the_containers_of_a_pod_add_up() -> None:
     eks = an_environment(
         containerOrchestrationType="EKS", resources={"instanceTypes": ["m5.xlarge"]}
     )
-    container = {"resources": {"requests": {"cpu": "3"}, "limits": {"memory": "1Gi", "cpu": "4"}}}
+    container = {
+        "resources": {"requests": {"cpu": "3"}, "limits": {"memory": "1024Mi", "cpu": "4"}}
+    }
     job = a_job(container=None, eksProperties=pod(container, container))
 
     found = first(a_world(eks, job=job))
@@ -820,6 +825,32 @@ def test_each_node_needs_an_instance_of_its_own() -> None:
     assert first(a_world(small, job=job)).evidence == (
         "the job needs 38 vCPUs on 4 nodes, ce may have 37 vCPUs at most"
     )
+
+
+@pytest.mark.parametrize(
+    ("targets", "total"),
+    [
+        pytest.param(["0:3"], 4, id="from, to"),
+        pytest.param([":1"], 2, id="to"),
+        pytest.param(["1:"], 3, id="from"),
+        pytest.param(["2"], 1, id="one"),
+        pytest.param([""], 4, id="not said"),
+        pytest.param(["odd"], 4, id="not readable"),
+        pytest.param(["0:9"], 4, id="beyond the last"),
+        pytest.param(["0:1", "2:3"], 4, id="side by side"),
+        pytest.param(["0:", "1:2"], 4, id="nested"),
+    ],
+)
+def test_nodes_are_counted_once_however_their_ranges_are_written(
+    targets: list[str], total: int
+) -> None:
+    ranges = [{"targetNodes": target, "container": required(1)} for target in targets]
+    job = a_job(nodeProperties={"numNodes": 4, "nodeRangeProperties": ranges})
+
+    needs = needs_of(job)
+
+    assert needs.total == {"vcpu": total}
+    assert sum(ask.nodes for ask in needs.asks) == total
 
 
 def test_an_unmanaged_environment_has_instances_of_unknown_size() -> None:
@@ -953,6 +984,13 @@ def test_instances_started_for_the_job_itself_are_not_held_by_others() -> None:
 
     assert codes(a_world(starting, snapshot=a_snapshot(used_vcpus=0))) == ["undetermined"]
     assert codes(a_world(starting, snapshot=a_snapshot(used_vcpus=15))) == ["at-max-vcpus"]
+
+
+def test_an_environment_with_just_enough_left_is_not_full() -> None:
+    half = an_environment(resources={"maxvCpus": 4, "desiredvCpus": 2})
+
+    assert codes(a_world(half, job=a_job(container=required(2)))) == ["undetermined"]
+    assert codes(a_world(half, job=a_job(container=required(3)))) == ["at-max-vcpus"]
 
 
 def test_instances_that_do_not_join_are_not_held_by_others() -> None:
@@ -1119,7 +1157,7 @@ RICH = {
             ],
         },
         eksProperties=pod(
-            {"resources": {"limits": {"cpu": "1", "memory": "1Gi", "nvidia.com/gpu": 1}}},
+            {"resources": {"limits": {"cpu": "1", "memory": "1024Mi", "nvidia.com/gpu": 1}}},
             initContainers=[{"resources": {"requests": {"cpu": "500m"}}}],
         ),
         ecsProperties={"taskProperties": [{"containers": [required()]}]},

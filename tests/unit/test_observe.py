@@ -240,6 +240,27 @@ def test_an_array_that_batch_has_forgotten_is_told_as_far_as_it_is_known(scene: 
     facts = scene.completion()
     assert (facts["failed"], facts["failed_indices"]) == (2, "1")
     assert sum(group["count"] for group in facts["groups"]) == 2
+    assert [name for name, _ in scene.aws.calls] == ["DescribeJobs"]
+
+
+def test_failures_that_no_event_told_have_a_log_nevertheless(scene: Scene) -> None:
+    scene.aws.add_array(ARRAY, 5, failed=[1, 2])
+    scene.observe(a_parent_event(5, failed=2, clock="12:10"))
+
+    scene.ask("12:11")
+
+    (group,) = scene.completion()["groups"]
+    assert (group["count"], group["indices"], group["exit_code"]) == (2, "1-2", 1)
+    assert group["log_stream"] == f"render/default/{ARRAY}:1"
+
+
+def test_a_batch_that_tells_nothing_new_costs_no_write(scene: Scene) -> None:
+    scene.observe(*children(3, failed=[1]))
+    table = scene.table = RacedTable(scene.inside)
+
+    scene.observe(*children(3, failed=[1]), a_child_event(2, "RUNNING"))
+
+    assert table.writes == 0
 
 
 def test_where_events_and_batch_differ_batch_is_right(scene: Scene) -> None:

@@ -229,6 +229,7 @@ def test_a_wrong_request_is_refused_by_the_client(method: str, parameters: dict[
         pytest.param("CancelJobs", {"jobs": ["a"] * 51, "reason": "r"}, id="51 jobs to cancel"),
         pytest.param("CancelJobs", {"jobs": [], "reason": "r"}, id="no job to cancel"),
         pytest.param("CancelJob", {"jobId": "a", "reason": "x" * 1025}, id="a long reason"),
+        pytest.param("CancelJobs", {"jobs": ["a"], "reason": "x" * 1025}, id="for several"),
         pytest.param("ListJobs", {}, id="no scope"),
         pytest.param("ListJobs", {"jobQueue": "q", "arrayJobId": "p"}, id="two scopes"),
         pytest.param("ListJobs", {"jobQueue": "unknown"}, id="an unknown queue"),
@@ -313,6 +314,17 @@ def test_neither_order_nor_repeats_of_a_log_matter(log: list[dict[str, Any]]) ->
     assert batch.listed(jobQueue="q", jobStatus="FAILED") == ["a"]
 
 
+def test_an_event_is_true_in_time_whatever_else_is_planned() -> None:
+    batch = Batch(*a_life("a"), an_event("b", "RUNNABLE", 5), an_event("b", "STARTING", 6))
+    batch.at(5).cancel("a")
+    planned = batch.it.next_at()
+    batch.it.load([an_event("b", "STARTING", 5.5)])
+
+    assert planned == NOON + timedelta(seconds=6)
+    assert batch.it.next_at() == NOON + timedelta(seconds=6)
+    assert batch.at(5.5).status("b") == "STARTING"
+
+
 def test_what_is_loaded_late_counts_from_its_own_time_too() -> None:
     batch = Batch(*a_life("a")[:2]).at(100)
 
@@ -387,6 +399,39 @@ def test_describe_jobs_shows_the_events_detail_as_far_as_the_api_knows_it() -> N
     assert job["startedAt"] == 0
     assert job["attempts"][0]["container"] == {"exitCode": 1}
     assert not {"brandNew", "statusReason", "isCancelled", "isTerminated"} & job.keys()
+
+
+@pytest.mark.parametrize(
+    ("oddity", "shown"),
+    [
+        ({"container": "none"}, {}),
+        ({"container": {"resourceRequirements": "2"}}, {"container": {}}),
+        (
+            {"container": {"resourceRequirements": [7, {"type": "GPU", "value": "1"}]}},
+            {"container": {"resourceRequirements": [{"type": "GPU", "value": "1"}]}},
+        ),
+        (
+            {"container": {"resourceRequirements": [{"type": "VCPU"}], "memory": 7}},
+            {"container": {"resourceRequirements": [], "memory": 7}},
+        ),
+        ({"tags": ["team"]}, {}),
+        ({"tags": {"team": 7, "owner": "x"}}, {"tags": {"owner": "x"}}),
+        ({"parameters": {"k": None}}, {"parameters": {}}),
+        ({"jobName": 7}, {"jobName": ""}),
+        ({"isCancelled": "yes"}, {}),
+    ],
+)
+def test_what_is_in_a_wrong_shape_is_not_shown(
+    oddity: dict[str, Any], shown: dict[str, Any]
+) -> None:
+    batch = Batch(an_event("a", "RUNNING", 0, **oddity))
+
+    job = batch.job("a")
+
+    assert {name: job[name] for name in oddity if name in job} == shown
+    assert job["jobQueue"] == f"{ARN}job-queue/q"
+    assert batch.listed(jobQueue="q") == ["a"]
+    batch.ask("GetJobQueueSnapshot", jobQueue="q")
 
 
 def test_a_stub_keeps_the_names_that_were_told_before() -> None:
@@ -477,6 +522,22 @@ def test_a_parent_that_the_log_never_mentions_is_made_up() -> None:
     assert batch.at(70).status("p") == "FAILED"
     assert batch.summary("p") == {"SUCCEEDED": 3, "FAILED": 1}
     assert batch.sent == []  # Nobody was told by the log, so nobody is told here.
+
+
+def test_a_made_up_parent_has_nothing_of_its_childs_run() -> None:
+    container = {"image": "i", "exitCode": 0, "logStreamName": "l", "taskArn": "t"}
+    ended: dict[str, Any] = {
+        "startedAt": 1,
+        "stoppedAt": 2,
+        "statusReason": "done",
+        "container": container,
+    }
+
+    parent = Batch(an_event("p:1", "SUCCEEDED", 0, attempts=1, **ended)).job("p")
+
+    assert parent["container"] == {"image": "i"}
+    assert (parent["startedAt"], parent["attempts"]) == (0, [])
+    assert not {"stoppedAt", "statusReason"} & parent.keys()
 
 
 def test_a_parent_whose_end_is_lost_ends_with_its_last_child() -> None:
@@ -634,6 +695,14 @@ def test_a_terminated_attempt_counts_as_one_that_was_made() -> None:
         "stoppedAt": int(NOON.timestamp() + 6) * 1000,
         "statusReason": "too dear",
     }
+
+
+def test_a_reason_may_be_as_long_as_batch_allows() -> None:
+    batch = Batch(*a_life("a"))
+
+    batch.cancel("a", reason="x" * 1024)
+
+    assert len(batch.at(1).job("a")["statusReason"]) == 1024
 
 
 def test_stopping_twice_keeps_the_first_reason_and_tells_once() -> None:
@@ -998,6 +1067,93 @@ def test_a_filtered_list_comes_in_pages_of_a_hundred() -> None:
     assert len(set(batch.listed(jobQueue="q", filters=filters))) == 250
 
 
+def test_a_list_shows_each_job_in_outline() -> None:
+    ended: dict[str, Any] = {
+        "container": {"exitCode": 1, "reason": "OutOfMemoryError", "image": "i"}
+    }
+    moments: dict[str, Any] = {
+        "startedAt": 2000,
+        "stoppedAt": 3000,
+        "statusReason": "Essential container exited",
+    }
+    log = [an_event("a", "FAILED", 0, shareIdentifier="team-a", **ended, **moments)]
+    batch = Batch(*log, an_event("b", "RUNNABLE", 0))
+
+    [shown] = batch.ask("ListJobs", jobQueue="q", jobStatus="FAILED")["jobSummaryList"]
+    assert shown == {
+        "jobArn": f"{ARN}job/a",
+        "jobId": "a",
+        "jobName": "name-a",
+        "jobDefinition": f"{ARN}job-definition/render:3",
+        "status": "FAILED",
+        "createdAt": 1767268000000,
+        "shareIdentifier": "team-a",
+        "container": {"exitCode": 1, "reason": "OutOfMemoryError"},
+        **moments,
+    }
+    batch.cancel("b", reason="r")
+    [_, stopped] = batch.at(1).ask("ListJobs", jobQueue="q", jobStatus="FAILED")["jobSummaryList"]
+    assert (stopped["statusReason"], stopped["isCancelled"]) == ("r", True)
+    assert stopped["stoppedAt"] == int(NOON.timestamp() + 1) * 1000 == batch.job("b")["stoppedAt"]
+    assert "container" not in stopped
+
+
+def test_a_list_shows_arrays_and_their_children_in_outline() -> None:
+    batch = Batch(*a_life("p:0"), *a_life("p:1", end="FAILED"))
+
+    [parent] = batch.ask("ListJobs", jobQueue="q", jobStatus="PENDING")["jobSummaryList"]
+    children = batch.ask("ListJobs", arrayJobId="p", jobStatus="RUNNABLE")["jobSummaryList"]
+
+    assert parent["arrayProperties"] == batch.job("p")["arrayProperties"]
+    assert [child["arrayProperties"] for child in children] == [{"index": 0}, {"index": 1}]
+    [ended] = batch.at(60).ask("ListJobs", jobQueue="q", jobStatus="FAILED")["jobSummaryList"]
+    assert ended["jobId"] == "p"
+    assert "stoppedAt" not in ended
+    assert "stoppedAt" not in batch.job("p")
+
+
+def test_a_list_shows_the_schedulers_jobs_as_describe_jobs_does() -> None:
+    batch = Batch().with_queue(vcpus=9)
+    oom = Outcome(exit_code=137, reason="OutOfMemoryError")
+    failing = batch.it.submit("a", "q", outcome=oom, share="team-a")
+    parent = batch.it.submit("b", "q", array_size=2)
+    several = batch.it.submit("c", "q", nodes=2)
+    batch.at(999)
+
+    def shown(job_id: str, status: str, **scope: str) -> dict[str, Any]:
+        found = batch.ask("ListJobs", jobStatus=status, **scope)["jobSummaryList"]
+        [one] = [job for job in found if job["jobId"] == job_id]
+        described = batch.job(job_id)
+        compared = one.keys() - {"container", "arrayProperties", "nodeProperties"}
+        assert {name: one[name] for name in compared} == {
+            name: described[name] for name in compared
+        }
+        return dict(one)
+
+    ended = shown(failing, "FAILED", jobQueue="q")
+    assert ended["container"] == {"exitCode": 137, "reason": "OutOfMemoryError"}
+    assert ended["shareIdentifier"] == "team-a"
+    assert ended.keys() >= {"startedAt", "stoppedAt", "statusReason", "jobDefinition"}
+    whole = shown(parent, "SUCCEEDED", jobQueue="q")
+    assert whole["arrayProperties"]["statusSummary"]["SUCCEEDED"] == 2
+    child = shown(f"{parent}:1", "SUCCEEDED", arrayJobId=parent)
+    assert child["arrayProperties"] == {"index": 1}
+    assert shown(several, "SUCCEEDED", jobQueue="q")["nodeProperties"] == {"numNodes": 2}
+    assert batch.listed(multiNodeJobId=several, jobStatus="SUCCEEDED") == [
+        f"{several}#0",
+        f"{several}#1",
+    ]
+
+
+def test_service_jobs_come_in_pages_of_a_hundred() -> None:
+    batch = Batch(*(a_service_event(f"s{n}", "RUNNABLE", 0) for n in range(150)))
+
+    answer = batch.ask("ListServiceJobs", jobQueue="q", jobStatus="RUNNABLE")
+
+    assert len(answer["jobSummaryList"]) == 100
+    assert answer["jobSummaryList"][0]["serviceJobType"] == "SAGEMAKER_TRAINING"
+
+
 def test_the_nodes_of_a_multi_node_job_are_listed_and_described() -> None:
     nodes = {"numNodes": 3, "mainNode": 0, "nodeRangeProperties": []}
     batch = Batch(an_event("m", "RUNNING", 0, nodeProperties=nodes), *a_life("a"))
@@ -1045,7 +1201,8 @@ def test_a_world_is_shown_as_it_was_given() -> None:
         "status": "DELETING",
     }
     batch = Batch()
-    batch.it.add_world({"jobQueues": [queue], "computeEnvironments": [environment]})
+    given_environment = environment | {"unknown": 1}
+    batch.it.add_world({"jobQueues": [queue], "computeEnvironments": [given_environment]})
 
     del queue["unknown"]
     assert batch.ask("DescribeJobQueues", jobQueues=["gpu"])["jobQueues"] == [queue]
@@ -1378,6 +1535,17 @@ def test_a_closed_queue_takes_no_new_job_and_still_runs_those_it_has() -> None:
     assert batch.at(99).status(job) == "SUCCEEDED"
     batch.ask("UpdateJobQueue", jobQueue="q", state="ENABLED")
     batch.it.submit("b", "q")
+
+
+def test_a_queue_can_be_given_another_environment() -> None:
+    batch = Batch().with_queue(status="INVALID")
+    batch.it.add_world({"computeEnvironments": [{"computeEnvironmentName": "healthy"}]})
+    job = batch.it.submit("a", "q")
+    order = [{"order": 1, "computeEnvironment": "healthy"}]
+
+    batch.at(60).ask("UpdateJobQueue", jobQueue="q", computeEnvironmentOrder=order)
+
+    assert batch.at(70).status(job) == "RUNNING"
 
 
 @pytest.mark.parametrize("size", [0, 1, 10_001])

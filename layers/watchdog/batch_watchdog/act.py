@@ -3,13 +3,16 @@
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
+from batch_watchdog import holds
 from batch_watchdog.batch_api import BatchApi
 from batch_watchdog.effects import Announce, Effect, SetQueueState, StartRun, StopJobs
 from batch_watchdog.errors import StaleItemError
 from batch_watchdog.notices import Notice, digest, plain
+from batch_watchdog.stop_queue import StopQueue
+from batch_watchdog.store import guards, operator_hold
 from batch_watchdog.store.actions import Actions, to_action
 from batch_watchdog.store.table import Table, from_image
 
@@ -24,6 +27,7 @@ class Actor:
     batch: BatchApi
     sns: Any
     topic_arn: str
+    stop_queue: StopQueue
 
     def carry_out(self, image: Mapping[str, Any]) -> None:
         """
@@ -46,17 +50,32 @@ class Actor:
             case Announce():
                 return self._announce(effect)
             case StopJobs():
-                refused = self.batch.stop(
-                    effect.how, effect.job_ids, effect.reason, service=effect.service
-                )
-                return {"accepted": len(effect.job_ids) - len(refused), "refused": refused}
+                return self._stop(effect)
             case SetQueueState():
-                self.batch.set_queue_state(effect.queue, effect.state)
-                return {"state": effect.state}
+                return self._set_queue_state(effect)
             case StartRun():
-                raise NotImplementedError
+                self.stop_queue.send(effect.run_id)
+                return {"sent": effect.run_id}
             case _:
                 assert_never(effect)
+
+    def _stop(self, effect: StopJobs) -> Any:
+        held = operator_hold.read(self.table)
+        if held.is_on:  # Whoever asked for it looks again, and decides anew.
+            return {"held_by": held.by}
+        refused = self.batch.stop(effect.how, effect.job_ids, effect.reason, service=effect.service)
+        return {"accepted": len(effect.job_ids) - len(refused), "refused": refused}
+
+    def _set_queue_state(self, effect: SetQueueState) -> Any:
+        if not holds.is_still_wanted(effect, guards.read_all(self.table).values()):
+            return {"overtaken": True}
+        while (held := operator_hold.read(self.table)).is_on:
+            queues = {**held.queues, effect.queue: effect}
+            with suppress(StaleItemError):  # Then it may be over by now.
+                self.table.write([operator_hold.put(replace(held, queues=queues))])
+                return {"held_by": held.by}
+        self.batch.set_queue_state(effect.queue, effect.state)
+        return {"state": effect.state}
 
     def _announce(self, effect: Announce) -> Any:
         folded = len(effect.notices) > effect.digest_over
@@ -73,7 +92,10 @@ class Actor:
             "facts": notice.facts,
         }
         attributes = {"notice": notice.kind, "severity": notice.severity} | {
-            name: plain(str(notice.facts[name])) for name in _ATTRIBUTES if notice.facts.get(name)
+            name: shown
+            for name in _ATTRIBUTES
+            # SNS refuses an empty attribute, and a name may have nothing in it to be shown.
+            if (shown := plain(str(notice.facts.get(name) or "")))
         }
         answer = self.sns.publish(
             TopicArn=self.topic_arn,

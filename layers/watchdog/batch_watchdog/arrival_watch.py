@@ -5,17 +5,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from batch_watchdog import guard, runs
+from batch_watchdog import holds, runs
 from batch_watchdog.batch_api import BatchApi
-from batch_watchdog.changes import STARTED, WAITING, Change, change_of
-from batch_watchdog.effects import Effect, StopJobs
+from batch_watchdog.changes import ENDED, STARTED, WAITING, Change, change_of
+from batch_watchdog.effects import StopJobs
 from batch_watchdog.guard_state import Entry, GuardState
 from batch_watchdog.policy import Policy
 from batch_watchdog.recorder import Outcome, Recorder
 from batch_watchdog.runs import Chunk
-from batch_watchdog.store import guards, hold, ledger
+from batch_watchdog.store import guards, ledger, operator_hold
 from batch_watchdog.store import runs as run_store
 from batch_watchdog.store.table import Key, Put, Table
+
+# In the order in which a job passes them: events tell the time to the second only.
+_STATES = (*WAITING, *STARTED, *ENDED)
 
 _AWS_TAG = "resourceArn"  # AWS puts it into events, beside a job's own tags or alone
 
@@ -77,11 +80,14 @@ class ArrivalWatch:
         if not self.policy.guard:
             return
         states = guards.read_all(self.table)
-        if not any(state.entry for state in states.values()) or hold.read(self.table).is_on:
+        if (
+            not any(state.entry for state in states.values())
+            or operator_hold.read(self.table).is_on
+        ):
             return
         arrived = {
             key: change
-            for key, change in changes.items()
+            for key, change in _latest(changes).items()
             if change.status in (*WAITING, *STARTED) and change.kind != "node"
         }
         found = dict(self._matching(states, self._with_tags(states, arrived)))
@@ -95,7 +101,7 @@ class ArrivalWatch:
                 continue  # The stop of its array reaches it; the next look of the run will tell.
             if self._may_have_started(stop):
                 status = str(now_at.get(stop.change.job_id, {}).get("status"))
-                if not guard.must_stop(status, stop.entry.stage):
+                if not holds.must_stop(status, stop.entry.stage):
                     continue
             yield key, stop
 
@@ -113,7 +119,7 @@ class ArrivalWatch:
         self, states: Mapping[str, GuardState], changes: Mapping[str, Change]
     ) -> Iterator[tuple[str, _Stop]]:
         for key, change in changes.items():
-            held = guard.stopping(states, self.policy, change, change.status)
+            held = holds.stopping(states, self.policy, change, change.status)
             entry = states[held.guard].entry if held else None
             if held and held.mode == "enforce" and entry:
                 yield key, _Stop(change, held.guard, entry)
@@ -126,7 +132,7 @@ class ArrivalWatch:
             change.job_id: change.kind == "service"
             for change in changes.values()
             if not change.tags.keys() - {_AWS_TAG}
-            and guard.asks_for_tags(states, self.policy, change)
+            and holds.asks_for_tags(states, self.policy, change)
         }
         details = self.batch.describe(each for each, service in asked.items() if not service)
         details |= self.batch.describe_service(each for each, service in asked.items() if service)
@@ -140,27 +146,47 @@ class ArrivalWatch:
         together: dict[tuple[str, bool], list[_Stop]] = defaultdict(list)
         for stop in stops:
             together[stop.together].append(stop)
-        effects: list[Effect] = []
-        arrivals: list[Put] = []
-        for (run_id, service), some in together.items():
-            name, entry = some[0].guard, some[0].entry
-            ids = tuple(dict.fromkeys(stop.change.job_id for stop in some))
-            stop = StopJobs(
-                how=entry.stage,
-                job_ids=ids,
-                reason=runs.stop_reason(name, entry),
-                rule=f'guard "{name}"',
-                service=service,
+        chunks = {key: self._chunk(some) for key, some in together.items()}
+        arrivals = [
+            run_store.put_arrivals(run_id, [stop.name for stop in together[run_id, service]], chunk)
+            for (run_id, service), chunk in chunks.items()
+        ]
+        effects = [
+            StopJobs(
+                how=chunk.how,
+                job_ids=chunk.stop,
+                reason=chunk.reason,
+                rule=chunk.rule,
+                service=chunk.service,
             )
-            effects.append(stop)
-            chunk = Chunk(
-                at=self.now,
-                how=stop.how,
-                reason=stop.reason,
-                rule=stop.rule,
-                service=service,
-                stop=ids,
-                asked=len(ids),
-            )
-            arrivals.append(run_store.put_arrivals(run_id, chunk))
+            for chunk in chunks.values()
+        ]
         return Outcome(puts=[*puts, *arrivals], effects=effects)
+
+    def _chunk(self, stops: Sequence[_Stop]) -> Chunk:
+        first = stops[0]
+        ids = tuple(dict.fromkeys(stop.change.job_id for stop in stops))
+        return Chunk(
+            at=self.now,
+            how=first.entry.stage,
+            reason=runs.stop_reason(first.guard, first.entry),
+            rule=f'guard "{first.guard}"',
+            service=first.change.kind == "service",
+            stop=ids,
+            asked=len(ids),
+        )
+
+
+def _latest(changes: Mapping[str, Change]) -> dict[str, Change]:
+    """Of several changes of one job, the last: one stop is enough, and none if it has ended."""
+    by_job: dict[str, tuple[str, Change]] = {}
+    for key, change in changes.items():
+        known = by_job.get(change.job_id)
+        if known is None or _order(known[1]) <= _order(change):
+            by_job[change.job_id] = key, change
+    return dict(by_job.values())
+
+
+def _order(change: Change) -> tuple[datetime, int, int]:
+    rank = _STATES.index(change.status) if change.status in _STATES else 0
+    return change.at, change.attempts, rank

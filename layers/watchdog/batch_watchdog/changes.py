@@ -177,7 +177,7 @@ class _Attempt(_Lenient):
 
 class _ArrayProperties(_Lenient):
     size: Annotated[int, Field(ge=1, le=ARRAY_MAX)] | None = None
-    index: Annotated[int, Field(ge=0, lt=ARRAY_MAX)] | None = None
+    index: int | None = None
     statusSummary: dict[str, _Count | None] | None = None  # noqa: N815
 
     def summary(self) -> dict[str, int]:

@@ -6,10 +6,13 @@ Everything that this package raises on purpose.
   - MalformedEventError
     - EvidenceError
   - StaleItemError
+  - OutOfTimeError
+    - ThrottledError
+  - CommandError
   - PolicyError
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -31,6 +34,23 @@ class EvidenceError(MalformedEventError):
 
 class StaleItemError(WatchdogError):
     """Another writer was faster. Nothing was written: read again, and decide again."""
+
+
+class OutOfTimeError(WatchdogError):
+    """This invocation must end. What is left to do is known: the next one goes on at once."""
+
+
+class ThrottledError(OutOfTimeError):
+    """AWS throttles, and slowing down does not help: the next invocation goes on later."""
+
+
+class CommandError(WatchdogError):
+    """A command cannot be carried out. `problems` say by key what was expected."""
+
+    def __init__(self, problems: Mapping[str, str], text: str = "") -> None:
+        self.problems = dict(problems)
+        told = "; ".join(": ".join(filter(None, each)) for each in self.problems.items())
+        super().__init__(text or told)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

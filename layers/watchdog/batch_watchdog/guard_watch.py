@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from batch_watchdog import guard, runs
+from batch_watchdog import guard, holds, runs
 from batch_watchdog.effects import StartRun
 from batch_watchdog.guard import Decision, Happening, TimePassed
 from batch_watchdog.guard_notices import Tally
@@ -12,7 +12,7 @@ from batch_watchdog.guard_state import GuardState
 from batch_watchdog.policy import Guard, Policy
 from batch_watchdog.recorder import Outcome, Recorder
 from batch_watchdog.run_tally import tally
-from batch_watchdog.store import guards, hold
+from batch_watchdog.store import guards, operator_hold
 from batch_watchdog.store import runs as run_store
 from batch_watchdog.store.table import Table
 
@@ -39,7 +39,7 @@ class GuardWatch:
             happening,
             rule,
             mode=self.policy.mode_of(rule) if rule else self.policy.mode,
-            held_by_others=guard.held_by_others(name, states, self.policy),
+            held_by_others=holds.held_by_others(name, states, self.policy),
             stopped=self._stopped(state, happening),
         )
         if decision.state == state and not decision.effects:
@@ -65,7 +65,7 @@ class GuardWatch:
         While an operator holds the watchdog, all of it waits.
         """
         states = guards.read_all(self.table)
-        if not states or hold.read(self.table).is_on:
+        if not states or operator_hold.read(self.table).is_on:
             return
         happening = TimePassed(now=self.now)
         recorder = Recorder(table=self.table, asked_by="sweep")
@@ -74,19 +74,19 @@ class GuardWatch:
             lambda name: self.decide(name, happening)[1],
             self.now,
         )
-        recorder.decide(self._enforced(states), self._run_on, self.now)
+        recorder.decide(self._runs(states), self._run_on, self.now)
 
-    def _enforced(self, states: Mapping[str, GuardState]) -> Iterable[str]:
-        """The runs of stages that are on, but for those whose guard no longer acts."""
+    def _runs(self, states: Mapping[str, GuardState]) -> Iterable[str]:
+        """The runs of stages that are on, and meant as they were when they were entered."""
         for name, state in states.items():
             rule = self.rule(name)
-            if rule and state.entry and guard.in_force(state, self.policy.mode_of(rule)) != "calm":
+            if rule and state.entry and state.entry.mode == self.policy.mode_of(rule):
                 yield state.entry.run_id
 
     def _run_on(self, run_id: str) -> Outcome:
         """Start a run anew where it should have moved on, or look again, and has not."""
         run = run_store.read(self.table, run_id)
-        if run is None or self.now < run.due_at:
+        if run is None or runs.is_over(run) or self.now < run.due_at:
             return Outcome()
         asked = replace(run, due_at=self.now + runs.QUIET)
         return Outcome(puts=[run_store.put(asked, self.now)], effects=[StartRun(run_id=run_id)])

@@ -1,6 +1,6 @@
 """What is done about jobs that stay too long: by reminders, and by listing what waits."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -16,6 +16,7 @@ from batch_watchdog.notices import Notice, iso, subject
 from batch_watchdog.policy import LIMITED, Limit, Policy
 from batch_watchdog.recorder import Outcome, Recorder
 from batch_watchdog.store import brake, ledger, stays, wheel
+from batch_watchdog.store.exemptions import Exemption
 from batch_watchdog.store.table import Key, Put, Table
 
 _STAYS_MAX = 1_000  # looked at in one go
@@ -24,13 +25,20 @@ _HELD = timedelta(minutes=5)  # until a stop that the brake held is tried again
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitWatch:
-    """The limits of a sweep at `now`."""
+    """
+    The limits of a sweep at `now`.
+
+    `exempt` are jobs, and arrays with all their children, that an operator has exempted. While
+    the watchdog is `held`, nothing is stopped; what is due stays due.
+    """
 
     table: Table
     batch: BatchApi
     inquiry: Inquiry
     policy: Policy
     now: datetime
+    exempt: Mapping[str, Exemption] = field(default_factory=dict)
+    held: bool = False
 
     def see_to(self, due: Iterable[Stay]) -> None:
         """Look at stays that are due, act on those that last too long, file the rest anew."""
@@ -42,7 +50,8 @@ class LimitWatch:
                 detail = details.get(stay.job_id)
                 if detail is not None:
                     look = self._verify if stay.stops else self._look
-                    seen = look(stay, change_of(detail, self.now), detail)
+                    job = change_of(detail, self.now)
+                    seen = self._exempted(job) or look(stay, job, detail)
                     later += [(self.now + seen.again_in, stay)] if seen.again_in else []
                     decisions += [seen.decision] if seen.decision else []
             # Reminders first: a crash in between repeats a question, and loses none.
@@ -53,6 +62,10 @@ class LimitWatch:
         plain_ids = [stay.job_id for stay in some if not stay.service]
         service_ids = [stay.job_id for stay in some if stay.service]
         return self.batch.describe(plain_ids) | self.batch.describe_service(service_ids)
+
+    def _exempted(self, job: Change) -> "_Look | None":
+        exemption = self.exempt.get(job.job_id) or self.exempt.get(job.parent_id)
+        return _Look(again_in=exemption.until - self.now) if exemption else None
 
     def _look(self, stay: Stay, job: Change, detail: Detail) -> "_Look":
         limit = self.policy.limit_for(job, stay.status)
@@ -136,12 +149,15 @@ class LimitWatch:
         lost = recorder.decide(buckets, decide, self.now)
         later = [decision for bucket in lost for decision in map(by_name.get, buckets[bucket])]
         again = [(self.now, each.case.stay) for each in later if each]
-        again += [(self.now + _HELD, decision.case.stay) for decision in held.values()]
+        held_until = self.now if self.held else self.now + _HELD  # at the soonest: the next sweep
+        again += [(held_until, decision.case.stay) for decision in held.values()]
         wheel.Wheel(self.table).file(stays.entries(again, self.now))
-        if held:
+        if held and not self.held:
             self._tell_held(len(held))
 
     def _allowed(self, fresh: Sequence["_Decision"]) -> "tuple[list[_Decision], list[_Decision]]":
+        if self.held:
+            return [each for each in fresh if not each.stop], [each for each in fresh if each.stop]
         stops = [decision for decision in fresh if decision.stop and not decision.case.stay.stops]
         others = [decision for decision in fresh if decision not in stops]
         most = self.policy.safety.max_stops_per_hour

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from batch_watchdog import blocked_watch, jobs, limits
 from batch_watchdog.array_watch import ArrayWatch
+from batch_watchdog.arrival_watch import ArrivalWatch
 from batch_watchdog.batch_api import BatchApi
 from batch_watchdog.changes import Blocked, Change, parse_event
 from batch_watchdog.dead_letters import DeadLetters
@@ -14,6 +15,7 @@ from batch_watchdog.effects import Announce
 from batch_watchdog.errors import MalformedEventError
 from batch_watchdog.policy import Policy
 from batch_watchdog.recorder import Outcome, Recorder
+from batch_watchdog.store import cursor as cursors
 from batch_watchdog.store import stays
 from batch_watchdog.store.ledger import Entry, Ledger, by_bucket
 from batch_watchdog.store.table import Key, Table
@@ -57,13 +59,21 @@ class Observer:
                     changes[message.id] = event
                 else:
                     blocked[message.id] = event
-        now = max(message.sent_at for message in messages)
+        sent_at = max(message.sent_at for message in messages)
+        # A batch that comes again bears the time at which it was sent first; meanwhile it is at
+        # least as late as the sweep has come.
+        now = max(sent_at, cursors.read(self.table, sent_at).minute)
         self._stays(changes.values(), now)
         return [
+            *self._arrivals(changes, now),
             *self._arrays(changes, now),
             *self._failures(changes, now),
             *self._blocked(blocked, now),
         ]
+
+    def _arrivals(self, changes: dict[str, Change], now: datetime) -> list[str]:
+        watch = ArrivalWatch(table=self.table, batch=self.batch, policy=self.policy(), now=now)
+        return watch.observe(changes)
 
     def _stays(self, changes: Iterable[Change], now: datetime) -> None:
         policy = self.policy()

@@ -24,12 +24,19 @@ class Pace:
         self._pause = pause
         self._throttled = 0  # calls, one after the other
         self._time_left: Callable[[], float] = lambda: 0.0
-        self._last = 0.0
+        self._first = self._last = 0.0
+        self._paused = 0.0
 
     def begin(self, time_left: Callable[[], float]) -> None:
         """A new invocation has begun."""
         self._time_left = time_left
-        self._last = time_left()
+        self._first = self._last = time_left()
+        self._paused = 0.0
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the invocation began; where calls take no time, that of the pauses."""
+        return max(self._paused, self._first - self._time_left())
 
     def wait(self) -> None:
         """Wait until the next call may be made."""
@@ -39,6 +46,7 @@ class Pace:
             span = max(span, min(_BACKOFF_S * 2**self._throttled, _BACKOFF_MAX_S))
         if span > 0:
             self._pause(span)
+            self._paused += span
         self._last = self._time_left()
 
     def passed(self) -> None:

@@ -23,7 +23,7 @@ from batch_watchdog.policy import Guard
 QUIET = timedelta(minutes=4)  # until a run that should be at work is taken to be lost
 PATROL = timedelta(minutes=3)  # from one look to the next, once all is stopped
 LOOK_AGAIN = timedelta(seconds=30)  # from stopping to looking whether it took
-CLOSING = timedelta(seconds=5)  # for the queues to be closed before the first job is stopped
+CLOSING = timedelta(seconds=5)  # for queues to be closed, before any job is stopped
 LOOKS_MAX = 5  # before the report
 
 type Phase = Literal["closing", "listing", "resting"]
@@ -48,7 +48,7 @@ class Run:
     `pending` says that the last of them has not been stopped to its end. `carry` are jobs that
     were found and did not fill a call, by whether they are service jobs. `accepted` counts the
     stops of this look, `asked` all of them. `would_close` are queues that in observe mode would
-    have been closed.
+    have been closed; a run that is `observing` only counts.
 
     Before `not_before` there is nothing to do; once `due_at` has passed, the sweep starts it.
     """
@@ -57,6 +57,7 @@ class Run:
     guard: str
     due_at: datetime
     not_before: datetime
+    observing: bool = False
     phase: Phase = "closing"
     look: int = 1
     queues: tuple[tuple[str, bool], ...] = ()
@@ -102,7 +103,13 @@ class Chunk:
 
 def begin(guard: str, entry: Entry, now: datetime) -> Run:
     """The run of a stage that has just been entered."""
-    return Run(run_id=entry.run_id, guard=guard, due_at=now + QUIET, not_before=now)
+    return Run(
+        run_id=entry.run_id,
+        guard=guard,
+        due_at=now + QUIET,
+        not_before=now,
+        observing=entry.mode == "observe",
+    )
 
 
 def listings(run: Run, action: StopAction) -> Sequence[Listing]:
@@ -119,6 +126,11 @@ def listings(run: Run, action: StopAction) -> Sequence[Listing]:
         for status in (*WAITING, *started)
         if service or status != "SCHEDULED"  # a state of service jobs only
     ]
+
+
+def is_over(run: Run) -> bool:
+    """Whether there is nothing more to do, until the guard's next stage."""
+    return run.observing and run.reported
 
 
 def look(run: Run, queues: Iterable[tuple[str, bool]], now: datetime) -> Run:

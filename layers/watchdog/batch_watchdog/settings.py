@@ -14,6 +14,8 @@ class Settings:
     topic_arn: str
     dead_letter_queue_url: str
     policy_parameter: str
+    stop_queue_url: str
+    stop_calls_per_second: float
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Self:
@@ -21,7 +23,7 @@ class Settings:
         Read the settings.
 
         Raises:
-            SettingsError: a variable is missing; the message names it.
+            SettingsError: a variable is missing, or is no number; the message names it.
         """
         try:
             return cls(
@@ -29,6 +31,10 @@ class Settings:
                 topic_arn=env["TOPIC_ARN"],
                 dead_letter_queue_url=env["DEAD_LETTER_QUEUE_URL"],
                 policy_parameter=env["POLICY_PARAMETER"],
+                stop_queue_url=env["STOP_QUEUE_URL"],
+                stop_calls_per_second=float(env["STOP_CALLS_PER_SECOND"]),
             )
         except KeyError as error:
             raise SettingsError(f"environment variable {error} is not set") from error
+        except ValueError as error:
+            raise SettingsError(f"environment variable STOP_CALLS_PER_SECOND: {error}") from error

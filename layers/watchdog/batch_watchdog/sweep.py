@@ -9,13 +9,14 @@ from itertools import batched
 from batch_watchdog.array_watch import ArrayWatch, reminder
 from batch_watchdog.batch_api import BatchApi
 from batch_watchdog.blocked_watch import BlockedWatch
+from batch_watchdog.guard_watch import GuardWatch
 from batch_watchdog.inquiry import Inquiry
 from batch_watchdog.limit_watch import LimitWatch
 from batch_watchdog.policies import Policies
 from batch_watchdog.policy import Policy
 from batch_watchdog.recorder import Outcome, Recorder
 from batch_watchdog.store import cursor as cursors
-from batch_watchdog.store import stays
+from batch_watchdog.store import exemptions, operator_hold, stays
 from batch_watchdog.store.arrays import Arrays
 from batch_watchdog.store.cursor import Cursor
 from batch_watchdog.store.table import Table, unpack
@@ -43,9 +44,16 @@ class Sweeper:
         What is not reached before the time is up stays due, and the next sweep goes on there.
         """
         minute, policy, inquiry = minute_of(now), self.policies.settle(now), self.inquiry()
+        GuardWatch(table=self.table, policy=policy, now=now).time_passes()
         cursor = cursors.read(self.table, minute)
         limits = LimitWatch(
-            table=self.table, batch=self.batch, inquiry=inquiry, policy=policy, now=now
+            table=self.table,
+            batch=self.batch,
+            inquiry=inquiry,
+            policy=policy,
+            now=now,
+            exempt=exemptions.read_all(self.table, now),
+            held=operator_hold.read(self.table).is_on,
         )
         due: dict[Kind, list[Entry]] = defaultdict(list)
         for entry in Wheel(self.table).between(cursor.first, minute):

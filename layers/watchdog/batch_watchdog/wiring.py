@@ -5,8 +5,10 @@ Replays, simulations and tests install a container of their own, with a table in
 session whose calls stay on the machine.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from time import sleep
 from typing import Any
 
 import boto3
@@ -14,25 +16,34 @@ from botocore.config import Config
 
 from batch_watchdog.act import Actor
 from batch_watchdog.batch_api import BatchApi
+from batch_watchdog.console import Console
 from batch_watchdog.dead_letters import DeadLetters
 from batch_watchdog.inquiry import Inquiry
 from batch_watchdog.observe import Observer
+from batch_watchdog.pace import Pace
 from batch_watchdog.policies import MAX_AGE, Policies
 from batch_watchdog.settings import Settings
+from batch_watchdog.spend import SpendListener
+from batch_watchdog.stop_queue import StopQueue
+from batch_watchdog.stop_run import StopRunner
 from batch_watchdog.store.table import DynamoTable, Table
 from batch_watchdog.sweep import Sweeper
 
 # Adaptive retries slow down by themselves where AWS throttles.
 _CONFIG = Config(retries={"mode": "adaptive", "total_max_attempts": 6}, connect_timeout=5)
+# Stop runs have a pace of their own: for them one more try is enough, should a connection break.
+_CONFIG_OF_RUNS = Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=5)
 
 
 @dataclass(kw_only=True)
 class Container:
-    """All use cases, wired to AWS."""
+    """All use cases, wired to AWS. `pause` waits for so many seconds."""
 
     settings: Settings = field(default_factory=Settings.from_env)
     session: boto3.Session = field(default_factory=boto3.Session)
     policy_max_age: int = MAX_AGE
+    pause: Callable[[float], None] = sleep
+    _clients: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def table(self) -> Table:
@@ -49,21 +60,19 @@ class Container:
 
     @cached_property
     def observer(self) -> Observer:
-        letters = DeadLetters(self._client("sqs"), self.settings.dead_letter_queue_url)
         return Observer(
             table=self.table,
             batch=self.batch,
-            dead_letters=letters,
+            dead_letters=self._dead_letters,
             policy=self.policies.current,
         )
 
     @cached_property
     def sweeper(self) -> Sweeper:
-        ec2, ecs = self._client("ec2"), self._client("ecs")
         return Sweeper(
             table=self.table,
             batch=self.batch,
-            inquiry=lambda: Inquiry(batch=self.batch, ec2=ec2, ecs=ecs),
+            inquiry=self._inquiry,
             policies=self.policies,
         )
 
@@ -74,10 +83,51 @@ class Container:
             batch=self.batch,
             sns=self._client("sns"),
             topic_arn=self.settings.topic_arn,
+            stop_queue=self._stop_queue,
         )
 
+    @cached_property
+    def spend_listener(self) -> SpendListener:
+        return SpendListener(
+            table=self.table, dead_letters=self._dead_letters, policy=self.policies.current
+        )
+
+    @cached_property
+    def stop_runner(self) -> StopRunner:
+        pace = Pace(self.settings.stop_calls_per_second, self.pause)
+        client = self.session.client("batch", config=_CONFIG_OF_RUNS)
+        return StopRunner(
+            table=self.table,
+            batch=BatchApi(client, pace.wait),
+            pace=pace,
+            queue=self._stop_queue,
+            policy=self.policies.current,
+        )
+
+    @cached_property
+    def console(self) -> Console:
+        return Console(
+            table=self.table,
+            batch=self.batch,
+            inquiry=self._inquiry,
+            policy=self.policies.current,
+        )
+
+    @property
+    def _dead_letters(self) -> DeadLetters:
+        return DeadLetters(self._client("sqs"), self.settings.dead_letter_queue_url)
+
+    @property
+    def _stop_queue(self) -> StopQueue:
+        return StopQueue(self._client("sqs"), self.settings.stop_queue_url)
+
+    def _inquiry(self) -> Inquiry:
+        return Inquiry(batch=self.batch, ec2=self._client("ec2"), ecs=self._client("ecs"))
+
     def _client(self, service: Any) -> Any:
-        return self.session.client(service, config=_CONFIG)
+        if service not in self._clients:
+            self._clients[service] = self.session.client(service, config=_CONFIG)
+        return self._clients[service]
 
 
 _installed: list[Container] = []

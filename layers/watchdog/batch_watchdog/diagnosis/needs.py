@@ -17,29 +17,16 @@ from batch_watchdog.diagnosis.loosely import items, mapping, number, text, texts
 type Platform = Literal["EC2", "FARGATE", "MANAGED_INSTANCES", "ECS", "EKS", "SERVICE", ""]
 
 _NODES_MAX = 1_000  # https://docs.aws.amazon.com/batch/latest/APIReference/API_NodeProperties.html
-_MIB = 1024 * 1024
-_SUFFIXES = {
-    "": 1,
-    "m": 0.001,
-    "K": 1e3,
-    "M": 1e6,
-    "G": 1e9,
-    "T": 1e12,
-    "Ki": 1024,
-    "Mi": _MIB,
-    "Gi": 1024 * _MIB,
-    "Ti": 1024 * 1024 * _MIB,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """What one instance must have free, and how many such instances. 0 is "not said"."""
 
-    vcpus: float = 0
-    memory_mib: float = 0
-    gpus: float = 0
-    nodes: int = 1
+    vcpus: float
+    memory_mib: float
+    gpus: float
+    nodes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,21 +146,10 @@ def _of_container(value: Any) -> tuple[float, float, float]:
 
 
 def _of_pod_container(value: Any) -> tuple[float, float, float]:
-    # Batch scales by `requests`; where they are missing it copies the limits.
+    # Batch scales by `requests`; where they are missing it copies the limits. It takes memory
+    # in MiB and whole or quarter vCPUs only.
     # https://docs.aws.amazon.com/batch/latest/userguide/memory-cpu-batch-eks.html
     resources = mapping(mapping(value).get("resources"))
-    limits, requests = mapping(resources.get("limits")), mapping(resources.get("requests"))
-    cpu, memory, gpus = (
-        _quantity(requests.get(name)) or _quantity(limits.get(name)) or 0
-        for name in ("cpu", "memory", "nvidia.com/gpu")
-    )
-    return cpu, memory / _MIB, gpus
-
-
-def _quantity(value: Any) -> float | None:
-    """A Kubernetes quantity ("1024Mi", "0.25", "500m") as a plain number."""
-    if not isinstance(value, str):
-        return number(value)
-    found = re.fullmatch(r"([0-9.]{1,20})(m|[KMGT]i?|)", value.strip())
-    amount = number(found[1]) if found else None
-    return None if found is None or amount is None else amount * _SUFFIXES[found[2]]
+    asked = {**mapping(resources.get("limits")), **mapping(resources.get("requests"))}
+    memory = number(text(asked.get("memory")).removesuffix("Mi"))
+    return number(asked.get("cpu")) or 0, memory or 0, number(asked.get("nvidia.com/gpu")) or 0

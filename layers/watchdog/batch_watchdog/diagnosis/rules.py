@@ -52,6 +52,7 @@ _REASONS: tuple[tuple[str, FindingCode], ...] = (
     ("CAPACITY:", "insufficient-capacity"),
 )
 _REASON_MAX = 240
+_SHOWN_MAX = 5  # environments
 
 _WITH_SAGEMAKER = "SCHEDULED"  # a state of service jobs only
 _SAGEMAKER_REMEDY = "Wait, ask for another instance type, or check the account's SageMaker quotas."
@@ -117,7 +118,7 @@ def _when_waiting(world: World, job: Mapping[Any, Any], now: datetime | None) ->
     clues += tight
     clues = clues or _nothing_found(world, job, needs, environments, now)
     if usable and broken:
-        aside = "; ".join(clue.evidence for clue in broken)
+        aside = "; ".join(clue.evidence for clue in broken[:_SHOWN_MAX])
         clues[0] = replace(clues[0], evidence=f"{clues[0].evidence}; besides, {aside}")
     return clues
 
@@ -144,7 +145,7 @@ def _explained(
         f"{each.shown} wants {amount(each.desired)} now" for each in environments if each.desired
     ]
     note = "it says so also for a while when an environment grows"
-    return [replace(said, evidence="; ".join([said.evidence, note, *growing]))]
+    return [replace(said, evidence="; ".join([said.evidence, note, *growing[:_SHOWN_MAX]]))]
 
 
 # ---- What a job waits for -----------------------------------------------------------------
@@ -224,7 +225,7 @@ def _full_by_desired(
         return None
     wanted = needs.total.get("vcpu", 0)
     # What is less than the maximum may have been started for this very job.
-    by_others = desired > 0 and used.get("vcpu") != 0
+    by_others = used.get("vcpu") != 0
     if desired >= most or (by_others and desired + wanted > most):
         return (
             f"{environment.shown} has {amount(desired)} of at most {amount(most)},"
@@ -312,7 +313,7 @@ def _nothing_found(
 ) -> list[Clue]:
     reason = plain(text(job.get("statusReason")), _REASON_MAX)
     wanted = "; ".join(filter(None, map(wish, needs.asks[:1])))
-    names = ", ".join(each.shown for each in environments[:5])
+    names = ", ".join(each.shown for each in environments[:_SHOWN_MAX])
     place = _place(world, job)
     parts = [
         f"Batch says: {reason}" if reason else "Batch gives no reason",

@@ -58,10 +58,14 @@ def put_chunk(run_id: str, chunk: Chunk) -> Put:
     return _put_chunk(run_id, f"CHUNK#{chunk.number:08}", chunk)
 
 
-def put_arrivals(run_id: str, chunk: Chunk) -> Put:
-    """The write of jobs that are stopped on their arrival, while the run's stage is on."""
-    ids = hashlib.sha256("\n".join(chunk.stop).encode()).hexdigest()[:16]
-    return _put_chunk(run_id, f"ARRIVED#{iso(chunk.at)}#{ids}", chunk)
+def put_arrivals(run_id: str, decisions: Iterable[str], chunk: Chunk) -> Put:
+    """
+    The write of jobs that are stopped on their arrival, while the run's stage is on.
+
+    `decisions` are the names of what was decided, and so differ from write to write.
+    """
+    digest = hashlib.sha256("\n".join(decisions).encode()).hexdigest()[:16]
+    return _put_chunk(run_id, f"ARRIVED#{iso(chunk.at)}#{digest}", chunk)
 
 
 def found(table: Table, run_id: str) -> Iterator[Chunk]:
@@ -73,12 +77,12 @@ def found(table: Table, run_id: str) -> Iterator[Chunk]:
     return merge(*each, key=lambda chunk: chunk.at)
 
 
-def take_turn(table: Table, run_id: str, now: datetime) -> str:
+def take_turn(table: Table, run_id: str, now: datetime) -> str | None:
     """
     Take the turn, where nobody has it.
 
     Returns:
-        The run whose turn it is.
+        None, or the run whose turn it is (this one's, where another invocation works on it).
 
     Raises:
         StaleItemError: someone else has just taken it.
@@ -87,7 +91,7 @@ def take_turn(table: Table, run_id: str, now: datetime) -> str:
     if item and str(item["until"]) > iso(now):
         return str(item["run_id"])
     table.write([_turn(item, run_id, now + _TURN_LASTS)])
-    return run_id
+    return None
 
 
 def end_turn(table: Table, run_id: str, now: datetime) -> None:

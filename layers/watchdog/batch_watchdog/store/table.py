@@ -10,6 +10,8 @@ simulations; both pass the same tests.
 import base64
 import json
 import zlib
+from bisect import bisect_left, bisect_right, insort
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import batched
@@ -154,7 +156,8 @@ class MemoryTable:
     """The table's twin in memory. `listener` hears of each write, as the stream does."""
 
     def __init__(self, listener: Listener | None = None) -> None:
-        self._partitions: dict[str, dict[str, Item]] = {}
+        self._partitions: dict[str, dict[str, Item]] = defaultdict(dict)
+        self._keys: dict[str, list[str]] = defaultdict(list)  # in order, by partition
         self._listener = listener
 
     def get(self, pk: str, sk: str) -> Item | None:
@@ -165,9 +168,9 @@ class MemoryTable:
         return {key: item for key, item in items.items() if item is not None}
 
     def query(self, pk: str, *, first: str = FIRST, last: str = LAST) -> Iterator[Item]:
-        partition = self._partitions.get(pk, {})
-        keys = sorted(sk for sk in partition if first <= sk <= last)
-        return iter([partition[sk] for sk in keys])
+        keys = self._keys.get(pk, [])
+        found = keys[bisect_left(keys, first) : bisect_right(keys, last)]
+        return iter([self._partitions[pk][sk] for sk in found])
 
     def write(self, puts: Sequence[Put]) -> None:
         _check_count(puts)
@@ -178,7 +181,10 @@ class MemoryTable:
                 raise StaleItemError("/".join(put.key))
         for put in puts:
             item = _next_version(put)
-            self._partitions.setdefault(put.key[0], {})[put.key[1]] = item
+            pk, sk = put.key
+            if sk not in self._partitions[pk]:
+                insort(self._keys[pk], sk)
+            self._partitions[pk][sk] = item
             if self._listener:
                 self._listener("MODIFY" if put.read else "INSERT", before.get(put.key), item)
 

@@ -18,7 +18,7 @@ _KEY = ("CONTROL", "HOLD")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
+class OperatorHold:
     """Since when the watchdog is held, by whom and why; `since` is None while it is not."""
 
     since: datetime | None = None
@@ -32,18 +32,18 @@ class Hold:
         return self.since is not None
 
 
-_ADAPTER = TypeAdapter(Hold)
+_ADAPTER = TypeAdapter(OperatorHold)
 
 
-def read(table: Table) -> Hold:
+def read(table: Table) -> OperatorHold:
     """The hold, as it is now."""
     item = table.get(*_KEY)
     if item is None:
-        return Hold()
+        return OperatorHold()
     return _ADAPTER.validate_python(unpack(item["body"]) | {"version": item["version"]})
 
 
-def put(hold: Hold) -> Put:
+def put(hold: OperatorHold) -> Put:
     """The write of the hold."""
     pk, sk = _KEY
     body = pack(_ADAPTER.dump_python(hold, mode="json", exclude={"version"}))

@@ -1,0 +1,16 @@
+"""Take in what money says: alarms, budgets and cost anomalies, by SNS and by EventBridge."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from batch_watchdog.wiring import container
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:
+    for decided in container().spend_listener.listen(event):
+        logger.info(decided)

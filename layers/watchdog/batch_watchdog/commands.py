@@ -1,0 +1,126 @@
+"""
+What operators may ask of the watchdog, as JSON.
+
+    {"command": "set-stage", "guard": "monthly-budget", "stage": "terminate", "by": "jane"}
+
+A command may come in an envelope that tells its time: {"command": {…}, "time": "…"}.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from batch_watchdog.errors import CommandError
+from batch_watchdog.guard_state import StageName
+
+type Who = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
+type Why = Annotated[str, Field(max_length=1_000)]
+type GuardName = Annotated[str, Field(min_length=1, max_length=64)]
+type JobId = Annotated[str, Field(pattern=r"^[!-~]{1,256}$")]
+
+
+class _Command(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Status(_Command):
+    """What all guards are at, whether the watchdog is held, and which jobs are exempt."""
+
+    command: Literal["status"]
+
+
+class Explain(_Command):
+    """Why a job does not start, and what rules say of it."""
+
+    command: Literal["explain"]
+    job_id: JobId
+
+
+class _Change(_Command):
+    """A command that changes something: it is recorded with who asked for it."""
+
+    by: Who
+    why: Why = ""
+
+
+class SetStage(_Change):
+    """Raise a guard to a stage, or take it back to a milder one."""
+
+    command: Literal["set-stage"]
+    guard: GuardName
+    stage: StageName
+
+
+class Release(_Change):
+    """Take a guard back to calm, and reopen the queues that it closed."""
+
+    command: Literal["release"]
+    guard: GuardName
+
+
+class HoldAll(_Change):
+    """Change nothing from now on: stop no job, open or close no queue."""
+
+    command: Literal["hold"]
+
+
+class Resume(_Change):
+    """End a hold. What has come due meanwhile is done."""
+
+    command: Literal["resume"]
+
+
+class Exempt(_Change):
+    """Have no limit stop a job, or an array with its children, until a time."""
+
+    command: Literal["exempt"]
+    job_id: JobId
+    until: AwareDatetime
+
+
+type Command = Annotated[
+    Status | Explain | SetStage | Release | HoldAll | Resume | Exempt,
+    Field(discriminator="command"),
+]
+type Change = SetStage | Release | HoldAll | Resume | Exempt
+
+_COMMAND: TypeAdapter[Command] = TypeAdapter(Command)
+_TIME: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
+
+
+def parse_command(event: Any, now: datetime) -> tuple[Command, datetime]:
+    """
+    Read a command and its time; that is `now` where it does not tell one.
+
+    Raises:
+        CommandError: it is none; says which keys are wrong, and what was expected.
+    """
+    if not isinstance(event, Mapping):
+        raise CommandError({"": f"expected a JSON object, not {type(event).__name__}"})
+    told = dict(event)
+    time = told.pop("time", None)
+    inner = told.get("command")
+    try:
+        at = now if time is None else _TIME.validate_python(time)
+    except ValidationError as error:
+        raise CommandError({"time": error.errors()[0]["msg"]}) from error
+    try:
+        return _COMMAND.validate_python(inner if isinstance(inner, Mapping) else told), at
+    except ValidationError as error:
+        raise CommandError(dict(map(_problem, error.errors(include_url=False)))) from error
+
+
+def _problem(error: Any) -> tuple[str, str]:
+    """The key that is wrong, and what was expected."""
+    kind, context = error["type"], error.get("ctx", {})
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        tags = context.get("expected_tags") or ", ".join(sorted(_NAMES))
+        return "command", f"expected one of {tags}"
+    # The first part of the place is the command's own name.
+    key = ".".join(map(str, error["loc"][1:]))
+    return key, "is no key of this command" if kind == "extra_forbidden" else str(error["msg"])
+
+
+_NAMES = ("status", "explain", "set-stage", "release", "hold", "resume", "exempt")
