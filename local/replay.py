@@ -21,6 +21,7 @@ from moto import mock_aws
 
 from batch_watchdog.effects import Announce
 from batch_watchdog.notices import Notice, iso
+from batch_watchdog.store import guards
 from batch_watchdog.store.actions import PREFIX, to_action
 from batch_watchdog.store.table import DynamoTable, Item, Listener, MemoryTable, Put
 from batch_watchdog.store.wheel import Wheel
@@ -226,6 +227,8 @@ class _Lull:
         if now < max(self._dispatcher.last_event_at, self._looked_at) + _QUIET:
             return
         self._looked_at = now
+        if any(state.entry for state in guards.read_all(self._dispatcher.table).values()):
+            return  # A guard's stage may end, or become harder, by time alone.
         # What is looked at again every minute is no news; what is filed for later may be.
         later = Wheel(self._dispatcher.table).between(now + _WAKING, now + _REMINDED)
         due = min((entry.minute for entry in later), default=now + _REMINDED)

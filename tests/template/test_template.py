@@ -99,7 +99,9 @@ def test_dead_letters_stay_for_14_days_and_ring_an_alarm(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALARMS)
 def test_each_alarm_tells_the_topic_and_explains_itself(name: str) -> None:
-    assert named(ALARMS[name]["AlarmActions"]) == {"NoticeTopic"}
+    about_money = ALARMS[name].get("Namespace") == "AWS/Billing"
+
+    assert named(ALARMS[name]["AlarmActions"]) == {"SpendTopic" if about_money else "NoticeTopic"}
     assert ALARMS[name]["AlarmDescription"]
 
 
@@ -120,7 +122,7 @@ def test_every_rule_and_schedule_has_dead_letters_and_bounded_retries() -> None:
         target for rule in of_type("AWS::Events::Rule").values() for target in rule["Targets"]
     ]
 
-    for target in [*targets, *events("Schedule").values()]:
+    for target in [*targets, *events("EventBridgeRule").values(), *events("Schedule").values()]:
         assert named(target["DeadLetterConfig"]) <= dead_letter_queues()
         assert target["RetryPolicy"]["MaximumRetryAttempts"]
 
@@ -168,7 +170,7 @@ def test_queue_and_topic_policies_name_their_source() -> None:
     for policy in policies.values():
         for statement in policy["PolicyDocument"]["Statement"]:
             (condition,) = statement["Condition"].values()
-            assert set(condition) == {"aws:SourceArn"}
+            assert set(condition) in ({"aws:SourceArn"}, {"aws:SourceAccount"})
 
 
 def test_each_function_has_a_role_of_its_own_without_managed_policies() -> None:
@@ -208,14 +210,14 @@ def test_no_action_is_given_by_wildcard() -> None:
     assert not [statement for _, statement in statements() if "*" in str(statement["Action"])]
 
 
-def test_only_act_can_change_what_batch_does() -> None:
+def test_only_act_and_stop_jobs_can_change_what_batch_does() -> None:
     changing = ("Cancel", "Terminate", "Update", "Submit", "Create", "Delete", "Register")
 
     assert {
         name
         for name, statement in statements()
         if any(f"batch:{verb}" in str(statement["Action"]) for verb in changing)
-    } == {"ActRole"}
+    } == {"ActRole", "StopJobsRole"}
 
 
 def test_each_function_keeps_its_logs_as_long_as_asked() -> None:

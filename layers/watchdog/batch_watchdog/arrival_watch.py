@@ -17,7 +17,7 @@ from batch_watchdog.store import guards, ledger, operator_hold
 from batch_watchdog.store import runs as run_store
 from batch_watchdog.store.table import Key, Put, Table
 
-# In the order in which a job passes them: events tell the time to the second only.
+# In the order in which a job passes them, perhaps several in one second.
 _STATES = (*WAITING, *STARTED, *ENDED)
 
 _AWS_TAG = "resourceArn"  # AWS puts it into events, beside a job's own tags or alone
@@ -121,7 +121,8 @@ class ArrivalWatch:
         for key, change in changes.items():
             held = holds.stopping(states, self.policy, change, change.status)
             entry = states[held.guard].entry if held else None
-            if held and held.mode == "enforce" and entry:
+            # What came before the stage is found by its run, whenever the event of it arrives.
+            if held and held.mode == "enforce" and entry and change.at >= _second(entry.since):
                 yield key, _Stop(change, held.guard, entry)
 
     def _with_tags(
@@ -175,6 +176,10 @@ class ArrivalWatch:
             stop=ids,
             asked=len(ids),
         )
+
+
+def _second(at: datetime) -> datetime:
+    return at.replace(microsecond=0)  # Events tell the time to the second.
 
 
 def _latest(changes: Mapping[str, Change]) -> dict[str, Change]:

@@ -226,6 +226,8 @@ class _Detail(_Lenient):
         failed = next((each for each in several if each.exitCode or each.reason), None)
         chosen = failed or next(iter(several), own)
         stream = chosen.logStreamName or own.logStreamName
+        if stream == chosen.logStreamName:
+            return chosen
         return chosen.model_copy(update={"logStreamName": stream})
 
 

@@ -28,6 +28,7 @@ class Inquiry:
     ec2: Any
     ecs: Any
     _surroundings: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    _fronts: dict[str, frozenset[str]] = field(default_factory=dict)
     _known: dict[tuple[str, str], tuple[Finding, ...]] = field(default_factory=dict)
 
     def findings(self, detail: Detail) -> tuple[Finding, ...]:
@@ -35,8 +36,9 @@ class Inquiry:
         queue = str(detail.get("jobQueue") or "")
         if queue not in self._surroundings:
             self._surroundings[queue] = self._look_around(queue) if queue else {}
+            self._fronts[queue] = _front(self._surroundings[queue].get("snapshot"))
         world = World(job=detail, **self._surroundings[queue])
-        if _is_listed(world, str(detail["jobId"])):
+        if detail["jobId"] in self._fronts[queue]:
             return diagnose(world)
         # Of jobs that ask for the same and are not at the front, the same can be said.
         alike = queue, _what_it_asks(detail)
@@ -122,6 +124,11 @@ def _what_it_asks(detail: Detail) -> str:
     return repr(asked)
 
 
-def _is_listed(world: World, job_id: str) -> bool:
-    front = (world.snapshot or {}).get("frontOfQueue", {}).get("jobs", ())
-    return any(str(each.get("jobArn", "")).endswith(job_id) for each in front)
+def _front(snapshot: Detail | None) -> frozenset[str]:
+    """The ids of the jobs of which a snapshot tells the place."""
+    answer = snapshot or {}
+    shares = answer.get("frontOfQuotaShares", {}).get("quotaShares", {}).values()
+    fronts = [answer.get("frontOfQueue", {}).get("jobs", ()), *shares]
+    return frozenset(
+        str(each.get("jobArn", "")).rpartition("/")[2] for front in fronts for each in front
+    )

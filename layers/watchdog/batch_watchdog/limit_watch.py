@@ -240,9 +240,10 @@ class LimitWatch:
     ) -> None:
         describe = self.batch.describe_service if service else self.batch.describe
         found = []
-        for detail in describe(job_ids).values():
-            job = change_of(detail, self.now)
-            if (job.job_id, job.status, job.attempts) not in known:
+        for job_id, detail in describe(job_ids).items():
+            made = detail.get("attempts") or detail.get("eksAttempts") or ()
+            if (job_id, detail["status"], len(made)) not in known:
+                job = change_of(detail, self.now)
                 job = replace(job, at=_proven_since(job, detail, self.now))
                 begun = limits.begin(job, self.policy, self.now)
                 found += [begun] if begun else []

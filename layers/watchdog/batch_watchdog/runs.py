@@ -20,7 +20,7 @@ from batch_watchdog.effects import STOP_MARK
 from batch_watchdog.guard_state import Entry, StopAction
 from batch_watchdog.policy import Guard
 
-QUIET = timedelta(minutes=4)  # until a run that should be at work is taken to be lost
+QUIET = timedelta(minutes=3)  # until a run that should be at work is taken to be lost
 PATROL = timedelta(minutes=3)  # from one look to the next, once all is stopped
 LOOK_AGAIN = timedelta(seconds=30)  # from stopping to looking whether it took
 CLOSING = timedelta(seconds=5)  # for queues to be closed, before any job is stopped
