@@ -24,7 +24,7 @@ public class Matcher {
     }
 
     private static String answer(String rule, String event) throws Exception {
-        Machine machine = new Machine();
+        Machine machine = Machine.builder().build();
         try {
             machine.addRule("rule", rule);
         } catch (Exception refusal) {

@@ -113,11 +113,11 @@ def a_policy(random: Random) -> str:
 def _array_rule(random: Random) -> list[str]:
     if random.random() < 0.4:
         return []
+    if random.random() < 0.1:
+        return ["[[array]]", "silent = true"]
     lines = ["[[array]]", "progress = [50]"]
     if random.random() < 0.4:
         lines += ["stop_rest_when = { failed_percent = 30, of_at_least = 3 }"]
-    if random.random() < 0.1:
-        lines += ["silent = true"]
     return lines
 
 

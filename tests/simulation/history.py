@@ -1,0 +1,576 @@
+"""A history as it happens: a plan carried out on the real handlers, and what is seen of it."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from random import Random
+from typing import Any
+
+import boto3
+
+from batch_watchdog.changes import Change, change_of
+from batch_watchdog.effects import SetQueueState, StopJobs
+from batch_watchdog.notices import iso
+from batch_watchdog.policy import Policy, parse_policy
+from batch_watchdog.store import runs as run_store
+from batch_watchdog.store.actions import PREFIX, Action, to_action
+from batch_watchdog.store.table import Item, Listener, MemoryTable, Table, unpack
+from batch_watchdog.wiring import container, install
+from local import aws
+from local.aws import ApiError, Responder
+from local.batch import Call, SimulatedBatch
+from local.clock import Order
+from local.dispatcher import Dispatcher
+from local.functions import Outcome
+from local.sources import Call as CallFunction
+from local.stack import Stack
+from tests.simulation.faults import Faults, FaultyTable, LightSession
+from tests.simulation.plan import ACCOUNT, QUEUES, Plan, Step
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+DRAIN = timedelta(minutes=50)  # without faults, for all that is under way to come to its end
+REAL_CLIENTS_EVERY = 40  # histories; the others have light clients, which are quicker
+
+_VCPUS = {"cpu": 8, "gpu": 8, "small": 2, "train": 64}
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """A job's true time in one state; `until` is None where it lasts."""
+
+    status: str
+    attempts: int
+    since: datetime
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A change that an invocation took in, and that was taken to have gone well."""
+
+    at: datetime
+    status: str
+    attempts: int
+
+
+@dataclass(slots=True, kw_only=True)
+class History:
+    """What is seen of a history: the truth beside what the watchdog was told, said and did."""
+
+    plan: Plan
+    counts: Counter[str] = field(default_factory=Counter)
+    ended: datetime = NOON
+    faults_until: datetime = NOON
+    stays: dict[str, list[Stay]] = field(default_factory=lambda: defaultdict(list))
+    jobs: dict[str, Change] = field(default_factory=dict)
+    details: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    heard: dict[str, list[Heard]] = field(default_factory=lambda: defaultdict(list))
+    failures: list[tuple[datetime, str, str]] = field(default_factory=list)  # of invocations
+    published: list[tuple[datetime, dict[str, Any]]] = field(default_factory=list)
+    letters: list[tuple[datetime, str, Any]] = field(default_factory=list)
+    policies: list[tuple[datetime, Policy]] = field(default_factory=list)  # good ones only
+    bad_policies: list[datetime] = field(default_factory=list)
+    commands: list[tuple[datetime, dict[str, Any], str]] = field(default_factory=list)
+    alarms: list[tuple[datetime, str, str]] = field(default_factory=list)
+    malformed: int = 0
+    journal: list[Call] = field(default_factory=list)  # of the watchdog's calls
+    by_people: list[Call] = field(default_factory=list)
+    unrecorded: list[str] = field(default_factory=list)  # changing calls that no record asked for
+    actions: list[Action] = field(default_factory=list)
+    table: Table = field(default_factory=MemoryTable)
+    queues: dict[str, str] = field(default_factory=dict)  # states at the end, by ARN
+    closed_at_first: frozenset[str] = frozenset()
+
+    def status_at(self, job_id: str, at: datetime) -> Stay | None:
+        """The job's true stay at a time."""
+        found = [stay for stay in self.stays.get(job_id, ()) if stay.since <= at]
+        return found[-1] if found else None
+
+    def policy_at(self, at: datetime) -> Policy:
+        return [policy for since, policy in self.policies if since <= at][-1]
+
+    def notices(self) -> list[tuple[Action, Any]]:
+        """All notices that were recorded, each with its action."""
+        return [
+            (action, notice)
+            for action in self.actions
+            for notice in getattr(action.effect, "notices", ())
+        ]
+
+
+def run(plan: Plan, stack: Stack) -> History:
+    """Carry out a plan, and let what is under way come to its end."""
+    return _Stage(plan, stack).play()
+
+
+@cache
+def _real_session(region: str) -> boto3.Session:
+    services = ("batch", "ec2", "ecs", "lambda", "sns", "sqs", "ssm")
+
+    def answered_by(service: str) -> Responder:
+        return lambda operation, params: _answering[0][service](operation, params)
+
+    return aws.session({each: answered_by(each) for each in services}, region)
+
+
+class _CachedSession:
+    """Clients are made once a process: that takes longer than a history."""
+
+    def __init__(self, region: str) -> None:
+        self._region = region
+
+    def client(self, service: str, **_: Any) -> Any:
+        return _client(self._region, service)
+
+
+@cache
+def _client(region: str, service: Any) -> Any:
+    return _real_session(region).client(service)
+
+
+_answering: list[Mapping[str, Responder]] = []
+
+
+class _Stage:
+    def __init__(self, plan: Plan, stack: Stack) -> None:
+        self.plan = plan
+        self.random = Random(f"{plan.seed} faults")  # noqa: S311 - it need only be the same
+        self.seen = History(plan=plan)
+        self.faults = Faults(
+            random=self.random,
+            rates=plan.rates,
+            counts=self.seen.counts,
+            others=self._others,
+            twin=self._twin,
+        )
+        self._stack = stack
+        self._under_way: list[tuple[str, Any, datetime]] = []
+        self._last_stay: dict[str, tuple[str, int]] = {}
+        self._ids: list[str] = []
+        names = {each.environment["POLICY_PARAMETER"] for each in stack.functions.values()}
+        self._parameter = next(iter(names))
+        self.batch = SimulatedBatch(emit=self._emitted, **plan.batch)
+        self.faults.refuse = self.batch.refusals.__setitem__
+        self.dispatcher = Dispatcher(
+            stack,
+            self.batch,
+            self,
+            parameters={self._parameter: plan.policy},
+            make_table=self._make_table,
+            responders={"batch": self._call_batch},
+            policy_max_age=0,
+            make_session=self._make_session,
+            around=self._around,
+        )
+
+    # ---- Parts that faults are put into -----------------------------------------------------
+
+    def _make_table(self, listener: Listener) -> Table:
+        self.seen.table = MemoryTable(listener)
+        return FaultyTable(self.seen.table, self.faults)
+
+    def _make_session(self, responders: Mapping[str, Responder], region: str) -> Any:
+        faulty = {
+            service: self.faults.on_responder(service, responder)
+            for service, responder in responders.items()
+        }
+        if self.plan.seed % REAL_CLIENTS_EVERY:
+            return LightSession(faulty)
+        _answering[:] = [faulty]
+        return _CachedSession(region)
+
+    def _around(self, call: CallFunction) -> CallFunction:
+        def called(arn: str, event: Any) -> Outcome:
+            folder = self._stack.functions[arn].folder.name
+            self._under_way.append((arn, event, self.dispatcher.clock.now))
+            self.faults.depth += 1
+            try:
+                outcome = call(arn, event)
+            finally:
+                self.faults.depth -= 1
+                self._under_way.pop()
+            if not outcome.error and self._is_redelivered(folder):
+                outcome = Outcome(error="Crash: the answer was lost")
+            self._noted(folder, event, outcome)
+            return outcome
+
+        return called
+
+    def _is_redelivered(self, folder: str) -> bool:
+        if folder == "console" or not self.faults.happens(self.plan.rates.redelivered):
+            return False
+        kind = "a stream's records" if folder == "act" else "what had gone well"
+        self.seen.counts[f"{kind} delivered again"] += 1
+        return True
+
+    def _noted(self, folder: str, event: Any, outcome: Outcome) -> None:
+        now = self.dispatcher.clock.now
+        if outcome.error:
+            self.seen.failures.append((now, folder, outcome.error))
+        elif folder == "job_events":
+            failed = {each["itemIdentifier"] for each in outcome.answer["batchItemFailures"]}
+            if failed:
+                self.seen.counts["a part of a batch failed"] += 1
+                self.seen.failures.append((now, folder, "in part"))
+            for record in event["Records"]:
+                if record["messageId"] not in failed:
+                    self._hear(record["body"], now)
+
+    def _hear(self, body: str, now: datetime) -> None:
+        try:
+            detail = json.loads(body)["detail"]
+            heard = Heard(now, detail["status"], len(detail.get("attempts") or ()))
+            self.seen.heard[detail["jobId"]].append(heard)
+        except (ValueError, KeyError, TypeError):
+            pass  # What cannot be read was given up, with a reason.
+
+    def _others(self, seconds: float) -> None:
+        """Everybody else goes on, and what is under way may run out of its time."""
+        held = container()
+        began = self._under_way[-1][2]
+        left = 55 - (self.dispatcher.clock.now - began).total_seconds()
+        depth, self.faults.depth = self.faults.depth, self.faults.depth
+        until = self.dispatcher.clock.now + timedelta(seconds=max(0.0, min(seconds, left)))
+        self.dispatcher.run(until)
+        self.faults.depth = depth
+        install(held)
+
+    def _twin(self) -> bool:
+        """Another container does the same, from its beginning to its end."""
+        arn, event, _ = self._under_way[-1]
+        folder = self._stack.functions[arn].folder.name
+        if folder == "console":
+            return False
+        held = container()
+        if folder == "act":
+            # Powertools' processor belongs to one process; this one is in the middle of a batch.
+            self.faults.depth += 1
+            try:
+                with Outcome():
+                    for record in event["Records"]:
+                        held.actor.carry_out(record["dynamodb"]["NewImage"])
+            finally:
+                self.faults.depth -= 1
+        else:
+            self.dispatcher.functions.call  # noqa: B018 - it is called with all that is around it
+            self._around(self.dispatcher.functions.call)(arn, event)
+        install(held)
+        return True
+
+    # ---- Batch, and its events ----------------------------------------------------------------
+
+    def _call_batch(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
+        before = len(self.batch.journal)
+        if operation.startswith(("Cancel", "Terminate", "Update")):
+            problem = self._unrecorded(operation, params)
+            if problem:
+                self.seen.unrecorded.append(f"{iso(self.batch.now)} {problem}")
+        try:
+            return self.batch.call(operation, params)
+        finally:
+            self.seen.journal += self.batch.journal[before:]
+
+    def _unrecorded(self, operation: str, params: Mapping[str, Any]) -> str:
+        """What is wrong with the record of a changing call, which must be there by now."""
+        table, now = self.seen.table, self.batch.now
+        days = {iso(now - timedelta(hours=after))[:10] for after in (0, 24)}
+        items = [item for day in days for item in table.query(f"{PREFIX}{day}")]
+        effects = [to_action(item).effect for item in items]
+        if operation == "UpdateJobQueue":
+            wanted = params["jobQueue"], params["state"]
+            asked = [(e.queue, e.state) for e in effects if isinstance(e, SetQueueState)]
+            return "" if wanted in asked else f"{wanted} was not recorded"
+        ids = set(params.get("jobs") or [params["jobId"]])
+        for effect in effects:
+            if isinstance(effect, StopJobs) and ids <= set(effect.job_ids):
+                if effect.reason == params["reason"] and effect.rule:
+                    return ""
+        for guard in table.query("GUARD"):
+            entry = unpack(guard["body"]).get("entry")
+            chunks = run_store.found(table, entry["run_id"]) if entry else ()
+            for chunk in chunks:
+                if ids <= set(chunk.stop) and chunk.reason == params["reason"] and chunk.rule:
+                    return ""
+        return f"{operation} of {sorted(ids)} for {params['reason']!r} was not recorded"
+
+    def _emitted(self, event: dict[str, Any]) -> None:
+        """Batch has told of a change: it is true now, and delivered as the faults have it."""
+        detail = event["detail"]
+        if "Blocked" not in event["detail-type"]:
+            self._true(detail)
+        self._deliver_sometime(event)
+
+    def _true(self, detail: Mapping[str, Any]) -> None:
+        job_id, attempts = detail["jobId"], len(detail.get("attempts") or ())
+        stays = self.seen.stays[job_id]
+        if stays and (stays[-1].status, stays[-1].attempts) == (detail["status"], attempts):
+            return
+        now = self.batch.now
+        if stays:
+            last = stays[-1]
+            stays[-1] = Stay(last.status, last.attempts, last.since, now)
+        stays.append(Stay(detail["status"], attempts, now, None))
+
+    def _deliver_sometime(self, event: dict[str, Any]) -> None:
+        rates, counts, faults = self.plan.event_rates, self.seen.counts, self.faults
+        if faults.happens(rates.lost):
+            counts["event lost"] += 1
+            return
+        if faults.happens(rates.jumps):
+            counts["clock jump in an event's time"] += 1
+            jump = timedelta(seconds=self.random.choice((-15, 40, 600, 3600)))
+            at = datetime.fromisoformat(event["time"]) + jump
+            event = event | {"time": iso(at)}
+        copies = 1
+        if faults.happens(rates.repeated):
+            counts["event repeated"] += 1
+            copies = 2
+        for _ in range(copies):
+            delay = 0.0
+            if faults.happens(rates.reordered):
+                counts["event reordered"] += 1
+                delay = self.random.random() * 90
+            elif faults.happens(rates.delayed):
+                counts["event delayed for long"] += 1
+                most = (self.seen.faults_until - self.batch.now).total_seconds()
+                delay = self.random.random() * max(120.0, min(most, 3 * 3600.0))
+            at = self.dispatcher.clock.now + timedelta(seconds=delay)
+            self.dispatcher.clock.at(at, Order.DELIVERY, self.dispatcher.deliver, event)
+
+    # ---- The witness --------------------------------------------------------------------------
+
+    def published(self, at: datetime, message: Mapping[str, Any]) -> None:
+        content = json.loads(json.loads(message["Message"])["default"])
+        self.seen.published.append((at, content))
+
+    def dead_letter(self, at: datetime, reason: str, event: Any) -> None:
+        self.seen.letters.append((at, reason, event))
+
+    # ---- The play -----------------------------------------------------------------------------
+
+    def play(self) -> History:
+        self.batch.advance_to(NOON)
+        self.dispatcher.run(NOON)
+        self.batch.add_world(_world(self.plan))
+        self.seen.policies.append((NOON - DRAIN, parse_policy(self.plan.policy)))
+        self.seen.faults_until = end = NOON + timedelta(minutes=self.plan.minutes)
+        self.dispatcher.start(NOON)
+        for step in self.plan.steps:
+            at = NOON + timedelta(seconds=round(step.at))
+            self.dispatcher.clock.at(at, Order.DELIVERY, self._do, step)
+        self.dispatcher.run(end)
+        self.faults.on = False
+        self.batch.refusals.clear()
+        self.seen.ended = end + DRAIN
+        self.dispatcher.run(self.seen.ended)
+        return self._finished()
+
+    def _finished(self) -> History:
+        seen = self.seen
+        self.batch.rate = None
+        for job_id in seen.stays:
+            detail = self._describe(job_id)
+            if detail:
+                seen.details[job_id] = detail
+                seen.jobs[job_id] = change_of(detail, self.batch.now)
+        day = NOON
+        while day <= seen.ended + timedelta(days=1):
+            seen.actions += map(to_action, seen.table.query(f"{PREFIX}{iso(day)[:10]}"))
+            day += timedelta(days=1)
+        for queue in self.batch.call("DescribeJobQueues", {})["jobQueues"]:
+            seen.queues[queue["jobQueueArn"]] = queue["state"]
+        return seen
+
+    def _describe(self, job_id: str) -> Mapping[str, Any] | None:
+        found = self.batch.call("DescribeJobs", {"jobs": [job_id]})["jobs"]
+        if found:
+            return dict(found[0])
+        try:
+            return self.batch.call("DescribeServiceJob", {"jobId": job_id})
+        except ApiError:
+            return None
+
+    def _do(self, step: Step) -> None:
+        depth, self.faults.depth = self.faults.depth, 0  # People do this, whatever is under way.
+        held = container() if self._under_way else None
+        try:
+            getattr(self, f"_do_{step.kind}")(dict(step.what))
+        finally:
+            self.faults.depth = depth
+            if held:
+                install(held)
+
+    def _do_job(self, what: dict[str, Any]) -> None:
+        try:
+            self._ids.append(self.batch.submit(what.pop("name"), what.pop("queue"), **what))
+        except ApiError:
+            self.seen.counts["job refused by a closed queue"] += 1
+
+    def _do_policy(self, what: dict[str, Any]) -> None:
+        self.dispatcher.parameters[self._parameter] = what["text"]
+        now = self.dispatcher.clock.now
+        if what.get("bad"):
+            self.seen.counts["policy broken"] += 1
+            self.seen.bad_policies.append(now)
+        else:
+            self.seen.counts["policy changed"] += 1
+            self.seen.policies.append((now, parse_policy(what["text"])))
+
+    def _do_alarm(self, what: dict[str, Any]) -> None:
+        now = self.dispatcher.clock.now
+        told = _alarm_event(what["alarm"], what["state"], now)
+        by_sns = what["by"] == "sns"
+        event = _by_sns(told, now) if by_sns else told
+        self.seen.alarms.append((now, what["alarm"], what["state"]))
+        deliver = self.dispatcher.notify if by_sns else self.dispatcher.deliver
+        copies = 1
+        if self.faults.happens(self.plan.event_rates.repeated * 3):
+            self.seen.counts["alarm repeated"] += 1
+            copies = 2
+        for _ in range(copies):
+            delay = 0.0
+            if self.faults.happens(self.plan.event_rates.reordered * 2):
+                self.seen.counts["alarm delayed, or out of order"] += 1
+                delay = self.random.random() * 1200
+            at = now + timedelta(seconds=delay)
+            self.dispatcher.clock.at(at, Order.DELIVERY, deliver, event)
+
+    def _do_command(self, what: dict[str, Any]) -> None:
+        now = self.dispatcher.clock.now
+        held_for = what.pop("for_s", None)
+        if what["command"] == "exempt":
+            if not self._ids:
+                return
+            what |= {"job_id": self.random.choice(self._ids), "until": iso(now + 5 * DRAIN)}
+        if what["command"] != "status":
+            what["by"] = "jane"
+        problem = self.dispatcher.command({"command": what, "time": iso(now)})
+        self.seen.counts[f"command {what['command']}"] += 1
+        self.seen.commands.append((now, what, problem))
+        if held_for:
+            at = now + timedelta(seconds=held_for)
+            self.dispatcher.clock.at(at, Order.DELIVERY, self._resume)
+
+    def _resume(self) -> None:
+        """A person who gets an error asks again."""
+        depth, self.faults.depth = self.faults.depth, 0
+        held = container() if self._under_way else None
+        now = self.dispatcher.clock.now
+        command = {"command": "resume", "by": "jane"}
+        problem = self.dispatcher.command({"command": command, "time": iso(now)})
+        self.seen.commands.append((now, command, problem))
+        if problem:
+            at = now + timedelta(seconds=61)
+            self.dispatcher.clock.at(at, Order.DELIVERY, self._resume)
+        self.faults.depth = depth
+        if held:
+            install(held)
+
+    def _do_person(self, what: dict[str, Any]) -> None:
+        before = len(self.batch.journal)
+        if what["does"] == "cancel":
+            if self._ids:
+                job_id = self.random.choice(self._ids)
+                self.batch.call("CancelJob", {"jobId": job_id, "reason": "no longer needed"})
+        else:
+            state = "DISABLED" if what["does"] == "close" else "ENABLED"
+            self.batch.call("UpdateJobQueue", {"jobQueue": what["queue"], "state": state})
+        self.seen.counts[f"a person's {what['does']}"] += 1
+        self.seen.by_people += self.batch.journal[before:]
+
+    def _do_malformed(self, what: dict[str, Any]) -> None:
+        self.seen.malformed += 1
+        self.seen.counts["malformed event"] += 1
+        event: dict[str, Any] = {
+            "source": "aws.batch",
+            "detail-type": "Batch Job State Change",
+            "time": iso(self.dispatcher.clock.now),
+        }
+        details: tuple[Any, ...] = (
+            {"number": self.seen.malformed},
+            {"jobId": "x" * 300, "status": "FAILED"},
+            {"jobId": "x:99999", "status": "FAILED"},
+            "no object",
+        )
+        self.dispatcher.deliver(event | {"detail": details[what["number"]]})
+
+
+# ---- What is made -------------------------------------------------------------------------
+
+
+def _world(plan: Plan) -> dict[str, Any]:
+    return {
+        "jobQueues": [
+            {
+                "jobQueueName": name,
+                "jobQueueArn": f"{ACCOUNT}job-queue/{name}",
+                "state": "ENABLED",
+                "status": "VALID",
+                "priority": 1,
+                "computeEnvironmentOrder": [
+                    {"order": 1, "computeEnvironment": f"{ACCOUNT}compute-environment/{name}"}
+                ],
+            }
+            | ({"jobQueueType": "SAGEMAKER_TRAINING"} if name == "train" else {})
+            for name in QUEUES
+        ],
+        "computeEnvironments": [
+            {
+                "computeEnvironmentName": name,
+                "status": "INVALID" if name in plan.broken else "VALID",
+                "computeResources": {
+                    "type": "EC2",
+                    "maxvCpus": _VCPUS[name],
+                    "instanceTypes": ["m6i", "c6i"],
+                },
+            }
+            for name in QUEUES
+        ],
+    }
+
+
+def _alarm_event(name: str, state: str, at: datetime) -> dict[str, Any]:
+    before = "OK" if state == "ALARM" else "ALARM"
+    return {
+        "version": "0",
+        "id": f"{name} {iso(at)}",
+        "source": "aws.cloudwatch",
+        "detail-type": "CloudWatch Alarm State Change",
+        "account": "111122223333",
+        "region": "us-east-1",
+        "time": iso(at),
+        "resources": [f"arn:aws:cloudwatch:us-east-1:111122223333:alarm:{name}"],
+        "detail": {
+            "alarmName": name,
+            "state": {"value": state, "timestamp": f"{iso(at)[:-1]}.250+0000"},
+            "previousState": {"value": before},
+        },
+    }
+
+
+def _by_sns(event: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+    detail = event["detail"]
+    message = {
+        "AlarmName": detail["alarmName"],
+        "AlarmArn": event["resources"][0],
+        "NewStateValue": detail["state"]["value"],
+        "OldStateValue": detail["previousState"]["value"],
+        "NewStateReason": "Threshold Crossed",
+        "StateChangeTime": detail["state"]["timestamp"],
+    }
+    sns = {
+        "Type": "Notification",
+        "Subject": "None",
+        "Message": json.dumps(message),
+        "Timestamp": f"{iso(at)[:-1]}.000Z",
+        "TopicArn": "arn:aws:sns:us-east-1:111122223333:money",
+    }
+    return {"Records": [{"EventSource": "aws:sns", "Sns": sns}]}
+
+
+def item_of(table: Table, pk: str, sk: str) -> Item | None:
+    """An item, for invariants that look into the table."""
+    return table.get(pk, sk)
