@@ -1,16 +1,14 @@
-"""The stack at work with a guard: jobs, alarms, commands, and a death now and then."""
+"""The stack at work with a guard: jobs, alarms, commands."""
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from batch_watchdog.store.table import FIRST, LAST, Item, Key, Listener, MemoryTable, Put
 from local.batch import Call, SimulatedBatch
 from local.clock import Order
 from local.dispatcher import Dispatcher
-from local.functions import Crash
 from local.stack import Stack
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -40,28 +38,21 @@ class Guarding:
     The stack under a policy, at noon.
 
     There is one environment, of 16 vCPUs, behind the queues `gpu` and `cpu`, which are open, and
-    `shut`, which is not. `deaths` are the calls at which stop_jobs dies, counted from 1.
+    `shut`, which is not.
     """
 
     def __init__(self, stack: Stack, policy: str = POLICY, **batch: Any) -> None:
         self.batch = SimulatedBatch(emit=lambda event: self.dispatcher.emitted(event), **batch)  # noqa: PLW0108
         self.messages: list[tuple[str, Mapping[str, Any]]] = []
         self.letters: list[str] = []
-        self.deaths: set[int] = set()
-        self.calls = 0
-        self.loses: Callable[[Mapping[str, Any]], bool] = lambda event: False
         parameter = next(iter(stack.functions.values())).environment["POLICY_PARAMETER"]
         self.dispatcher = Dispatcher(
             stack,
             self.batch,
             witness=self,
             parameters={parameter: policy},
-            make_table=lambda listener: _DeadlyTable(listener, self._call),
-            responders={"batch": self._answer_batch},
             policy_max_age=0,
         )
-        self._stop_jobs = stack.function_in("stop_jobs")
-        self._call_function = self.dispatcher.functions.call
         self.batch.add_world(
             {
                 "jobQueues": [
@@ -145,7 +136,9 @@ class Guarding:
     def command(self, command: str, **arguments: Any) -> dict[str, Any]:
         """An operator asks for something."""
         now = f"{self.dispatcher.clock.now:%Y-%m-%dT%H:%M:%SZ}"
-        outcome = self.dispatcher.command({"command": {"command": command, **arguments}, "time": now})
+        outcome = self.dispatcher.command(
+            {"command": {"command": command, **arguments}, "time": now}
+        )
         assert outcome
         assert not outcome.error
         answer: dict[str, Any] = outcome.answer
@@ -196,7 +189,7 @@ class Guarding:
         queues = self.batch.call("DescribeJobQueues", {"jobQueues": [queue]})["jobQueues"]
         return str(queues[0]["state"])
 
-    # ---- As a witness, and as fate --------------------------------------------------------
+    # ---- As a witness ---------------------------------------------------------------------
 
     def published(self, at: datetime, message: Mapping[str, Any]) -> None:
         content = json.loads(json.loads(message["Message"])["default"])
@@ -205,50 +198,9 @@ class Guarding:
     def dead_letter(self, at: datetime, reason: str, event: Any) -> None:
         self.letters.append(reason)
 
-    def _answer_batch(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
-        self._call()
-        answer = self.batch.call(operation, params)
-        self._call()
-        return answer
-
-    def _call(self) -> None:
-        """A call of AWS begins or has ended: stop_jobs may die here, if it is at work."""
-        if not self.deaths and not self.counting:
-            return
-        self.calls += 1
-        if self.calls in self.deaths:
-            raise Crash(f"at call {self.calls}")
-
-    counting = False
-
 
 _ORDER = [{"order": 1, "computeEnvironment": "all"}]
 
 
 def _stamp(at: datetime) -> str:
     return f"{at:%Y-%m-%dT%H:%M:%S.000+0000}"
-
-
-class _DeadlyTable(MemoryTable):
-    """A table at whose reads and writes one may die, before and after."""
-
-    def __init__(self, listener: Listener, on_call: Callable[[], None]) -> None:
-        super().__init__(listener)
-        self._on_call = on_call
-
-    def get(self, pk: str, sk: str) -> Item | None:
-        self._on_call()
-        return super().get(pk, sk)
-
-    def get_many(self, keys: Sequence[Key]) -> dict[Key, Item]:
-        self._on_call()
-        return super().get_many(keys)
-
-    def query(self, pk: str, *, first: str = FIRST, last: str = LAST) -> Iterator[Item]:
-        self._on_call()
-        return super().query(pk, first=first, last=last)
-
-    def write(self, puts: Sequence[Put]) -> None:
-        self._on_call()
-        super().write(puts)
-        self._on_call()

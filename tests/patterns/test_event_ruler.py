@@ -210,7 +210,11 @@ def test_they_agree_on_events_with_something_changed_in_them(
 # ---- Any others ---------------------------------------------------------------------------
 
 # Few names and few values, so that patterns and events often meet; and odd ones among them.
-NAMES = ("a", "b", "c", "a.b", "detail-type", "ä", "")
+#
+# Left out, as nobody can want it, is what AWS's matcher takes by accident: empty names, a block of
+# all addresses (it takes numbers for such), and a "$or" that is none (it is a name then; here it
+# is refused, as a likely mistake).
+NAMES = ("a", "b", "c", "a.b", "detail-type", "ä")
 WORDS = ("", "a", "A", "aa", "ab", "ba", "aba", "ß", "SS", "é", "É", "x*y", "a\\b", "null", "1")
 ADDRESSES = ("10.0.0.1", "10.0.0.01", "10.0.1.1", "::1", "0:0::1", "2001:db8::1", "1.2.3")
 NUMBERS = (0, 1, -1, 1.0, 1.5, 5, 300, 3e2, 1e-3, -0.0, 2**53 + 1, 10**18, 0.1, 123456789012)
@@ -233,7 +237,7 @@ comparisons = st.tuples(st.sampled_from(["=", "<", "<=", ">", ">="]), bounds).ma
 ranges = st.tuples(
     st.sampled_from([">", ">="]), bounds, st.sampled_from(["<", "<="]), bounds
 ).map(list)
-blocks = st.sampled_from(["10.0.0.0/24", "10.0.0.7/31", "0.0.0.0/0", "2001:db8::/32", "::/0"])
+blocks = st.sampled_from(["10.0.0.0/24", "10.0.0.7/31", "2001:db8::/32"])
 some_words = words | st.lists(words, min_size=1, max_size=3)
 operators = st.one_of(
     st.fixed_dictionaries({"prefix": words | either_case}),
@@ -315,12 +319,12 @@ def test_they_agree_on_each_operator(ruler: Ask, operator: Any, value: Any) -> N
 junk = st.recursive(
     plain | operators,
     lambda inner: st.lists(inner, max_size=2)
-    | st.dictionaries(names | st.sampled_from(["prefix", "$or", "numeric"]), inner, max_size=2),
+    | st.dictionaries(names | st.sampled_from(["prefix", "numeric", "exists"]), inner, max_size=2),
     max_leaves=4,
 )
 
 
 @settings(max_examples=EXAMPLES)
-@given(st.dictionaries(names | st.just("$or"), junk, max_size=2), events)
+@given(st.dictionaries(names, junk, max_size=2), events)
 def test_they_agree_on_what_is_no_pattern(ruler: Ask, pattern: Any, event: Any) -> None:
     agree(ruler, pattern, event)

@@ -649,3 +649,13 @@ def test_a_write_that_nobody_contests_needs_one_try(scene: Scene) -> None:
     scene.observe(*children(3), a_parent_event(3))
 
     assert table.writes == 2  # the part; then the array together with the action
+
+
+def test_a_parents_failure_without_its_array_properties_is_no_failed_job(scene: Scene) -> None:
+    scene.observe(a_child_event(0, "FAILED"))
+    parent = a_parent_event(2, failed=1, statusReason="Array Child Job failed")
+    del parent["detail"]["arrayProperties"]
+
+    scene.observe(parent)
+
+    assert [notice.kind for notice in scene.notices] == []

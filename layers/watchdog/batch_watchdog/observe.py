@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from batch_watchdog import blocked_watch, jobs, limits
@@ -17,6 +17,7 @@ from batch_watchdog.policy import Policy
 from batch_watchdog.recorder import Outcome, Recorder
 from batch_watchdog.store import cursor as cursors
 from batch_watchdog.store import stays
+from batch_watchdog.store.arrays import Arrays
 from batch_watchdog.store.ledger import Entry, Ledger, by_bucket
 from batch_watchdog.store.table import Key, Table
 from batch_watchdog.store.wheel import Wheel
@@ -63,6 +64,7 @@ class Observer:
         # A batch that comes again bears the time at which it was sent first; meanwhile it is at
         # least as late as the sweep has come.
         now = max(sent_at, cursors.read(self.table, sent_at).minute)
+        changes = self._with_parents_known(changes)
         self._stays(changes.values(), now)
         return [
             *self._arrivals(changes, now),
@@ -70,6 +72,20 @@ class Observer:
             *self._failures(changes, now),
             *self._blocked(blocked, now),
         ]
+
+    def _with_parents_known(self, changes: dict[str, Change]) -> dict[str, Change]:
+        """The changes; a failure that does not say so is an array's own where children have."""
+        lone = {
+            change.job_id
+            for change in changes.values()
+            if change.kind == "single" and change.status == "FAILED"
+        }
+        parents = lone & {change.parent_id for change in changes.values()}
+        parents |= Arrays(self.table).heads(lone - parents).keys()
+        return {
+            message_id: replace(change, kind="array") if change.job_id in parents else change
+            for message_id, change in changes.items()
+        }
 
     def _arrivals(self, changes: dict[str, Change], now: datetime) -> list[str]:
         watch = ArrivalWatch(table=self.table, batch=self.batch, policy=self.policy(), now=now)

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import batched
@@ -9,6 +10,7 @@ from itertools import batched
 from batch_watchdog.array_watch import ArrayWatch, reminder
 from batch_watchdog.batch_api import BatchApi
 from batch_watchdog.blocked_watch import BlockedWatch
+from batch_watchdog.errors import StaleItemError
 from batch_watchdog.guard_watch import GuardWatch
 from batch_watchdog.inquiry import Inquiry
 from batch_watchdog.limit_watch import LimitWatch
@@ -77,7 +79,8 @@ class Sweeper:
         cursor = cursor.passed(minute, seen_to, all_of_them=all_of_them)
         if all_of_them and not out_of_time():
             cursor = self._look_around(cursor, limits, policy, now)
-        cursors.write(self.table, cursor)
+        with suppress(StaleItemError):  # Another sweep saw to the same, and goes on from here.
+            cursors.write(self.table, cursor)
 
     def _arrays(self, job_ids: set[str], policy: Policy, now: datetime) -> None:
         heads = Arrays(self.table).heads(job_ids)

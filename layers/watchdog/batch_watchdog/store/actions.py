@@ -24,6 +24,7 @@ KEPT = timedelta(days=90)
 
 _BODY_MAX = 300_000  # bytes; DynamoDB takes items of 400 KB
 _NOTICES_MAX = 1_000
+_IDS_MAX = 150_000  # characters; a digest names them all, and SNS takes 256 KiB
 _JOBS_MAX = 5_000
 
 _ADAPTERS: Mapping[str, TypeAdapter[Effect]] = {
@@ -104,7 +105,8 @@ def _of_storable_size(effect: Effect) -> Sequence[Effect]:
 
 
 def _is_too_large(effect: Announce) -> bool:
-    return len(effect.notices) > _NOTICES_MAX or len(_body(effect)) > _BODY_MAX
+    ids = sum(len(notice.id) for notice in effect.notices)
+    return ids > _IDS_MAX or len(effect.notices) > _NOTICES_MAX or len(_body(effect)) > _BODY_MAX
 
 
 def _body(effect: Effect) -> bytes:

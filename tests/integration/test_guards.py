@@ -1,0 +1,407 @@
+"""Guards in the stack that template.yaml makes, on a simulated AWS Batch."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from local.stack import Stack
+from tests.guarding import POLICY, Guarding
+
+
+@pytest.fixture
+def guarding(stack: Stack) -> Guarding:
+    return Guarding(stack)
+
+
+def four_running_and_five_waiting(guarding: Guarding) -> tuple[list[str], list[str]]:
+    running = [guarding.submit() for _ in range(4)]
+    guarding.run(minutes=2)
+    waiting = [guarding.submit(queue=queue) for queue in ("gpu", "gpu", "cpu", "cpu", "cpu")]
+    guarding.run(minutes=2)
+    assert guarding.statuses(*running, *waiting) == ["RUNNING"] * 4 + ["RUNNABLE"] * 5
+    return running, waiting
+
+
+# ---- The mild stage -----------------------------------------------------------------------
+
+
+def test_a_soft_alarm_cancels_what_waits_and_lets_finish_what_runs(guarding: Guarding) -> None:
+    running, waiting = four_running_and_five_waiting(guarding)
+
+    guarding.alarm("soft")
+    guarding.run(minutes=10)
+
+    assert guarding.statuses(*running) == ["RUNNING"] * 4
+    assert guarding.statuses(*waiting) == ["FAILED"] * 5
+    assert guarding.stops == dict.fromkeys(waiting, 1)
+    assert {call.api for call in guarding.changes} == {"UpdateJobQueue", "CancelJobs"}
+    assert all(
+        detail["statusReason"].startswith('batch-watchdog: guard "monthly" is at cancel: ')
+        for detail in guarding.describe(*waiting)
+    )
+
+
+def test_a_report_adds_up(guarding: Guarding) -> None:
+    four_running_and_five_waiting(guarding)
+    guarding.submit(tags={"critical": "true"})
+    guarding.run(minutes=1)
+
+    guarding.alarm("soft")
+    guarding.run(minutes=10)
+
+    facts = guarding.report()
+    assert (facts["cancelled"], facts["left_running"], facts["spared"]) == (5, 4, 1)
+    assert (facts["terminated"], facts["escaped"], facts["failed"]) == (0, 0, {})
+    assert facts["found"] == 10
+    assert facts["queues_closed"] == ["cpu", "gpu"]
+
+
+def test_only_open_queues_are_closed_and_only_those_reopened(guarding: Guarding) -> None:
+    guarding.alarm("soft")
+    guarding.run(minutes=5)
+    closed = list(guarding.queues_set)
+    guarding.alarm("soft", "OK")
+    guarding.run(minutes=5)
+
+    assert closed == [("cpu", "DISABLED"), ("gpu", "DISABLED")]
+    assert guarding.queues_set[2:] == [("cpu", "ENABLED"), ("gpu", "ENABLED")]
+    assert guarding.state_of("shut") == "DISABLED"
+
+
+def test_queues_are_closed_before_any_job_is_stopped(guarding: Guarding) -> None:
+    four_running_and_five_waiting(guarding)
+
+    guarding.alarm("soft")
+    guarding.run(minutes=5)
+
+    apis = [call.api for call in guarding.changes]
+    assert apis == ["UpdateJobQueue"] * 2 + ["CancelJobs"]
+
+
+def test_a_repeated_or_late_alarm_changes_nothing(guarding: Guarding) -> None:
+    four_running_and_five_waiting(guarding)
+    for minute in range(3):
+        guarding.alarm("soft", ago=timedelta(minutes=minute))
+        guarding.run(minutes=1)
+    guarding.run(minutes=5)
+    guarding.alarm("soft", "OK")
+    guarding.run(minutes=5)
+    guarding.alarm("soft", ago=timedelta(minutes=9))  # It rang before the OK, and comes after.
+    guarding.run(minutes=5)
+
+    assert guarding.kinds() == ["guard-raised", "guard-report", "guard-released"]
+    assert max(guarding.stops.values()) == 1
+    assert len(guarding.queues_set) == 4
+
+
+def test_a_release_tells_what_was_stopped_while_the_stage_was_on(guarding: Guarding) -> None:
+    four_running_and_five_waiting(guarding)
+    guarding.alarm("soft")
+    guarding.run(minutes=5)
+    guarding.command("hold", by="jane")  # only so that the queue is opened by hand below
+    guarding.command("resume", by="jane")
+    guarding.batch.call("UpdateJobQueue", {"jobQueue": "gpu", "state": "ENABLED"})
+    late = guarding.submit()
+    guarding.run(minutes=5)
+    guarding.alarm("soft", "OK")
+    guarding.run(minutes=2)
+
+    (released,) = guarding.told("guard-released")
+    assert guarding.statuses(late) == ["FAILED"]
+    assert released["facts"]["cancelled"] == 6
+    assert "6 jobs cancelled" in released["text"]
+
+
+def test_a_retry_is_stopped_when_it_waits_again(guarding: Guarding) -> None:
+    job = guarding.submit(seconds=600, attempts=3, outcome=1)
+    guarding.run(minutes=3)
+    guarding.alarm("soft")
+    guarding.run(minutes=5)
+    assert guarding.statuses(job) == ["RUNNING"]
+
+    guarding.run(minutes=10)
+
+    (detail,) = guarding.describe(job)
+    assert (detail["status"], len(detail["attempts"])) == ("FAILED", 1)
+    assert guarding.stops == {job: 1}
+    assert len(guarding.told("guard-report")) == 1
+
+
+def test_what_no_event_tells_of_is_found_all_the_same(guarding: Guarding) -> None:
+    guarding.alarm("soft")
+    guarding.run(minutes=5)
+    guarding.batch.call("UpdateJobQueue", {"jobQueue": "gpu", "state": "ENABLED"})
+    started = [guarding.submit() for _ in range(4)]
+    lost = {guarding.submit() for _ in range(3)}
+    deliver = guarding.dispatcher.deliver
+    heard: list[str] = []
+
+    def lossy(event: dict[str, dict[str, str]], body: str = "") -> None:
+        heard.append(event["detail"].get("jobId", ""))
+        if event["detail"].get("jobId") not in {*lost, *started}:
+            deliver(event, body)
+
+    guarding.dispatcher.deliver = lossy  # type: ignore[assignment]
+    guarding.run(minutes=6)
+
+    assert lost <= set(heard)
+    assert set(guarding.statuses(*lost)) == {"FAILED"}
+
+
+def test_new_jobs_are_left_alone_once_the_guard_is_released(guarding: Guarding) -> None:
+    guarding.alarm("soft")
+    guarding.run(minutes=5)
+    guarding.alarm("soft", "OK")
+    guarding.run(minutes=5)
+
+    job = guarding.submit()
+    guarding.run(minutes=10)
+
+    assert guarding.statuses(job) == ["RUNNING"]
+    assert not guarding.stops
+
+
+def test_a_stop_that_is_lazily_carried_out_counts_once(stack: Stack) -> None:
+    guarding = Guarding(stack, lazy_cancel=True)
+    running, waiting = four_running_and_five_waiting(guarding)
+
+    guarding.alarm("soft")
+    guarding.run(minutes=20)
+
+    assert guarding.stops == dict.fromkeys(waiting, 1)
+    assert guarding.report()["cancelled"] == 5
+    assert guarding.report()["left_running"] == len(running)
+
+
+# ---- Arrays and service jobs --------------------------------------------------------------
+
+
+def test_an_array_is_stopped_as_a_whole_and_counted_by_its_children(guarding: Guarding) -> None:
+    array = guarding.submit(array_size=10)
+    guarding.run(minutes=3)
+
+    guarding.alarm("soft")
+    guarding.run(minutes=10)
+
+    assert guarding.stops == {array: 1}
+    facts = guarding.report()
+    assert (facts["cancelled"], facts["left_running"], facts["found"]) == (6, 4, 10)
+
+
+def test_children_that_outlive_the_stop_of_their_array_are_stopped_singly(stack: Stack) -> None:
+    guarding = Guarding(stack, terminate_cascades=False)
+    array = guarding.submit(array_size=60)
+    guarding.run(minutes=3)
+
+    guarding.alarm("hard")
+    guarding.run(minutes=10)
+
+    children = [f"{array}:{index}" for index in range(60)]
+    assert set(guarding.statuses(*children)) == {"FAILED"}
+    assert guarding.report()["terminated"] == 60
+    assert guarding.report()["found"] == 60
+
+
+def test_an_array_of_which_nothing_waits_is_not_touched_at_cancel(guarding: Guarding) -> None:
+    array = guarding.submit(array_size=4)
+    guarding.run(minutes=3)
+
+    guarding.alarm("soft")
+    guarding.run(minutes=10)
+
+    assert not guarding.stops
+    assert guarding.report()["left_running"] == 4
+    assert guarding.statuses(f"{array}:0") == ["RUNNING"]
+
+
+def test_service_jobs_are_stopped_while_they_wait_and_all_of_them_at_terminate(
+    guarding: Guarding,
+) -> None:
+    training = {"jobQueueName": "training", "jobQueueType": "SAGEMAKER_TRAINING"}
+    guarding.batch.add_world({"jobQueues": [training]})
+    running = guarding.submit(queue="training", service=True)
+    guarding.run(minutes=2)
+
+    guarding.alarm("soft")
+    guarding.run(minutes=5)
+    at_cancel = guarding.report()
+    guarding.alarm("hard")
+    guarding.run(minutes=5)
+
+    assert at_cancel["left_running"] == 1
+    assert guarding.stops == {running: 1}
+    assert [call.api for call in guarding.changes if call.jobs] == ["TerminateServiceJobs"]
+
+
+# ---- The hard stage -----------------------------------------------------------------------
+
+
+def test_a_hard_alarm_ends_everything_but_what_is_spared(guarding: Guarding) -> None:
+    spared = guarding.submit(tags={"critical": "true"}, vcpus=0.25)
+    guarding.run(minutes=1)
+    jobs = [guarding.submit() for _ in range(9)]
+    guarding.run(minutes=2)
+
+    guarding.alarm("hard")
+    guarding.run(minutes=10)
+
+    assert set(guarding.statuses(*jobs)) == {"FAILED"}
+    assert guarding.statuses(spared) == ["RUNNING"]
+    assert guarding.report()["terminated"] == 9
+    assert guarding.report()["spared"] == 1
+    assert guarding.state_of("gpu") == "DISABLED"
+
+
+@pytest.mark.parametrize("source", ["alarm", "budget"])
+def test_two_hours_without_relief_end_everything(guarding: Guarding, source: str) -> None:
+    running, waiting = four_running_and_five_waiting(guarding)
+    getattr(guarding, source)("soft")
+    guarding.run(minutes=115)
+    assert guarding.statuses(*running) == ["RUNNING"] * 4
+
+    guarding.run(minutes=15)
+
+    assert set(guarding.statuses(*running, *waiting)) == {"FAILED"}
+    assert [notice["facts"]["stage"] for notice in guarding.told("guard-report")] == [
+        "cancel",
+        "terminate",
+    ]
+    assert ("gpu", "ENABLED") not in guarding.queues_set
+
+
+def test_at_terminate_what_starts_is_stopped_too(guarding: Guarding) -> None:
+    guarding.alarm("hard")
+    guarding.run(minutes=5)
+    guarding.batch.call("UpdateJobQueue", {"jobQueue": "gpu", "state": "ENABLED"})
+
+    job = guarding.submit()
+    guarding.run(minutes=1)
+
+    assert guarding.statuses(job) == ["FAILED"]
+    assert [call.api for call in guarding.changes if call.jobs] == ["TerminateJobs"]
+
+
+# ---- Modes, other guards, and operators ---------------------------------------------------
+
+
+def test_in_observe_mode_nothing_is_changed_and_the_report_says_what_would_be(
+    stack: Stack,
+) -> None:
+    guarding = Guarding(stack, POLICY.replace('"enforce"', '"observe"'))
+    four_running_and_five_waiting(guarding)
+
+    guarding.alarm("soft")
+    guarding.run(minutes=20)
+    guarding.alarm("soft", "OK")
+    guarding.run(minutes=5)
+
+    assert not guarding.changes
+    facts = guarding.report()
+    assert (facts["mode"], facts["cancelled"], facts["left_running"]) == ("observe", 5, 4)
+    assert facts["queues_closed"] == ["cpu", "gpu"]
+    assert guarding.kinds() == ["guard-raised", "guard-report", "guard-released"]
+
+
+def test_a_queue_reopens_when_no_guard_holds_it(stack: Stack) -> None:
+    second = POLICY.partition("[[guard]]")[2].replace("monthly", "daily").replace("soft", "steep")
+    guarding = Guarding(stack, f"{POLICY}\n[[guard]]{second.replace('hard', 'sheer')}")
+    guarding.alarm("soft")
+    guarding.alarm("steep")
+    guarding.run(minutes=5)
+    guarding.alarm("soft", "OK")
+    guarding.run(minutes=5)
+    held = guarding.state_of("gpu")
+    guarding.alarm("steep", "OK")
+    guarding.run(minutes=5)
+
+    assert (held, guarding.state_of("gpu")) == ("DISABLED", "ENABLED")
+    assert len(guarding.queues_set) == 4
+
+
+def test_a_run_that_another_stage_overtakes_ends(guarding: Guarding) -> None:
+    for _ in range(300):
+        guarding.submit()
+    guarding.run(minutes=2)
+
+    guarding.alarm("soft")
+    guarding.run(minutes=0.105)
+    guarding.alarm("hard")
+    guarding.run(minutes=10)
+
+    stages = [notice["facts"]["stage"] for notice in guarding.told("guard-report")]
+    assert stages == ["terminate"]
+    assert max(guarding.stops.values()) <= 2
+    assert len(guarding.stops) == 300
+
+
+def test_while_the_watchdog_is_held_nothing_is_changed_and_all_of_it_afterwards(
+    guarding: Guarding,
+) -> None:
+    running, waiting = four_running_and_five_waiting(guarding)
+    guarding.command("hold", by="jane")
+    guarding.alarm("soft")
+    guarding.run(minutes=30)
+    while_held = list(guarding.changes)
+
+    guarding.command("resume", by="jane")
+    guarding.run(minutes=10)
+
+    assert not while_held
+    assert guarding.statuses(*running, *waiting) == ["RUNNING"] * 4 + ["FAILED"] * 5
+    assert guarding.state_of("gpu") == "DISABLED"
+    assert guarding.kinds() == ["guard-raised", "guard-report"]
+
+
+def test_a_queue_that_was_to_be_closed_during_a_hold_is_closed_afterwards(
+    guarding: Guarding,
+) -> None:
+    guarding.alarm("soft")
+    guarding.run(minutes=0.05)  # Decided, and about to be carried out.
+    guarding.command("hold", by="jane")
+    guarding.run(minutes=30)
+    while_held = list(guarding.changes)
+
+    guarding.command("resume", by="jane")
+    guarding.run(minutes=1)
+
+    assert not while_held
+    assert guarding.state_of("gpu") == "DISABLED"
+
+
+def test_an_operator_may_set_a_stage_and_release_it(guarding: Guarding) -> None:
+    running, waiting = four_running_and_five_waiting(guarding)
+
+    guarding.command("set-stage", guard="monthly", stage="terminate", by="jane")
+    guarding.run(minutes=5)
+    guarding.command("release", guard="monthly", by="jane")
+    guarding.run(minutes=5)
+
+    assert set(guarding.statuses(*running, *waiting)) == {"FAILED"}
+    assert guarding.state_of("gpu") == "ENABLED"
+    assert guarding.told("guard-released")[0]["facts"]["by"] == "jane"
+
+
+# ---- What is not understood ---------------------------------------------------------------
+
+
+def test_a_word_about_money_that_is_not_understood_is_kept_and_told_once(
+    guarding: Guarding,
+) -> None:
+    for _ in range(3):
+        guarding.sns(json.dumps({"AlarmName": "soft", "NewStateValue": "RINGING"}))
+        guarding.run(minutes=1)
+
+    (trouble,) = guarding.told("watchdog-trouble")
+    assert "NewStateValue" in trouble["text"]
+    assert len(guarding.letters) == 3
+    assert not guarding.changes
+
+
+def test_what_does_not_concern_the_guards_is_passed_over(guarding: Guarding) -> None:
+    guarding.alarm("disk-full")
+    guarding.sns("The weather is fine.")
+    guarding.run(minutes=5)
+
+    assert not guarding.messages
+    assert not guarding.letters
