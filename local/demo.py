@@ -4,6 +4,7 @@ The watchdog at work: a day on a simulated AWS Batch, told as a timeline with th
 The template, the handlers and the rules are the real ones; AWS is simulated, its clock too.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from rich.text import Text
 
 from batch_watchdog.batch_api import BatchApi
 from batch_watchdog.inquiry import Inquiry
-from batch_watchdog.notices import plain
+from batch_watchdog.notices import iso, plain
 from batch_watchdog.store.table import Item, Listener, MemoryTable
 from local import stack as stacks
 from local.batch import Outcome, SimulatedBatch
@@ -37,6 +38,19 @@ RUNNABLE = { warn_after = "20m", after = "40m", action = "cancel" }
 
 [[limit]]
 RUNNABLE = { after = "30m", action = "cancel" }
+
+[[guard]]
+name = "monthly-budget"
+match = { queue = "small" }
+
+[[guard.stage]]
+alarms = ["spend-80-percent"]
+action = "cancel"
+close_queues = true
+
+[[guard.stage]]
+alarms = ["spend-100-percent"]
+action = "terminate"
 """
 
 MORNING = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
@@ -110,6 +124,28 @@ class Day:
             return
         for finding in self._inquiry().findings(detail):
             self.say(f"{name} waits: {finding.code}: {finding.evidence}")
+
+    def alarm(self, name: str, state: str) -> None:
+        """A CloudWatch alarm goes into a state, and its topic tells."""
+        self.say(f"CloudWatch: the alarm {name} is {state}")
+        message = {
+            "AlarmName": name,
+            "AlarmArn": f"arn:aws:cloudwatch:us-east-1:111122223333:alarm:{name}",
+            "NewStateValue": state,
+            "OldStateValue": "OK" if state == "ALARM" else "ALARM",
+            "NewStateReason": "Threshold Crossed",
+            "StateChangeTime": self.now.strftime("%Y-%m-%dT%H:%M:%S.000+0000"),
+        }
+        notification = {
+            "Type": "Notification",
+            "MessageId": f"{name} {iso(self.now)}",
+            "TopicArn": "arn:aws:sns:us-east-1:111122223333:billing-alarms",
+            "Subject": f"{state}: {name}",
+            "Message": json.dumps(message),
+            "Timestamp": self.now.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        }
+        record = {"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": notification}
+        self._dispatcher.notify({"Records": [record]})
 
     def _inquiry(self) -> Inquiry:
         clients = self._dispatcher.session
@@ -227,7 +263,41 @@ def stuck(day: Day) -> None:
     day.say(f"Batch says of segment-scans: {job['status']}, {job['statusReason']}")
 
 
-CHAPTERS: Sequence[Callable[[Day], None]] = (arrays, experiment, stuck)
+def spending(day: Day) -> None:
+    """A soft alarm, a retry, a hard alarm, and the release."""
+    day.chapter(
+        "4. Money says stop",
+        "Six jobs of two vCPUs, and room for two. A soft alarm cancels what waits and lets finish "
+        "what runs; a job that fails and would be tried again is stopped then. A hard alarm ends "
+        "everything; with both alarms OK again, the queue is reopened. Another queue shares the "
+        "environment and is none of the guard's: its job goes on.",
+    )
+
+    def minutes(_: int, attempt: int) -> float:
+        return 300 if attempt == 1 else 3_600
+
+    for number in range(6):
+        day.batch.submit(
+            f"simulate-{number}",
+            "small",
+            vcpus=2,
+            seconds=minutes if number == 1 else 3_600,
+            attempts=2,
+            outcome=[1, 0] if number == 1 else 0,
+        )
+    day.pass_time(1)
+    day.batch.submit("nightly-report", "night", vcpus=2, seconds=600)
+    day.pass_time(1)
+    day.alarm("spend-80-percent", "ALARM")
+    day.pass_time(10)
+    day.alarm("spend-100-percent", "ALARM")
+    day.pass_time(10)
+    day.alarm("spend-80-percent", "OK")
+    day.alarm("spend-100-percent", "OK")
+    day.pass_time(5)
+
+
+CHAPTERS: Sequence[Callable[[Day], None]] = (arrays, experiment, stuck, spending)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -244,8 +314,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def world() -> dict[str, Any]:
-    """Four queues, each with an environment of its own."""
+    """Four environments with a queue of their own each, and a fifth queue that shares one."""
     vcpus = {"cpu": 1024, "small": 4, "large": 20, "gpu": 64}
+    queues = {name: name for name in vcpus} | {"night": "small"}
     prefix = "arn:aws:batch:us-east-1:111122223333:"
     return {
         "jobQueues": [
@@ -254,12 +325,12 @@ def world() -> dict[str, Any]:
                 "jobQueueArn": f"{prefix}job-queue/{name}",
                 "state": "ENABLED",
                 "status": "VALID",
-                "priority": 1,
+                "priority": 2 if name == "night" else 1,
                 "computeEnvironmentOrder": [
-                    {"order": 1, "computeEnvironment": f"{prefix}compute-environment/{name}"}
+                    {"order": 1, "computeEnvironment": f"{prefix}compute-environment/{environment}"}
                 ],
             }
-            for name in vcpus
+            for name, environment in queues.items()
         ],
         "computeEnvironments": [
             {

@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, settings
 from moto import mock_aws
 
 from batch_watchdog.store.table import DynamoTable, MemoryTable, Table
+from tests import dynamodb_local as dynamodb
+from tests.dynamodb_local import create_table
 from tests.fakes import Aws
 
 # `pytest --hypothesis-profile thorough` looks longer, and elsewhere each time.
@@ -37,29 +39,51 @@ def aws() -> Aws:
     return Aws()
 
 
-@pytest.fixture(params=["DynamoDB", "in memory"])
+# A test with this parameter is run by `make test-dynamodb` alone, and may speak to nobody else.
+ON_DYNAMODB_LOCAL = pytest.param(
+    "DynamoDB Local",
+    marks=[pytest.mark.dynamodb, pytest.mark.allow_hosts(["127.0.0.1"])],
+)
+
+
+@pytest.fixture(params=["DynamoDB", ON_DYNAMODB_LOCAL, "in memory"])
 def table(request: pytest.FixtureRequest) -> Table:
-    """The table and its twin: a test that uses this is run on both."""
+    """The table and its twin: a test that uses this is run on each."""
     if request.param == "in memory":
         return MemoryTable()
-    found: DynamoTable = request.getfixturevalue("dynamo_table")
+    return _dynamo_table(request)
+
+
+@pytest.fixture(params=["moto", ON_DYNAMODB_LOCAL])
+def dynamo_table(request: pytest.FixtureRequest) -> DynamoTable:
+    return _dynamo_table(request)
+
+
+def _dynamo_table(request: pytest.FixtureRequest) -> DynamoTable:
+    of = "local_table" if request.param == "DynamoDB Local" else "moto_table"
+    found: DynamoTable = request.getfixturevalue(of)
     return found
 
 
 @pytest.fixture
-def dynamo_table() -> Iterator[DynamoTable]:
+def moto_table() -> Iterator[DynamoTable]:
     with mock_aws():
         client = boto3.client("dynamodb", region_name="us-east-1")
-        client.create_table(
-            TableName="table",
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[
-                {"AttributeName": "pk", "KeyType": "HASH"},
-                {"AttributeName": "sk", "KeyType": "RANGE"},
-            ],
-            AttributeDefinitions=[
-                {"AttributeName": "pk", "AttributeType": "S"},
-                {"AttributeName": "sk", "AttributeType": "S"},
-            ],
-        )
+        create_table(client, "table")
         yield DynamoTable(client, "table")
+
+
+@pytest.fixture(scope="session")
+def dynamodb_local() -> Iterator[str]:
+    """The address of a DynamoDB Local."""
+    with dynamodb.running() as address:
+        yield address
+
+
+@pytest.fixture
+def local_table(dynamodb_local: str) -> Iterator[DynamoTable]:
+    """A table in DynamoDB Local."""
+    client = dynamodb.client("dynamodb", dynamodb_local)
+    create_table(client, "table")
+    yield DynamoTable(client, "table")
+    client.delete_table(TableName="table")

@@ -43,8 +43,8 @@ class Guarding:
 
     def __init__(self, stack: Stack, policy: str = POLICY, **batch: Any) -> None:
         self.batch = SimulatedBatch(emit=lambda event: self.dispatcher.emitted(event), **batch)  # noqa: PLW0108
-        self.messages: list[tuple[str, Mapping[str, Any]]] = []
-        self.letters: list[str] = []
+        self.messages: list[tuple[datetime, Mapping[str, Any]]] = []
+        self.letters: list[tuple[datetime, str, Any]] = []
         parameter = next(iter(stack.functions.values())).environment["POLICY_PARAMETER"]
         self.dispatcher = Dispatcher(
             stack,
@@ -133,16 +133,10 @@ class Guarding:
         }
         self.dispatcher.clock.at(now, Order.DELIVERY, self.dispatcher.notify, {"Records": [record]})
 
-    def command(self, command: str, **arguments: Any) -> dict[str, Any]:
-        """An operator asks for something."""
+    def command(self, command: str, **arguments: Any) -> str:
+        """An operator asks for something; the answer is why it was refused, or ""."""
         now = f"{self.dispatcher.clock.now:%Y-%m-%dT%H:%M:%SZ}"
-        outcome = self.dispatcher.command(
-            {"command": {"command": command, **arguments}, "time": now}
-        )
-        assert outcome
-        assert not outcome.error
-        answer: dict[str, Any] = outcome.answer
-        return answer
+        return self.dispatcher.command({"command": {"command": command, **arguments}, "time": now})
 
     # ---- What came of it ------------------------------------------------------------------
 
@@ -166,11 +160,12 @@ class Guarding:
 
     def told(self, kind: str) -> list[Mapping[str, Any]]:
         """The notices of a kind."""
-        return [message for name, message in self.messages if name == kind]
+        return [message for _, message in self.messages if message["notice"] == kind]
 
     def kinds(self) -> list[str]:
         """The notices about guards, in order."""
-        return [name for name, _ in self.messages if name.startswith("guard-")]
+        kinds = [message["notice"] for _, message in self.messages]
+        return [kind for kind in kinds if kind.startswith("guard-")]
 
     def report(self) -> Mapping[str, Any]:
         """The facts of the one report that there is."""
@@ -193,10 +188,10 @@ class Guarding:
 
     def published(self, at: datetime, message: Mapping[str, Any]) -> None:
         content = json.loads(json.loads(message["Message"])["default"])
-        self.messages.append((content["notice"], content))
+        self.messages.append((at, content))
 
     def dead_letter(self, at: datetime, reason: str, event: Any) -> None:
-        self.letters.append(reason)
+        self.letters.append((at, reason, event))
 
 
 _ORDER = [{"order": 1, "computeEnvironment": "all"}]

@@ -99,8 +99,6 @@ def test_a_release_tells_what_was_stopped_while_the_stage_was_on(guarding: Guard
     four_running_and_five_waiting(guarding)
     guarding.alarm("soft")
     guarding.run(minutes=5)
-    guarding.command("hold", by="jane")  # only so that the queue is opened by hand below
-    guarding.command("resume", by="jane")
     guarding.batch.call("UpdateJobQueue", {"jobQueue": "gpu", "state": "ENABLED"})
     late = guarding.submit()
     guarding.run(minutes=5)
@@ -115,15 +113,19 @@ def test_a_release_tells_what_was_stopped_while_the_stage_was_on(guarding: Guard
 
 def test_a_retry_is_stopped_when_it_waits_again(guarding: Guarding) -> None:
     job = guarding.submit(seconds=600, attempts=3, outcome=1)
-    guarding.run(minutes=3)
+    guarding.run(minutes=2)
+    # It takes all the room as soon as there is some, so that the retry has to wait.
+    big = guarding.submit(queue="cpu", vcpus=16, tags={"critical": "true"})
+    guarding.run(minutes=1)
     guarding.alarm("soft")
     guarding.run(minutes=5)
-    assert guarding.statuses(job) == ["RUNNING"]
+    assert guarding.statuses(job, big) == ["RUNNING", "RUNNABLE"]
 
     guarding.run(minutes=10)
 
     (detail,) = guarding.describe(job)
     assert (detail["status"], len(detail["attempts"])) == ("FAILED", 1)
+    assert guarding.statuses(big) == ["RUNNING"]
     assert guarding.stops == {job: 1}
     assert len(guarding.told("guard-report")) == 1
 
@@ -307,6 +309,7 @@ def test_a_queue_reopens_when_no_guard_holds_it(stack: Stack) -> None:
     second = POLICY.partition("[[guard]]")[2].replace("monthly", "daily").replace("soft", "steep")
     guarding = Guarding(stack, f"{POLICY}\n[[guard]]{second.replace('hard', 'sheer')}")
     guarding.alarm("soft")
+    guarding.run(minutes=5)
     guarding.alarm("steep")
     guarding.run(minutes=5)
     guarding.alarm("soft", "OK")
@@ -357,7 +360,7 @@ def test_a_queue_that_was_to_be_closed_during_a_hold_is_closed_afterwards(
     guarding: Guarding,
 ) -> None:
     guarding.alarm("soft")
-    guarding.run(minutes=0.05)  # Decided, and about to be carried out.
+    guarding.run(minutes=0.02)  # Decided, and about to be carried out.
     guarding.command("hold", by="jane")
     guarding.run(minutes=30)
     while_held = list(guarding.changes)

@@ -71,7 +71,6 @@ def draw(seed: int) -> Plan:
             "terminate_cascades": random.random() < 0.7,
             "explains": random.random() < 0.5,
             "bulk": random.choice((True, True, True, "unknown", "denied")),
-            "rate": random.choice((None, None, None, 20.0)),
         },
         minutes=minutes,
         steps=tuple(sorted(steps, key=lambda step: step.at)),

@@ -1,0 +1,581 @@
+"""
+What must hold after every history: each invariant a function that names what broke it.
+
+The truth is the simulated Batch's own: when each job was in which state, which calls it got. What
+the watchdog should have done about it is counted again here, from the policy and these times.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+from batch_watchdog.changes import ENDED, STARTED, WAITING, Change, resource_name
+from batch_watchdog.effects import STOP_MARK, SetQueueState, StopJobs
+from batch_watchdog.notices import iso, ranges
+from batch_watchdog.policy import Limit, Policy, is_exempt
+from batch_watchdog.store import cursor as cursors
+from batch_watchdog.store import guards, operator_hold
+from batch_watchdog.store import runs as run_store
+from batch_watchdog.store.actions import Action
+from tests.simulation.history import DRAIN, History, Stay
+
+type Invariant = Callable[[History], Iterator[str]]
+
+_MINUTE = timedelta(minutes=1)
+_PROMPT = timedelta(minutes=2)  # from a limit's passing to the stop
+_LISTED = timedelta(minutes=17)  # all jobs are listed every 15, in which a lost event is made good
+_GUARD_PROMPT = timedelta(minutes=2)
+_PATROL = timedelta(minutes=9)  # a stop run looks again, for what no event told
+_SETTLING = timedelta(minutes=20)  # after a fault: redelivery from a queue is the slowest
+_JUMP = timedelta(seconds=20)  # by which an event may tell of a time before its own
+
+
+# ---- Arrays -------------------------------------------------------------------------------
+
+
+def i1_completions_are_recorded_once_and_delivered(seen: History) -> Iterator[str]:
+    """An array's completion is recorded once and delivered at least once, with one id."""
+    recorded = Counter(
+        notice.facts["job_id"] for _, notice in seen.notices() if notice.kind == "array-completed"
+    )
+    for job_id, count in recorded.items():
+        if count > 1:
+            yield f"array {job_id} recorded {count} times"
+    told = _told_ids(seen)
+    for job_id, job in seen.jobs.items():
+        if job.kind != "array" or not job.ended or not _was_heard_of(seen, job_id):
+            continue
+        silent = any(rule.silent for _, policy in seen.policies for rule in policy.array)
+        if not recorded[job_id] and not silent:
+            yield f"array {job_id} ended, and its completion was not recorded"
+        if recorded[job_id] and f"array-completed:{job_id}" not in told:
+            yield f"array {job_id}: its completion was never delivered"
+
+
+def i2_counts_are_those_of_batch(seen: History) -> Iterator[str]:
+    """The counts and failed indices of a completion are Batch's own."""
+    for _, notice in seen.notices():
+        if notice.kind != "array-completed":
+            continue
+        facts, job_id = notice.facts, notice.facts["job_id"]
+        children = {
+            int(each.rpartition(":")[2]): job.status
+            for each, job in seen.jobs.items()
+            if job.parent_id == job_id
+        }
+        summary = seen.jobs[job_id].summary
+        succeeded, failed = summary.get("SUCCEEDED", 0), summary.get("FAILED", 0)
+        told = facts["size"], facts["succeeded"], facts["failed"]
+        if told != (seen.jobs[job_id].size, succeeded, failed):
+            yield f"array {job_id}: told {told}, and it was {succeeded} and {failed}"
+        indices = ranges(index for index, status in children.items() if status == "FAILED")
+        if children and facts["failed_indices"] != indices:
+            yield f"array {job_id}: told {facts['failed_indices']!r}, and it was {indices!r}"
+        if sum(group["count"] for group in facts["groups"]) != failed:
+            yield f"array {job_id}: its groups do not add up to {failed}"
+
+
+# ---- Limits -------------------------------------------------------------------------------
+
+
+def i3_nobody_is_stopped_too_soon(seen: History) -> Iterator[str]:
+    """No job is stopped before it has been in the state for the whole limit, in this attempt."""
+    for action, job_id in _stops_by_limits(seen):
+        decided = datetime.fromisoformat(action.at)
+        stay = seen.status_at(job_id, decided)
+        if stay is None or stay.status in ENDED:
+            continue
+        status = _reason(action).removeprefix(STOP_MARK).partition(" ")[0]
+        if stay.status != status:
+            # A stop that was tried again, or that escalates: the first is judged.
+            if not _was_stopped_before(seen, job_id, decided):
+                yield f"{job_id} was {stay.status} when stopped for being {status}"
+            continue
+        shortest = min(_possible_limits(seen, job_id, status), default=None)
+        if shortest is None:
+            yield f"{job_id} has no limit in {status}, and was stopped"
+        elif decided - stay.since + _JUMP < shortest:
+            yield f"{job_id} was stopped {decided - stay.since} into {status}, of {shortest}"
+
+
+def i4_limits_are_enforced_in_time(seen: History) -> Iterator[str]:
+    """Within two minutes of passing its limit a job is stopped, or it is recorded why not."""
+    acts = _recorded_of_jobs(seen)
+    for job_id, stays in seen.stays.items():
+        job = seen.jobs.get(job_id)
+        if job is None or job.kind in ("array", "node"):
+            continue
+        for stay in stays:
+            yield from _too_late(seen, job, stay, acts.get(job_id, ()))
+
+
+def _too_late(
+    seen: History, job: Change, stay: Stay, acts: Sequence[datetime]
+) -> Iterator[str]:
+    until = stay.until or seen.ended
+    for (begins, policy), ends in zip(
+        seen.policies, [*(since for since, _ in seen.policies[1:]), seen.ended], strict=True
+    ):
+        limit = policy.limit_for(job, stay.status)
+        if limit is None or limit.after is None:
+            continue
+        longest = max(limit.after, *limit.after_by_cause.values(), limit.after)
+        deadline = _known_since(seen, job, stay, policy, begins) + longest
+        deadline = max(deadline, begins + _MINUTE, _first_heard(seen, job, stay) or begins)
+        deadline += _PROMPT + _slack(seen, deadline)
+        if min(until, ends) <= deadline or deadline < begins:
+            continue
+        if _is_excused(seen, job, stay, limit, deadline):
+            continue
+        if not any(stay.since <= at <= deadline for at in acts):
+            mode = limit.mode
+            yield (
+                f"{job.job_id} is {stay.status} since {iso(stay.since)}, for more than {longest} "
+                f"({mode}), and nothing was recorded until {iso(deadline)}"
+            )
+
+
+def _known_since(
+    seen: History, job: Change, stay: Stay, policy: Policy, begins: datetime
+) -> datetime:
+    """The stay's beginning, as far as the watchdog can know it."""
+    for heard in seen.heard.get(job.job_id, ()):
+        if (heard.status, heard.attempts) == (stay.status, stay.attempts):
+            in_force = seen.policy_at(max(heard.at - _MINUTE, seen.policies[0][0]))
+            if in_force.first_due_after(job, stay.status) is not None:
+                return stay.since
+    return max(stay.since, begins) + _LISTED
+
+
+def _first_heard(seen: History, job: Change, stay: Stay) -> datetime | None:
+    return next(
+        (
+            heard.at
+            for heard in seen.heard.get(job.job_id, ())
+            if (heard.status, heard.attempts) == (stay.status, stay.attempts)
+        ),
+        None,
+    )
+
+
+def _slack(seen: History, due: datetime) -> timedelta:
+    """What failed invocations of that time may have cost."""
+    window = [at for at, folder, _ in seen.failures if due - _LISTED < at < due + _SETTLING]
+    return min(len(window) * 2 * _MINUTE, _SETTLING)
+
+
+def _is_excused(
+    seen: History, job: Change, stay: Stay, limit: Limit, deadline: datetime
+) -> bool:
+    held = any(begin <= deadline and end >= stay.since for begin, end in _holds(seen))
+    exempt = any(
+        command["command"] == "exempt" and command["job_id"] in (job.job_id, job.parent_id)
+        for _, command, _ in seen.commands
+    )
+    braked = any(policy.safety.max_stops_per_hour < 100 for _, policy in seen.policies)
+    # A stop that was accepted of it (by whomever) may take as long as it takes.
+    stopped = any(
+        set(call.jobs) & {job.job_id, job.parent_id} and call.at <= deadline
+        for call in (*seen.journal, *seen.by_people)
+    )
+    return held or exempt or braked or stopped
+
+
+def i5_observing_changes_nothing(seen: History) -> Iterator[str]:
+    """In observe mode no changing call is made."""
+    if any(_enforces(policy) for _, policy in seen.policies):
+        # One that has begun to observe may still be carrying out what was decided before.
+        for (_, before), (begins, policy) in pairwise(seen.policies):
+            ends = next((at for at, _ in seen.policies if at > begins), seen.ended)
+            if _enforces(before) and not _enforces(policy):
+                for call in seen.journal:
+                    if begins + _SETTLING < call.at < ends:
+                        yield f"{call.api} at {iso(call.at)}, while observing since {iso(begins)}"
+        return
+    for call in seen.journal:
+        yield f"{call.api} of {call.jobs or call.queue} at {iso(call.at)}"
+
+
+def i6_who_is_exempt_or_spared_is_not_stopped(seen: History) -> Iterator[str]:
+    """An exempt job is not stopped by a limit; a spared job not by a guard."""
+    exempted = {
+        command["job_id"]: at
+        for at, command, problem in seen.commands
+        if command["command"] == "exempt" and not problem
+    }
+    for action, job_id in _stops_by_limits(seen):
+        job = seen.jobs[job_id]
+        if is_exempt(job.tags):
+            yield f"{job_id} is exempt by its tag, and was stopped by a limit"
+        since = exempted.get(job_id) or exempted.get(job.parent_id)
+        if since and datetime.fromisoformat(action.at) > since + _MINUTE:
+            again = _was_stopped_before(seen, job_id, since)
+            if not again:
+                yield f"{job_id} is exempt since {iso(since)}, and was stopped at {action.at}"
+    for call in seen.journal:
+        name = _guard_of(call.reason)
+        for job_id in call.jobs if name else ():
+            for policy in _policies_around(seen, call.at):
+                rule = next((each for each in policy.guard if each.name == name), None)
+                if rule and not rule.spares(_whole(seen, job_id)):
+                    break
+            else:
+                yield f"{job_id} is spared by the guard {name}, and was stopped by it"
+
+
+# ---- Guards -------------------------------------------------------------------------------
+
+
+def i7_stages_are_entered_once_and_their_runs_finish(seen: History) -> Iterator[str]:
+    """A stage is entered once per evidence; its run finishes, and its report adds up."""
+    evidence: Counter[tuple[str, str, str]] = Counter()
+    ids = Counter(notice.id for _, notice in seen.notices() if notice.kind.startswith("guard-"))
+    for notice_id, count in ids.items():
+        if count > 1:
+            yield f"{notice_id} was recorded {count} times"
+    told = _told_ids(seen)
+    for action, notice in seen.notices():
+        if not notice.kind.startswith("guard-"):
+            continue
+        facts = notice.facts
+        if notice.id not in told:
+            yield f"{notice.id} was never delivered"
+        if notice.kind == "guard-raised" and facts["evidence"]:
+            seen_of = facts["evidence"]
+            evidence[facts["guard"], seen_of["alarm"], str(seen_of.get("at"))] += 1
+        if notice.kind == "guard-report":
+            parts = ("cancelled", "terminated", "left_running", "spared", "escaped")
+            total = sum(facts[part] for part in parts) + sum(facts["failed"].values())
+            if total != facts["found"]:
+                yield f"{notice.id}: {total} jobs are told of, of {facts['found']}"
+            yield from _untrue_report(seen, notice.facts)
+    for which, count in evidence.items():
+        if count > 1:
+            yield f"{which} raised its guard {count} times"
+    yield from _unfinished_runs(seen)
+
+
+def _untrue_report(seen: History, facts: Mapping[str, Any]) -> Iterator[str]:
+    in_scope = [
+        job
+        for job in seen.jobs.values()
+        if job.kind not in ("array", "node")
+        and any(
+            rule.covers(_whole(seen, job.job_id))
+            for _, policy in seen.policies
+            for rule in policy.guard
+            if rule.name == facts["guard"]
+        )
+    ]
+    if facts["found"] > len(in_scope):
+        yield f"a report of {facts['guard']} tells of {facts['found']} jobs, of {len(in_scope)}"
+    if facts["mode"] == "observe":
+        return
+    stopped = facts["cancelled"] + facts["terminated"]
+    mark = f'{STOP_MARK}guard "{facts["guard"]}" is at {facts["stage"]}'
+    ended = [job for job in in_scope if job.reason.startswith(mark)]
+    could = [job for job in in_scope if job.reason.startswith(STOP_MARK) or not job.ended]
+    could += [job for job in in_scope if job.reason == "no longer needed"]
+    if stopped > len({job.job_id for job in (*ended, *could)}):
+        yield f"a report of {facts['guard']} tells of {stopped} stopped, and {len(ended)} were"
+
+
+def _unfinished_runs(seen: History) -> Iterator[str]:
+    policy = seen.policies[-1][1]
+    if operator_hold.read(seen.table).is_on:
+        return
+    reported = {n.facts["run_id"] for _, n in seen.notices() if n.kind == "guard-report"}
+    for name, state in guards.read_all(seen.table).items():
+        rule = next((rule for rule in policy.guard if rule.name == name), None)
+        if rule is None or state.entry is None or state.entry.mode != policy.mode_of(rule):
+            continue
+        run = run_store.read(seen.table, state.entry.run_id)
+        if run is None or not run.reported or state.entry.run_id not in reported:
+            yield f"the run {state.entry.run_id} has not finished"
+
+
+def i8_nothing_starts_while_a_stage_is_on(seen: History) -> Iterator[str]:
+    """While a stage is on, no job in scope starts that could have been stopped."""
+    for name, begins, ends, stage in _stages(seen):
+        for job_id, stays in seen.stays.items():
+            job = seen.jobs.get(job_id)
+            if job is None or job.kind in ("array", "node"):
+                continue
+            if not _in_scope_throughout(seen, name, job_id, begins, ends):
+                continue
+            prompt = _guard_prompt(seen, begins)
+            for before, stay in pairwise([*stays, None]):
+                if before is None:
+                    continue
+                waits = before.status in WAITING
+                if not waits and not (stage == "terminate" and before.status in STARTED):
+                    continue
+                heard = _first_heard(seen, job, before)
+                late = _PATROL if heard is None else _GUARD_PROMPT
+                since = max(begins, before.since, heard or begins)
+                until = stay.since if stay else seen.ended
+                bound = since + max(prompt, late) + _slack(seen, since)
+                if min(until, ends) > bound and not _stop_is_accepted(seen, job_id):
+                    yield (
+                        f"{job_id} is {before.status} from {iso(since)} to {iso(until)}, while "
+                        f"{name} is at {stage} from {iso(begins)} to {iso(ends)}"
+                    )
+
+
+def i9_only_what_a_guard_closed_is_reopened(seen: History) -> Iterator[str]:
+    """Only queues that the guard closed are reopened by it; and those are, when all is calm."""
+    closed: set[str] = set()
+    for call in seen.journal:
+        if call.api != "UpdateJobQueue" or call.error:
+            continue
+        if call.state == "DISABLED":
+            closed.add(call.queue)
+        elif call.queue not in closed:
+            yield f"{call.queue} was opened, and no guard had closed it"
+    by_people = {call.queue for call in seen.by_people if call.queue}
+    states = guards.read_all(seen.table)
+    held = operator_hold.read(seen.table).is_on
+    still_closed = {queue for state in states.values() for queue in state.closed}
+    for queue in closed:
+        name = resource_name(queue)
+        if name in by_people or held:
+            continue
+        shut = seen.queues[queue] == "DISABLED"
+        if shut != (queue in still_closed):
+            yield f"{queue} is {seen.queues[queue]} at the end, and guards close {still_closed}"
+    policy = seen.policies[-1][1]
+    if held or policy.mode == "observe":
+        return
+    if not any(state.entry for state in states.values()) and still_closed:
+        yield f"all guards are calm, and {still_closed} are still closed"
+
+
+# ---- Everything ---------------------------------------------------------------------------
+
+
+def i10_nothing_is_lost(seen: History) -> Iterator[str]:
+    """Every input is reflected in state, or lies in a dead-letter queue with a reason."""
+    for at, reason, _ in seen.letters:
+        if not reason:
+            yield f"a dead letter of {iso(at)} has no reason"
+    malformed = [r for _, r, _ in seen.letters if r.startswith(("detail", "event"))]
+    buried = [r for _, r, _ in seen.letters if r.startswith("received")]
+    if len(malformed) < seen.malformed and not buried:
+        yield f"{seen.malformed} events were malformed, and {len(malformed)} were kept"
+    failed = Counter(
+        notice.facts["job_id"] for _, notice in seen.notices() if notice.kind == "job-failed"
+    )
+    told = _told_ids(seen)
+    for job_id, job in seen.jobs.items():
+        if failed[job_id] > 1:
+            yield f"the failure of {job_id} was recorded {failed[job_id]} times"
+        if failed[job_id] and f"job-failed:{job_id}" not in told:
+            yield f"the failure of {job_id} was never delivered"
+        is_news = job.status == "FAILED" and job.kind in ("single", "multi-node", "service")
+        heard = any(each.status == "FAILED" for each in seen.heard.get(job_id, ()))
+        always = all(policy.notify.job_failures for _, policy in seen.policies)
+        if is_news and heard and always and not job.reason.startswith(STOP_MARK):
+            if not failed[job_id]:
+                yield f"{job_id} failed, and nobody was told"
+    waiting = [action for action in seen.actions if action.result is None]
+    given_up = sum("act" in reason or "tried" in reason for _, reason, _ in seen.letters)
+    if waiting and not given_up:
+        yield f"{len(waiting)} actions were not carried out: {waiting[0].sk}"
+
+
+def i11_a_bad_policy_takes_no_effect(seen: History) -> Iterator[str]:
+    """A bad policy never takes effect, is told, and never stops the watchdog."""
+    swept = cursors.read(seen.table, seen.ended - DRAIN).minute
+    if swept < seen.ended - 2 * _MINUTE:
+        yield f"the last sweep was at {iso(swept)}, and it is {iso(seen.ended)}"
+    told = [at for at, each in seen.published if each["id"].startswith("watchdog-trouble:policy")]
+    for begins in seen.bad_policies:
+        replaced = [at for at, _ in seen.policies if begins <= at < begins + 3 * _MINUTE]
+        disturbed = any(begins <= at < begins + _SETTLING for at, _, _ in seen.failures)
+        if not told and not replaced and not disturbed:
+            yield f"the bad policy of {iso(begins)} was not told of"
+
+
+def i12_every_changing_call_is_on_record(seen: History) -> Iterator[str]:
+    """Every changing call is recorded before it is made, with rule and reason; its result after."""
+    yield from seen.unrecorded
+    done = [action for action in seen.actions if isinstance(action.effect, StopJobs)]
+    for action in done:
+        effect = action.effect
+        if isinstance(effect, StopJobs) and not (effect.rule and effect.reason):
+            yield f"the stop {action.sk} has no rule or no reason"
+    asked = [each.effect for each in seen.actions if isinstance(each.effect, SetQueueState)]
+    if any(not effect.guard for effect in asked):
+        yield "a queue's closing names no guard"
+
+
+ALL: Sequence[Invariant] = (
+    i1_completions_are_recorded_once_and_delivered,
+    i2_counts_are_those_of_batch,
+    i3_nobody_is_stopped_too_soon,
+    i4_limits_are_enforced_in_time,
+    i5_observing_changes_nothing,
+    i6_who_is_exempt_or_spared_is_not_stopped,
+    i7_stages_are_entered_once_and_their_runs_finish,
+    i8_nothing_starts_while_a_stage_is_on,
+    i9_only_what_a_guard_closed_is_reopened,
+    i10_nothing_is_lost,
+    i11_a_bad_policy_takes_no_effect,
+    i12_every_changing_call_is_on_record,
+)
+
+
+def broken(seen: History) -> list[str]:
+    """All that does not hold, each with the invariant's name."""
+    return [f"{each.__name__}: {what}" for each in ALL for what in each(seen)]
+
+
+# ---- What they are made of ----------------------------------------------------------------
+
+
+def _told_ids(seen: History) -> set[str]:
+    """The ids of all notices that were delivered, be it within a digest."""
+    ids = set()
+    for _, content in seen.published:
+        ids.add(content["id"])
+        if content["notice"] == "digest":
+            ids |= set(content["facts"]["ids"])
+    return ids
+
+
+def _was_heard_of(seen: History, array_id: str) -> bool:
+    return any(
+        heard and (job_id == array_id or job_id.startswith(f"{array_id}:"))
+        for job_id, heard in seen.heard.items()
+    )
+
+
+def _reason(action: Action) -> str:
+    return action.effect.reason if isinstance(action.effect, StopJobs) else ""
+
+
+def _stops_by_limits(seen: History) -> Iterator[tuple[Action, str]]:
+    for action in seen.actions:
+        effect = action.effect
+        if isinstance(effect, StopJobs) and " for more than " in effect.reason:
+            for job_id in effect.job_ids:
+                yield action, job_id
+
+
+def _was_stopped_before(seen: History, job_id: str, at: datetime) -> bool:
+    return any(
+        job_id == each and datetime.fromisoformat(action.at) < at
+        for action, each in _stops_by_limits(seen)
+    )
+
+
+def _possible_limits(seen: History, job_id: str, status: str) -> Iterator[timedelta]:
+    for _, policy in seen.policies:
+        limit = policy.limit_for(seen.jobs[job_id], status)
+        if limit and limit.mode == "enforce":
+            yield from (limit.after_by_cause or {}).values()
+            if limit.after is not None:
+                yield limit.after
+
+
+def _recorded_of_jobs(seen: History) -> dict[str, list[datetime]]:
+    """When anything was recorded about a job's limit: a stop, a notice, or why there was none."""
+    found: dict[str, list[datetime]] = defaultdict(list)
+    for action in seen.actions:
+        at = datetime.fromisoformat(action.at)
+        if isinstance(action.effect, StopJobs):
+            for job_id in action.effect.job_ids:
+                found[job_id].append(at)
+    for action, notice in seen.notices():
+        if notice.kind in ("limit-enforced", "limit-escaped") or notice.id.endswith(":after"):
+            found[notice.facts["job_id"]].append(datetime.fromisoformat(action.at))
+    return found
+
+
+def _holds(seen: History) -> Iterator[tuple[datetime, datetime]]:
+    """When operators held the watchdog, with the time that it takes to go on."""
+    begin: datetime | None = None
+    for at, command, problem in seen.commands:
+        if command["command"] == "hold" and begin is None:
+            begin = at
+        if command["command"] == "resume" and not problem and begin is not None:
+            yield begin, at + _SETTLING / 2
+            begin = None
+    if begin is not None:
+        yield begin, seen.ended
+
+
+def _enforces(policy: Policy) -> bool:
+    rules = (*policy.array, *policy.limit, *policy.guard)
+    return any(policy.mode_of(rule) == "enforce" for rule in rules) or policy.mode == "enforce"
+
+
+def _guard_of(reason: str) -> str:
+    start = f'{STOP_MARK}guard "'
+    return reason.removeprefix(start).partition('"')[0] if reason.startswith(start) else ""
+
+
+def _whole(seen: History, job_id: str) -> Change:
+    """The job as rules match it."""
+    return seen.jobs[job_id]
+
+
+def _policies_around(seen: History, at: datetime) -> list[Policy]:
+    return [
+        policy
+        for (since, policy), until in zip(
+            seen.policies, [*(s for s, _ in seen.policies[1:]), seen.ended], strict=True
+        )
+        if since <= at and until >= at - _SETTLING
+    ]
+
+
+def _stages(seen: History) -> Iterator[tuple[str, datetime, datetime, str]]:
+    """Guards' stages that were meant, as they were on record: guard, from, to, stage."""
+    turns: dict[str, list[tuple[datetime, str, str]]] = defaultdict(list)
+    for action, notice in sorted(seen.notices(), key=lambda each: each[0].sk):
+        if notice.kind in ("guard-raised", "guard-released"):
+            at, facts = datetime.fromisoformat(action.at), notice.facts
+            turns[facts["guard"]].append((at, facts["stage"], facts["mode"]))
+    for name, told in turns.items():
+        for (begins, stage, mode), (ends, *_) in pairwise([*told, (seen.ended, "", "")]):
+            if stage != "calm" and mode == "enforce":
+                yield name, begins, ends, stage
+
+
+def _in_scope_throughout(
+    seen: History, name: str, job_id: str, begins: datetime, ends: datetime
+) -> bool:
+    """Whether a guard covers a job, in force and not held, from a time to another."""
+    if any(begin < ends and end > begins for begin, end in _holds(seen)):
+        return False
+    during = [
+        policy
+        for (since, policy), until in zip(
+            seen.policies, [*(s for s, _ in seen.policies[1:]), seen.ended], strict=True
+        )
+        if since < ends and until + _PATROL > begins
+    ]
+    job = _whole(seen, job_id)
+    for policy in during:
+        rule = next((each for each in policy.guard if each.name == name), None)
+        if rule is None or policy.mode_of(rule) != "enforce":
+            return False
+        if not rule.covers(job) or rule.spares(job):
+            return False
+        others = [each for each in policy.guard if each.name != name and each.covers(job)]
+        if any(each.spares(job) for each in others):
+            return False
+    return True
+
+
+def _guard_prompt(seen: History, begins: datetime) -> timedelta:
+    return _GUARD_PROMPT + (_SETTLING if _slack(seen, begins) else timedelta())
+
+
+def _stop_is_accepted(seen: History, job_id: str) -> bool:
+    job = seen.jobs[job_id]
+    ids = {job_id, job.parent_id}
+    return any(set(call.jobs) & ids for call in (*seen.journal, *seen.by_people))
