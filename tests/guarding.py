@@ -37,8 +37,8 @@ class Guarding:
     """
     The stack under a policy, at noon.
 
-    There is one environment, of 16 vCPUs, behind the queues `gpu` and `cpu`, which are open, and
-    `shut`, which is not.
+    There is one environment, of 16 vCPUs, behind the queues `gpu` and `cpu`, which are open (`cpu`
+    goes first), and the queue `shut`, which is not.
     """
 
     def __init__(self, stack: Stack, policy: str = POLICY, **batch: Any) -> None:
@@ -56,8 +56,8 @@ class Guarding:
         self.batch.add_world(
             {
                 "jobQueues": [
-                    {"jobQueueName": name, "state": state, "computeEnvironmentOrder": _ORDER}
-                    for name, state in (("gpu", "ENABLED"), ("cpu", "ENABLED"))
+                    {"jobQueueName": name, "priority": priority, "computeEnvironmentOrder": _ORDER}
+                    for name, priority in (("gpu", 1), ("cpu", 2))
                 ]
                 + [{"jobQueueName": "shut", "state": "DISABLED"}],
                 "computeEnvironments": [
@@ -131,7 +131,11 @@ class Guarding:
                 "Timestamp": f"{now:%Y-%m-%dT%H:%M:%S.000Z}",
             },
         }
-        self.dispatcher.clock.at(now, Order.DELIVERY, self.dispatcher.notify, {"Records": [record]})
+
+        def notify() -> None:
+            assert self.dispatcher.notify({"Records": [record]})
+
+        self.dispatcher.clock.at(now, Order.DELIVERY, notify)
 
     def command(self, command: str, **arguments: Any) -> str:
         """An operator asks for something; the answer is why it was refused, or ""."""

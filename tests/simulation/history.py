@@ -31,7 +31,7 @@ from tests.simulation.faults import Faults, FaultyTable, LightSession
 from tests.simulation.plan import ACCOUNT, QUEUES, Plan, Step
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-DRAIN = timedelta(minutes=50)  # without faults, for all that is under way to come to its end
+DRAIN = timedelta(minutes=50, seconds=30)  # without faults, for all that is under way to come to its end
 REAL_CLIENTS_EVERY = 40  # histories; the others have light clients, which are quicker
 
 _VCPUS = {"cpu": 8, "gpu": 8, "small": 2, "train": 64}

@@ -42,8 +42,14 @@ class Actor:
         if action is None or action.result is not None:
             return
         result = self._do(action.effect)
-        with suppress(StaleItemError):  # Someone else did the same, and has recorded it.
-            actions.record(action, result)
+        while action and action.result is None:
+            try:
+                actions.record(action, result)
+            except StaleItemError:
+                # Someone else did the same, and has recorded it: or has tried to, and failed.
+                action = actions.get(action.pk, action.sk)
+            else:
+                return
 
     def _do(self, effect: Effect) -> Any:
         match effect:

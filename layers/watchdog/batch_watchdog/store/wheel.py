@@ -8,7 +8,6 @@ only a reminder, and the truth is asked for when it is due. Entries expire by th
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -63,8 +62,18 @@ class Wheel:
     def file(self, entries: Iterable[Entry]) -> None:
         """File entries; one that has been filed before is left as it is."""
         for entry in entries:
-            with suppress(StaleItemError):  # It is there already, with the same content.
-                self._table.write([put(entry)])
+            while not self._is_filed(entry):
+                pass
+
+    def _is_filed(self, entry: Entry) -> bool:
+        new = put(entry)
+        try:
+            self._table.write([new])
+        except StaleItemError:
+            # It is there already, with the same content: or is being written by a transaction
+            # that may yet fail.
+            return self._table.get(*new.key) is not None
+        return True
 
     def between(self, first: datetime, last: datetime) -> Iterator[Entry]:
         """What was filed for the minutes from `first` to `last`; read page by page."""
