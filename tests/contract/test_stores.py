@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -416,9 +417,9 @@ def test_the_meter_counts_as_dynamodb_does() -> None:
     assert table.units == 2 + 2 * (1 + 2)
 
 
-def observer_on(table: Table) -> Observer:
+def observer_on(table: Table, text: str = "") -> Observer:
     aws = Aws()
-    policy = parse_policy("")
+    policy = parse_policy(text)
     return Observer(
         table=table, batch=aws.batch, dead_letters=aws.dead_letters, policy=lambda: policy
     )
@@ -480,6 +481,33 @@ def test_states_of_single_jobs_that_nothing_limits_cost_nothing() -> None:
     observer_on(table).observe(messages(*(an_event(status=status) for status in states)))
 
     assert table.units == 0
+
+
+LIMITED = '[[limit]]\nRUNNABLE = { warn_after = "1h", after = "6h" }\n'
+
+
+def test_a_thousand_waiting_jobs_of_one_batch_are_filed_for_sixty_units_at_most() -> None:
+    table = MeteredTable()
+    chance = random.Random(1)  # noqa: S311 - no secret
+    jobs = [str(UUID(int=chance.getrandbits(128), version=4)) for _ in range(1_000)]
+
+    observer_on(table, LIMITED).observe(messages(*(an_event(jobId=job) for job in jobs)))
+
+    assert 0 < table.units <= 60
+
+
+def test_an_array_of_ten_thousand_with_a_limit_costs_no_more_than_250_units_in_all() -> None:
+    table = MeteredTable()
+    observer = observer_on(table, LIMITED)
+    for status in ("RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED"):
+        events = [a_child_event(index, status, clock="12:10") for index in range(10_000)]
+        random.Random(1).shuffle(events)  # noqa: S311 - no secret
+        for first in range(0, len(events), 1_000):
+            observer.observe(messages(*events[first : first + 1_000]))
+    observer.observe(messages(a_parent_event(10_000)))
+
+    assert len(list(table.query("ACTION#2026-01-01"))) == 1
+    assert 0 < table.units <= 250
 
 
 def test_a_thousand_failed_jobs_are_a_few_writes() -> None:

@@ -1,9 +1,11 @@
 """Jobs that stay too long: warned of, stopped, looked at again."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from batch_watchdog.store.table import Item
 from tests.makers import JOB, an_event, at
 from tests.watching import Watching
 
@@ -202,3 +204,22 @@ def test_a_bad_policy_changes_nothing_and_is_told_once_with_line_and_key() -> No
     assert watching.stopped() == {JOB: "14:00"}
     [trouble] = watching.told("watchdog-trouble")
     assert "line 3: limit[1].RUNABLE" in trouble["text"]
+
+
+@pytest.mark.parametrize("waiting", [10, 3_000])
+def test_a_sweep_reads_as_much_however_many_jobs_wait(waiting: int) -> None:
+    """As long as none is due."""
+    events = [moved("RUNNABLE", "12:00", job_id=f"job-{number}") for number in range(waiting)]
+    watching = Watching(SIX_HOURS, events).run(at("12:00"), at("12:02"))
+    read: list[object] = []
+    query = watching.table.query
+
+    def counted(pk: str, **bounds: str) -> Iterator[Item]:
+        items = list(query(pk, **bounds))
+        read.extend(items)
+        return iter(items)
+
+    watching.table.query = counted  # type: ignore[method-assign]
+    watching.run(at("12:03"), at("12:05"))
+
+    assert read == []
