@@ -77,7 +77,10 @@ class World:
                 "status": "VALID",
                 "statusReason": "JobQueue Healthy",
                 "priority": 1,
-                "computeEnvironmentOrder": [],
+                # It has one, as every queue that holds jobs, but nothing is known of it.
+                "computeEnvironmentOrder": [
+                    {"order": 1, "computeEnvironment": self.arn(f"compute-environment/{name}")}
+                ],
             }
             queue = self.queues[name] = Queue(name=name, detail=detail)
         return queue
