@@ -1,4 +1,5 @@
-# Every target sets up what it needs, once: git, make and Python 3.13 are enough.
+# Every target sets up what it needs, once: git, make and Python 3.13 are enough, but for the two
+# that ask for Java and Maven.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -10,6 +11,8 @@ venv := .venv/.installed
 sam_venv := .venv-sam/.installed
 runtime_client := .build/runtime-client/.installed
 built := .build/lambda/template.yaml
+dynamodb_local := .build/dynamodb-local/.installed
+event_ruler := .build/event-ruler/.installed
 
 # sam build wants the functions' own Python, which is that of .venv. It is asked about nothing in
 # AWS, but wants a region all the same.
@@ -19,14 +22,14 @@ offline := AWS_DEFAULT_REGION=us-east-1
 demo: $(venv) ## The watchdog at work on a simulated AWS Batch: no account, no Docker.
 	@.venv/bin/python -m local demo
 
-test: $(venv) ## All tests but those of the built functions (see test-runtime).
+test: $(venv) ## All tests but those that need more: see test-dynamodb, -patterns, -runtime.
 	.venv/bin/python -m pytest -n auto
 
 check: $(venv) $(sam_venv) ## Format, lint, types, template.
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	.venv/bin/cfn-lint template.yaml
+	.venv/bin/cfn-lint template.yaml template-us-east-1.yaml
 	$(offline) $(sam) validate --lint
 
 format: $(venv) ## Format the code, and mend what ruff can.
@@ -68,6 +71,19 @@ local-aws: $(venv) $(built) ## AWS for `sam local invoke`, on this machine: [ADD
 test-runtime: $(venv) $(built) $(runtime_client) ## Every sample in events/ through Lambda's own runtime.
 	.venv/bin/python -m pytest -m runtime tests/runtime
 
+test-dynamodb: $(venv) $(dynamodb_local) ## The table's tests on AWS's own DynamoDB Local. Needs Java 17 and Maven.
+	.venv/bin/python -m pytest -m dynamodb tests/contract tests/unit
+
+test-patterns: $(venv) $(event_ruler) ## Event patterns against AWS's own matcher. Needs Java 17 and Maven.
+	.venv/bin/python -m pytest -m patterns tests/patterns
+
+simulate: $(venv) ## Histories full of faults: [SEEDS=300] [FROM=1] [JOBS=all cores]
+	@.venv/bin/python -m tests.simulation $${SEEDS:+--seeds "$$SEEDS"} $${FROM:+--from "$$FROM"} \
+		$${JOBS:+--jobs "$$JOBS"}
+
+mutate: $(venv) ## Break each rule on purpose: tests or the simulation must notice.
+	@.venv/bin/python -m tests.mutation
+
 pin: $(venv) ## Renew the pinned versions in requirements*.txt.
 	.venv/bin/python -m pip install --quiet uv
 	for file in layers/watchdog/requirements requirements-dev requirements-sam requirements-runtime; do \
@@ -82,7 +98,7 @@ help: ## What can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo test check format replay policy-check policy-push build deploy invoke local-aws \
-	test-runtime pin clean help
+	test-runtime test-dynamodb test-patterns simulate mutate pin clean help
 
 # ---- Setting up -----------------------------------------------------------------------------
 
@@ -118,6 +134,28 @@ $(runtime_client): requirements-runtime.txt $(venv)
 	@rm -rf $(@D)
 	@.venv/bin/python $(pip_install) --target $(@D) --requirement $<
 	@touch $@
+
+# Java libraries, by the names that Maven knows them by. Each has a folder of its own, as the two
+# want different versions of the same ones.
+
+define fetch_jars
+@for tool in 'java' 'javac' 'mvn'; do \
+	$$tool -version >/dev/null 2>&1 || { \
+		echo "A JDK of version 17 or later and Maven are needed for this, and $$tool was not found." >&2; \
+		exit 1; \
+	}; \
+done
+@rm -rf $(@D)
+@echo 'Fetching $(notdir $(@D)) (once) ...' >&2
+@mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DoutputDirectory="$$PWD/$(@D)"
+@touch $@
+endef
+
+$(dynamodb_local): tests/contract/dynamodb-local.xml
+	$(fetch_jars)
+
+$(event_ruler): tests/patterns/event-ruler.xml
+	$(fetch_jars)
 
 # Built for this machine's processor, to be run here; `build` builds for Lambda's.
 $(built): template.yaml $(shell find functions layers -type f ! -name '*.pyc') $(venv) $(sam_venv)

@@ -14,7 +14,10 @@ import boto3
 import botocore.session
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
+from botocore.loaders import Loader
 from botocore.model import OperationModel
+
+_LOADER = Loader(include_default_search_paths=True)  # it keeps the models that it has read
 
 type Responder = Callable[[str, dict[str, Any]], dict[str, Any]]
 
@@ -54,6 +57,7 @@ def session(responders: Mapping[str, Responder], region: str = "us-east-1") -> b
         "credentials_file": (None, None, os.devnull, None),
     }
     core = botocore.session.Session(session_vars=nowhere)
+    core.register_component("data_loader", _LOADER)
     own = boto3.Session(
         aws_access_key_id="local",
         aws_secret_access_key="local",  # noqa: S106 - there is nothing that it would open

@@ -96,11 +96,8 @@ class Scheduler:
         return any(job and job.status == "FAILED" for job in known)
 
     def _dependency_ended(self, waiter: Job, ended: Job) -> None:
-        if waiter.status != "PENDING":
-            return
-        if ended.status == "FAILED":
-            self._fail_unstarted(waiter)
-        elif not waiter.blockers:
+        # Before it is PENDING it will enter by itself; a failure ends all waiting.
+        if waiter.status == "PENDING" and (ended.status == "FAILED" or not waiter.blockers):
             self._enter(waiter)
 
     def _fail_unstarted(self, job: Job) -> None:

@@ -64,6 +64,18 @@ def samples() -> dict[str, Any]:
             _event(change, {"jobName": "without-id-and-status"}, NOON),
             _event(change, single, NOON),
         ),
+        **_spend_alarm(),
+        "stop_jobs.run.json": _queue_batch(
+            json.dumps({"run_id": f"monthly-budget:cancel:{_iso(NOON)}"}), queue="StopQueue"
+        ),
+        "console.status.json": {"command": "status"},
+        "console.hold.json": {"command": "hold", "by": "jane", "why": "a drill"},
+        "console.set_stage.json": {
+            "command": "set-stage",
+            "guard": "monthly-budget",
+            "stage": "terminate",
+            "by": "jane",
+        },
         "sweep.every_minute.json": {
             "version": "0",
             "id": _uuid("sweep"),
@@ -102,6 +114,8 @@ def environment() -> dict[str, Any]:
             "DEAD_LETTER_QUEUE_URL": f"https://sqs.{REGION}.amazonaws.com/{MOTO_ACCOUNT}"
             "/JobEventsDeadLetters",
             "POLICY_PARAMETER": "/local/policy",
+            "STOP_QUEUE_URL": f"https://sqs.{REGION}.amazonaws.com/{MOTO_ACCOUNT}/StopQueue",
+            "STOP_CALLS_PER_SECOND": "40",
         }
     }
 
@@ -172,7 +186,106 @@ def _event(detail_type: str, detail: Mapping[str, Any], at: datetime) -> dict[st
     }
 
 
-def _queue_batch(*bodies: Any) -> dict[str, Any]:
+def _spend_alarm() -> dict[str, Any]:
+    """What money says: an alarm by both ways, a budget, an anomaly, and what nobody can read."""
+    name = "batch-watchdog-spend-soft"
+    arn = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{name}"
+    reason = (
+        "Threshold Crossed: 1 datapoint [424.2 (05/01/26 06:00:00)] was greater than the "
+        "threshold (400.0)."
+    )
+    since = f"{NOON:%Y-%m-%dT%H:%M:%S}.000+0000"
+    event = {
+        "version": "0",
+        "account": ACCOUNT,
+        "time": _iso(NOON),
+        "region": REGION,
+    }
+    alarm = {
+        "AlarmName": name,
+        "AlarmArn": arn,
+        "AWSAccountId": ACCOUNT,
+        "NewStateValue": "ALARM",
+        "NewStateReason": reason,
+        "StateChangeTime": since,
+        "Region": "US East (N. Virginia)",
+        "OldStateValue": "OK",
+        "Trigger": {"MetricName": "EstimatedCharges", "Namespace": "AWS/Billing"},
+    }
+    budget = [
+        f"AWS Budget Notification {NOON:%B %d, %Y}",
+        f"AWS Account {ACCOUNT}",
+        "",
+        "You requested that we alert you when the ACTUAL Cost associated with your monthly-compute "
+        "budget is greater than $400.00 for the current month.",
+        "",
+        "Budget Name: monthly-compute",
+        "Budget Type: Cost",
+        "Budgeted Amount: $500.00",
+        "Alert Type: ACTUAL",
+        "Alert Threshold: > $400.00",
+        "ACTUAL Amount: $424.20",
+    ]
+    return {
+        "spend_alarm.alarm_by_event.json": event
+        | {
+            "id": _uuid("alarm"),
+            "detail-type": "CloudWatch Alarm State Change",
+            "source": "aws.cloudwatch",
+            "resources": [arn],
+            "detail": {
+                "alarmName": name,
+                "state": {"value": "ALARM", "reason": reason, "timestamp": since},
+                "previousState": {"value": "OK"},
+            },
+        },
+        "spend_alarm.alarm_by_sns.json": _sns(f'ALARM: "{name}" in US East', json.dumps(alarm)),
+        "spend_alarm.budget.json": _sns(
+            "AWS Budgets: monthly-compute has exceeded your alert threshold", "\n".join(budget)
+        ),
+        "spend_alarm.anomaly.json": event
+        | {
+            "id": _uuid("anomaly"),
+            "detail-type": "Anomaly Detected",
+            "source": "aws.ce",
+            "resources": [f"arn:aws:ce::{ACCOUNT}:anomalymonitor/{_uuid('monitor')}"],
+            "detail": {
+                "anomalyId": _uuid("anomaly"),
+                "monitorName": "compute",
+                "anomalyStartDate": "2026-01-04T00:00:00Z",
+                "anomalyEndDate": "2026-01-04T00:00:00Z",
+                "impact": {"totalImpact": 120.5, "totalActualSpend": 200.5},
+            },
+        },
+        "spend_alarm.not_understood.json": _sns(
+            f'ALARM: "{name}"', json.dumps(alarm | {"NewStateValue": "RINGING"})
+        ),
+    }
+
+
+def _sns(subject: str, message: str) -> dict[str, Any]:
+    topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:SpendTopic"
+    notification = {
+        "Type": "Notification",
+        "MessageId": _uuid(message),
+        "TopicArn": topic,
+        "Subject": subject,
+        "Message": message,
+        "Timestamp": f"{NOON:%Y-%m-%dT%H:%M:%S}.700Z",
+        "SignatureVersion": "1",
+        "Signature": "EXAMPLE",
+        "MessageAttributes": {},
+    }
+    record = {
+        "EventSource": "aws:sns",
+        "EventVersion": "1.0",
+        "EventSubscriptionArn": f"{topic}:{_uuid(topic)}",
+        "Sns": notification,
+    }
+    return {"Records": [record]}
+
+
+def _queue_batch(*bodies: Any, queue: str = "JobEventsQueue") -> dict[str, Any]:
     records = []
     for body in bodies:
         text = body if isinstance(body, str) else json.dumps(body)
@@ -191,7 +304,7 @@ def _queue_batch(*bodies: Any) -> dict[str, Any]:
                 "messageAttributes": {},
                 "md5OfBody": hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(),
                 "eventSource": "aws:sqs",
-                "eventSourceARN": f"arn:aws:sqs:{REGION}:{ACCOUNT}:JobEventsQueue",
+                "eventSourceARN": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}",
                 "awsRegion": REGION,
             }
         )

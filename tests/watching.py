@@ -57,6 +57,7 @@ class Watching:
         self.observer = container.observer
         self.sweeper = container.sweeper
         self.actor = container.actor
+        self.console = container.console
 
     @property
     def stops(self) -> list[Call]:

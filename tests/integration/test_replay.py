@@ -230,6 +230,14 @@ def test_a_stop_is_a_call_and_what_the_log_says_later_is_overruled(play: Play) -
     assert [row["facts"]["job_id"] for row in notices(rows, "limit-enforced")] == ["job-1"]
 
 
+def test_what_the_log_says_of_a_stopped_job_is_not_delivered(play: Play) -> None:
+    events = a_job(("12:00", "RUNNABLE"), ("13:30", "STARTING"), ("13:40", "FAILED"))
+
+    rows = play(events, policy=POLICY)
+
+    assert notices(rows, "job-failed") == []
+
+
 # ---- The end ------------------------------------------------------------------------------
 
 

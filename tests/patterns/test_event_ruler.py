@@ -34,7 +34,7 @@ pytestmark = pytest.mark.patterns
 JARS = Path(__file__).parents[2] / ".build/event-ruler"
 MATCHER = Path(__file__).with_name("Matcher.java")
 
-EXAMPLES = 3_000  # of each kind of random question
+EXAMPLES = 1_500  # of each kind of random question
 
 type Ask = Callable[[Any, Any], str]
 
@@ -221,7 +221,10 @@ NUMBERS = (0, 1, -1, 1.0, 1.5, 5, 300, 3e2, 1e-3, -0.0, 2**53 + 1, 10**18, 0.1, 
 
 names = st.sampled_from(NAMES[:4]) | st.sampled_from(NAMES)
 words = st.sampled_from(WORDS) | st.text("aAbB*\\é", max_size=4)
-numbers = st.sampled_from(NUMBERS) | st.integers(-10, 10) | st.floats(-1e6, 1e6)
+# Of few digits: before version 19 Java wrote some floats with a digit too many, and then takes
+# them for numbers that it cannot compare (https://bugs.openjdk.org/browse/JDK-4511638).
+fractions = st.integers(-(10**6), 10**6).map(lambda number: number / 100)
+numbers = st.sampled_from(NUMBERS) | st.integers(-10, 10) | fractions
 plain = words | st.sampled_from(ADDRESSES) | numbers | st.sampled_from([None, True, False])
 values = st.recursive(
     plain,
@@ -234,9 +237,9 @@ either_case = st.fixed_dictionaries({"equals-ignore-case": words})
 wildcards = st.text("aAb*\\", min_size=1, max_size=5) | st.sampled_from(["a*b", "*", "*a", "a\\*"])
 bounds = st.sampled_from(NUMBERS) | st.integers(-5, 5)
 comparisons = st.tuples(st.sampled_from(["=", "<", "<=", ">", ">="]), bounds).map(list)
-ranges = st.tuples(
-    st.sampled_from([">", ">="]), bounds, st.sampled_from(["<", "<="]), bounds
-).map(list)
+ranges = st.tuples(st.sampled_from([">", ">="]), bounds, st.sampled_from(["<", "<="]), bounds).map(
+    list
+)
 blocks = st.sampled_from(["10.0.0.0/24", "10.0.0.7/31", "2001:db8::/32"])
 some_words = words | st.lists(words, min_size=1, max_size=3)
 operators = st.one_of(
@@ -301,12 +304,32 @@ def patterns_about(draw: st.DrawFn, event: Mapping[str, Any]) -> Any:
     return pattern
 
 
-pairs = events.flatmap(lambda event: st.tuples(random_patterns | patterns_about(event), st.just(event)))
+pairs = events.flatmap(
+    lambda event: st.tuples(random_patterns | patterns_about(event), st.just(event))
+)
 
 
 @settings(max_examples=EXAMPLES)
 @given(pairs)
 def test_they_agree_on_random_patterns_and_events(ruler: Ask, both: tuple[Any, Any]) -> None:
+    agree(ruler, *both)
+
+
+# Arrays of objects, as deep as may be: values of one element belong together.
+cells = st.sampled_from([1, 2])
+arrays = st.recursive(
+    cells | st.lists(cells, max_size=2),
+    lambda inner: st.lists(st.dictionaries(st.sampled_from("bc"), inner, min_size=1), max_size=3),
+    max_leaves=8,
+)
+about_arrays = st.dictionaries(st.sampled_from("ad"), arrays, min_size=1).flatmap(
+    lambda event: st.tuples(patterns_about(event), st.just(event))
+)
+
+
+@settings(max_examples=EXAMPLES)
+@given(about_arrays)
+def test_they_agree_on_arrays_of_objects(ruler: Ask, both: tuple[Any, Any]) -> None:
     agree(ruler, *both)
 
 
@@ -316,10 +339,36 @@ def test_they_agree_on_each_operator(ruler: Ask, operator: Any, value: Any) -> N
     agree(ruler, {"a": [operator]}, {"a": value})
 
 
+short = st.text("abA", max_size=3)
+on_short_text = st.one_of(
+    short,
+    *(
+        st.fixed_dictionaries({name: short | st.fixed_dictionaries({"equals-ignore-case": short})})
+        for name in ("prefix", "suffix")
+    ),
+    *(st.fixed_dictionaries({name: short}) for name in ("equals-ignore-case", "anything-but")),
+    *(
+        st.fixed_dictionaries({"anything-but": st.fixed_dictionaries({name: short})})
+        for name in ("prefix", "suffix", "equals-ignore-case")
+    ),
+    st.fixed_dictionaries({"wildcard": st.text("ab*", min_size=1, max_size=4)}),
+)
+
+
+@settings(max_examples=EXAMPLES)
+@given(on_short_text, short)
+def test_they_agree_on_short_text(ruler: Ask, operator: Any, text: str) -> None:
+    agree(ruler, {"a": [operator]}, {"a": text})
+
+
 junk = st.recursive(
     plain | operators,
-    lambda inner: st.lists(inner, max_size=2)
-    | st.dictionaries(names | st.sampled_from(["prefix", "numeric", "exists"]), inner, max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            names | st.sampled_from(["prefix", "numeric", "exists"]), inner, max_size=2
+        )
+    ),
     max_leaves=4,
 )
 

@@ -6,7 +6,8 @@ Each fault that happens is counted by name: one that never happens proves nothin
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import datetime
 from random import Random
 from typing import Any
 
@@ -35,6 +36,8 @@ _FAILED: Mapping[str, tuple[str, int]] = {
     "ecs": ("ServerException", 500),
 }
 _BULK = ("CancelJobs", "TerminateJobs", "TerminateServiceJobs")
+# Services that are called rarely, by how much more often they must fail to fail often enough.
+_RARE: Mapping[str, float] = {"sns": 8.0, "sqs": 8.0, "ec2": 8.0, "ecs": 8.0}
 _DEEPEST = 3  # invocations, one in the middle of another
 
 
@@ -52,19 +55,21 @@ class Rates:
 @dataclass(slots=True, kw_only=True)
 class Faults:
     """
-    The source of faults. `others` lets everybody else go on for so many seconds, and `twin` has
-    another container do what the current one is in the middle of.
+    The source of faults.
+
+    `doing` says which function is at work, and when. `others` lets everybody else go on for so
+    many seconds, and `twin` has another container do what the current one is in the middle of.
     """
 
     random: Random
     rates: Rates
     counts: Counter[str]
-    others: Callable[[float], None] = lambda seconds: None
-    twin: Callable[[], bool] = lambda: False
-    refuse: Callable[[str, list[str]], None] = lambda job_id, codes: None
+    doing: Callable[[], tuple[str, datetime]]
+    others: Callable[[float], None]
+    twin: Callable[[], bool]
+    refuse: Callable[[str, list[str]], None] = lambda *_: None
     on: bool = True
     depth: int = 0
-    failed: set[str] = field(default_factory=set)
 
     def happens(self, rate: float) -> bool:
         return self.on and rate > 0 and self.random.random() < rate
@@ -74,25 +79,26 @@ class Faults:
         if not self.depth:
             return  # It is no invocation that calls.
         if self.depth < _DEEPEST and self.happens(self.rates.interleaved):
-            if self.random.random() < 0.5 and self.twin():  # noqa: PLR2004 - as often as not
+            if self.random.random() < 0.5 and self.twin():
                 self.counts["the same in two containers at once"] += 1
             else:
                 self.counts["others at work in between"] += 1
                 self.others(self.random.choice((0, 0, 1, 5, 20)))
-        if self.happens(self.rates.crash):
+        if self.happens(self.rates.crash * _RARE.get(what, 1.0)):
             self.counts[f"crash before a call of {what}"] += 1
             raise Crash(f"before a call of {what}")
 
     def after(self, what: str) -> None:
-        if self.depth and self.happens(self.rates.crash):
+        if self.depth and self.happens(self.rates.crash * _RARE.get(what, 1.0)):
             self.counts[f"crash after a call of {what}"] += 1
             raise Crash(f"after a call of {what}")
 
     def refusal(self, service: str) -> ApiError | None:
         """Whether a service throttles a call, or fails, and how."""
-        if not (self.depth and self.happens(self.rates.refused)):
+        rate = self.rates.refused * _RARE.get(service, 1.0)
+        if not (self.depth and self.happens(rate)):
             return None
-        if self.random.random() < 0.5:  # noqa: PLR2004 - as often as not
+        if self.random.random() < 0.5:
             code, status = _THROTTLED[service]
             self.counts[f"{service} throttles"] += 1
         else:
@@ -112,7 +118,7 @@ class Faults:
                 self.counts["partial failure of a bulk stop"] += 1
                 codes = ["ThrottlingException", "ServerException"]
                 for job_id in params["jobs"]:
-                    if self.random.random() < 0.5:  # noqa: PLR2004 - as often as not
+                    if self.random.random() < 0.5:
                         self.refuse(job_id, [self.random.choice(codes)])
             answered = responder(operation, params)
             self.after(service)
@@ -137,15 +143,21 @@ class FaultyTable:
 
     def get(self, pk: str, sk: str) -> Item | None:
         self._begin()
-        return self._table.get(pk, sk)
+        found = self._table.get(pk, sk)
+        self._faults.after("the table")
+        return found
 
     def get_many(self, keys: Sequence[Key]) -> dict[Key, Item]:
         self._begin()
-        return self._table.get_many(keys)
+        found = self._table.get_many(keys)
+        self._faults.after("the table")
+        return found
 
     def query(self, pk: str, *, first: str = FIRST, last: str = LAST) -> Iterator[Item]:
         self._begin()
-        return self._table.query(pk, first=first, last=last)
+        found = self._table.query(pk, first=first, last=last)
+        self._faults.after("the table")
+        return found
 
     def write(self, puts: Sequence[Put]) -> None:
         self._begin()

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -17,7 +17,7 @@ from batch_watchdog.notices import iso
 from batch_watchdog.policy import Policy, parse_policy
 from batch_watchdog.store import runs as run_store
 from batch_watchdog.store.actions import PREFIX, Action, to_action
-from batch_watchdog.store.table import Item, Listener, MemoryTable, Table, unpack
+from batch_watchdog.store.table import Listener, MemoryTable, Table, unpack
 from batch_watchdog.wiring import container, install
 from local import aws
 from local.aws import ApiError, Responder
@@ -31,7 +31,7 @@ from tests.simulation.faults import Faults, FaultyTable, LightSession
 from tests.simulation.plan import ACCOUNT, QUEUES, Plan, Step
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-DRAIN = timedelta(minutes=50, seconds=30)  # without faults, for all that is under way to come to its end
+_HOUR = timedelta(hours=1)
 REAL_CLIENTS_EVERY = 40  # histories; the others have light clients, which are quicker
 
 _VCPUS = {"cpu": 8, "gpu": 8, "small": 2, "train": 64}
@@ -101,9 +101,9 @@ class History:
         ]
 
 
-def run(plan: Plan, stack: Stack) -> History:
+def run(plan: Plan, stack: Stack, make_faults: Callable[..., Faults] = Faults) -> History:
     """Carry out a plan, and let what is under way come to its end."""
-    return _Stage(plan, stack).play()
+    return _Stage(plan, stack, make_faults).play()
 
 
 @cache
@@ -111,7 +111,10 @@ def _real_session(region: str) -> boto3.Session:
     services = ("batch", "ec2", "ecs", "lambda", "sns", "sqs", "ssm")
 
     def answered_by(service: str) -> Responder:
-        return lambda operation, params: _answering[0][service](operation, params)
+        def answer(operation: str, params: dict[str, Any]) -> dict[str, Any]:
+            return _answering[0][service](operation, params)
+
+        return answer
 
     return aws.session({each: answered_by(each) for each in services}, region)
 
@@ -135,20 +138,20 @@ _answering: list[Mapping[str, Responder]] = []
 
 
 class _Stage:
-    def __init__(self, plan: Plan, stack: Stack) -> None:
+    def __init__(self, plan: Plan, stack: Stack, make_faults: Callable[..., Faults]) -> None:
         self.plan = plan
         self.random = Random(f"{plan.seed} faults")  # noqa: S311 - it need only be the same
         self.seen = History(plan=plan)
-        self.faults = Faults(
+        self.faults = make_faults(
             random=self.random,
             rates=plan.rates,
             counts=self.seen.counts,
+            doing=self._doing,
             others=self._others,
             twin=self._twin,
         )
         self._stack = stack
         self._under_way: list[tuple[str, Any, datetime]] = []
-        self._last_stay: dict[str, tuple[str, int]] = {}
         self._ids: list[str] = []
         names = {each.environment["POLICY_PARAMETER"] for each in stack.functions.values()}
         self._parameter = next(iter(names))
@@ -199,6 +202,10 @@ class _Stage:
 
         return called
 
+    def _doing(self) -> tuple[str, datetime]:
+        arn, _, _ = self._under_way[-1]
+        return self._stack.functions[arn].folder.name, self.dispatcher.clock.now
+
     def _is_redelivered(self, folder: str) -> bool:
         if folder == "console" or not self.faults.happens(self.plan.rates.redelivered):
             return False
@@ -221,7 +228,10 @@ class _Stage:
 
     def _hear(self, body: str, now: datetime) -> None:
         try:
-            detail = json.loads(body)["detail"]
+            event = json.loads(body)
+            if "Blocked" in event["detail-type"]:
+                return
+            detail = event["detail"]
             heard = Heard(now, detail["status"], len(detail.get("attempts") or ()))
             self.seen.heard[detail["jobId"]].append(heard)
         except (ValueError, KeyError, TypeError):
@@ -232,7 +242,7 @@ class _Stage:
         held = container()
         began = self._under_way[-1][2]
         left = 55 - (self.dispatcher.clock.now - began).total_seconds()
-        depth, self.faults.depth = self.faults.depth, self.faults.depth
+        depth = self.faults.depth
         until = self.dispatcher.clock.now + timedelta(seconds=max(0.0, min(seconds, left)))
         self.dispatcher.run(until)
         self.faults.depth = depth
@@ -255,7 +265,6 @@ class _Stage:
             finally:
                 self.faults.depth -= 1
         else:
-            self.dispatcher.functions.call  # noqa: B018 - it is called with all that is around it
             self._around(self.dispatcher.functions.call)(arn, event)
         install(held)
         return True
@@ -284,10 +293,9 @@ class _Stage:
             asked = [(e.queue, e.state) for e in effects if isinstance(e, SetQueueState)]
             return "" if wanted in asked else f"{wanted} was not recorded"
         ids = set(params.get("jobs") or [params["jobId"]])
-        for effect in effects:
-            if isinstance(effect, StopJobs) and ids <= set(effect.job_ids):
-                if effect.reason == params["reason"] and effect.rule:
-                    return ""
+        stops = [each for each in effects if isinstance(each, StopJobs) and each.rule]
+        if any(e.reason == params["reason"] and ids <= set(e.job_ids) for e in stops):
+            return ""
         for guard in table.query("GUARD"):
             entry = unpack(guard["body"]).get("entry")
             chunks = run_store.found(table, entry["run_id"]) if entry else ()
@@ -355,7 +363,7 @@ class _Stage:
         self.batch.advance_to(NOON)
         self.dispatcher.run(NOON)
         self.batch.add_world(_world(self.plan))
-        self.seen.policies.append((NOON - DRAIN, parse_policy(self.plan.policy)))
+        self.seen.policies.append((NOON - _HOUR, parse_policy(self.plan.policy)))
         self.seen.faults_until = end = NOON + timedelta(minutes=self.plan.minutes)
         self.dispatcher.start(NOON)
         for step in self.plan.steps:
@@ -364,7 +372,7 @@ class _Stage:
         self.dispatcher.run(end)
         self.faults.on = False
         self.batch.refusals.clear()
-        self.seen.ended = end + DRAIN
+        self.seen.ended = end + timedelta(seconds=self.plan.drain_s)
         self.dispatcher.run(self.seen.ended)
         return self._finished()
 
@@ -425,7 +433,9 @@ class _Stage:
         by_sns = what["by"] == "sns"
         event = _by_sns(told, now) if by_sns else told
         self.seen.alarms.append((now, what["alarm"], what["state"]))
-        deliver = self.dispatcher.notify if by_sns else self.dispatcher.deliver
+        deliver: Callable[..., Any] = self.dispatcher.deliver
+        if by_sns:
+            deliver = self.dispatcher.notify
         copies = 1
         if self.faults.happens(self.plan.event_rates.repeated * 3):
             self.seen.counts["alarm repeated"] += 1
@@ -444,10 +454,12 @@ class _Stage:
         if what["command"] == "exempt":
             if not self._ids:
                 return
-            what |= {"job_id": self.random.choice(self._ids), "until": iso(now + 5 * DRAIN)}
+            what |= {"job_id": self.random.choice(self._ids), "until": iso(now + 6 * _HOUR)}
         if what["command"] != "status":
             what["by"] = "jane"
         problem = self.dispatcher.command({"command": what, "time": iso(now)})
+        if problem.startswith("Crash"):  # People ask the same again.
+            problem = self.dispatcher.command({"command": what, "time": iso(now)})
         self.seen.counts[f"command {what['command']}"] += 1
         self.seen.commands.append((now, what, problem))
         if held_for:
@@ -569,8 +581,3 @@ def _by_sns(event: Mapping[str, Any], at: datetime) -> dict[str, Any]:
         "TopicArn": "arn:aws:sns:us-east-1:111122223333:money",
     }
     return {"Records": [{"EventSource": "aws:sns", "Sns": sns}]}
-
-
-def item_of(table: Table, pk: str, sk: str) -> Item | None:
-    """An item, for invariants that look into the table."""
-    return table.get(pk, sk)

@@ -45,12 +45,13 @@ class Plan:
     rates: Rates
     event_rates: EventRates
     broken: frozenset[str] = field(default_factory=frozenset)  # environments that are invalid
+    drain_s: float = 35.5 * 60  # without faults, for all that is under way to come to its end
 
 
 def draw(seed: int) -> Plan:
     """The plan of a seed."""
     random = Random(seed)  # noqa: S311 - it need only be the same each time
-    minutes = random.choice((45, 60, 60, 75, 90, 120, 240))
+    minutes = random.choice((30, 45, 45, 60, 60, 90, 90, 240))
     calm = random.random() < 0.25
     hard = random.choice((1.0, 1.0, 3.0))
     rates = Rates()
@@ -124,7 +125,10 @@ def _limit_rule(random: Random, queue: str) -> list[str]:
     if random.random() < 0.2:
         return []
     after = random.choice((8, 12, 20, 30))
-    parts = [f'after = "{after}m"', f'action = "{random.choice(("cancel", "cancel", "terminate"))}"']
+    parts = [
+        f'after = "{after}m"',
+        f'action = "{random.choice(("cancel", "cancel", "terminate"))}"',
+    ]
     if random.random() < 0.4:
         parts += [f'warn_after = "{after // 2}m"']
     if random.random() < 0.3:
@@ -262,7 +266,11 @@ def _command(random: Random) -> dict[str, Any]:
     guard = random.choice(("money", "money", "other"))
     return random.choice(
         (
-            {"command": "set-stage", "guard": guard, "stage": random.choice(("cancel", "terminate"))},
+            {
+                "command": "set-stage",
+                "guard": guard,
+                "stage": random.choice(("cancel", "terminate")),
+            },
             {"command": "release", "guard": guard},
             {"command": "hold", "for_s": random.choice((120, 600))},
             {"command": "exempt"},

@@ -285,11 +285,21 @@ RETRIED = [
     an_event("a", "RUNNABLE", 0),
     an_event("a", "STARTING", 5),
     an_event("a", "RUNNING", 5),
+    an_event("a", "RUNNING", 30),
     an_event("a", "RUNNABLE", 30, attempts=1),
     an_event("a", "STARTING", 30, attempts=1),
     an_event("a", "RUNNING", 40, attempts=1),
     an_event("a", "FAILED", 50, attempts=2),
 ]
+
+
+def test_another_attempt_waits_behind_those_that_came_meanwhile() -> None:
+    again = an_event("a", "RUNNABLE", 9, attempts=1)
+    batch = Batch(an_event("a", "RUNNABLE", 0), an_event("b", "RUNNABLE", 5), again)
+    batch.it.load([an_event("a", "RUNNABLE", 20, attempts=1), an_event("c", "RUNNABLE", 10)])
+
+    assert batch.at(5).listed(jobQueue="q", jobStatus="RUNNABLE") == ["a", "b"]
+    assert batch.at(30).listed(jobQueue="q", jobStatus="RUNNABLE") == ["b", "a", "c"]
 
 
 @given(st.lists(st.sampled_from(RETRIED)).flatmap(lambda more: st.permutations(RETRIED + more)))
@@ -492,6 +502,7 @@ def test_a_parent_that_is_told_of_only_at_its_end_waits_pending_before() -> None
     assert batch.at(65).summary("p") == {"SUCCEEDED": 1, "RUNNING": 1}
     assert batch.job("p")["startedAt"] == 0
     assert batch.at(94).status("p") == "PENDING"
+    assert not batch.it.is_overruled(log[-1])
     assert batch.summary("p") == {"SUCCEEDED": 2}
     assert batch.at(95).status("p") == "SUCCEEDED"
     assert batch.job("p")["arrayProperties"]["size"] == 2
@@ -580,6 +591,35 @@ def test_children_whose_end_is_not_told_get_it_where_there_is_only_one() -> None
     assert batch.at(70).listed(arrayJobId="p", jobStatus="FAILED") == ["p:1", "p:2", "p:3", "p:4"]
     assert batch.job("p:4")["arrayProperties"] == {"index": 4, "statusSummary": {}}
     assert batch.job("p:4")["jobArn"] == f"{ARN}job/p:4"
+    assert batch.job("p:4")["stoppedAt"] == int(NOON.timestamp() + 70) * 1000
+
+
+@pytest.mark.parametrize("counts", [{}, {"FAILED": 2}, {"SUCCEEDED": 9}])
+def test_a_count_that_does_not_add_up_tells_nothing_of_the_children(counts: dict[str, int]) -> None:
+    batch = Batch(*a_life("p:0"), a_parent("p", "FAILED", 70, 5, **counts)).at(70)
+
+    assert batch.status("p") == "FAILED"
+    assert batch.listed(arrayJobId="p", jobStatus="SUCCEEDED") == ["p:0"]
+    assert batch.listed(arrayJobId="p", jobStatus="FAILED") == []
+
+
+def test_a_parent_is_shown_as_its_own_events_tell_it() -> None:
+    log = [a_parent("p", "PENDING", 30, 2), a_parent("p", "PENDING", 40, 2)]
+    log[0]["detail"]["parameters"], log[1]["detail"]["parameters"] = {"k": "1"}, {"k": "2"}
+    batch = Batch(*a_life("p:0"), *log)
+
+    assert batch.at(0).job("p")["parameters"] == {"k": "1"}
+    assert batch.at(40).job("p")["parameters"] == {"k": "2"}
+
+
+def test_what_looked_like_a_single_job_may_turn_out_to_be_an_array() -> None:
+    batch = Batch(an_event("p", "PENDING", 0))
+
+    batch.it.load([*a_life("p:0"), *a_life("p:1")])
+
+    assert batch.at(20).listed(jobQueue="q", jobStatus="PENDING") == ["p"]
+    assert batch.summary("p") == {"RUNNING": 2}
+    assert batch.at(60).status("p") == "SUCCEEDED"
 
 
 def test_children_whose_end_nobody_can_know_stay_unlisted() -> None:
@@ -590,12 +630,13 @@ def test_children_whose_end_nobody_can_know_stay_unlisted() -> None:
     assert batch.listed(arrayJobId="p", jobStatus="RUNNING") == ["p:0"]
 
 
-def test_a_child_beyond_the_size_of_its_array_does_not_exist() -> None:
-    log = [a_parent("p", "PENDING", 0, 2), *a_life("p:0"), *a_life("p:1"), *a_life("p:77")]
+@pytest.mark.parametrize("index", [2, 77])
+def test_a_child_beyond_the_size_of_its_array_does_not_exist(index: int) -> None:
+    log = [a_parent("p", "PENDING", 0, 2), *a_life("p:0"), *a_life("p:1"), *a_life(f"p:{index}")]
 
     batch = Batch(*log).at(60)
 
-    assert batch.status("p:77") == ""
+    assert batch.status(f"p:{index}") == ""
     assert batch.status("p") == "SUCCEEDED"
 
 
@@ -646,6 +687,8 @@ def test_what_the_log_says_of_a_stopped_job_is_set_aside_and_told_as_overruled()
     assert batch.it.overruled == []
     batch.at(99)
     assert batch.it.overruled == ["a"]  # Of "c" the log, too, says that it failed.
+    batch.it.load([an_event("c", "STARTING", 5)])
+    assert batch.it.overruled == ["a"]
     assert batch.status("a") == "FAILED"
     assert batch.status("b") == "SUCCEEDED"
 
@@ -683,6 +726,7 @@ def test_a_terminated_attempt_counts_as_one_that_was_made() -> None:
     batch.terminate("a")
 
     attempts = batch.at(6).sent[0]["detail"]["attempts"]
+    assert batch.sent[0]["detail"]["container"] == container | {"exitCode": 137}
     assert len(attempts) == 2
     assert attempts[-1] == {
         "container": {
@@ -755,7 +799,7 @@ def test_a_lazily_cancelled_job_stays_runnable_until_it_is_the_first() -> None:
 
 def test_a_lazily_cancelled_job_ends_at_the_latest_when_it_would_have_started() -> None:
     log = [an_event("a", "RUNNABLE", 0), an_event("b", "RUNNABLE", 1), an_event("b", "STARTING", 9)]
-    batch = Batch(*log, lazy_cancel=True).at(5)
+    batch = Batch(*log, an_event("b", "RUNNABLE", 7), lazy_cancel=True).at(5)
 
     batch.cancel("b")
 
@@ -889,6 +933,9 @@ def test_service_jobs_have_calls_of_their_own() -> None:
     answer = batch.ask("TerminateServiceJobs", jobs=["t", "unknown"], reason="too dear")
     assert answer == {"successful": ["t", "unknown"], "errors": []}
     assert batch.at(8).ask("DescribeServiceJob", jobId="t")["status"] == "FAILED"
+    batch.it.load([a_service_event("u", "RUNNING", 8)])
+    batch.ask("TerminateServiceJob", jobId="u", reason="too dear")
+    assert batch.at(9).ask("DescribeServiceJob", jobId="u")["status"] == "FAILED"
 
 
 # ---- Many at once, limits, and the journal ------------------------------------------------
@@ -1415,7 +1462,7 @@ def test_an_array_is_told_by_its_children_and_its_parent() -> None:
     assert batch.job(parent)["startedAt"] == 0
 
 
-def test_ten_thousand_children_all_end() -> None:
+def test_a_large_array_ends() -> None:
     batch = Batch().with_queue(vcpus=500)
     parent = batch.it.submit("a", "q", array_size=10_000, attempts=2, outcome=lambda i, _: i == 77)
 
@@ -1578,8 +1625,9 @@ def test_a_job_fails_with_the_one_it_depends_on() -> None:
     second = batch.it.submit("second", "q", depends_on=[first])
 
     assert batch.at(999).job(second)["statusReason"] == "Dependent Job failed"
-    late = batch.it.submit("late", "q", depends_on=[first])
+    late = batch.it.submit("late", "q", depends_on=[first], array_size=2)
     assert batch.at(1010).status(late) == "FAILED"
+    assert batch.summary(late) == {"FAILED": 2}
 
 
 def test_a_cancelled_pending_job_ends_after_those_it_depends_on() -> None:

@@ -174,12 +174,21 @@ class ArrivalWatch:
             rule=f'guard "{first.guard}"',
             service=first.change.kind == "service",
             stop=ids,
+            arrays=dict(filter(None, map(_counted, stops))),
             asked=len(ids),
         )
 
 
 def _second(at: datetime) -> datetime:
     return at.replace(microsecond=0)  # Events tell the time to the second.
+
+
+def _counted(stop: _Stop) -> tuple[str, tuple[int, int]] | None:
+    """An array, with how many of its children waited and had started; None for other jobs."""
+    change = stop.change
+    told = {"arrayProperties": {"size": change.size, "statusSummary": change.summary}}
+    counts = runs.children(told)
+    return (change.job_id, counts) if counts else None
 
 
 def _latest(changes: Mapping[str, Change]) -> dict[str, Change]:

@@ -35,6 +35,12 @@ _BULK: Mapping[tuple[str, bool], tuple[str, str]] = {
 }
 
 
+def kinds_of(queue: Detail) -> list[bool]:
+    """Whether a queue holds service jobs; both, where it does not say."""
+    kind = str(queue.get("jobQueueType") or "")
+    return [kind.startswith("SAGEMAKER")] if kind else [False, True]
+
+
 class BatchApi:
     """
     AWS Batch, as the watchdog uses it. `client` is a boto3 client.

@@ -260,7 +260,11 @@ def change_of(detail: Mapping[str, Any], at: datetime) -> Change:
     Raises:
         pydantic.ValidationError: it has no id, no state, or parts of another type than AWS's.
     """
-    return _change(_Detail.model_validate(detail), at)
+    try:
+        return _change(_Detail.model_validate(detail), at)
+    except ValidationError:  # Half a surrogate pair in a text, above all: see `_read`.
+        text = json.dumps(detail, ensure_ascii=False, default=str)
+        return _change(_Detail.model_validate_json(text.encode("utf-8", "replace")), at)
 
 
 def _change(detail: _Detail, at: datetime) -> Change:

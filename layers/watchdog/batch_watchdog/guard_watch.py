@@ -6,7 +6,7 @@ from datetime import datetime
 
 from batch_watchdog import guard, holds, runs
 from batch_watchdog.effects import StartRun
-from batch_watchdog.guard import Decision, Happening, TimePassed
+from batch_watchdog.guard import Decision, Happening, StageSet, TimePassed, Told
 from batch_watchdog.guard_notices import Tally
 from batch_watchdog.guard_state import GuardState
 from batch_watchdog.policy import Guard, Policy
@@ -52,7 +52,14 @@ class GuardWatch:
 
     def _stopped(self, state: GuardState, happening: Happening) -> Tally:
         """What the guard's stage has stopped so far, where that may have to be told."""
-        if state.entry is None or isinstance(happening, TimePassed | guard.QueuesFoundOpen):
+        match happening:
+            case Told(evidence=word) if word.state == "OK":
+                may_release = True
+            case StageSet(stage="calm"):
+                may_release = True
+            case _:
+                may_release = False
+        if state.entry is None or not may_release:
             return Tally()
         return tally(run_store.found(self.table, state.entry.run_id), state.entry.stage)
 

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from itertools import batched
 
 from batch_watchdog import limits
-from batch_watchdog.batch_api import BatchApi, Detail
-from batch_watchdog.changes import EPOCH, WAITING, Change, change_of
+from batch_watchdog.batch_api import BatchApi, Detail, kinds_of
+from batch_watchdog.changes import EPOCH, WAITING, Change, change_of, from_millis
 from batch_watchdog.effects import Announce, Effect, StopJobs
 from batch_watchdog.inquiry import Inquiry
 from batch_watchdog.limits import Case, Stay
@@ -212,12 +212,16 @@ class LimitWatch:
         proves more; RUNNING is proven by `startedAt`.
         """
         known = {(stay.job_id, stay.status, stay.attempts) for stay in ahead}
-        for queue in self.batch.queues():
-            service = str(queue.get("jobQueueType", "")).startswith("SAGEMAKER")
-            for status in self._limited(service=service):
-                summaries = self._listed(queue["jobQueueArn"], status, service=service)
-                for some in batched(summaries, _STAYS_MAX, strict=False):
-                    self._file_unknown([each["jobId"] for each in some], known, service=service)
+        listings = [
+            (queue["jobQueueArn"], status, service)
+            for queue in self.batch.queues()
+            for service in kinds_of(queue)
+            for status in self._limited(service=service)
+        ]
+        for queue, status, service in listings:
+            summaries = self._listed(queue, status, service=service)
+            for some in batched(summaries, _STAYS_MAX, strict=False):
+                self._file_unknown([each["jobId"] for each in some], known, service=service)
 
     def _listed(self, queue: str, status: str, *, service: bool) -> Iterator[Detail]:
         yield from self.batch.listed(queue, status, service=service)
@@ -267,8 +271,7 @@ class _Decision:
     @property
     def about(self) -> datetime:
         """When the job was created: the same time whenever this is decided."""
-        millis = self.detail.get("createdAt") or 0
-        return EPOCH + timedelta(milliseconds=millis)
+        return from_millis(self.detail.get("createdAt")) or EPOCH
 
     @property
     def stay_to_verify(self) -> Stay:
@@ -303,8 +306,13 @@ def _is_accepted(detail: Detail) -> bool:
 
 
 def _proven_since(job: Change, detail: Detail, now: datetime) -> datetime:
-    """Since when a job is known for certain to be in its state."""
-    started_at = detail.get("startedAt")
-    if job.status == "RUNNING" and started_at:
-        return min(now, EPOCH + timedelta(milliseconds=started_at))
-    return now
+    """
+    Since when a job is known for certain to be in its state.
+
+    A sweep may come late, and what Batch answers is then younger than the sweep's own time.
+    """
+    name = "startedAt" if job.status == "RUNNING" else "createdAt"
+    proven = from_millis(detail.get(name))
+    if job.status == "RUNNING" and proven:
+        return proven
+    return max(now, proven or now)

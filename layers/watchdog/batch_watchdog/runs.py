@@ -23,7 +23,7 @@ from batch_watchdog.policy import Guard
 QUIET = timedelta(minutes=3)  # until a run that should be at work is taken to be lost
 PATROL = timedelta(minutes=3)  # from one look to the next, once all is stopped
 LOOK_AGAIN = timedelta(seconds=30)  # from stopping to looking whether it took
-CLOSING = timedelta(seconds=5)  # for queues to be closed, before any job is stopped
+CLOSING = timedelta(seconds=3)  # for queues to be closed, before any job is stopped
 LOOKS_MAX = 5  # before the report
 
 type Phase = Literal["closing", "listing", "resting"]

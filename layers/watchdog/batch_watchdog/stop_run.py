@@ -16,7 +16,7 @@ from itertools import batched
 from botocore.exceptions import ClientError
 
 from batch_watchdog import guard, guard_notices, runs
-from batch_watchdog.batch_api import PASSING, STOP_MAX, BatchApi, Detail
+from batch_watchdog.batch_api import PASSING, STOP_MAX, BatchApi, Detail, kinds_of
 from batch_watchdog.changes import STARTED, WAITING, array_child
 from batch_watchdog.effects import Announce
 from batch_watchdog.errors import OutOfTimeError, StaleItemError, ThrottledError
@@ -39,7 +39,8 @@ _DESCRIBED_AT_ONCE = 100
 _QUEUES_AT_ONCE = 50
 _TRIES = 12  # of one call that is throttled
 _ROUNDS = 5  # for jobs whose stop was throttled or failed on Batch's side
-_BREATHER_S = 20  # until the next try, where AWS throttles for long or another run works
+_BREATHER_S = 20  # until the next try, where AWS throttles for long
+_TURN_S = 5  # until the next try, where it is another run's turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,22 +63,27 @@ class StopRunner:
         run = run_store.read(self.table, run_id)
         if run is None or runs.is_over(run) or now < run.not_before:
             return
-        with suppress(StaleItemError):  # Somebody else has gone on with it, or it is over.
+        try:
             holder = run_store.take_turn(self.table, run_id, now)
-            if holder is None:
-                self._work(run, now, time_left)
-            elif holder != run_id:
-                self.queue.send(run_id, _BREATHER_S)
+        except StaleItemError:
+            holder = ""  # Somebody, just now.
+        if holder is None:
+            self._work(run, now, time_left)
+        elif holder != run_id:
+            self.queue.send(run_id, _TURN_S)
 
     def _work(self, run: Run, now: datetime, time_left: Callable[[], float]) -> None:
         self.pace.begin(time_left)
         work = _Work(runner=self, run=run, began=now, time_left=time_left)
+        again_in: timedelta | None
         try:
             again_in = work.go_on()
         except ThrottledError:
             again_in = timedelta(seconds=_BREATHER_S)
         except OutOfTimeError:
             again_in = timedelta()
+        except StaleItemError:  # Somebody else has gone on with it, or it is not wanted now.
+            again_in = None
         with suppress(StaleItemError):
             run_store.end_turn(self.table, run.run_id, now)
         if again_in is not None:
@@ -157,7 +163,7 @@ class _Work:
         open_ones = [each["jobQueueArn"] for each in queues if each.get("state") == "ENABLED"]
         closes = guard.closes_queues(stage.rule, stage.entry.stage)
         closed_some = closes and not self.run.observing and self._close(open_ones)
-        kinds = [(each["jobQueueArn"], service) for each in queues for service in _kinds(each)]
+        kinds = [(each["jobQueueArn"], service) for each in queues for service in kinds_of(each)]
         self.run = replace(
             runs.look(self.run, kinds, self.now),
             would_close=tuple(open_ones) if closes and self.run.observing else (),
@@ -333,7 +339,8 @@ class _Work:
             errors = self._patiently(stop)
             left = [job_id for job_id, (code, _) in errors.items() if code in PASSING]
             refused |= {
-                job_id: ": ".join(filter(None, error))
+                # The same reason is told once, for all jobs.
+                job_id: ": ".join(filter(None, error)).replace(job_id, "…")
                 for job_id, error in errors.items()
                 if error[0] not in PASSING
             }
@@ -406,12 +413,6 @@ class _Stage:
     rule: Guard
     entry: Entry
     closed: Sequence[str]
-
-
-def _kinds(queue: Detail) -> Sequence[bool]:
-    """Whether a queue holds service jobs; both where it does not say."""
-    kind = str(queue.get("jobQueueType") or "")
-    return [kind.startswith("SAGEMAKER")] if kind else [False, True]
 
 
 def _is_part(job_id: str) -> bool:

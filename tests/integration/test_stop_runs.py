@@ -1,0 +1,267 @@
+"""A stop run gets to its end, at its pace, whatever goes wrong; and its report adds up."""
+
+from datetime import timedelta
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from batch_watchdog.runs import CLOSING
+from tests.running import NOON, POLICY, Running
+
+
+def bound(ids: int) -> float:
+    return 1.02 * -(-ids // 50) + 5
+
+
+# ---- How many calls, and how fast ---------------------------------------------------------
+
+
+def test_a_hundred_thousand_jobs_with_four_arrays_take_as_few_calls_as_can_be() -> None:
+    running = Running()
+    running.submit(80_000)
+    running.submit(4, array_size=5_000)
+
+    running.enter("cancel").run(minutes=5)
+
+    assert running.stop_calls <= bound(80_004)
+    assert running.alive() == 0
+    assert running.report()["cancelled"] == 100_000
+
+
+@pytest.mark.parametrize(
+    ("allowed", "configured"),
+    [(10.0, 40.0), (20.0, 20.0)],
+    ids=["more is configured than allowed", "as much is configured as allowed"],
+)
+def test_a_run_takes_hardly_longer_than_batch_wants(allowed: float, configured: float) -> None:
+    running = Running(most=configured)
+    jobs = running.submit(60_000)
+    running.batch.rate = allowed
+
+    running.enter("cancel").run(minutes=15)
+
+    assert running.took.total_seconds() <= 1.1 * bound(60_000) / allowed
+    assert running.stops == dict.fromkeys(jobs, 1)
+    assert running.report()["cancelled"] == 60_000
+    throttled = sum(call.throttled for call in running.batch.journal)
+    assert throttled <= 0.1 * running.stop_calls
+
+
+def test_a_run_keeps_below_the_configured_rate() -> None:
+    running = Running(most=5)
+    running.submit(5_000)
+
+    running.enter("cancel").run(minutes=5)
+
+    at = [call.at for call in running.batch.journal if call.jobs]
+    assert min(b - a for a, b in pairwise(at)) >= timedelta(seconds=0.2)
+
+
+def test_two_runs_share_the_rate() -> None:
+    other = POLICY.partition("[[guard]]")[2].replace("monthly", "daily")
+    running = Running(f"{POLICY}\n[[guard]]{other}", most=5)
+    running.submit(5_000)
+
+    running.enter("cancel").enter("cancel", guard="daily").run(minutes=10)
+
+    at = [call.at for call in running.batch.journal if call.jobs]
+    assert min(b - a for a, b in pairwise(at)) >= timedelta(seconds=0.2)
+    assert sorted(each["guard"] for each in running.reports()) == ["daily", "monthly"]
+    assert running.alive() == 0
+
+
+def test_a_batch_that_hardly_lets_through_anything_is_waited_for() -> None:
+    running = Running(POLICY.replace("close_queues = true", ""))
+    jobs = running.submit(1_000)
+    running.batch.rate = 0.2
+
+    running.enter("cancel").run(minutes=30)
+
+    assert running.stops == dict.fromkeys(jobs, 1)
+    assert running.report()["cancelled"] == 1_000
+
+
+def test_where_there_are_no_bulk_calls_jobs_are_stopped_one_by_one() -> None:
+    running = Running(bulk=False, rate=20)
+    jobs = running.submit(500)
+
+    running.enter("cancel").run(minutes=10)
+
+    assert running.stops.keys() == set(jobs)
+    assert running.report()["cancelled"] == 500
+    assert running.alive() == 0
+
+
+# ---- Deaths -------------------------------------------------------------------------------
+
+
+def a_small_run(**options: object) -> Running:
+    running = Running(**options)  # type: ignore[arg-type]
+    running.submit(1_120)
+    running.submit(3, "spared-one")
+    running.submit(1, array_size=5)
+    return running
+
+
+@cache
+def steps_of_a_small_run() -> int:
+    running = a_small_run().enter("cancel").run(minutes=2)
+    assert running.report()["cancelled"] == 1_125
+    return running.steps
+
+
+@pytest.mark.parametrize("first", range(1, 24))
+def test_a_run_that_dies_ten_times_gets_to_its_end_and_counts_no_job_twice(first: int) -> None:
+    running = a_small_run()
+    assert steps_of_a_small_run() < 230  # So that in all tests together it dies at each step.
+    running.deaths = set(range(first, 230, 23))
+
+    running.enter("cancel").run(minutes=90)
+
+    assert running.steps > max(running.deaths)
+    report = running.report()
+    assert (report["cancelled"], report["spared"], report["found"]) == (1_125, 3, 1_128)
+    assert running.alive() == 3
+
+
+def test_a_run_whose_messages_are_lost_is_started_again_by_the_sweep() -> None:
+    running = a_small_run().enter("cancel")
+    running.lose_messages()
+
+    running.run(minutes=10)
+
+    assert running.report()["cancelled"] == 1_125
+
+
+def test_a_message_that_comes_twice_does_no_harm() -> None:
+    running = a_small_run().enter("cancel")
+    running.double_messages()
+
+    running.run(minutes=10)
+
+    assert max(running.stops.values()) == 1
+    assert running.report()["cancelled"] == 1_125
+    first = min(call.at for call in running.batch.journal if call.jobs)
+    assert first >= NOON + CLOSING  # Not even the second one goes on before queues are closed.
+
+
+# ---- What Batch will not do ---------------------------------------------------------------
+
+
+def test_what_batch_refuses_is_told_with_the_reason_and_the_jobs() -> None:
+    running = Running()
+    jobs = running.submit(120)
+    running.batch.refusals = {job: ["AccessDenied"] * 20 for job in jobs[:7]}
+
+    running.enter("cancel").run(minutes=10)
+
+    report = running.report()
+    assert (report["cancelled"], report["found"]) == (113, 120)
+    assert list(report["failed"].values()) == [7]
+    assert sorted(report["failed_jobs"]) == sorted(jobs[:7])
+
+
+def test_what_batch_refuses_for_a_moment_is_stopped_all_the_same() -> None:
+    running = Running()
+    jobs = running.submit(120)
+    running.batch.refusals = {
+        **{job: ["ThrottlingException"] * 2 for job in jobs[:30]},
+        **{job: ["ServerException"] for job in jobs[30:40]},
+        **{job: ["ClientException"] for job in jobs[40:45]},
+    }
+
+    running.enter("cancel").run(minutes=10)
+
+    assert running.report()["cancelled"] == 120
+    assert running.report()["failed"] == {}
+    assert running.alive() == 0
+
+
+def test_a_job_that_starts_in_spite_of_its_stop_has_escaped() -> None:
+    running = Running()
+    jobs = running.submit(10)
+    call = running.batch.call
+
+    def late(operation: str, params: dict[str, Any]) -> dict[str, Any]:
+        """Just before the first stop there is room for two jobs."""
+        if operation == "CancelJobs" and not running.stops:
+            running.give_room(vcpus=2)
+        return call(operation, params)
+
+    running.batch.call = late  # type: ignore[method-assign]
+    running.enter("cancel").run(minutes=5)
+
+    report = running.report()
+    assert (report["cancelled"], report["escaped"], report["left_running"]) == (8, 2, 0)
+    assert sorted(report["escaped_jobs"]) == sorted(jobs[:2])
+
+
+def test_very_many_children_that_outlive_their_arrays_are_stopped_once_each() -> None:
+    running = Running(terminate_cascades=False)
+    arrays = running.submit(2, array_size=2_000)
+
+    running.enter("terminate").run(minutes=10)
+
+    children = [f"{array}:{index}" for array in arrays for index in range(2_000)]
+    assert running.stops == dict.fromkeys([*arrays, *children], 1)
+    assert running.stop_calls <= bound(4_002)
+    assert running.report()["terminated"] == 4_000
+
+
+# ---- Scope --------------------------------------------------------------------------------
+
+
+def test_a_guard_that_the_policy_has_lost_stops_nothing_more() -> None:
+    running = Running()
+    jobs = running.submit(100)
+    running.enter("cancel")
+    running.policy = 'mode = "enforce"'
+
+    running.run(minutes=10)
+
+    assert not running.stops
+    assert running.alive() == len(jobs)
+
+
+def test_a_guard_that_is_to_observe_from_now_on_stops_nothing_more() -> None:
+    running = Running()
+    running.submit(100)
+    running.enter("cancel")
+    running.policy = POLICY.replace('"enforce"', '"observe"')
+    running.run(minutes=10)
+    while_observing = len(running.stops)
+
+    running.policy = POLICY
+    running.run(minutes=10)
+
+    assert (while_observing, len(running.stops)) == (0, 100)
+
+
+def test_a_scope_by_tags_asks_for_them() -> None:
+    running = Running(
+        POLICY.replace("spare =", 'match = { tags = { team = "a" } }\nspare =', 1).replace(
+            "close_queues = true", ""
+        )
+    )
+    ours = running.submit(130, tags={"team": "a"})
+    running.submit(130, tags={"team": "b"})
+
+    running.enter("cancel").run(minutes=5)
+
+    assert running.stops == dict.fromkeys(ours, 1)
+    assert running.report()["found"] == 130
+
+
+def test_in_observe_mode_a_run_counts_and_does_no_more() -> None:
+    running = Running(POLICY.replace('"enforce"', '"observe"'))
+    running.submit(2_500)
+    running.submit(10, "spared-one")
+
+    running.enter("cancel").run(minutes=20)
+
+    assert not running.batch.journal
+    assert running.calls["ListJobs"] == 7  # Five lists, of which one has three pages; once.
+    report = running.report()
+    assert (report["cancelled"], report["spared"], report["found"]) == (2_500, 10, 2_510)

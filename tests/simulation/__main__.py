@@ -1,0 +1,129 @@
+"""Run histories, on all cores: python -m tests.simulation --seeds 10000 [--from 1] [--jobs 8]"""
+
+import argparse
+import gc
+import logging
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from local import stack as stacks
+from local.stack import Stack
+from tests.simulation.counts import MUST_HAPPEN
+from tests.simulation.history import run
+from tests.simulation.invariants import broken
+from tests.simulation.plan import draw
+from tests.simulation.shrink import shrunk, told
+
+_SHOWN = 10  # failing seeds that are told of
+_AT_ONCE = 20  # seeds that a process is given
+# With fewer histories a fault that is rare may just not have happened.
+_ENOUGH = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    seed: int
+    problems: Sequence[str]
+    counts: Counter[str]
+
+
+_stack: list[Stack] = []
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the histories; 1 if an invariant was broken, or a fault did not happen."""
+    options = _parse(arguments)
+    console = Console(highlight=False)
+    _stack[:] = [stacks.read()]
+    gc.freeze()
+    logging.disable(logging.CRITICAL)
+    seeds = range(options.first, options.first + options.seeds)
+    began = time.monotonic()
+    counts, failed = Counter[str](), list[Result]()
+    for result in _with_bar(_results(seeds, options.jobs), len(seeds), console):
+        counts += result.counts
+        if result.problems:
+            failed.append(result)
+            if len(failed) <= _SHOWN:
+                _tell(result, console)
+            if options.stop:
+                break
+    took = time.monotonic() - began
+    console.print(_table(counts))
+    never = [name for name in MUST_HAPPEN if not counts[name]] if len(seeds) >= _ENOUGH else []
+    console.print(
+        f"{len(seeds):,} histories in {took:.0f} s, {len(seeds) / took:.1f} a second on "
+        f"{options.jobs} cores: {len(failed)} broke an invariant"
+    )
+    if failed:
+        console.print("seeds:", " ".join(str(result.seed) for result in failed))
+    if never:
+        console.print("[red]faults that never happened:[/]", ", ".join(never))
+    return 1 if failed or never else 0
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation")
+    parser.add_argument("--seeds", type=int, default=300, help="how many histories")
+    parser.add_argument("--from", dest="first", type=int, default=1, help="the first seed")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--stop", action="store_true", help="end with the first that fails")
+    return parser.parse_args(arguments)
+
+
+def _results(seeds: range, jobs: int) -> Iterator[Result]:
+    if jobs == 1:
+        yield from map(_result, seeds)
+        return
+    # Forked, so that the stack is read only once.
+    with get_context("fork").Pool(jobs) as pool:
+        yield from pool.imap_unordered(_result, seeds, _AT_ONCE)
+
+
+def _result(seed: int) -> Result:
+    seen = run(draw(seed), _stack[0])
+    return Result(seed, broken(seen), seen.counts)
+
+
+def _with_bar(results: Iterator[Result], total: int, console: Console) -> Iterator[Result]:
+    columns: Sequence[Any] = (
+        TextColumn("histories"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        yield from progress.track(results, total=total)
+
+
+def _tell(result: Result, console: Console) -> None:
+    console.print(f"[red]seed {result.seed}[/]")
+    for problem in result.problems[:5]:
+        console.print(f"  {problem}", markup=False)
+    name = result.problems[0].partition(":")[0]
+    smaller = shrunk(draw(result.seed), name, partial(run, stack=_stack[0]))
+    console.print("  a smaller one that breaks the same:")
+    for line in told(smaller):
+        console.print(f"    {line}", markup=False)
+
+
+def _table(counts: Counter[str]) -> Table:
+    table = Table("what happened", "times", title="Faults and doings")
+    for name in sorted({*counts, *MUST_HAPPEN}):
+        table.add_row(name, f"{counts[name]:,}")
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

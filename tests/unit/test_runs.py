@@ -1,0 +1,210 @@
+"""What a stop run does about a job, and what it all comes to."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batch_watchdog.guard_notices import Tally
+from batch_watchdog.guard_state import StopAction
+from batch_watchdog.policy import Guard
+from batch_watchdog.run_tally import tally
+from batch_watchdog.runs import Chunk, Listed, judge, needs_tags
+from tests.makers import ARRAY, DEFINITION, QUEUE, at
+
+RULE = Guard.model_validate(
+    {
+        "name": "monthly",
+        "match": {"queue": "gpu"},
+        "spare": {"name": "spared-*"},
+        "stage": [{"alarms": ["soft"], "action": "cancel"}],
+    }
+)
+JOB = Listed(job_name="render", queue=QUEUE, definition=DEFINITION)
+
+
+def verdict(status: str, action: StopAction, job: Listed = JOB, **summary: Any) -> str:
+    return judge(RULE, job, summary, status, action)
+
+
+def an_array(**counts: int) -> dict[str, Any]:
+    return {"arrayProperties": {"size": 10, "statusSummary": counts}}
+
+
+# ---- Verdicts -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", ["SUBMITTED", "PENDING", "RUNNABLE", "SCHEDULED"])
+def test_what_waits_is_stopped_at_every_stage(status: str) -> None:
+    assert verdict(status, "cancel") == verdict(status, "terminate") == "stop"
+
+
+@pytest.mark.parametrize("status", ["STARTING", "RUNNING"])
+def test_what_has_started_is_left_at_cancel_and_stopped_at_terminate(status: str) -> None:
+    assert verdict(status, "cancel") == "left"
+    assert verdict(status, "terminate") == "stop"
+
+
+def test_what_is_spared_is_not_stopped_and_what_is_out_of_scope_does_not_matter() -> None:
+    spared, other = replace(JOB, job_name="spared-1"), replace(JOB, queue="cpu")
+
+    assert verdict("RUNNABLE", "cancel", spared) == verdict("RUNNING", "terminate", spared)
+    assert verdict("RUNNABLE", "cancel", spared) == "spared"
+    assert verdict("RUNNABLE", "cancel", other) == verdict("RUNNING", "cancel", other)
+    assert verdict("RUNNABLE", "cancel", other) == "no matter"
+
+
+def test_a_stop_that_was_accepted_is_not_asked_for_again() -> None:
+    assert verdict("RUNNABLE", "cancel", isCancelled=True) == "no matter"
+    assert verdict("RUNNABLE", "terminate", isCancelled=True) == "no matter"
+    assert verdict("RUNNING", "terminate", isTerminated=True) == "no matter"
+    assert verdict("RUNNING", "cancel", isTerminated=True) == "no matter"
+
+
+def test_a_cancel_that_came_too_late_does_not_keep_a_job_from_being_terminated() -> None:
+    assert verdict("RUNNING", "terminate", isCancelled=True) == "stop"
+    assert verdict("RUNNING", "cancel", isCancelled=True) == "left"
+
+
+def test_an_array_is_stopped_for_its_children() -> None:
+    assert verdict("PENDING", "cancel", **an_array(RUNNABLE=1, RUNNING=9)) == "stop"
+    assert verdict("PENDING", "cancel", **an_array(RUNNING=9, FAILED=1)) == "left"
+    assert verdict("PENDING", "cancel", **an_array(SUCCEEDED=9, FAILED=1)) == "no matter"
+    assert verdict("PENDING", "terminate", **an_array(RUNNING=9, FAILED=1)) == "stop"
+    assert verdict("SUBMITTED", "cancel", **an_array()) == "stop"
+
+
+def test_children_that_a_stop_has_not_reached_are_stopped() -> None:
+    waiting, running = an_array(RUNNABLE=2), an_array(RUNNING=2)
+
+    assert verdict("PENDING", "cancel", **waiting, isCancelled=True) == "stop children"
+    assert verdict("PENDING", "terminate", **running, isTerminated=True) == "stop children"
+    assert verdict("PENDING", "terminate", **running, isCancelled=True) == "stop"
+    assert verdict("PENDING", "cancel", **running, isCancelled=True) == "left"
+
+
+def test_tags_are_asked_for_where_they_decide() -> None:
+    def needs(status: str, action: StopAction, **rule: Any) -> bool:
+        changed = Guard.model_validate(RULE.model_dump(exclude_none=True) | rule)
+        return needs_tags(changed, JOB, status, action)
+
+    by_tags = {"spare": {"tags": {"critical": "true"}}}
+    assert not needs("RUNNABLE", "cancel")
+    assert needs("RUNNABLE", "cancel", **by_tags)
+    assert not needs("RUNNING", "cancel", **by_tags)
+    assert needs("RUNNING", "terminate", **by_tags)
+    assert needs("RUNNING", "cancel", match={"tags": {"team": "a"}})
+    assert not needs("RUNNABLE", "cancel", match={"queue": "cpu"}, **by_tags)
+
+
+# ---- Tallies ------------------------------------------------------------------------------
+
+
+def chunk(**changes: Any) -> Chunk:
+    """A chunk of which all stops have been asked for."""
+    usual = Chunk(at=at("12:00"), how="cancel", reason="so", rule="r")
+    made = replace(usual, **changes)
+    return replace(made, asked=changes.get("asked", len(made.stop)))
+
+
+def test_each_job_is_counted_once() -> None:
+    chunks = [
+        chunk(stop=("a", "b"), left=("c",), spared=("d",)),
+        chunk(stop=("b", "e"), left=("c",), spared=("d",)),
+        chunk(stop=("a", "b", "e")),
+    ]
+
+    found = tally(chunks, "cancel")
+
+    assert found == Tally(cancelled=3, left_running=1, spared=1)
+    assert found.found == 5
+
+
+def test_at_terminate_what_was_stopped_was_terminated() -> None:
+    assert tally([chunk(stop=("a",))], "terminate") == Tally(terminated=1)
+
+
+def test_what_was_not_asked_for_yet_is_not_counted() -> None:
+    assert tally([chunk(stop=("a", "b"), asked=1)], "cancel") == Tally(cancelled=1)
+
+
+def test_a_refused_job_counts_as_failed_until_it_is_stopped() -> None:
+    refused = chunk(stop=("a", "b"), refused={"a": "no", "b": "no"})
+
+    assert tally([refused], "cancel").failed == {"no": 2}
+    assert tally([refused], "cancel").failed_jobs == ("a", "b")
+    later = tally([refused, chunk(stop=("a",))], "cancel")
+    assert (later.cancelled, later.failed, later.failed_jobs) == (1, {"no": 1}, ("b",))
+
+
+def test_a_stopped_job_that_is_seen_at_work_has_escaped() -> None:
+    escaped = tally([chunk(stop=("a", "b")), chunk(left=("a",))], "cancel")
+
+    assert (escaped.cancelled, escaped.escaped, escaped.escaped_jobs) == (1, 1, ("a",))
+
+
+def test_a_job_that_was_left_at_work_and_waits_again_is_stopped() -> None:
+    assert tally([chunk(left=("a",)), chunk(stop=("a",))], "cancel") == Tally(cancelled=1)
+
+
+def test_an_array_counts_by_its_children_as_they_were_when_it_was_stopped() -> None:
+    first = chunk(stop=(ARRAY,), arrays={ARRAY: (6, 4)})
+    later = chunk(left=(ARRAY,), arrays={ARRAY: (0, 4)})
+
+    assert tally([first, later], "cancel") == Tally(cancelled=6, left_running=4)
+    assert tally([first], "terminate") == Tally(terminated=10)
+    assert tally([replace(first, refused={ARRAY: "no"})], "cancel").failed == {"no": 6}
+
+
+def test_an_arrays_children_that_are_stopped_singly_are_not_counted_again() -> None:
+    children = (f"{ARRAY}:1", f"{ARRAY}:2")
+    chunks = [
+        chunk(stop=(ARRAY,), arrays={ARRAY: (6, 0)}),
+        chunk(stop=children, refused={children[1]: "no"}),
+    ]
+
+    found = tally(chunks, "cancel")
+
+    assert (found.cancelled, found.failed, found.found) == (5, {"no": 1}, 6)
+
+
+def test_a_child_that_was_left_at_work_and_waits_again_is_counted_where_it_is_now() -> None:
+    chunks = [chunk(left=(ARRAY,), arrays={ARRAY: (0, 4)}), chunk(stop=(f"{ARRAY}:1",))]
+
+    assert tally(chunks, "cancel") == Tally(cancelled=1, left_running=3)
+
+
+ids = st.lists(st.sampled_from([*"abcdefgh", ARRAY, f"{ARRAY}:0", f"{ARRAY}:1"]), unique=True)
+
+
+@st.composite
+def chunks(draw: st.DrawFn) -> Sequence[Chunk]:
+    made = []
+    for _ in range(draw(st.integers(0, 6))):
+        stop = draw(ids)
+        refused = draw(st.lists(st.sampled_from(stop), unique=True)) if stop else []
+        made.append(
+            chunk(
+                stop=tuple(stop),
+                left=tuple(draw(ids)),
+                spared=tuple(draw(ids)),
+                refused=dict.fromkeys(refused, "no"),
+            )
+        )
+    return made
+
+
+@given(chunks(), st.sampled_from(["cancel", "terminate"]))
+def test_whatever_was_found_each_job_counts_once_and_repeats_change_nothing(
+    found: Sequence[Chunk], action: StopAction
+) -> None:
+    jobs = {job for each in found for job in (*each.stop, *each.left, *each.spared)}
+
+    counted = tally(found, action)
+
+    assert counted.found == len(jobs)
+    repeated = [each for each in found for _ in range(2)]
+    assert tally(repeated, action).found == len(jobs)
