@@ -433,6 +433,11 @@ def main(arguments: Sequence[str]) -> int:
     if outdated:
         return 1
     with tempfile.TemporaryDirectory() as folder, _copies(Path(folder), options.jobs) as copies:
+        copy = copies.get()
+        if _run(copy, ()).returncode:
+            console.print("the simulation fails as it is, without any rule broken")
+            return 1
+        copies.put(copy)
 
         def seen(mutant: Mutant) -> tuple[Mutant, str]:
             copy = copies.get()

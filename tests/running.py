@@ -60,6 +60,7 @@ class Running:
         self.calls: Counter[str] = Counter()
         self.throttled = 0
         self.invocations = 0
+        self.longest = timedelta()  # invocation
         self.deaths: set[int] = set()
         self.steps = 0
         self._at_work = False
@@ -163,6 +164,7 @@ class Running:
                     began,
                     time_left=lambda: TIME_S - (self.now - began).total_seconds(),
                 )
+            self.longest = max(self.longest, self.now - began)
         except Crash:
             # The container is gone, and with it what it remembered.
             vars(self._container).pop("stop_runner")

@@ -335,7 +335,7 @@ def test_a_run_that_another_stage_overtakes_ends(guarding: Guarding) -> None:
     (report,) = guarding.told("guard-report")
     assert report["facts"]["stage"] == "terminate"
     last = max(call.at for call in guarding.changes if call.jobs)
-    assert last - NOON < timedelta(minutes=3)
+    assert last - NOON < timedelta(minutes=2, seconds=50)
     assert max(guarding.stops.values()) <= 2
     assert len(guarding.stops) == 300
 
@@ -356,6 +356,20 @@ def test_while_the_watchdog_is_held_nothing_is_changed_and_all_of_it_afterwards(
     assert guarding.statuses(*running, *waiting) == ["RUNNING"] * 4 + ["FAILED"] * 5
     assert guarding.state_of("gpu") == "DISABLED"
     assert guarding.kinds() == ["guard-raised", "guard-report"]
+
+
+def test_a_stage_does_not_become_harder_by_time_during_a_hold(guarding: Guarding) -> None:
+    guarding.alarm("soft")
+    guarding.run(minutes=5)
+    guarding.command("hold", by="jane")
+    guarding.run(minutes=180)
+    while_held = guarding.kinds()
+
+    guarding.command("resume", by="jane")
+    guarding.run(minutes=5)
+
+    assert while_held == ["guard-raised", "guard-report"]
+    assert guarding.kinds()[2:] == ["guard-raised", "guard-report"]
 
 
 def test_a_queue_that_was_to_be_closed_during_a_hold_is_closed_afterwards(

@@ -59,6 +59,16 @@ def test_a_run_keeps_below_the_configured_rate() -> None:
     assert min(b - a for a, b in pairwise(at)) >= timedelta(seconds=0.2)
 
 
+def test_no_invocation_takes_longer_than_it_may() -> None:
+    running = Running(most=2)
+    running.submit(10_000)
+
+    running.enter("cancel").run(minutes=5)
+
+    assert timedelta(seconds=30) < running.longest < timedelta(seconds=60)
+    assert running.report()["cancelled"] == 10_000
+
+
 def test_two_runs_share_the_rate() -> None:
     other = POLICY.partition("[[guard]]")[2].replace("monthly", "daily")
     running = Running(f"{POLICY}\n[[guard]]{other}", most=5)
@@ -145,6 +155,7 @@ def test_a_message_that_comes_twice_does_no_harm() -> None:
     assert running.report()["cancelled"] == 1_125
     first = min(call.at for call in running.batch.journal if call.jobs)
     assert first >= NOON + CLOSING  # Not even the second one goes on before queues are closed.
+    assert running.invocations <= 8
 
 
 # ---- What Batch will not do ---------------------------------------------------------------
@@ -208,6 +219,27 @@ def test_very_many_children_that_outlive_their_arrays_are_stopped_once_each() ->
     assert running.stops == dict.fromkeys([*arrays, *children], 1)
     assert running.stop_calls <= bound(4_002)
     assert running.report()["terminated"] == 4_000
+
+
+def test_where_a_list_shows_children_and_nodes_the_whole_is_stopped() -> None:
+    running = Running()
+    (array,) = running.submit(1, array_size=3)
+    (job,) = running.submit(1, nodes=2)
+    call = running.batch.call
+
+    def telling_more(operation: str, params: dict[str, Any]) -> dict[str, Any]:
+        answer = call(operation, params)
+        if operation == "ListJobs" and params["jobStatus"] == "RUNNABLE":
+            parts = [f"{array}:{index}" for index in range(3)] + [f"{job}#{n}" for n in range(2)]
+            more = [{"jobId": each, "jobName": "x", "status": "RUNNABLE"} for each in parts]
+            answer = {"jobSummaryList": [*answer["jobSummaryList"], *more]}
+        return answer
+
+    running.batch.call = telling_more  # type: ignore[method-assign]
+    running.enter("cancel").run(minutes=5)
+
+    assert running.stops == {array: 1, job: 1}
+    assert running.report()["cancelled"] == 4
 
 
 # ---- Scope --------------------------------------------------------------------------------

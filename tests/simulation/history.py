@@ -17,7 +17,7 @@ from batch_watchdog.notices import iso
 from batch_watchdog.policy import Policy, parse_policy
 from batch_watchdog.store import runs as run_store
 from batch_watchdog.store.actions import PREFIX, Action, to_action
-from batch_watchdog.store.table import Listener, MemoryTable, Table, unpack
+from batch_watchdog.store.table import Item, Listener, MemoryTable, Table, unpack
 from batch_watchdog.wiring import container, install
 from local import aws
 from local.aws import ApiError, Responder
@@ -80,6 +80,7 @@ class History:
     by_people: list[Call] = field(default_factory=list)
     unrecorded: list[str] = field(default_factory=list)  # changing calls that no record asked for
     actions: list[Action] = field(default_factory=list)
+    written_at: dict[str, datetime] = field(default_factory=dict)  # items, by sort key
     table: Table = field(default_factory=MemoryTable)
     queues: dict[str, str] = field(default_factory=dict)  # states at the end, by ARN
     closed_at_first: frozenset[str] = frozenset()
@@ -172,7 +173,12 @@ class _Stage:
     # ---- Parts that faults are put into -----------------------------------------------------
 
     def _make_table(self, listener: Listener) -> Table:
-        self.seen.table = MemoryTable(listener)
+        def heard(name: str, old: Item | None, new: Item) -> None:
+            if name == "INSERT":
+                self.seen.written_at[str(new["sk"])] = self.dispatcher.clock.now
+            listener(name, old, new)
+
+        self.seen.table = MemoryTable(heard)
         return FaultyTable(self.seen.table, self.faults)
 
     def _make_session(self, responders: Mapping[str, Responder], region: str) -> Any:

@@ -47,6 +47,8 @@ def i1_completions_are_recorded_once_and_delivered(seen: History) -> Iterator[st
     for job_id, job in seen.jobs.items():
         if job.kind != "array" or not job.ended or not _was_heard_of(seen, job_id):
             continue
+        if seen.stays[job_id][-1].since > seen.ended - 3 * _MINUTE:
+            continue  # Stragglers are still awaited.
         silent = any(rule.silent for _, policy in seen.policies for rule in policy.array)
         if not recorded[job_id] and not silent:
             yield f"array {job_id} ended, and its completion was not recorded"
@@ -548,9 +550,10 @@ def _policies_around(seen: History, at: datetime) -> list[Policy]:
 def _stages(seen: History) -> Iterator[tuple[str, datetime, datetime, str]]:
     """Guards' stages that were meant, as they were on record: guard, from, to, stage."""
     turns: dict[str, list[tuple[datetime, str, str]]] = defaultdict(list)
-    for action, notice in sorted(seen.notices(), key=lambda each: each[0].sk):
+    for action, notice in sorted(seen.notices(), key=lambda each: seen.written_at[each[0].sk]):
         if notice.kind in ("guard-raised", "guard-released"):
-            at, facts = datetime.fromisoformat(action.at), notice.facts
+            # An alarm's own time may be long before it came.
+            at, facts = seen.written_at[action.sk], notice.facts
             turns[facts["guard"]].append((at, facts["stage"], facts["mode"]))
     for name, told in turns.items():
         for (begins, stage, mode), (ends, *_) in pairwise([*told, (seen.ended, "", "")]):

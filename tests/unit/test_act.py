@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch_watchdog.act import Actor
-from batch_watchdog.effects import Announce, Effect, StartRun, StopJobs
+from batch_watchdog.effects import Announce, Effect, SetQueueState, StartRun, StopJobs
+from batch_watchdog.guard_state import GuardState
+from batch_watchdog.store import guards
 from batch_watchdog.store.actions import Action, Actions, to_action
 from batch_watchdog.store.table import MemoryTable, Put, to_image
 from local.aws import ApiError
 from tests.fakes import TOPIC, Aws, RacedTable
-from tests.makers import JOB, a_notice, at
+from tests.makers import JOB, QUEUE, a_notice, at
 
 
 class Scene:
@@ -69,6 +71,28 @@ def as_in_a_stream(put: Put) -> Any:
 def announce(count: int, **notice: Any) -> Announce:
     notices = [a_notice(id=f"job-failed:{n}", subject=f"Job {n}", **notice) for n in range(count)]
     return Announce(notices=tuple(notices))
+
+
+# ---- Queues and runs ----------------------------------------------------------------------
+
+
+def test_a_queue_is_set_as_its_guard_has_decided(scene: Scene) -> None:
+    scene.table.write([guards.put(GuardState(guard="g", closed=(QUEUE,)), at("12:00"))])
+
+    scene.carry_out(SetQueueState(queue=QUEUE, state="DISABLED", guard="g"))
+
+    assert scene.aws.changing_calls == [
+        ("UpdateJobQueue", {"jobQueue": QUEUE, "state": "DISABLED"})
+    ]
+
+
+def test_a_setting_of_a_queue_that_was_overtaken_is_not_carried_out(scene: Scene) -> None:
+    scene.table.write([guards.put(GuardState(guard="g", closed=(QUEUE,)), at("12:00"))])
+
+    scene.carry_out(SetQueueState(queue=QUEUE, state="ENABLED", guard="g"))
+
+    assert not scene.aws.changing_calls
+    assert [action.result for action in scene.actions()] == [{"overtaken": True}]
 
 
 # ---- Messages -----------------------------------------------------------------------------

@@ -249,7 +249,7 @@ class LimitWatch:
             if (job_id, detail["status"], len(made)) not in known:
                 job = change_of(detail, self.now)
                 job = replace(job, at=_proven_since(job, detail, self.now))
-                begun = limits.begin(job, self.policy, self.now)
+                begun = limits.begin(job, self.policy, max(self.now, job.at))
                 found += [begun] if begun else []
         wheel.Wheel(self.table).file(stays.entries(found, self.now))
 

@@ -65,11 +65,14 @@ class _Found:
                 self._set(job_id, _Fate.SPARED)
 
     def _fate_of(self, job_id: str) -> _Fate | None:
+        child = array_child(job_id)
+        if child:
+            return self._children.get(child[0], {}).get(job_id)
         return self._jobs.get(hash(job_id))
 
     def _set(self, job_id: str, fate: _Fate) -> None:
         child = array_child(job_id)
-        if child and child[0] in self._arrays:
+        if child:
             self._children[child[0]][job_id] = fate
         else:
             self._jobs[hash(job_id)] = fate
@@ -85,6 +88,15 @@ class _Found:
         for array_id, fate in arrays.items():
             if fate:
                 sums += self._of_array(array_id, fate, action, failed)
+        # Children that arrived by themselves: nothing is known of the whole array.
+        for array_id, children in self._children.items():
+            if not arrays.get(array_id):
+                sums += Counter(children.values())
+                failed += Counter(
+                    self._why[hash(child)]
+                    for child, fate in children.items()
+                    if fate == _Fate.REFUSED
+                )
         stopped = sums[_Fate.STOPPED]
         return Tally(
             cancelled=stopped if action == "cancel" else 0,
