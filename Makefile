@@ -49,8 +49,7 @@ policy-check: $(venv) ## Check a policy before it goes live: FILE=policy.toml
 	@.venv/bin/python -m local policy-check "$$FILE"
 
 policy-push: policy-check ## Check a policy, and put it in force: FILE=policy.toml [STACK=batch-watchdog]
-	aws ssm put-parameter --name "/$(STACK)/policy" --type String --tier Intelligent-Tiering \
-		--overwrite --value "file://$$FILE"
+	@.venv/bin/python -m local.policy_push "$$FILE" "/$(STACK)/policy"
 
 build: $(venv) $(sam_venv) ## Build what `sam deploy` uploads: [ARCHITECTURE=x86_64]
 	$(offline) $(sam) build $(overrides)

@@ -64,6 +64,7 @@ class Running:
         self.deaths: set[int] = set()
         self.steps = 0
         self._at_work = False
+        self._meanwhile: list[tuple[datetime, Callable[[], object]]] = []
         self._messages: list[tuple[datetime, int, str]] = []
         self._sent = 0
         self._actions: list[Item] = []
@@ -116,6 +117,16 @@ class Running:
         """Whatever was sent to stop_jobs arrives twice."""
         for _, _, run_id in list(self._messages):
             self._put(run_id, timedelta())
+
+    def meanwhile(self, *, seconds: float, do: Callable[[], object]) -> None:
+        """Have something done so long after noon, even if stop_jobs is at work then."""
+        self._meanwhile.append((NOON + timedelta(seconds=seconds), do))
+
+    def call_again(self) -> int:
+        """Call stop_jobs for the run that is at work; how many messages it sends."""
+        sent, run_id = self._sent, f"monthly:cancel:{NOON:%Y-%m-%dT%H:%M:%SZ}"
+        self._container.stop_runner.work(run_id, self.now, time_left=lambda: TIME_S)
+        return self._sent - sent
 
     def give_room(self, *, vcpus: int) -> None:
         """The queue's first jobs start."""
@@ -186,6 +197,10 @@ class Running:
         self.now = max(self.now, at)
         if self.now > self.batch.now:
             self.batch.advance_to(self.now)
+        due = [each for each in self._meanwhile if each[0] <= self.now]
+        for each in due:
+            self._meanwhile.remove(each)
+            each[1]()
 
     def _pause(self, seconds: float) -> None:
         self._move_to(self.now + timedelta(seconds=seconds))

@@ -158,6 +158,35 @@ def test_a_message_that_comes_twice_does_no_harm() -> None:
     assert running.invocations <= 8
 
 
+def test_a_second_message_for_a_run_that_is_at_work_is_dropped() -> None:
+    running = Running(most=10)
+    running.submit(10_000)
+    sent: list[int] = []
+    running.meanwhile(seconds=8, do=lambda: sent.append(running.call_again()))
+
+    running.enter("cancel").run(minutes=5)
+
+    assert sent == [0]
+    assert max(running.stops.values()) == 1
+    assert running.report()["cancelled"] == 10_000
+
+
+def test_a_run_that_another_stage_overtakes_makes_way_at_once() -> None:
+    running = Running(most=20)
+    running.submit(20_000)
+    running.meanwhile(seconds=8, do=lambda: running.enter("terminate"))
+
+    running.enter("cancel").run(minutes=5)
+
+    calls = [call for call in running.batch.journal if call.jobs]
+    last_cancel = max(call.at for call in calls if call.api == "CancelJobs")
+    first_terminate = min(call.at for call in calls if call.api == "TerminateJobs")
+    assert last_cancel < NOON + timedelta(seconds=11)
+    assert last_cancel < first_terminate < NOON + timedelta(seconds=16)
+    assert running.report()["stage"] == "terminate"
+    assert running.alive() == 0
+
+
 # ---- What Batch will not do ---------------------------------------------------------------
 
 
