@@ -205,5 +205,4 @@ class Scheduler:
             job.reason = ""  # It stands in the attempt.
             job.started_ms = job.stopped_ms = 0
             self._world.move(job, "RUNNABLE", now)
-            self.wake()
         self._world.tell(job)

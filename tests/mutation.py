@@ -54,6 +54,8 @@ def _contract(*names: str) -> tuple[str, ...]:
     return tuple(f"tests/contract/test_{name}.py" for name in names)
 
 
+_LIMITS = ("tests/integration/test_limits.py",)
+
 MUTANTS: Sequence[Mutant] = (
     # ---- Arrays ---------------------------------------------------------------------------
     Mutant(
@@ -99,6 +101,7 @@ MUTANTS: Sequence[Mutant] = (
         "array_watch.py",
         "if part != before[number]:",
         "if part == before[number]:",
+        _unit("observe"),
     ),
     Mutant(
         "an array is done when all failures that Batch counts are known",
@@ -111,6 +114,7 @@ MUTANTS: Sequence[Mutant] = (
         "arrays.py",
         "sum(part.counted() for part in parts) >= array.size",
         "sum(part.counted() for part in parts) >= array.size - 1",
+        _unit("arrays"),
     ),
     Mutant(
         "only children that have ended are counted",
@@ -149,6 +153,7 @@ MUTANTS: Sequence[Mutant] = (
         "limits.py",
         "return (job.status, job.attempts) == (stay.status, stay.attempts)",
         "return job.status == stay.status",
+        _LIMITS,
     ),
     Mutant(
         "a stay that is over is left alone",
@@ -175,11 +180,10 @@ MUTANTS: Sequence[Mutant] = (
         'return self.limit.action != "warn"',
     ),
     Mutant(
-        "reminders are filed before decisions are recorded",
+        "who is looked at too soon is looked at again",
         "limit_watch.py",
         "again_in=limit.first_due - lasted)",
         "again_in=None)",
-        ("tests/integration/test_limits.py",),
     ),
     Mutant(
         "who was exempted by an operator is not looked at",
@@ -194,16 +198,22 @@ MUTANTS: Sequence[Mutant] = (
         "if status not in LIMITED:",
     ),
     Mutant(
+        "a job found waiting begins its stay when it is found",
+        "limit_watch.py",
+        "    return max(now, proven or now)",
+        "    return proven or now",
+    ),
+    Mutant(
         "jobs that no event told of are found",
         "limit_watch.py",
         'if (job_id, detail["status"], len(made)) not in known:',
         "if False:",
     ),
     Mutant(
-        "a job found running began when Batch says",
+        "a sweep that comes late counts from what Batch proves",
         "limit_watch.py",
         "    return max(now, proven or now)",
-        "    return proven or now",
+        "    return now",
     ),
     Mutant(
         "a stop is decided once",
@@ -234,7 +244,7 @@ MUTANTS: Sequence[Mutant] = (
         "store/brake.py",
         "allowed = max(0, min(wanted, most - sum(used.values())))",
         "allowed = wanted",
-        ("tests/integration/test_limits.py",),
+        _LIMITS,
     ),
     # ---- Guards ---------------------------------------------------------------------------
     Mutant(
@@ -290,9 +300,9 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "a run that observes only counts",
-        "stop_run.py",
-        "must_stop = bool(chunk.stop) and not self.run.observing",
-        "must_stop = bool(chunk.stop)",
+        "runs.py",
+        'observing=entry.mode == "observe",',
+        "observing=False,",
     ),
     Mutant(
         "ids are written down before they are stopped",
@@ -312,7 +322,13 @@ MUTANTS: Sequence[Mutant] = (
         "at cancel, what has started is left to run",
         "holds.py",
         'return status in WAITING or (action == "terminate" and status in STARTED)',
-        "return status in WAITING",
+        "return status in WAITING or status in STARTED",
+    ),
+    Mutant(
+        "a run leaves to run what has started, at cancel",
+        "runs.py",
+        'if action == "cancel" and not waiting:',
+        "if False:",
     ),
     Mutant(
         "what arrives while a stage is on is stopped",

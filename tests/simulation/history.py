@@ -52,6 +52,7 @@ class Heard:
     """A change that an invocation took in, and that was taken to have gone well."""
 
     at: datetime
+    told_at: datetime  # the time that its event told
     status: str
     attempts: int
 
@@ -238,7 +239,8 @@ class _Stage:
             if "Blocked" in event["detail-type"]:
                 return
             detail = event["detail"]
-            heard = Heard(now, detail["status"], len(detail.get("attempts") or ()))
+            told_at = datetime.fromisoformat(event["time"])
+            heard = Heard(now, told_at, detail["status"], len(detail.get("attempts") or ()))
             self.seen.heard[detail["jobId"]].append(heard)
         except (ValueError, KeyError, TypeError):
             pass  # What cannot be read was given up, with a reason.
@@ -418,6 +420,10 @@ class _Stage:
                 install(held)
 
     def _do_job(self, what: dict[str, Any]) -> None:
+        waits = what.pop("waits_for_previous", False)
+        if waits and self._ids and not what.get("service"):
+            self.seen.counts["job that waits for another"] += 1
+            what["depends_on"] = self._ids[-1:]
         try:
             self._ids.append(self.batch.submit(what.pop("name"), what.pop("queue"), **what))
         except ApiError:

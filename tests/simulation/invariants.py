@@ -156,7 +156,7 @@ def _known_since(
         if (heard.status, heard.attempts) == (stay.status, stay.attempts):
             in_force = seen.policy_at(max(heard.at - _MINUTE, seen.policies[0][0]))
             if in_force.first_due_after(job, stay.status) is not None:
-                return stay.since
+                return max(stay.since, min(heard.told_at, heard.at))  # Its clock may be ahead.
     return max(stay.since, begins) + _LISTED
 
 
@@ -324,11 +324,25 @@ def i8_nothing_starts_while_a_stage_is_on(seen: History) -> Iterator[str]:
                 since = max(begins, before.since, heard or begins)
                 until = stay.since if stay else seen.ended
                 bound = since + max(prompt, late) + _slack(seen, since)
-                if min(until, ends) > bound and not _stop_is_accepted(seen, job_id):
+                if min(until, ends) > bound and not _stop_is_accepted(seen, job_id, bound):
                     yield (
                         f"{job_id} is {before.status} from {iso(since)} to {iso(until)}, while "
                         f"{name} is at {stage} from {iso(begins)} to {iso(ends)}"
                     )
+
+
+def i8_what_runs_finishes_at_cancel(seen: History) -> Iterator[str]:
+    """At `cancel`, what has started is left to run."""
+    for job_id, stays in seen.stays.items():
+        job = seen.jobs.get(job_id)
+        name = _guard_of(job.reason) if job else ""
+        if job is None or not name or f'guard "{name}" is at cancel' not in job.reason:
+            continue
+        for before, last in pairwise(stays):
+            # What starts in the moment of its stop cannot be told from what waits.
+            started = before.status in STARTED and last.status == "FAILED"
+            if started and last.since > before.since + _MINUTE + _slack(seen, last.since):
+                yield f"{job_id} was {before.status} since {iso(before.since)}, and was stopped"
 
 
 def i9_only_what_a_guard_closed_is_reopened(seen: History) -> Iterator[str]:
@@ -347,6 +361,7 @@ def i9_only_what_a_guard_closed_is_reopened(seen: History) -> Iterator[str]:
         # A closing that a release has overtaken was decided, and not made.
         elif not any(queue == call.queue and at <= iso(call.at) for at, queue in decided):
             yield f"{call.queue} was opened, and no guard had closed it"
+    yield from _opened_against_people(seen)
     by_people = {call.queue for call in seen.by_people if call.queue}
     states = guards.read_all(seen.table)
     held = operator_hold.read(seen.table).is_on
@@ -363,6 +378,29 @@ def i9_only_what_a_guard_closed_is_reopened(seen: History) -> Iterator[str]:
         return
     if not any(state.entry for state in states.values()) and still_closed:
         yield f"all guards are calm, and {still_closed} are still closed"
+
+
+def _opened_against_people(seen: History) -> Iterator[str]:
+    """Queues that people had closed long before a guard wanted to, and that it opened."""
+    closed: dict[str, datetime] = {}  # by people, and by nobody else since
+    kept: set[str] = set()
+    own = {id(call) for call in seen.journal}
+    for call in sorted((*seen.journal, *seen.by_people), key=lambda each: each.at):
+        if call.api != "UpdateJobQueue" or call.error:
+            continue
+        queue = resource_name(call.queue)
+        if id(call) not in own:
+            kept.discard(queue)
+            closed.pop(queue, None)
+            if call.state == "DISABLED":
+                closed[queue] = call.at
+        elif call.state == "DISABLED":
+            since = closed.get(queue)
+            if since and call.at > since + _MINUTE + _slack(seen, call.at):
+                kept.add(queue)
+            closed.pop(queue, None)
+        elif queue in kept:
+            yield f"{queue} was opened at {iso(call.at)}, and it was people who had closed it"
 
 
 # ---- Everything ---------------------------------------------------------------------------
@@ -433,6 +471,7 @@ ALL: Sequence[Invariant] = (
     i6_who_is_exempt_or_spared_is_not_stopped,
     i7_stages_are_entered_once_and_their_runs_finish,
     i8_nothing_starts_while_a_stage_is_on,
+    i8_what_runs_finishes_at_cancel,
     i9_only_what_a_guard_closed_is_reopened,
     i10_nothing_is_lost,
     i11_a_bad_policy_takes_no_effect,
@@ -591,7 +630,7 @@ def _guard_prompt(seen: History, begins: datetime) -> timedelta:
     return _GUARD_PROMPT + (_SETTLING if _slack(seen, begins) else timedelta())
 
 
-def _stop_is_accepted(seen: History, job_id: str) -> bool:
-    job = seen.jobs[job_id]
-    ids = {job_id, job.parent_id}
-    return any(set(call.jobs) & ids for call in (*seen.journal, *seen.by_people))
+def _stop_is_accepted(seen: History, job_id: str, until: datetime) -> bool:
+    ids = {job_id, seen.jobs[job_id].parent_id}
+    calls = (*seen.journal, *seen.by_people)
+    return any(call.at <= until and set(call.jobs) & ids for call in calls)

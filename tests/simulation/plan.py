@@ -79,7 +79,7 @@ def draw(seed: int) -> Plan:
         event_rates=EventRates(
             repeated=_perhaps(random, 0.6, 0.1),
             reordered=_perhaps(random, 0.6, 0.2),
-            delayed=_perhaps(random, 0.4, 0.03),
+            delayed=_perhaps(random, 0.4, 0.06),
             lost=_perhaps(random, 0.4, 0.05),
             jumps=_perhaps(random, 0.3, 0.03),
         ),
@@ -214,7 +214,7 @@ def _job(random: Random) -> dict[str, Any]:
         return what | {"array_size": size, "outcome": _plan(random, failing)}
     if random.random() < 0.1:
         return what | {"nodes": 2}
-    return what
+    return what | ({"waits_for_previous": True} if random.random() < 0.2 else {})
 
 
 def _plan(random: Random, failing: Mapping[int, int]) -> Any:

@@ -7,7 +7,7 @@ from local.stack import Stack
 from tests.simulation.history import run
 from tests.simulation.invariants import broken
 from tests.simulation.plan import draw
-from tests.simulation.regressions import SEEDS
+from tests.simulation.regressions import PLANS, SEEDS
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +19,11 @@ def stack() -> Stack:
 def test_what_must_always_hold_holds_in_random_histories(stack: Stack, first: int) -> None:
     for seed in range(first, first + 5):
         assert broken(run(draw(seed), stack)) == [], seed
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_what_chance_brings_too_rarely_goes_well(stack: Stack, name: str) -> None:
+    assert broken(run(PLANS[name], stack)) == []
 
 
 @pytest.mark.parametrize(("seed", "once"), SEEDS.items())

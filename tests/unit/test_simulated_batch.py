@@ -1405,6 +1405,8 @@ def test_a_failed_attempt_waits_in_line_again_while_attempts_are_left() -> None:
     job = batch.it.submit("a", "q", attempts=3, outcome=[failed, failed, 0])
     other = batch.it.submit("b", "q", seconds=10)
 
+    assert batch.at(16).status(job) == "RUNNABLE"
+    assert batch.job(job)["startedAt"] == 0
     batch.at(999)
 
     statuses = [status for _, status in batch.told(job)]
@@ -1527,6 +1529,16 @@ def test_what_fits_runs(resources: dict[str, Any], needs: dict[str, Any]) -> Non
     assert batch.status(job) == "SUCCEEDED"
 
 
+def test_the_reason_goes_when_the_cause_is_mended() -> None:
+    batch = Batch(explains=True).with_queue(status="INVALID")
+    job = batch.it.submit("a", "q")
+
+    assert "statusReason" in batch.at(60).job(job)
+    batch.with_queue(status="VALID")
+    assert "statusReason" not in batch.at(70).job(job)
+    assert batch.status(job) == "RUNNING"
+
+
 def test_a_stuck_job_blocks_those_behind_it_until_it_is_cancelled() -> None:
     batch = Batch().with_queue()
     stuck = batch.it.submit("stuck", "q", vcpus=99)
@@ -1619,12 +1631,38 @@ def test_a_job_waits_pending_for_those_it_depends_on() -> None:
     assert [status for _, status in batch.told(third)] == ["PENDING", "SUCCEEDED"]
 
 
+def test_a_job_whose_dependency_ends_while_it_is_submitted_never_waits() -> None:
+    batch = Batch().with_queue()
+    first = batch.it.submit("first", "q", seconds=10)
+    second = batch.at(14.5).it.submit("second", "q", depends_on=[first])
+
+    batch.at(999)
+
+    assert batch.told(first)[-1] == ("12:00:15", "SUCCEEDED")
+    assert [status for _, status in batch.told(second)] == [
+        "RUNNABLE",
+        "STARTING",
+        "RUNNING",
+        "SUCCEEDED",
+    ]
+
+
+def test_a_job_cancelled_while_it_is_submitted_is_told_of_only_as_failed() -> None:
+    batch = Batch().with_queue()
+    job = batch.it.submit("a", "q")
+
+    batch.cancel(job)
+
+    assert batch.at(99).told(job) == [("12:00:01", "FAILED")]
+
+
 def test_a_job_fails_with_the_one_it_depends_on() -> None:
     batch = Batch().with_queue()
     first = batch.it.submit("first", "q", outcome=1)
     second = batch.it.submit("second", "q", depends_on=[first])
 
     assert batch.at(999).job(second)["statusReason"] == "Dependent Job failed"
+    assert [status for _, status in batch.told(second)] == ["PENDING", "FAILED"]
     late = batch.it.submit("late", "q", depends_on=[first], array_size=2)
     assert batch.at(1010).status(late) == "FAILED"
     assert batch.summary(late) == {"FAILED": 2}
@@ -1724,7 +1762,9 @@ def test_a_service_job_is_terminated_in_any_state(seconds: float) -> None:
     batch.at(seconds).ask("TerminateServiceJob", jobId=job, reason="too dear")
 
     assert batch.at(seconds + 1).ask("DescribeServiceJob", jobId=job)["status"] == "FAILED"
-    assert batch.at(99).told(job)[-1][1] == "FAILED"
+    told = [status for _, status in batch.at(99).told(job)]
+    assert told[-1] == "FAILED"
+    assert "STARTING" not in told or seconds > 2
 
 
 def test_a_log_and_the_scheduler_go_side_by_side() -> None:
