@@ -502,13 +502,13 @@ def _caught(copy: Path, mutant: Mutant, *, simulation: bool) -> str:
     finally:
         path.write_text(text, encoding="utf-8")
     lines = [line.strip() for line in (ended.stdout + ended.stderr).splitlines() if line.strip()]
-    telling = ("FAILED", "ERROR", "seed ")
+    telling = ("FAILED", "ERROR", "broken by ")
     at = next((n for n, line in enumerate(lines) if line.startswith(telling)), None)
     if ended.returncode == 0:
         return ""
     if at is None:  # It did not get so far as to fail in a test: then it did not run.
         return lines[-1] if lines else "no output"
-    found = lines[at : at + 2] if lines[at].startswith("seed ") else lines[at : at + 1]
+    found = lines[at : at + 2] if lines[at].startswith("broken") else lines[at : at + 1]
     return " ".join(found)
 
 

@@ -22,7 +22,8 @@ from local.stack import Stack
 from tests.simulation.counts import MUST_HAPPEN
 from tests.simulation.history import run
 from tests.simulation.invariants import broken
-from tests.simulation.plan import draw
+from tests.simulation.plan import Plan, draw
+from tests.simulation.regressions import PLANS
 from tests.simulation.shrink import shrunk, told
 
 _SHOWN = 10  # failing seeds that are told of
@@ -33,7 +34,8 @@ _ENOUGH = 300
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    seed: int
+    plan: Plan
+    name: str
     problems: Sequence[str]
     counts: Counter[str]
 
@@ -51,7 +53,8 @@ def main(arguments: Sequence[str]) -> int:
     seeds = range(options.first, options.first + options.seeds)
     began = time.monotonic()
     counts, failed = Counter[str](), list[Result]()
-    for result in _with_bar(_results(seeds, options.jobs), len(seeds), console):
+    total = len(PLANS) + len(seeds)
+    for result in _with_bar(_results(seeds, options.jobs), total, console):
         counts += result.counts
         if result.problems:
             failed.append(result)
@@ -63,11 +66,11 @@ def main(arguments: Sequence[str]) -> int:
     console.print(_table(counts))
     never = [name for name in MUST_HAPPEN if not counts[name]] if len(seeds) >= _ENOUGH else []
     console.print(
-        f"{len(seeds):,} histories in {took:.0f} s, {len(seeds) / took:.1f} a second on "
+        f"{total:,} histories in {took:.0f} s, {total / took:.1f} a second on "
         f"{options.jobs} cores: {len(failed)} broke an invariant"
     )
     if failed:
-        console.print("seeds:", " ".join(str(result.seed) for result in failed))
+        console.print("they are:", ", ".join(result.name for result in failed), markup=False)
     if never:
         console.print("[red]faults that never happened:[/]", ", ".join(never))
     return 1 if failed or never else 0
@@ -83,17 +86,22 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _results(seeds: range, jobs: int) -> Iterator[Result]:
+    yield from (_result(plan, name) for name, plan in PLANS.items())
     if jobs == 1:
-        yield from map(_result, seeds)
+        yield from map(_of_seed, seeds)
         return
     # Forked, so that the stack is read only once.
     with get_context("fork").Pool(jobs) as pool:
-        yield from pool.imap_unordered(_result, seeds, _AT_ONCE)
+        yield from pool.imap_unordered(_of_seed, seeds, _AT_ONCE)
 
 
-def _result(seed: int) -> Result:
-    seen = run(draw(seed), _stack[0])
-    return Result(seed, broken(seen), seen.counts)
+def _of_seed(seed: int) -> Result:
+    return _result(draw(seed), f"seed {seed}")
+
+
+def _result(plan: Plan, name: str) -> Result:
+    seen = run(plan, _stack[0])
+    return Result(plan, name, broken(seen), seen.counts)
 
 
 def _with_bar(results: Iterator[Result], total: int, console: Console) -> Iterator[Result]:
@@ -108,14 +116,14 @@ def _with_bar(results: Iterator[Result], total: int, console: Console) -> Iterat
 
 
 def _tell(result: Result, console: Console) -> None:
-    console.print(f"[red]seed {result.seed}[/]")
+    console.print(f"broken by {result.name}:", markup=False, style="red")
     for problem in result.problems[:5]:
-        console.print(f"  {problem}", markup=False)
-    name = result.problems[0].partition(":")[0]
-    smaller = shrunk(draw(result.seed), name, partial(run, stack=_stack[0]))
+        console.print(f"  {problem}", markup=False, soft_wrap=True)
+    invariant = result.problems[0].partition(":")[0]
+    smaller = shrunk(result.plan, invariant, partial(run, stack=_stack[0]))
     console.print("  a smaller one that breaks the same:")
     for line in told(smaller):
-        console.print(f"    {line}", markup=False)
+        console.print(f"    {line}", markup=False, soft_wrap=True)
 
 
 def _table(counts: Counter[str]) -> Table:

@@ -107,10 +107,11 @@ def _tolerance(seen: History, job_id: str, stay: Stay) -> timedelta:
     By how much the watchdog may be wrong about the beginning of a stay.
 
     An event's clock may be behind. A sweep that is tried again has the time for which it was
-    due, and whom it finds waiting then may have begun since.
+    due: who has waited for another job, and is found by it, may have begun since.
     """
     unheard = _first_heard(seen, seen.jobs[job_id], stay) is None
-    return _JUMP + (_LATE_SWEEP if unheard and stay.status in WAITING else timedelta())
+    waited_before = any(each.status == "PENDING" for each in seen.stays[job_id])
+    return _JUMP + (_LATE_SWEEP if unheard and waited_before else timedelta())
 
 
 def i4_limits_are_enforced_in_time(seen: History) -> Iterator[str]:

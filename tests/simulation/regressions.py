@@ -52,7 +52,29 @@ PLANS: Mapping[str, Plan] = {
         _step(4, "policy", text=_SHORT.replace("3m", "20m")),
     ),
     "an event that comes after its limit is a reminder for the next minute": replace(
-        _plan(_SHORT, _job(1), seed=3, minutes=13), event_rates=EventRates(delayed=1.0)
+        _plan(_SHORT, _job(1), seed=5, minutes=13), event_rates=EventRates(delayed=1.0)
+    ),
+    "an event whose clock is ahead does not put off a limit": replace(
+        _plan(_SHORT, _job(1), seed=5), event_rates=EventRates(jumps=1.0)
+    ),
+    "a job that no event told of begins its stay when it is found": replace(
+        _plan(
+            _SHORT.replace("3m", "12m"),
+            _job(1, queue="small", gpus=0, seconds=600),
+            _job(1.5, waits_for_previous=True),
+        ),
+        event_rates=EventRates(lost=1.0),
+    ),
+    "a sweep that is tried again counts from what Batch proves": replace(
+        _plan(
+            _SHORT + 'RUNNING = { after = "4m" }\n',
+            _job(0.5),
+            _job(0.3, queue="small", gpus=0, seconds=1_200),
+            seed=33,
+            minutes=10,
+        ),
+        rates=Rates(refused=0.1),
+        event_rates=EventRates(lost=1.0),
     ),
     "what people closed stays closed": _plan(
         _GUARD,
@@ -64,9 +86,9 @@ PLANS: Mapping[str, Plan] = {
     "what runs finishes at cancel, and what arrives is stopped": _plan(
         _GUARD.replace("close_queues = true", ""),
         _job(1, queue="train", gpus=0, service=True, seconds=1_200),
-        _job(1, queue="small", gpus=0, seconds=1_200),
+        _job(1, queue="small", gpus=0, vcpus=2, seconds=1_200),
         _alarm(5, "ALARM"),
-        _job(8, queue="small", gpus=0),
+        _job(8, queue="small", gpus=0, vcpus=2),
         _job(8, queue="train", gpus=0, service=True),
     ),
 }
