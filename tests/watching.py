@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,7 +10,7 @@ from batch_watchdog.observe import Message
 from batch_watchdog.settings import Settings
 from batch_watchdog.store.table import Item, MemoryTable, to_image
 from batch_watchdog.wiring import Container
-from local.aws import session
+from local.aws import ApiError, session
 from local.batch import Call, SimulatedBatch
 
 MINUTE = timedelta(minutes=1)
@@ -29,13 +29,15 @@ class Watching:
     """
     A watchdog and the jobs that it watches.
 
-    `events` are true from their own time on and delivered then, but for those in `lost`.
+    `events` are true from their own time on and delivered then, but for those in `lost`. AWS
+    Batch refuses calls of which `refuses` says so.
     """
 
     def __init__(
         self, policy: str, events: Iterable[Any] = (), lost: Iterable[Any] = (), **batch: Any
     ) -> None:
         self.policy = policy
+        self.refuses: Callable[[str, Mapping[str, Any]], bool] = lambda *_: False
         self.published: list[dict[str, Any]] = []
         self._images: deque[Item] = deque()
         self._inbox = deque(sorted(events, key=lambda event: event["time"]))
@@ -44,7 +46,7 @@ class Watching:
         self.table = MemoryTable(self._on_write)
         clients = session(
             {
-                "batch": self.batch.call,
+                "batch": self._batch,
                 "sns": self._sns,
                 "ec2": lambda *_: {"InstanceTypes": []},
                 "ecs": lambda *_: {"containerInstanceArns": []},
@@ -105,6 +107,11 @@ class Watching:
     def _on_write(self, name: str, _: Item | None, item: Item) -> None:
         if name == "INSERT" and str(item["pk"]).startswith("ACTION#"):
             self._images.append(item)
+
+    def _batch(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
+        if self.refuses(operation, params):
+            raise ApiError("AccessDeniedException", f"not authorized: batch:{operation}", 403)
+        return self.batch.call(operation, params)
 
     def _sns(self, _: str, params: dict[str, Any]) -> dict[str, Any]:
         self.published.append(params)

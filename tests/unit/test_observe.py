@@ -594,7 +594,7 @@ def test_messages_of_an_array_that_always_loses_come_again_and_no_others(scene: 
     assert f"array-completed:{ARRAY}" in scene.told
 
 
-class CrashError(Exception):
+class CrashError(BaseException):
     """The function's process ends."""
 
 

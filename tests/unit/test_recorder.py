@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from batch_watchdog.effects import Announce, Effect, SetQueueState, StopJobs
-from batch_watchdog.errors import StaleItemError
+from batch_watchdog.errors import CommandError, StaleItemError
 from batch_watchdog.recorder import Outcome, Recorder
 from batch_watchdog.store.actions import Action, Actions, to_action
 from batch_watchdog.store.table import MemoryTable, Put, Table
@@ -228,3 +228,28 @@ def test_what_an_action_came_to_is_recorded_once() -> None:
 
     assert recorded(table)[0].result == {"accepted": 1}
     assert recorded(table)[0].effect == action.effect
+
+
+# ---- Faults -------------------------------------------------------------------------------
+
+
+def test_a_key_about_which_nothing_can_be_decided_keeps_no_other_from_being_written() -> None:
+    table = MemoryTable()
+
+    def fails() -> Outcome:
+        raise ValueError("no number")
+
+    outcomes = {"bad": fails, "good": Outcome(puts=[a_put("good")]), "worse": fails}
+    with pytest.raises(ExceptionGroup, match="about 2") as caught:
+        decide(table, outcomes)
+
+    assert states(table) == ["good"]
+    assert [str(error) for error in caught.value.exceptions] == ["no number", "no number"]
+
+
+def test_what_is_refused_on_purpose_is_refused_as_a_whole() -> None:
+    def refused() -> Outcome:
+        raise CommandError({"guard": "expected one of the guards"})
+
+    with pytest.raises(CommandError):
+        decide(MemoryTable(), {"command": refused})

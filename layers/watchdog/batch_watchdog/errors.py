@@ -6,6 +6,7 @@ Everything that this package raises on purpose.
   - MalformedEventError
     - EvidenceError
   - StaleItemError
+  - HeldBackError
   - OutOfTimeError
     - ThrottledError
   - CommandError
@@ -34,6 +35,10 @@ class EvidenceError(MalformedEventError):
 
 class StaleItemError(WatchdogError):
     """Another writer was faster. Nothing was written: read again, and decide again."""
+
+
+class HeldBackError(WatchdogError):
+    """A stop run is not to go on: its stage is over, or an operator or the policy holds it back."""
 
 
 class OutOfTimeError(WatchdogError):

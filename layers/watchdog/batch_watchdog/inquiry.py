@@ -28,14 +28,26 @@ class Inquiry:
     ec2: Any
     ecs: Any
     _surroundings: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    _refused: dict[str, ClientError] = field(default_factory=dict)
     _fronts: dict[str, frozenset[str]] = field(default_factory=dict)
     _known: dict[tuple[str, str], tuple[Finding, ...]] = field(default_factory=dict)
 
     def findings(self, detail: Detail) -> tuple[Finding, ...]:
-        """Why a job, given as Batch describes it, does not start; the likeliest reason first."""
+        """
+        Why a job, given as Batch describes it, does not start; the likeliest reason first.
+
+        Raises:
+            ClientError: Batch does not answer about the queue; it is asked once.
+        """
         queue = str(detail.get("jobQueue") or "")
+        if queue in self._refused:
+            raise self._refused[queue]
         if queue not in self._surroundings:
-            self._surroundings[queue] = self._look_around(queue) if queue else {}
+            try:
+                self._surroundings[queue] = self._look_around(queue) if queue else {}
+            except ClientError as error:
+                self._refused[queue] = error
+                raise
             self._fronts[queue] = _front(self._surroundings[queue].get("snapshot"))
         world = World(job=detail, **self._surroundings[queue])
         if detail["jobId"] in self._fronts[queue]:

@@ -29,7 +29,9 @@ class LimitWatch:
     The limits of a sweep at `now`.
 
     `exempt` are jobs, and arrays with all their children, that an operator has exempted. While
-    the watchdog is `held`, nothing is stopped; what is due stays due.
+    the watchdog is `held`, nothing is stopped; what is due stays due. Where nothing
+    can be decided about a job, `failed` has the error: it is looked at again in the next minute,
+    and the others are seen to all the same.
     """
 
     table: Table
@@ -39,6 +41,7 @@ class LimitWatch:
     now: datetime
     exempt: Mapping[str, Exemption] = field(default_factory=dict)
     held: bool = False
+    failed: dict[str, Exception] = field(default_factory=dict)
 
     def see_to(self, due: Iterable[Stay]) -> None:
         """Look at stays that are due, act on those that last too long, file the rest anew."""
@@ -49,9 +52,7 @@ class LimitWatch:
             for stay in some:
                 detail = details.get(stay.job_id)
                 if detail is not None:
-                    look = self._verify if stay.stops else self._look
-                    job = change_of(detail, self.now)
-                    seen = self._exempted(job) or look(stay, job, detail)
+                    seen = self._tried(stay, detail)
                     later += [(self.now + seen.again_in, stay)] if seen.again_in else []
                     decisions += [seen.decision] if seen.decision else []
             # Reminders first: a crash in between repeats a question, and loses none.
@@ -62,6 +63,15 @@ class LimitWatch:
         plain_ids = [stay.job_id for stay in some if not stay.service]
         service_ids = [stay.job_id for stay in some if stay.service]
         return self.batch.describe(plain_ids) | self.batch.describe_service(service_ids)
+
+    def _tried(self, stay: Stay, detail: Detail) -> "_Look":
+        try:
+            job = change_of(detail, self.now)
+            look = self._verify if stay.stops else self._look
+            return self._exempted(job) or look(stay, job, detail)
+        except Exception as error:  # noqa: BLE001 - raised by the sweep, when it has seen to all
+            self.failed[repr(error)] = error
+            return _Look(again_in=wheel.MINUTE)
 
     def _exempted(self, job: Change) -> "_Look | None":
         exemption = self.exempt.get(job.job_id) or self.exempt.get(job.parent_id)

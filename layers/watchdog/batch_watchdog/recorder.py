@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from batch_watchdog.effects import Announce, Effect, StopJobs
-from batch_watchdog.errors import StaleItemError
+from batch_watchdog.errors import StaleItemError, WatchdogError
 from batch_watchdog.store.actions import Actions
 from batch_watchdog.store.table import TRANSACTION_MAX, Put, Table
 
@@ -46,9 +46,27 @@ class Recorder:
 
         Returns:
             Those that even so could not be written. They are to be tried again later.
+
+        Raises:
+            ExceptionGroup: there are keys about which nothing could be decided. All others are
+                decided, and written.
         """
-        lost = self._together(self._together(keys, decide, now), decide, now)
-        return [key for key in lost if not self._written(key, decide, now)]
+        failed: dict[K, Exception] = {}
+
+        def tried(key: K) -> Outcome:
+            try:
+                return decide(key)
+            except WatchdogError:  # Lost a race, or was refused on purpose.
+                raise
+            except Exception as error:  # noqa: BLE001 - raised below, when all others are written
+                failed[key] = error
+                return Outcome()
+
+        lost = self._together(self._together(keys, tried, now), tried, now)
+        lost = [key for key in lost if not self._written(key, tried, now)]
+        if failed:
+            raise ExceptionGroup(f"nothing was decided about {len(failed)}", list(failed.values()))
+        return lost
 
     def _together[K: Hashable](
         self, keys: Iterable[K], decide: Callable[[K], Outcome], now: datetime

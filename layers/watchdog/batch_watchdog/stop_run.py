@@ -19,7 +19,7 @@ from batch_watchdog import guard, guard_notices, runs
 from batch_watchdog.batch_api import PASSING, STOP_MAX, BatchApi, Detail, kinds_of
 from batch_watchdog.changes import STARTED, WAITING, array_child
 from batch_watchdog.effects import Announce
-from batch_watchdog.errors import OutOfTimeError, StaleItemError, ThrottledError
+from batch_watchdog.errors import HeldBackError, OutOfTimeError, StaleItemError, ThrottledError
 from batch_watchdog.guard import QueuesFoundOpen
 from batch_watchdog.guard_state import Entry
 from batch_watchdog.guard_watch import GuardWatch
@@ -82,8 +82,10 @@ class StopRunner:
             again_in = timedelta(seconds=_BREATHER_S)
         except OutOfTimeError:
             again_in = timedelta()
-        except StaleItemError:  # Somebody else has gone on with it, or it is not wanted now.
+        except HeldBackError:
             again_in = None
+        except StaleItemError:  # Perhaps somebody else goes on with it; and perhaps nobody.
+            again_in = timedelta(seconds=_TURN_S)
         with suppress(StaleItemError):
             run_store.end_turn(self.table, run.run_id, now)
         if again_in is not None:
@@ -119,7 +121,8 @@ class _Work:
 
         Raises:
             OutOfTimeError: there is no time left.
-            StaleItemError: others have changed the run or its guard, or it is held back.
+            HeldBackError: it is not to go on.
+            StaleItemError: others have changed the run or its guard.
         """
         stage = self._stage()
         if self.run.phase != "listing" and self._begin_look(stage):
@@ -139,16 +142,16 @@ class _Work:
         The stage that the run is for.
 
         Raises:
-            StaleItemError: the guard has moved on, or an operator or the policy holds it back.
+            HeldBackError: the guard has moved on, or an operator or the policy holds it back.
         """
         table, policy, name = self.runner.table, self.runner.policy(), self.run.guard
         state = guards.read(table, name)
         rule = next((rule for rule in policy.guard if rule.name == name), None)
         entry = state.entry if state and guard.is_current(state, self.run.run_id) else None
         if not (state and rule and entry) or entry.mode != policy.mode_of(rule):
-            raise StaleItemError(self.run.run_id)
+            raise HeldBackError(self.run.run_id)
         if operator_hold.read(table).is_on:
-            raise StaleItemError(self.run.run_id)
+            raise HeldBackError(self.run.run_id)
         return _Stage(rule=rule, entry=entry, closed=state.closed)
 
     # ---- Queues ---------------------------------------------------------------------------

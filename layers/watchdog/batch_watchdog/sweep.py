@@ -1,12 +1,13 @@
 """What time tells: once a minute, all that is due."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import batched
 
+from batch_watchdog import blocked_watch
 from batch_watchdog.array_watch import ArrayWatch, reminder
 from batch_watchdog.batch_api import BatchApi
 from batch_watchdog.blocked_watch import BlockedWatch
@@ -22,8 +23,9 @@ from batch_watchdog.store import exemptions, operator_hold, stays
 from batch_watchdog.store.arrays import Arrays
 from batch_watchdog.store.cursor import Cursor
 from batch_watchdog.store.table import Table, unpack
-from batch_watchdog.store.wheel import Entry, Kind, Wheel, minute_of
+from batch_watchdog.store.wheel import MINUTE, Entry, Kind, Wheel, minute_of
 
+_KINDS: Sequence[Kind] = ("stay", "array", "blocked")  # in the order in which they are seen to
 _ENTRIES_MAX = 50  # seen to in one go, between two looks at the time that is left
 _ARRAYS_MAX = 500  # reminded of by one entry
 _LISTED_EVERY = timedelta(minutes=15)
@@ -44,6 +46,10 @@ class Sweeper:
         See to everything that is due at `now`.
 
         What is not reached before the time is up stays due, and the next sweep goes on there.
+
+        Raises:
+            ExceptionGroup: nothing could be decided about some jobs, arrays or queues. All else has
+                been seen to, and these are due again in the next minute.
         """
         minute, policy, inquiry = minute_of(now), self.policies.settle(now), self.inquiry()
         GuardWatch(table=self.table, policy=policy, now=now).time_passes()
@@ -57,23 +63,14 @@ class Sweeper:
             exempt=exemptions.read_all(self.table, now),
             held=operator_hold.read(self.table).is_on,
         )
-        due: dict[Kind, list[Entry]] = defaultdict(list)
-        for entry in Wheel(self.table).between(cursor.first, minute):
-            if not cursor.has_seen(entry):
-                due[entry.kind].append(entry)
+        due = self._due(cursor, minute)
         seen_to: list[Entry] = []
-        for kind, entries in due.items():
-            for some in batched(entries, _ENTRIES_MAX, strict=False):
+        failed: list[Exception] = []
+        for kind in _KINDS:
+            for some in batched(due[kind], _ENTRIES_MAX, strict=False):
                 if out_of_time():
                     break
-                contents = [unpack(entry.content) for entry in some]
-                match kind:
-                    case "array":
-                        self._arrays({job_id for ids in contents for job_id in ids}, policy, now)
-                    case "stay":
-                        limits.see_to(stay for rows in contents for stay in stays.read(rows))
-                    case "blocked":
-                        self._blocked(contents, inquiry, now)
+                failed += self._see_to(kind, some, limits)
                 seen_to += some
         all_of_them = len(seen_to) == sum(map(len, due.values()))
         cursor = cursor.passed(minute, seen_to, all_of_them=all_of_them)
@@ -81,8 +78,33 @@ class Sweeper:
             cursor = self._look_around(cursor, limits, policy, now)
         with suppress(StaleItemError):  # Another sweep saw to the same, and goes on from here.
             cursors.write(self.table, cursor)
+        failed += limits.failed.values()
+        if failed:
+            raise ExceptionGroup("not all that was due could be decided", failed)
 
-    def _arrays(self, job_ids: set[str], policy: Policy, now: datetime) -> None:
+    def _due(self, cursor: Cursor, minute: datetime) -> dict[Kind, list[Entry]]:
+        due: dict[Kind, list[Entry]] = defaultdict(list)
+        for entry in Wheel(self.table).between(cursor.first, minute):
+            if not cursor.has_seen(entry):
+                due[entry.kind].append(entry)
+        return due
+
+    def _see_to(
+        self, kind: Kind, entries: Iterable[Entry], limits: LimitWatch
+    ) -> Sequence[Exception]:
+        """See to entries; return why nothing could be decided about some of them."""
+        contents = [unpack(entry.content) for entry in entries]
+        match kind:
+            case "stay":
+                limits.see_to(stay for rows in contents for stay in stays.read(rows))
+                return ()
+            case "array":
+                job_ids = {job_id for ids in contents for job_id in ids}
+                return self._arrays(job_ids, limits.policy, limits.now)
+            case "blocked":
+                return self._blocked(set(contents), limits.inquiry, limits.now)
+
+    def _arrays(self, job_ids: set[str], policy: Policy, now: datetime) -> Sequence[Exception]:
         heads = Arrays(self.table).heads(job_ids)
         open_ids = sorted(job_id for job_id, array in heads.items() if not array.announced)
         details = self.batch.describe(open_ids)
@@ -95,11 +117,21 @@ class Sweeper:
         # the question, and the other order could lose it.
         for some in batched(open_ids, _ARRAYS_MAX, strict=False):
             Wheel(self.table).file([reminder(some, now)])
-        Recorder(table=self.table, asked_by="sweep").decide(open_ids, decide, now)
+        try:
+            Recorder(table=self.table, asked_by="sweep").decide(open_ids, decide, now)
+        except ExceptionGroup as group:
+            return group.exceptions
+        return ()
 
-    def _blocked(self, queues: Iterable[str], inquiry: Inquiry, now: datetime) -> None:
+    def _blocked(self, queues: set[str], inquiry: Inquiry, now: datetime) -> Sequence[Exception]:
         watch = BlockedWatch(table=self.table, batch=self.batch, inquiry=inquiry, now=now)
-        Recorder(table=self.table, asked_by="sweep").decide(set(queues), watch.ask, now)
+        try:
+            Recorder(table=self.table, asked_by="sweep").decide(queues, watch.ask, now)
+        except ExceptionGroup as group:
+            again = minute_of(now) + MINUTE
+            Wheel(self.table).file(blocked_watch.reminder(queue, again) for queue in queues)
+            return group.exceptions
+        return ()
 
     def _look_around(
         self, cursor: Cursor, limits: LimitWatch, policy: Policy, now: datetime

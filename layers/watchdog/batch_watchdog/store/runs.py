@@ -7,11 +7,13 @@ itself should they die.
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from heapq import merge
 
 from pydantic import TypeAdapter
 
+from batch_watchdog.errors import StaleItemError
 from batch_watchdog.notices import iso
 from batch_watchdog.runs import Chunk, Run
 from batch_watchdog.store.table import Item, Key, Put, Table, pack, unpack
@@ -20,6 +22,7 @@ KEPT = timedelta(days=90)  # as long as actions: what was stopped, and why
 
 _TURN = ("RUN", "TURN")
 _TURN_LASTS = timedelta(minutes=2)  # longer than a function may run
+_TRIES = 5
 
 _RUN = TypeAdapter(Run)
 _CHUNK = TypeAdapter(Chunk)
@@ -96,14 +99,19 @@ def take_turn(table: Table, run_id: str, now: datetime) -> str | None:
 
 def end_turn(table: Table, run_id: str, now: datetime) -> None:
     """
-    Give the turn back.
+    Give the turn back, where this run has it.
 
     Raises:
-        StaleItemError: someone else has it.
+        StaleItemError: too many others write the same item. The turn ends by itself.
     """
-    item = table.get(*_TURN)
-    if item and item["run_id"] == run_id:
-        table.write([_turn(item, run_id, now)])
+    for _ in range(_TRIES):
+        item = table.get(*_TURN)
+        if item is None or item["run_id"] != run_id:
+            return
+        with suppress(StaleItemError):
+            table.write([_turn(item, run_id, now)])
+            return
+    raise StaleItemError("/".join(_TURN))
 
 
 def _turn(item: Item | None, run_id: str, until: datetime) -> Put:

@@ -1,0 +1,62 @@
+"""A sweep that cannot find something out: it sees to all else, and asks again."""
+
+import pytest
+
+from tests.makers import ARRAY, JOB, PREFIX, a_child_event, a_parent_event, an_event, at
+from tests.watching import Watching
+
+OTHER = ARRAY[:-1] + "7"
+
+
+def test_what_cannot_be_found_out_about_a_queue_keeps_no_other_job_from_being_seen_to() -> None:
+    events = [
+        an_event("12:00"),
+        an_event("12:00", jobId="job-of-other", jobQueue=f"{PREFIX}job-queue/other"),
+    ]
+    policy = 'mode = "enforce"\n[[limit]]\nRUNNABLE = { after = "2h" }\n'
+    watching = Watching(policy, events).run(at("12:00"), at("13:59"))
+    watching.refuses = lambda operation, params: (
+        operation == "GetJobQueueSnapshot" and params["jobQueue"].endswith("/other")
+    )
+
+    with pytest.raises(ExceptionGroup, match="not all that was due"):
+        watching.sweep(at("14:00"))
+    watching.act()
+    assert watching.stopped() == {JOB: "14:00"}
+
+    watching.refuses = lambda *_: False
+    watching.run(at("14:01"), at("14:05"))
+    assert watching.stopped() == {JOB: "14:00", "job-of-other": "14:01"}
+
+
+def test_a_blocked_queue_that_cannot_be_asked_about_is_asked_about_again() -> None:
+    blocked = an_event("12:05", kind="Batch Job Queue Blocked", statusReason="CAPACITY:…")
+    watching = Watching("", [an_event("12:00"), blocked]).run(at("12:00"), at("12:05"))
+    watching.refuses = lambda operation, _: operation == "GetJobQueueSnapshot"
+
+    for clock in ("12:06", "12:07"):
+        with pytest.raises(ExceptionGroup, match="not all that was due"):
+            watching.sweep(at(clock))
+    watching.refuses = lambda *_: False
+    watching.run(at("12:08"), at("12:15"))
+
+    assert [notice["facts"]["state"] for notice in watching.told("queue-blocked")] == ["blocked"]
+
+
+def test_an_array_that_cannot_be_asked_about_keeps_no_other_from_being_told() -> None:
+    arrays = (ARRAY, OTHER)
+    ends = [a_parent_event(3, failed=1, array_id=array_id) for array_id in arrays]
+    lost = [a_child_event(1, "FAILED", array_id=array_id) for array_id in arrays]
+    watching = Watching("", ends, lost=lost).run(at("12:00"), at("12:10"))
+    watching.refuses = lambda _, params: params.get("arrayJobId") == ARRAY
+
+    with pytest.raises(ExceptionGroup, match="not all that was due"):
+        watching.sweep(at("12:11"))
+    watching.act()
+    assert [notice["facts"]["job_id"] for notice in watching.told("array-completed")] == [OTHER]
+
+    watching.refuses = lambda *_: False
+    watching.run(at("12:12"), at("12:13"))
+    told = {notice["facts"]["job_id"]: notice for notice in watching.told("array-completed")}
+    assert {each["facts"]["failed_indices"] for each in told.values()} == {"1"}
+    assert told.keys() == {ARRAY, OTHER}
