@@ -9,6 +9,7 @@ STACK ?= batch-watchdog
 
 venv := .venv/.installed
 sam_venv := .venv-sam/.installed
+checkov_venv := .venv-checkov/.installed
 runtime_client := .build/runtime-client/.installed
 built := .build/lambda/template.yaml
 dynamodb_local := .build/dynamodb-local/.installed
@@ -19,17 +20,24 @@ event_ruler := .build/event-ruler/.installed
 sam := PATH="$$PWD/.venv/bin:$$PATH" SAM_CLI_TELEMETRY=0 .venv-sam/bin/python -m samcli
 offline := AWS_DEFAULT_REGION=us-east-1
 
+# checkov, left to itself, asks its makers for guidelines and whether there is a newer version.
+checkov := CKV_SKIP_PACKAGE_UPDATE_CHECK=true .venv-checkov/bin/python -m checkov.main \
+	--skip-download --framework cloudformation --compact --quiet
+
+templates := template.yaml template-us-east-1.yaml
+
 demo: $(venv) ## The watchdog at work on a simulated AWS Batch: no account, no Docker.
 	@.venv/bin/python -m local demo
 
 test: $(venv) ## All tests but those that need more: see test-dynamodb, -patterns, -runtime.
 	.venv/bin/python -m pytest -n auto
 
-check: $(venv) $(sam_venv) ## Format, lint, types, template.
+check: $(venv) $(sam_venv) $(checkov_venv) ## Format, lint, types, templates.
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	.venv/bin/cfn-lint template.yaml template-us-east-1.yaml
+	.venv/bin/cfn-lint --append-rules cfn_lint_serverless.rules -- $(templates)
+	$(checkov) --file $(templates)
 	$(offline) $(sam) validate --lint
 
 format: $(venv) ## Format the code, and mend what ruff can.
@@ -70,8 +78,9 @@ local-aws: $(venv) $(built) ## AWS for `sam local invoke`, on this machine: [ADD
 test-runtime: $(venv) $(built) $(runtime_client) ## Every sample in events/ through Lambda's own runtime.
 	.venv/bin/python -m pytest -m runtime tests/runtime
 
-test-dynamodb: $(venv) $(dynamodb_local) ## The table's tests on AWS's own DynamoDB Local. Needs Java 17 and Maven.
-	.venv/bin/python -m pytest -m dynamodb tests/contract tests/unit
+test-dynamodb: $(venv) $(dynamodb_local) ## The table's tests, and histories, on AWS's own DynamoDB Local. Needs Java 17 and Maven.
+	.venv/bin/python -m pytest -m dynamodb tests/contract tests/unit \
+		tests/simulation/test_on_dynamodb.py
 
 test-patterns: $(venv) $(event_ruler) ## Event patterns against AWS's own matcher. Needs Java 17 and Maven.
 	.venv/bin/python -m pytest -m patterns tests/patterns
@@ -85,13 +94,14 @@ mutate: $(venv) ## Break each rule on purpose: tests or the simulation must noti
 
 pin: $(venv) ## Renew the pinned versions in requirements*.txt.
 	.venv/bin/python -m pip install --quiet uv
-	for file in layers/watchdog/requirements requirements-dev requirements-sam requirements-runtime; do \
+	for file in layers/watchdog/requirements requirements-dev requirements-sam requirements-checkov \
+			requirements-runtime; do \
 		.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.13 --generate-hashes \
 			--no-emit-index-url --no-header --output-file $$file.txt $$file.in || exit; \
 	done
 
 clean: ## Forget all that was set up or built.
-	rm -rf .venv .venv-sam .build .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-sam .venv-checkov .build .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 help: ## What can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -127,6 +137,11 @@ $(venv): requirements-dev.txt
 $(sam_venv): requirements-sam.txt
 	$(call create_venv,.venv-sam)
 	@.venv-sam/bin/python $(pip_install) --requirement $<
+	@touch $@
+
+$(checkov_venv): requirements-checkov.txt
+	$(call create_venv,.venv-checkov)
+	@.venv-checkov/bin/python $(pip_install) --requirement $<
 	@touch $@
 
 $(runtime_client): requirements-runtime.txt $(venv)

@@ -8,6 +8,11 @@ the Service Authorization Reference (https://docs.aws.amazon.com/service-authori
 reference/). To these come the rights that Lambda itself asks of the role, for queues, the stream,
 failures, logs and traces: these follow from the template.
 
+moto's reading of the roles is a second judge of the same calls. Its enforcement is not, since it
+would refuse nearly all of them: moto takes a call of any of these services but SQS to be about the
+resource "*", asks for dynamodb:TransactWriteItems, which IAM does not know, has the names of
+Batch's actions in lower case, and lacks Batch's bulk calls, service jobs and snapshots.
+
 When a test says that a right is missing, give it to the role in template.yaml. When one says that
 nobody misses a right, take it away; or add what needs it to `a_day`.
 """
@@ -26,6 +31,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
+from moto.iam.access_control import IAMPolicy, PermissionResult
 from samtranslator.yaml_helper import yaml_parse
 
 from batch_watchdog.errors import StaleItemError
@@ -149,10 +155,15 @@ def _tables(params: Mapping[str, Any]) -> Sequence[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """The stack as moto has created it, with what its roles allow, by function's folder."""
+    """
+    The stack as moto has created it, with what its roles allow, by function's folder.
+
+    `given` is how that is read here, and `policies` how moto reads it.
+    """
 
     stack: Stack
     given: Mapping[str, Sequence[Right]]
+    policies: Mapping[str, Sequence[IAMPolicy]]
     keys: Mapping[str, str]  # of topics, by ARN
 
 
@@ -170,11 +181,16 @@ def _created() -> Account:
     return Account(
         stack=replace(stack, functions=functions),
         given={each.folder.name: list(_given(each)) for each in stack.functions.values()},
+        policies={
+            each.folder.name: [IAMPolicy(json.dumps(document)) for document in _documents(each)]
+            for each in stack.functions.values()
+        },
         keys={topic: each["Attributes"]["KmsMasterKeyId"] for topic, each in attributes.items()},
     )
 
 
-def _given(function: Function) -> Iterator[Right]:
+def _documents(function: Function) -> Iterator[dict[str, Any]]:
+    """The policies of a function's role."""
     described = boto3.client("lambda", REGION).get_function_configuration(
         FunctionName=function.name
     )
@@ -182,7 +198,12 @@ def _given(function: Function) -> Iterator[Right]:
     for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
         document: Any = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
         # Of a policy that comes by CloudFormation, moto has the text that Python makes of it.
-        for statement in ast.literal_eval(document)["Statement"]:
+        yield ast.literal_eval(document)
+
+
+def _given(function: Function) -> Iterator[Right]:
+    for document in _documents(function):
+        for statement in document["Statement"]:
             assert statement.keys() == {"Effect", "Action", "Resource"}
             assert statement["Effect"] == "Allow"
             for action in _listed(statement["Action"]):
@@ -506,6 +527,24 @@ def test_the_day_goes_well_and_every_function_has_its_part_in_it(day: Day) -> No
     }
     # Those that could not be understood, and no others.
     assert len(day.letters) == 3, day.letters
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_moto_reads_the_roles_as_they_are_read_here(day: Day, account: Account, name: str) -> None:
+    """What all functions ask for, by one function's role: some of it is allowed, some is not."""
+    asked = set().union(*day.asked.values())
+
+    by_moto = {
+        right
+        for right in asked
+        if any(
+            policy.is_action_permitted(right.action, right.resource) is PermissionResult.PERMITTED
+            for policy in account.policies[name]
+        )
+    }
+
+    assert by_moto == asked - set(missing(asked, account.given[name]))
+    assert day.asked[name] <= by_moto < asked
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in EVENTS.glob("*.*.json")))

@@ -3,6 +3,7 @@
 import ast
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +236,22 @@ def test_every_parameter_is_explained_and_grouped() -> None:
     assert sorted(grouped) == sorted(TEMPLATE["Parameters"])
     assert interface["ParameterLabels"].keys() == TEMPLATE["Parameters"].keys()
     assert all(parameter["Description"] for parameter in TEMPLATE["Parameters"].values())
+
+
+@pytest.mark.parametrize("name", ["template.yaml", "template-us-east-1.yaml"])
+def test_every_finding_of_a_linter_that_is_accepted_says_why(name: str) -> None:
+    text = (ROOT / name).read_text()
+    by_checkov = [
+        skip
+        for resource in yaml_parse(text)["Resources"].values()
+        for skip in resource.get("Metadata", {}).get("checkov", {}).get("skip", ())
+    ]
+    by_cfn_lint = [
+        before + line for before, line in pairwise(text.splitlines()) if "ignore_checks" in line
+    ]
+
+    assert all(skip["comment"] for skip in by_checkov)
+    assert all("#" in lines for lines in by_cfn_lint)
 
 
 # ---- Handlers -------------------------------------------------------------------------------
