@@ -161,7 +161,7 @@ class Running:
         return self
 
     def _sweep(self, minute: datetime) -> None:
-        policy = self._container.policies.current()
+        policy = self._container.policies.settle(minute)
         GuardWatch(table=self.table, policy=policy, now=minute).time_passes()
 
     def _deliver(self) -> None:

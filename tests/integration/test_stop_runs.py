@@ -1,5 +1,6 @@
 """A stop run gets to its end, at its pace, whatever goes wrong; and its report adds up."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import cache
 from itertools import pairwise
@@ -7,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from batch_watchdog.errors import StaleItemError
 from batch_watchdog.runs import CLOSING
+from batch_watchdog.store.table import Key, Put
+from local.functions import Crash
 from tests.running import NOON, POLICY, Running
 
 
@@ -143,6 +147,46 @@ def test_a_run_whose_messages_are_lost_is_started_again_by_the_sweep() -> None:
     running.run(minutes=10)
 
     assert running.report()["cancelled"] == 1_125
+
+
+def test_who_is_spared_by_now_is_not_stopped_by_a_run_that_comes_back() -> None:
+    running = Running()
+    running.submit(100)
+    call = running.batch.call
+    new_policy = POLICY.replace("spared-*", "render")
+
+    def dies(operation: str, params: dict[str, Any]) -> dict[str, Any]:
+        if operation == "CancelJobs" and running.policy != new_policy:
+            running.policy = new_policy
+            raise Crash(operation)
+        return call(operation, params)
+
+    running.batch.call = dies  # type: ignore[method-assign]
+    running.enter("cancel").run(minutes=10)
+
+    assert running.policy == new_policy
+    assert running.alive() == 100
+    assert running.report()["spared"] == 100
+
+
+def test_a_run_that_lost_a_race_goes_on_after_seconds_in_case_nobody_else_does() -> None:
+    running = Running()
+    running.submit(100)
+    write, lost = running.table.write, list[Key]()
+
+    def loses(puts: Sequence[Put]) -> None:
+        """The first write of a chunk conflicts with one that is not made either."""
+        if not lost and puts[-1].key[1].startswith("CHUNK#"):
+            lost.append(puts[0].key)
+            raise StaleItemError("/".join(puts[0].key))
+        write(puts)
+
+    running.table.write = loses  # type: ignore[method-assign]
+    running.enter("cancel").run(minutes=5)
+
+    assert lost
+    assert running.took < timedelta(seconds=10)
+    assert running.report()["cancelled"] == 100
 
 
 def test_a_message_that_comes_twice_does_no_harm() -> None:

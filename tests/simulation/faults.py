@@ -48,6 +48,7 @@ class Rates:
     crash: float = 0.0  # before a call, and as often after it
     refused: float = 0.0  # throttled, and as often failed on the side of AWS
     partial: float = 0.0  # of bulk stops: some of the jobs are refused
+    conflicts: float = 0.0  # a write is refused, as another was under way; that one fails too
     interleaved: float = 0.0  # before a call: others go on, and the same twice at once
     redelivered: float = 0.0  # an invocation that went well is not taken to have gone well
 
@@ -161,7 +162,7 @@ class FaultyTable:
 
     def write(self, puts: Sequence[Put]) -> None:
         self._begin()
-        if self._faults.depth and self._faults.happens(self._faults.rates.refused):
+        if self._faults.depth and self._faults.happens(self._faults.rates.conflicts):
             self._faults.counts["a write conflicts with one that is not made"] += 1
             raise StaleItemError("another transaction was under way")
         self._table.write(puts)

@@ -23,7 +23,7 @@ from local import aws
 from local.aws import ApiError, Responder
 from local.batch import Call, SimulatedBatch
 from local.clock import Order
-from local.dispatcher import Dispatcher
+from local.dispatcher import Dispatcher, MakeTable
 from local.functions import Outcome
 from local.sources import Call as CallFunction
 from local.stack import Stack
@@ -32,6 +32,7 @@ from tests.simulation.plan import ACCOUNT, QUEUES, Plan, Step
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _HOUR = timedelta(hours=1)
+_LATE = timedelta(minutes=8)  # A stop is not carried out so long after it was asked for.
 REAL_CLIENTS_EVERY = 40  # histories; the others have light clients, which are quicker
 
 _VCPUS = {"cpu": 8, "gpu": 8, "small": 2, "train": 64}
@@ -83,8 +84,8 @@ class History:
     actions: list[Action] = field(default_factory=list)
     written_at: dict[str, datetime] = field(default_factory=dict)  # items, by sort key
     table: Table = field(default_factory=MemoryTable)
+    overwritten: list[str] = field(default_factory=list)  # items, though they had changed
     queues: dict[str, str] = field(default_factory=dict)  # states at the end, by ARN
-    closed_at_first: frozenset[str] = frozenset()
 
     def status_at(self, job_id: str, at: datetime) -> Stay | None:
         """The job's true stay at a time."""
@@ -103,9 +104,14 @@ class History:
         ]
 
 
-def run(plan: Plan, stack: Stack, make_faults: Callable[..., Faults] = Faults) -> History:
+def run(
+    plan: Plan,
+    stack: Stack,
+    make_faults: Callable[..., Faults] = Faults,
+    make_table: MakeTable = MemoryTable,
+) -> History:
     """Carry out a plan, and let what is under way come to its end."""
-    return _Stage(plan, stack, make_faults).play()
+    return _Stage(plan, stack, make_faults, make_table).play()
 
 
 @cache
@@ -140,7 +146,9 @@ _answering: list[Mapping[str, Responder]] = []
 
 
 class _Stage:
-    def __init__(self, plan: Plan, stack: Stack, make_faults: Callable[..., Faults]) -> None:
+    def __init__(
+        self, plan: Plan, stack: Stack, make_faults: Callable[..., Faults], make_table: MakeTable
+    ) -> None:
         self.plan = plan
         self.random = Random(f"{plan.seed} faults")  # noqa: S311 - it need only be the same
         self.seen = History(plan=plan)
@@ -153,6 +161,7 @@ class _Stage:
             twin=self._twin,
         )
         self._stack = stack
+        self._make_sound_table = make_table
         self._under_way: list[tuple[str, Any, datetime]] = []
         self._ids: list[str] = []
         names = {each.environment["POLICY_PARAMETER"] for each in stack.functions.values()}
@@ -177,9 +186,11 @@ class _Stage:
         def heard(name: str, old: Item | None, new: Item) -> None:
             if name == "INSERT":
                 self.seen.written_at[str(new["sk"])] = self.dispatcher.clock.now
+            if old and new["version"] != int(old["version"]) + 1:
+                self.seen.overwritten.append("/".join(map(str, (new["pk"], new["sk"]))))
             listener(name, old, new)
 
-        self.seen.table = MemoryTable(heard)
+        self.seen.table = self._make_sound_table(heard)
         return FaultyTable(self.seen.table, self.faults)
 
     def _make_session(self, responders: Mapping[str, Responder], region: str) -> Any:
@@ -295,13 +306,18 @@ class _Stage:
         table, now = self.seen.table, self.batch.now
         days = {iso(now - timedelta(hours=after))[:10] for after in (0, 24)}
         items = [item for day in days for item in table.query(f"{PREFIX}{day}")]
-        effects = [to_action(item).effect for item in items]
+        actions = [to_action(item) for item in items]
+        effects = [action.effect for action in actions]
         if operation == "UpdateJobQueue":
             wanted = params["jobQueue"], params["state"]
             asked = [(e.queue, e.state) for e in effects if isinstance(e, SetQueueState)]
             return "" if wanted in asked else f"{wanted} was not recorded"
         ids = set(params.get("jobs") or [params["jobId"]])
-        stops = [each for each in effects if isinstance(each, StopJobs) and each.rule]
+        stops = [
+            each.effect
+            for each in actions
+            if isinstance(each.effect, StopJobs) and each.effect.rule and each.at > iso(now - _LATE)
+        ]
         if any(e.reason == params["reason"] and ids <= set(e.job_ids) for e in stops):
             return ""
         for guard in table.query("GUARD"):

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from batch_watchdog.changes import ENDED, STARTED, WAITING, Change, resource_name
 from batch_watchdog.effects import STOP_MARK, SetQueueState, StopJobs
+from batch_watchdog.guard_state import StageName, hardness
 from batch_watchdog.notices import Notice, iso, ranges
 from batch_watchdog.policy import Limit, Policy, is_exempt
 from batch_watchdog.store import cursor as cursors
@@ -22,6 +23,7 @@ from tests.simulation.history import NOON, History, Stay
 
 type Invariant = Callable[[History], Iterator[str]]
 
+_SECOND = timedelta(seconds=1)
 _MINUTE = timedelta(minutes=1)
 _PROMPT = timedelta(minutes=2)  # from a limit's passing to the stop
 _LISTED = timedelta(minutes=17)  # all jobs are listed every 15, in which a lost event is made good
@@ -29,6 +31,8 @@ _GUARD_PROMPT = timedelta(minutes=2)
 _PATROL = timedelta(minutes=9)  # a stop run looks again, for what no event told
 _SETTLING = timedelta(minutes=20)  # after a fault: redelivery from a queue is the slowest
 _LATE_SWEEP = timedelta(minutes=3)
+_UNDER_WAY = timedelta(minutes=1)  # before the end: what was recorded is still being told
+_BRAKED = timedelta(minutes=59)  # the brake counts by whole minutes
 _JUMP = timedelta(seconds=20)  # by which an event may tell of a time before its own
 
 
@@ -193,6 +197,38 @@ def _is_excused(seen: History, job: Change, stay: Stay, limit: Limit, deadline: 
     return held or exempt or braked or stopped
 
 
+def i3_the_brake_holds(seen: History) -> Iterator[str]:
+    """Limits stop no more jobs in an hour than the policy allows."""
+    most = max(policy.safety.max_stops_per_hour for _, policy in seen.policies)
+    stays: dict[tuple[str, Stay | None], datetime] = {}
+    for action, job_id in _stops_by_limits(seen):
+        at = datetime.fromisoformat(action.at)
+        stay = job_id, seen.status_at(job_id, at)
+        if not _was_stopped_before(seen, job_id, at):  # One that is tried again is not counted.
+            stays.setdefault(stay, at)
+    times = sorted(stays.values())
+    for first, last in zip(times, times[most:], strict=False):
+        if last - first < _BRAKED:
+            yield f"more than {most} jobs were stopped from {iso(first)} to {iso(last)}"
+
+
+def i5_who_observes_changes_nothing(seen: History) -> Iterator[str]:
+    """What a guard asked for that always observed was not done."""
+    enforcing = {
+        rule.name
+        for _, policy in seen.policies
+        for rule in policy.guard
+        if policy.mode_of(rule) == "enforce"
+    }
+    for call in seen.journal:
+        if _guard_of(call.reason) and _guard_of(call.reason) not in enforcing:
+            yield f"{call.api} of {call.jobs} at {iso(call.at)}: {call.reason}"
+    for action in seen.actions:
+        effect = action.effect
+        if isinstance(effect, SetQueueState) and effect.guard not in enforcing:
+            yield f"{effect.queue} was to be {effect.state} for {effect.guard}, which observes"
+
+
 def i5_observing_changes_nothing(seen: History) -> Iterator[str]:
     """In observe mode no changing call is made."""
     if any(_enforces(policy) for _, policy in seen.policies):
@@ -259,7 +295,24 @@ def i7_stages_are_entered_once_and_their_runs_finish(seen: History) -> Iterator[
     for which, count in evidence.items():
         if count > 1:
             yield f"{which} raised its guard {count} times"
+    yield from _milder_stages(seen)
     yield from _unfinished_runs(seen)
+
+
+def _milder_stages(seen: History) -> Iterator[str]:
+    """Stages that were followed by none that is harder, though nobody asked for it."""
+    last: dict[str, StageName] = {}  # stages that are enforced, by guard
+    for action, notice in sorted(seen.notices(), key=lambda each: seen.written_at[each[0].sk]):
+        facts = notice.facts
+        if notice.kind == "guard-raised":
+            name, stage = facts["guard"], facts["stage"]
+            if name in last and not facts["by"] and hardness(stage) <= hardness(last[name]):
+                yield f"{notice.id}: {last[name]} was followed by {stage} at {action.at}"
+            last.pop(name, None)
+            if facts["mode"] == "enforce":
+                last[name] = stage
+        elif notice.kind == "guard-released":
+            last.pop(facts["guard"], None)
 
 
 def _untrue_report(seen: History, notice: Notice) -> Iterator[str]:
@@ -346,6 +399,22 @@ def i8_what_runs_finishes_at_cancel(seen: History) -> Iterator[str]:
                 yield f"{job_id} was {before.status} since {iso(before.since)}, and was stopped"
 
 
+def i8_what_is_known_to_run_is_not_stopped_at_cancel(seen: History) -> Iterator[str]:
+    """At `cancel`, no stop is asked for of a job of which an event has told that it started."""
+    for action in seen.actions:
+        effect = action.effect
+        if not isinstance(effect, StopJobs) or '" is at cancel' not in effect.reason:
+            continue
+        asked = seen.written_at[action.sk]
+        for job_id in effect.job_ids:
+            stay = seen.status_at(job_id, asked)
+            if stay is None or stay.status not in STARTED or not effect.service:
+                continue  # To cancel other jobs does nothing, once they have started.
+            heard = _first_heard(seen, seen.jobs[job_id], stay)
+            if stay.since + _SECOND < asked and heard and heard <= asked:
+                yield f"{job_id} is {stay.status} since {iso(stay.since)}: stopped at {iso(asked)}"
+
+
 def i9_only_what_a_guard_closed_is_reopened(seen: History) -> Iterator[str]:
     """Only queues that the guard closed are reopened by it; and those are, when all is calm."""
     closed: set[str] = set()
@@ -423,15 +492,22 @@ def i10_nothing_is_lost(seen: History) -> Iterator[str]:
     for job_id, job in seen.jobs.items():
         if failed[job_id] > 1:
             yield f"the failure of {job_id} was recorded {failed[job_id]} times"
-        if failed[job_id] and f"job-failed:{job_id}" not in told:
+        is_late = seen.stays[job_id][-1].since > seen.ended - _UNDER_WAY
+        if failed[job_id] and f"job-failed:{job_id}" not in told and not is_late:
             yield f"the failure of {job_id} was never delivered"
         is_news = job.status == "FAILED" and job.kind in ("single", "multi-node", "service")
         heard = any(each.status == "FAILED" for each in seen.heard.get(job_id, ()))
         always = all(policy.notify.job_failures for _, policy in seen.policies)
         ours = job.reason.startswith(STOP_MARK)
-        if is_news and heard and always and not ours and not failed[job_id]:
+        if ours and failed[job_id]:
+            yield f"{job_id} was stopped by the watchdog, and told as news"
+        if is_news and heard and always and not (ours or failed[job_id] or is_late):
             yield f"{job_id} failed, and nobody was told"
-    waiting = [action for action in seen.actions if action.result is None]
+    waiting = [
+        action
+        for action in seen.actions
+        if action.result is None and seen.written_at[action.sk] < seen.ended - _UNDER_WAY
+    ]
     given_up = sum("act" in reason or "tried" in reason for _, reason, _ in seen.letters)
     if waiting and not given_up:
         yield f"{len(waiting)} actions were not carried out: {waiting[0].sk}"
@@ -453,6 +529,8 @@ def i11_a_bad_policy_takes_no_effect(seen: History) -> Iterator[str]:
 def i12_every_changing_call_is_on_record(seen: History) -> Iterator[str]:
     """Every changing call is recorded before it is made, with rule and reason; its result after."""
     yield from seen.unrecorded
+    for name in seen.overwritten:
+        yield f"{name} was written by one who had not read its last version"
     done = [action for action in seen.actions if isinstance(action.effect, StopJobs)]
     for action in done:
         effect = action.effect
@@ -467,12 +545,15 @@ ALL: Sequence[Invariant] = (
     i1_completions_are_recorded_once_and_delivered,
     i2_counts_are_those_of_batch,
     i3_nobody_is_stopped_too_soon,
+    i3_the_brake_holds,
     i4_limits_are_enforced_in_time,
+    i5_who_observes_changes_nothing,
     i5_observing_changes_nothing,
     i6_who_is_exempt_or_spared_is_not_stopped,
     i7_stages_are_entered_once_and_their_runs_finish,
     i8_nothing_starts_while_a_stage_is_on,
     i8_what_runs_finishes_at_cancel,
+    i8_what_is_known_to_run_is_not_stopped_at_cancel,
     i9_only_what_a_guard_closed_is_reopened,
     i10_nothing_is_lost,
     i11_a_bad_policy_takes_no_effect,

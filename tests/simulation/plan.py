@@ -1,6 +1,6 @@
 """A history before it happens, drawn from a seed: the world, the jobs, and what people do."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
@@ -11,6 +11,8 @@ from tests.simulation.faults import Rates
 ACCOUNT = "arn:aws:batch:us-east-1:111122223333:"
 QUEUES = ("cpu", "gpu", "small", "train")
 ALARMS = ("spend-80", "spend-100", "other-80")
+
+_READ = 600.0  # seconds in which a policy is surely read, whatever fails
 
 type Kind = Literal["job", "policy", "alarm", "command", "person", "malformed"]
 
@@ -60,7 +62,8 @@ def draw(seed: int) -> Plan:
             crash=_perhaps(random, 0.7, 0.002 * hard),
             refused=_perhaps(random, 0.6, 0.002 * hard),
             partial=_perhaps(random, 0.6, 0.4),
-            interleaved=_perhaps(random, 0.6, 0.01 * hard),
+            conflicts=_perhaps(random, 0.6, random.choice((0.01, 0.05))),
+            interleaved=_perhaps(random, 0.6, random.choice((0.01, 0.02, 0.05))),
             redelivered=_perhaps(random, 0.6, 0.02 * hard),
         )
     steps = [*_jobs(random, minutes), *_others(random, minutes, calm=calm)]
@@ -156,6 +159,8 @@ def _guard(random: Random, name: str) -> list[str]:
         f'match = {{ queue = "{queue}" }}',
         f'release = "{random.choice(("auto", "auto", "manual"))}"',
     ]
+    if random.random() < 0.15:
+        lines += ['mode = "observe"']
     if random.random() < 0.5:
         lines += ['spare = { tags = { critical = "true" } }']
     lines += ["[[guard.stage]]", f'alarms = ["{alarms[0]}"]', 'action = "cancel"']
@@ -210,15 +215,19 @@ def _job(random: Random) -> dict[str, Any]:
         return what | {"service": True, "tags": {}}
     if random.random() < 0.4:
         size = random.choice((2, 3, 5, 9))
-        failing = {index: 1 for index in range(size) if random.random() < 0.2}
+        failing = {index: _failure(random) for index in range(size) if random.random() < 0.2}
         return what | {"array_size": size, "outcome": _plan(random, failing)}
     if random.random() < 0.1:
         return what | {"nodes": 2}
     return what | ({"waits_for_previous": True} if random.random() < 0.2 else {})
 
 
-def _plan(random: Random, failing: Mapping[int, int]) -> Any:
+def _plan(random: Random, failing: Mapping[int, Outcome]) -> Any:
     return dict(failing) if random.random() < 0.8 else 1
+
+
+def _failure(random: Random) -> Outcome:
+    return Outcome(exit_code=1, seconds=random.choice((None, 90, 400)))
 
 
 # ---- What else happens --------------------------------------------------------------------
@@ -231,12 +240,7 @@ def _others(random: Random, minutes: int, *, calm: bool) -> list[Step]:
     drawn: list[Step] = []
     for _ in range(random.choice((0, 0, 1, 2))):
         drawn += _alarm(random, sometime)
-    if random.random() < 0.3:
-        text = a_policy(random)
-        drawn.append(Step(at=sometime(), kind="policy", what={"text": text}))
-    if random.random() < 0.2:
-        text = random.choice(BAD_POLICIES)
-        drawn.append(Step(at=sometime(), kind="policy", what={"text": text, "bad": True}))
+    drawn += _policies(random, sometime)
     drawn += [
         Step(at=sometime(), kind="command", what=_command(random))
         for _ in range(random.choice((0, 0, 0, 1, 2)))
@@ -248,6 +252,19 @@ def _others(random: Random, minutes: int, *, calm: bool) -> list[Step]:
     if not calm and random.random() < 0.2:
         drawn.append(Step(at=sometime(), kind="malformed", what={"number": random.randrange(4)}))
     return drawn
+
+
+def _policies(random: Random, sometime: Callable[[], float]) -> Iterator[Step]:
+    good_at = -_READ
+    if random.random() < 0.3:
+        good_at = sometime()
+        yield Step(at=good_at, kind="policy", what={"text": a_policy(random)})
+    if random.random() < 0.2:
+        bad_at = sometime()
+        if good_at <= bad_at < good_at + _READ:  # Else nobody might have read the good one.
+            bad_at += _READ
+        what = {"text": random.choice(BAD_POLICIES), "bad": True}
+        yield Step(at=bad_at, kind="policy", what=what)
 
 
 def _alarm(random: Random, sometime: Callable[[], float]) -> list[Step]:

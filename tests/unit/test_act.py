@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from batch_watchdog.act import Actor
 from batch_watchdog.effects import Announce, Effect, SetQueueState, StartRun, StopJobs
 from batch_watchdog.guard_state import GuardState
+from batch_watchdog.store import cursor as cursors
 from batch_watchdog.store import guards
 from batch_watchdog.store.actions import Action, Actions, to_action
+from batch_watchdog.store.cursor import Cursor
 from batch_watchdog.store.table import MemoryTable, Put, to_image
 from local.aws import ApiError
 from tests.fakes import TOPIC, Aws, RacedTable
@@ -213,6 +215,18 @@ def test_a_service_job_is_stopped_by_the_call_for_service_jobs(scene: Scene) -> 
     scene.carry_out(StopJobs(how="cancel", job_ids=(JOB,), reason="r", rule="r", service=True))
 
     assert [name for name, _ in scene.aws.calls] == ["TerminateServiceJobs"]
+
+
+@pytest.mark.parametrize(("swept", "calls"), [("12:05", 1), ("12:06", 0)])
+def test_a_stop_that_comes_late_is_left_to_those_who_asked_for_it(
+    scene: Scene, swept: str, calls: int
+) -> None:
+    cursors.write(scene.table, Cursor(minute=at(swept)))
+
+    scene.carry_out(StopJobs(how="terminate", job_ids=(JOB,), reason="r", rule="r"))
+
+    assert len(scene.aws.calls) == calls
+    assert ("overtaken" in scene.actions()[0].result) == (not calls)
 
 
 def test_a_stop_run_is_sent_to_its_queue(scene: Scene) -> None:

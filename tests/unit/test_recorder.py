@@ -239,7 +239,9 @@ def test_a_key_about_which_nothing_can_be_decided_keeps_no_other_from_being_writ
     def fails() -> Outcome:
         raise ValueError("no number")
 
-    outcomes = {"bad": fails, "good": Outcome(puts=[a_put("good")]), "worse": fails}
+    good = Outcome(puts=[a_put("good")])
+    outcomes: dict[str, Outcome | Callable[[], Outcome]]
+    outcomes = {"bad": fails, "good": good, "worse": fails}
     with pytest.raises(ExceptionGroup, match="about 2") as caught:
         decide(table, outcomes)
 

@@ -4,18 +4,22 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any, assert_never
 
 from batch_watchdog import holds
 from batch_watchdog.batch_api import BatchApi
-from batch_watchdog.effects import Announce, Effect, SetQueueState, StartRun, StopJobs
+from batch_watchdog.effects import Announce, SetQueueState, StartRun, StopJobs
 from batch_watchdog.errors import StaleItemError
 from batch_watchdog.notices import Notice, digest, plain
 from batch_watchdog.stop_queue import StopQueue
+from batch_watchdog.store import cursor as cursors
 from batch_watchdog.store import guards, operator_hold
-from batch_watchdog.store.actions import Actions, to_action
+from batch_watchdog.store.actions import Action, Actions, to_action
 from batch_watchdog.store.table import Table, from_image
 
+# A stop that comes so late after it was asked for may meet a job that has long moved on.
+_STALE = timedelta(minutes=5)
 _ATTRIBUTES = ("queue", "job_name", "mode")  # facts that subscribers may filter by
 
 
@@ -41,7 +45,7 @@ class Actor:
         action = actions.get(delivered.pk, delivered.sk)
         if action is None or action.result is not None:
             return
-        result = self._do(action.effect)
+        result = self._do(action)
         while action and action.result is None:
             try:
                 actions.record(action, result)
@@ -51,12 +55,13 @@ class Actor:
             else:
                 return
 
-    def _do(self, effect: Effect) -> Any:
+    def _do(self, action: Action) -> Any:
+        effect = action.effect
         match effect:
             case Announce():
                 return self._announce(effect)
             case StopJobs():
-                return self._stop(effect)
+                return self._stop(effect, datetime.fromisoformat(action.at))
             case SetQueueState():
                 return self._set_queue_state(effect)
             case StartRun():
@@ -65,10 +70,13 @@ class Actor:
             case _:
                 assert_never(effect)
 
-    def _stop(self, effect: StopJobs) -> Any:
+    def _stop(self, effect: StopJobs, asked_at: datetime) -> Any:
+        # In both cases whoever asked for it looks again, and decides anew.
         held = operator_hold.read(self.table)
-        if held.is_on:  # Whoever asked for it looks again, and decides anew.
+        if held.is_on:
             return {"held_by": held.by}
+        if cursors.read(self.table, asked_at).minute > asked_at + _STALE:
+            return {"overtaken": True}
         refused = self.batch.stop(effect.how, effect.job_ids, effect.reason, service=effect.service)
         return {"accepted": len(effect.job_ids) - len(refused), "refused": refused}
 

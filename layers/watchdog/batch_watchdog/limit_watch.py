@@ -14,7 +14,7 @@ from batch_watchdog.inquiry import Inquiry
 from batch_watchdog.limits import Case, Stay
 from batch_watchdog.notices import Notice, iso, subject
 from batch_watchdog.policy import LIMITED, Limit, Policy
-from batch_watchdog.recorder import Outcome, Recorder
+from batch_watchdog.recorder import UNDECIDABLE, Outcome, Recorder
 from batch_watchdog.store import brake, ledger, stays, wheel
 from batch_watchdog.store.exemptions import Exemption
 from batch_watchdog.store.table import Key, Put, Table
@@ -69,7 +69,7 @@ class LimitWatch:
             job = change_of(detail, self.now)
             look = self._verify if stay.stops else self._look
             return self._exempted(job) or look(stay, job, detail)
-        except Exception as error:  # noqa: BLE001 - raised by the sweep, when it has seen to all
+        except UNDECIDABLE as error:  # The sweep raises it, when it has seen to all others.
             self.failed[repr(error)] = error
             return _Look(again_in=wheel.MINUTE)
 

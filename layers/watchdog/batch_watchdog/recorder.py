@@ -10,10 +10,15 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from batch_watchdog.effects import Announce, Effect, StopJobs
-from batch_watchdog.errors import StaleItemError, WatchdogError
+from batch_watchdog.errors import StaleItemError
 from batch_watchdog.store.actions import Actions
 from batch_watchdog.store.table import TRANSACTION_MAX, Put, Table
+
+# What may go wrong with one job, array or queue: AWS does not answer, or not what it should.
+UNDECIDABLE = (ClientError, BotoCoreError, LookupError, TypeError, ValueError)
 
 _TRIES = 5  # of one decision, against others that write the same item
 _ACTIONS_ROOM = 20  # items of a write that are left to the actions
@@ -56,9 +61,7 @@ class Recorder:
         def tried(key: K) -> Outcome:
             try:
                 return decide(key)
-            except WatchdogError:  # Lost a race, or was refused on purpose.
-                raise
-            except Exception as error:  # noqa: BLE001 - raised below, when all others are written
+            except UNDECIDABLE as error:  # It is raised below, when all others are written.
                 failed[key] = error
                 return Outcome()
 

@@ -48,7 +48,8 @@ class Run:
     `pending` says that the last of them has not been stopped to its end. `carry` are jobs that
     were found and did not fill a call, by whether they are service jobs. `accepted` counts the
     stops of this look, `asked` all of them. `would_close` are queues that in observe mode would
-    have been closed; a run that is `observing` only counts.
+    have been closed; a run that is `observing` only counts. `policy` is the version by which this
+    look judges: by another, the look begins anew.
 
     Before `not_before` there is nothing to do; once `due_at` has passed, the sweep starts it.
     """
@@ -70,6 +71,7 @@ class Run:
     asked: int = 0
     reported: bool = False
     would_close: tuple[str, ...] = ()
+    policy: str = ""
     version: int = 0
 
 
@@ -133,11 +135,13 @@ def is_over(run: Run) -> bool:
     return run.observing and run.reported
 
 
-def look(run: Run, queues: Iterable[tuple[str, bool]], now: datetime) -> Run:
-    """The run at the beginning of a look through these queues."""
+def look(run: Run, queues: Iterable[tuple[str, bool]], policy: str, now: datetime) -> Run:
+    """The run at the beginning of a look through these queues, by this version of the policy."""
     return replace(
         run,
         phase="listing",
+        policy=policy,
+        pending=False,
         queues=tuple(queues),
         place=0,
         token=None,

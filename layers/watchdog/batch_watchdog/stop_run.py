@@ -125,7 +125,8 @@ class _Work:
             StaleItemError: others have changed the run or its guard.
         """
         stage = self._stage()
-        if self.run.phase != "listing" and self._begin_look(stage):
+        by_other_rules = self.run.policy != self.runner.policy().version
+        if (self.run.phase != "listing" or by_other_rules) and self._begin_look(stage):
             return runs.CLOSING
         if self.run.pending:
             self._stop_chunk(self._last_chunk())
@@ -168,7 +169,7 @@ class _Work:
         closed_some = closes and not self.run.observing and self._close(open_ones)
         kinds = [(each["jobQueueArn"], service) for each in queues for service in kinds_of(each)]
         self.run = replace(
-            runs.look(self.run, kinds, self.now),
+            runs.look(self.run, kinds, self.runner.policy().version, self.now),
             would_close=tuple(open_ones) if closes and self.run.observing else (),
             not_before=self.now + runs.CLOSING if closed_some else self.run.not_before,
         )
