@@ -348,6 +348,13 @@ MUTANTS: Sequence[Mutant] = (
         "if guard.covers(job) and not guard.spares(job))",
         "if guard.covers(job))",
     ),
+    Mutant(
+        "a run that comes back judges by the rules in force",
+        "stop_run.py",
+        'if (self.run.phase != "listing" or by_other_rules)',
+        'if self.run.phase != "listing"',
+        ("tests/integration/test_stop_runs.py",),
+    ),
     # ---- Everything -----------------------------------------------------------------------
     Mutant(
         "state and actions are one write",
@@ -391,6 +398,20 @@ MUTANTS: Sequence[Mutant] = (
         "act.py",
         "actions.record(action, result)",
         "pass",
+    ),
+    Mutant(
+        "a stop that comes late is decided anew",
+        "act.py",
+        "if cursors.read(self.table, asked_at).minute > asked_at + _STALE:",
+        "if False:",
+        _unit("act"),
+    ),
+    Mutant(
+        "one array that cannot be asked about keeps no other from being told",
+        "recorder.py",
+        "except UNDECIDABLE as error:",
+        "except ZeroDivisionError as error:",
+        _unit("recorder"),
     ),
     Mutant(
         "a failure is told once",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from local.batch import Outcome
 from tests.simulation.faults import Rates
 from tests.simulation.plan import EventRates, Kind, Plan, Step
 
@@ -90,5 +91,27 @@ PLANS: Mapping[str, Plan] = {
         _alarm(5, "ALARM"),
         _job(8, queue="small", gpus=0, vcpus=2),
         _job(8, queue="train", gpus=0, service=True),
+    ),
+    "a service job that starts as its stage is entered is left to run": _plan(
+        _GUARD.replace("close_queues = true", ""),
+        *(
+            _job(5 - seconds / 60, queue="train", gpus=0, service=True, seconds=1_200)
+            for seconds in range(8)
+        ),
+        _alarm(5, "ALARM"),
+    ),
+    "a child that runs for longer than the others is waited for": _plan(
+        _SHORT,
+        *(
+            _job(
+                minute,
+                queue="train",
+                gpus=0,
+                array_size=3,
+                seconds=30,
+                outcome={1: Outcome(exit_code=1, seconds=300)},
+            )
+            for minute in (1, 2)
+        ),
     ),
 }
