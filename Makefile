@@ -89,8 +89,8 @@ simulate: $(venv) ## Histories full of faults: [SEEDS=300] [FROM=1] [JOBS=all co
 	@.venv/bin/python -m tests.simulation $${SEEDS:+--seeds "$$SEEDS"} $${FROM:+--from "$$FROM"} \
 		$${JOBS:+--jobs "$$JOBS"}
 
-mutate: $(venv) ## Break each rule on purpose: tests or the simulation must notice.
-	@.venv/bin/python -m tests.mutation
+mutate: $(venv) ## Break each rule on purpose: the simulation must notice, or tests. [ONLY='the brake']
+	@.venv/bin/python -m tests.mutation $${ONLY:+--only "$$ONLY"}
 
 pin: $(venv) ## Renew the pinned versions in requirements*.txt.
 	.venv/bin/python -m pip install --quiet uv

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from batch_watchdog.notices import plain
+
 # AWS Batch began in 2016. A time far from these years is a mistake, and to let the clock run
 # there minute by minute would take hours.
 _YEARS = range(2010, 2101)
@@ -215,7 +217,7 @@ def read_world(path: Path) -> dict[str, Any]:
     """
     try:
         text = path.read_text("utf-8-sig")
-        world = json.loads(text)
+        world = _parsed(text)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -226,8 +228,10 @@ def read_world(path: Path) -> dict[str, Any]:
             f"{path}:{error.lineno}: not JSON ({error.msg} at column {error.colno}), "
             "expected a JSON object"
         ) from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error})") from error
+    except RecursionError as error:
+        lines = text.split("\n")
+        line = 1 + lines.index(max(lines, key=len))
+        raise InputError(f"{path}:{line}: nested too deeply, expected a JSON object") from error
     if not isinstance(world, dict):
         raise InputError(f"{path}:1: {_name(world)}, expected a JSON object")
     for key, names in (
@@ -243,7 +247,9 @@ def read_world(path: Path) -> dict[str, Any]:
 
 def _problem_of_world(key: str, given: Any, names: tuple[str, ...]) -> str | None:
     if key == "snapshots" and isinstance(given, dict):
-        entries: Iterable[tuple[str, Any]] = ((f"{key}.{name}", of) for name, of in given.items())
+        entries: Iterable[tuple[str, Any]] = (
+            (f"{key}.{plain(name)}", of) for name, of in given.items()
+        )
     elif isinstance(given, list):
         entries = ((f"{key}[{number}]", of) for number, of in enumerate(given))
         names = names or ("jobQueue",)

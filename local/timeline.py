@@ -77,7 +77,7 @@ class Timeline:
             self._console.print(
                 Text(
                     f"{count} {jobs} stopped here and had started after all in the log: "
-                    f"{_jobs(row['overruled'])}",
+                    f"{plain(_jobs(row['overruled']))}",
                     style="yellow",
                 )
             )

@@ -1,11 +1,11 @@
 """See to what is due, once a minute."""
 
-from datetime import datetime
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from batch_watchdog.sweep import time_of
 from batch_watchdog.wiring import container
 
 SPARE_MS = 15_000  # kept back for what has been begun
@@ -16,6 +16,6 @@ logger = Logger()
 @logger.inject_lambda_context
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:
     container().sweeper.sweep(
-        datetime.fromisoformat(event["time"]),
+        time_of(event),
         out_of_time=lambda: context.get_remaining_time_in_millis() < SPARE_MS,
     )

@@ -1,22 +1,19 @@
 """The table's stream as DynamoDB writes it, and races in earnest: on DynamoDB Local alone."""
 
-import base64
-import json
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
 from batch_watchdog.effects import Announce, Effect, SetQueueState, StartRun, StopJobs
 from batch_watchdog.errors import StaleItemError
 from batch_watchdog.store.actions import Actions, to_action
-from batch_watchdog.store.table import DynamoTable, Item, MemoryTable, Put, Table, from_image
+from batch_watchdog.store.table import DynamoTable, Item, MemoryTable, Put, Table
 from local import stack as stacks
 from local.patterns import Pattern
 from tests import dynamodb_local as dynamodb
+from tests.dynamodb_local import Stream, image
 from tests.makers import QUEUE, a_notice, at
 
 pytestmark = [pytest.mark.dynamodb, pytest.mark.allow_hosts(["127.0.0.1"])]
@@ -34,47 +31,9 @@ def stream_filter() -> Pattern:
     return pattern
 
 
-class Stream:
-    """The stream of the table in DynamoDB Local. Its records are in the shape of Lambda's."""
-
-    def __init__(self, address: str) -> None:
-        self._streams = dynamodb.client("dynamodbstreams", address)
-        table = dynamodb.client("dynamodb", address).describe_table(TableName="table")["Table"]
-        self.arn: str = table["LatestStreamArn"]
-        self.view: str = table["StreamSpecification"]["StreamViewType"]
-
-    def records(self) -> list[Any]:
-        return [_as_lambda_has_it(record) for record in self._records()]
-
-    def _records(self) -> Iterator[Any]:
-        described = self._streams.describe_stream(StreamArn=self.arn)["StreamDescription"]
-        for shard in described["Shards"]:
-            place = self._streams.get_shard_iterator(
-                StreamArn=self.arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
-            ).get("ShardIterator")
-            while place:
-                page = self._streams.get_records(ShardIterator=place)
-                yield from page["Records"]
-                # The end of a shard that is still written to is an empty page.
-                place = page["Records"] and page.get("NextShardIterator")
-
-
-def _as_lambda_has_it(record: Any) -> Any:
-    def in_json(value: Any) -> Any:
-        if isinstance(value, datetime):
-            return value.timestamp()
-        return base64.b64encode(value).decode()
-
-    return json.loads(json.dumps(record, default=in_json))
-
-
 @pytest.fixture
 def stream(local_table: DynamoTable, dynamodb_local: str) -> Stream:
     return Stream(dynamodb_local)
-
-
-def image(record: Any) -> Item:
-    return from_image(record["dynamodb"]["NewImage"])
 
 
 EFFECTS: list[Effect] = [

@@ -124,8 +124,9 @@ def test_all_or_nothing(table: Table, stale: Put) -> None:
     table.write([a_put("a")])
 
     for puts in ([stale, a_put("b")], [a_put("b"), stale]):
-        with pytest.raises(StaleItemError):
+        with pytest.raises(StaleItemError) as raised:
             table.write(puts)
+        assert str(raised.value) == ", ".join("/".join(put.key) for put in puts)
 
     assert sort_keys(table.query("P")) == ["a"]
 

@@ -7,10 +7,12 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from batch_watchdog.errors import StaleItemError
 from batch_watchdog.runs import CLOSING
 from batch_watchdog.store.table import Key, Put
+from local.aws import ApiError
 from local.functions import Crash
 from tests.running import NOON, POLICY, Running
 
@@ -187,6 +189,37 @@ def test_a_run_that_lost_a_race_goes_on_after_seconds_in_case_nobody_else_does()
     assert lost
     assert running.took < timedelta(seconds=10)
     assert running.report()["cancelled"] == 100
+
+
+def test_a_run_that_failed_goes_on_as_soon_as_its_message_comes_again() -> None:
+    running = Running()
+    running.submit(100)
+    call, failed = running.batch.call, list[str]()
+
+    def fails(operation: str, params: dict[str, Any]) -> dict[str, Any]:
+        if operation == "ListJobs" and not failed:
+            failed.append(operation)
+            raise ApiError("AccessDeniedException", "not now", 403)
+        return call(operation, params)
+
+    running.batch.call = fails  # type: ignore[method-assign]
+    with pytest.raises(ClientError):
+        running.enter("cancel").run(minutes=5)
+    running.call_again()
+
+    assert running.stops.total() == 100
+
+
+def test_a_run_that_dies_again_and_again_comes_through_lists_that_are_empty() -> None:
+    running = Running()
+    running.batch.add_world({"jobQueues": [{"jobQueueName": f"other-{n}"} for n in range(20)]})
+    jobs = running.submit(10)
+    running.deaths = set(range(100, 3_000, 100))
+
+    running.enter("cancel").run(minutes=60)
+
+    assert running.steps < 3_000
+    assert running.stops.keys() == set(jobs)
 
 
 def test_a_message_that_comes_twice_does_no_harm() -> None:

@@ -2,6 +2,8 @@
 
 import pytest
 
+from batch_watchdog.errors import MalformedEventError
+from batch_watchdog.sweep import time_of
 from tests.makers import ARRAY, JOB, PREFIX, a_child_event, a_parent_event, an_event, at
 from tests.watching import Watching
 
@@ -60,3 +62,9 @@ def test_an_array_that_cannot_be_asked_about_keeps_no_other_from_being_told() ->
     told = {notice["facts"]["job_id"]: notice for notice in watching.told("array-completed")}
     assert {each["facts"]["failed_indices"] for each in told.values()} == {"1"}
     assert told.keys() == {ARRAY, OTHER}
+
+
+@pytest.mark.parametrize("event", [{}, {"time": "2026-01-01"}, {"time": "now"}, {"time": 5}, "x"])
+def test_a_sweep_of_no_certain_time_is_refused(event: object) -> None:
+    with pytest.raises(MalformedEventError, match="2026-01-01T12:00:00Z"):
+        time_of(event)

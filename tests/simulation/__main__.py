@@ -124,6 +124,8 @@ def _tell(result: Result, console: Console) -> None:
     console.print("  a smaller one that breaks the same:")
     for line in told(smaller):
         console.print(f"    {line}", markup=False, soft_wrap=True)
+    console.print("  to keep it, add to tests/simulation/regressions.py:")
+    console.print(f"    {result.name!r}: {smaller!r},", markup=False, soft_wrap=True)
 
 
 def _table(counts: Counter[str]) -> Table:

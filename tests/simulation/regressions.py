@@ -7,9 +7,6 @@ from local.batch import Outcome
 from tests.simulation.faults import Rates
 from tests.simulation.plan import EventRates, Kind, Plan, Step
 
-# Found by chance; each is run again with every test.
-SEEDS: Mapping[int, str] = {}
-
 
 def _plan(policy: str, *steps: Step, seed: int = 1, minutes: int = 30) -> Plan:
     return Plan(

@@ -191,6 +191,16 @@ def test_a_digest_of_a_thousand_notices_fits_into_a_message(scene: Scene) -> Non
     assert (facts["count"], len(facts["ids"])) == (1_000, 1_000)
 
 
+def test_a_digest_of_ids_that_take_much_room_fits_into_messages(scene: Scene) -> None:
+    notices = [a_notice(id=f"job-failed:{n}" + '"\u00ab' * 120) for n in range(500)]
+
+    scene.carry_out(Announce(notices=tuple(notices)))
+
+    assert max(len(message["Message"].encode()) for message in scene.aws.published) < 256 * 1024
+    digests = [json.loads(json.loads(each["Message"])["default"]) for each in scene.aws.published]
+    assert [id_ for each in digests for id_ in each["facts"]["ids"]] == [n.id for n in notices]
+
+
 # ---- Stops and queues ---------------------------------------------------------------------
 
 

@@ -1,6 +1,6 @@
 """What a policy asks of an array under way: its progress told, its rest stopped."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -64,6 +64,16 @@ def test_progress_comes_with_an_estimate_of_the_end() -> None:
     assert notice.facts["estimated_end"] == "2026-01-01T12:20:00Z"
     assert (notice.facts["succeeded"], notice.facts["failed"]) == (48, 2)
     assert "another 10 min, until 2026-01-01T12:20:00Z" in notice.text
+
+
+@pytest.mark.parametrize("first_at", ["1970-01-01T00:00:00Z", "8999-01-01T00:00:00Z"])
+def test_an_array_whose_events_tell_a_time_that_cannot_be_has_an_estimate(first_at: str) -> None:
+    policy = parse_policy("[[array]]\nprogress = [1]")
+    array = an_array(size=10_000, first_at=datetime.fromisoformat(first_at))
+
+    notice = told(decide(array, summary(100), policy, at("12:10")))[0]
+
+    assert notice.facts["estimated_end"] >= "2026-01-01T12:10:00Z"
 
 
 def test_the_slowest_array_there_can_be_has_an_estimate() -> None:

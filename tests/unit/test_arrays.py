@@ -397,6 +397,7 @@ def test_a_parents_end_is_told_once_and_stays() -> None:
 def test_a_count_that_was_incomplete_at_the_end_is_completed_later() -> None:
     hasty = a_parent(10, arrayProperties={"size": 10, "statusSummary": {"SUCCEEDED": 9}})
     detail = {
+        "jobId": ARRAY,
         "status": "FAILED",
         "stoppedAt": 0,
         "arrayProperties": {"size": 10, "statusSummary": {"SUCCEEDED": 9, "FAILED": 1}},
@@ -413,6 +414,7 @@ def test_batchs_answer_tells_what_no_event_told() -> None:
         "jobQueue": QUEUE,
         "jobDefinition": "definition",
         "tags": {"team": "imaging"},
+        "jobId": ARRAY,
         "status": "FAILED",
         "statusReason": "Array Child Job failed",
         "stoppedAt": 1_767_269_100_000,
@@ -430,6 +432,7 @@ def test_batchs_answer_tells_what_no_event_told() -> None:
 def test_where_batch_tells_no_end_it_is_when_it_was_asked(stopped_at: Any) -> None:
     summary = {"SUCCEEDED": 10, "FAILED": 0}
     detail = {
+        "jobId": ARRAY,
         "status": "SUCCEEDED",
         "stoppedAt": stopped_at,
         "arrayProperties": {"size": 10, "statusSummary": summary},
@@ -439,13 +442,16 @@ def test_where_batch_tells_no_end_it_is_when_it_was_asked(stopped_at: Any) -> No
 
 
 def test_an_answer_about_an_array_under_way_ends_nothing() -> None:
-    detail = {"status": "PENDING", "arrayProperties": {"size": 10, "statusSummary": {"FAILED": 10}}}
+    summary = {"size": 10, "statusSummary": {"FAILED": 10}}
+    detail = {"jobId": ARRAY, "status": "PENDING", "arrayProperties": summary}
 
     assert ask(an_array(), detail, at("12:30")) == an_array()
 
 
 def test_an_answer_about_a_job_that_is_no_array_tells_nothing() -> None:
-    assert ask(an_array(size=None), {"status": "FAILED"}, at("12:30")).ended_at is None
+    assert (
+        ask(an_array(size=None), {"jobId": ARRAY, "status": "FAILED"}, at("12:30")).ended_at is None
+    )
 
 
 # ---- Being done ---------------------------------------------------------------------------

@@ -68,7 +68,8 @@ def _progress(
     percent = max(passed, default=0)
     if percent <= array.told_percent:
         return Decision(array=array)
-    left = (now - array.first_at) * (counts.size - counts.ended) / counts.ended
+    since = max(timedelta(), now - array.first_at)  # An event's clock may be ahead.
+    left = since * (counts.size - counts.ended) / counts.ended
     name = plain(array.job_name, 60) or plain(array.job_id)
     words = f"{counts.ended} of {counts.size} ended, {counts.failed} failed"
     notice = Notice(

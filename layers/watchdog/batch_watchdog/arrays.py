@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from batch_watchdog.changes import ENDED, Change, from_millis, resource_name
+from batch_watchdog.changes import ENDED, Change, change_of, from_millis, resource_name
 from batch_watchdog.notices import (
     Notice,
     fact,
@@ -148,24 +148,13 @@ def take_in(array: Array, change: Change) -> Array:
 
 def ask(array: Array, detail: Mapping[str, Any], now: datetime) -> Array:
     """What Batch's answer about the parent (a JobDetail) adds."""
-    properties = detail.get("arrayProperties") or {}
-    array = _named(
-        array,
-        detail.get("jobName") or "",
-        detail.get("jobQueue") or "",
-        detail.get("jobDefinition") or "",
-        detail.get("tags") or {},
-    )
-    array = replace(array, size=array.size or properties.get("size"))
+    job = change_of(detail, now)
+    array = _named(array, job.job_name, job.queue, job.definition, job.tags)
+    array = replace(array, size=array.size or job.size)
     if array.size is None:
         return array
-    return _end(
-        array,
-        detail["status"],
-        detail.get("statusReason") or "",
-        properties.get("statusSummary") or {},
-        from_millis(detail.get("stoppedAt")) or now,
-    )
+    stopped_at = from_millis(detail.get("stoppedAt"))
+    return _end(array, job.status, job.reason, job.summary, stopped_at or now)
 
 
 def _named(

@@ -12,7 +12,7 @@ from batch_watchdog.inquiry import Inquiry
 from batch_watchdog.recorder import Outcome
 from batch_watchdog.store import blockages, wheel
 from batch_watchdog.store.table import Table, pack
-from batch_watchdog.store.wheel import Entry
+from batch_watchdog.store.wheel import Entry, Wheel
 
 _ASKED_AGAIN = timedelta(minutes=2)  # whether a queue is still blocked
 
@@ -29,9 +29,10 @@ def observe(table: Table, queue: str, events: Iterable[Blocked], now: datetime) 
         blockage = blocked.take_in(blockage, event)
     if blockage is None or blockage == known:
         return Outcome()
-    entry = reminder(queue, wheel.minute_of(now) + wheel.MINUTE)
-    is_new = known is None or known.over
-    return Outcome(puts=[blockages.put(blockage, now), *([wheel.put(entry)] if is_new else [])])
+    if known is None or known.over:
+        # First the reminder, which may be there already: who has it and no state forgets it.
+        Wheel(table).file([reminder(queue, wheel.minute_of(now) + wheel.MINUTE)])
+    return Outcome(puts=[blockages.put(blockage, now)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +56,9 @@ class BlockedWatch:
             notices = [blocked.ended(known, self.now)] if known.told else []
             effects = [Announce(notices=(notice,)) for notice in notices]
             return Outcome(puts=[blockages.put(over, self.now)], effects=effects)
-        again = wheel.put(reminder(queue, self.now + _ASKED_AGAIN))
+        Wheel(self.table).file([reminder(queue, self.now + _ASKED_AGAIN)])
         if known.told:
-            return Outcome(puts=[again])
+            return Outcome()
         notice = blocked.began(known, self.inquiry.findings(job))
         told = blockages.put(replace(known, told=True), self.now)
-        return Outcome(puts=[told, again], effects=[Announce(notices=(notice,))])
+        return Outcome(puts=[told], effects=[Announce(notices=(notice,))])

@@ -3,7 +3,8 @@ What AWS Batch says of jobs, as it arrives from EventBridge.
 
 The shapes are lenient where AWS is free to differ: unknown fields are passed over, optional
 parts may be missing or null, unknown states are kept as sent. What makes a change a change,
-a job, a state and a time, must be there.
+a job, a state and a time, must be there. Text that is longer than any that AWS sends is cut, so
+that whatever is kept of it fits into an item of the table, and into a notice.
 https://docs.aws.amazon.com/batch/latest/userguide/batch_job_events.html
 """
 
@@ -12,6 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -138,18 +140,37 @@ def _in_utc(at: datetime) -> datetime:
     return at.astimezone(UTC)
 
 
-# Within these years, a limit added to a time is still a time.
-_LAST_YEAR = datetime(9000, 1, 1, tzinfo=UTC)
+# Before it, a limit added to a time is still a time, in every zone.
+TIMES_END = datetime(9000, 1, 1, tzinfo=UTC)
 
-type _Time = Annotated[AwareDatetime, Field(ge=EPOCH, lt=_LAST_YEAR), AfterValidator(_in_utc)]
+type Time = Annotated[AwareDatetime, Field(ge=EPOCH, lt=TIMES_END), AfterValidator(_in_utc)]
 type _Count = Annotated[int, Field(ge=0, le=ARRAY_MAX)]
 type _Id = Annotated[str, Field(min_length=1, max_length=256)]
 
 
+def _at_most(length: int) -> AfterValidator:
+    # Half a surrogate pair is kept in JSON, and nowhere else.
+    return AfterValidator(lambda text: text[:length].encode("utf-8", "replace").decode())
+
+
+def _known_code(code: int) -> int | None:
+    # As 32 bits, whether they are read with a sign or not.
+    return code if -(2**31) <= code < 2**32 else None
+
+
+# More characters than any that AWS sends; the key of an item has room for 2,048 bytes.
+type _Name = Annotated[str, _at_most(500)]
+type _Text = Annotated[str, _at_most(4_000)]
+type _Stream = Annotated[str, _at_most(512)]
+type _Code = Annotated[int, AfterValidator(_known_code)]
+
+_TAGS_MAX = 100  # AWS allows 50
+
+
 class _Container(_Lenient):
-    exitCode: int | None = None  # noqa: N815
-    reason: str | None = None
-    logStreamName: str | None = None  # noqa: N815
+    exitCode: _Code | None = None  # noqa: N815
+    reason: _Text | None = None
+    logStreamName: _Stream | None = None  # noqa: N815
 
 
 class _Task(_Lenient):
@@ -186,11 +207,11 @@ class _ArrayProperties(_Lenient):
 
 class _Detail(_Lenient):
     jobId: _Id  # noqa: N815
-    jobName: str | None = None  # noqa: N815
-    jobQueue: str | None = None  # noqa: N815
-    jobDefinition: str | None = None  # noqa: N815
+    jobName: _Name | None = None  # noqa: N815
+    jobQueue: _Name | None = None  # noqa: N815
+    jobDefinition: _Name | None = None  # noqa: N815
     status: Annotated[str, Field(min_length=1, max_length=64)]
-    statusReason: str | None = None  # noqa: N815
+    statusReason: _Text | None = None  # noqa: N815
     attempts: list[_Attempt] | None = None
     eksAttempts: list[_Attempt] | None = None  # noqa: N815
     container: _Container | None = None
@@ -199,7 +220,7 @@ class _Detail(_Lenient):
     arrayProperties: _ArrayProperties | None = None  # noqa: N815
     nodeProperties: dict[str, Any] | None = None  # noqa: N815
     serviceJobType: str | None = None  # noqa: N815
-    tags: dict[str, str | None] | None = None
+    tags: dict[_Name, _Name | None] | None = None
 
     def made(self) -> list[_Attempt]:
         return self.attempts or self.eksAttempts or []
@@ -237,7 +258,7 @@ def _in_tasks(tasks: list[_Task] | None) -> list[_Container]:
 
 class _Event(_Lenient):
     # One consumer has seen the time under another name.
-    time: _Time = Field(validation_alias=AliasChoices("time", "event_time"))
+    time: Time = Field(validation_alias=AliasChoices("time", "event_time"))
     detail_type: str = Field(default="", alias="detail-type")
     detail: _Detail
 
@@ -299,7 +320,7 @@ def _change(detail: _Detail, at: datetime) -> Change:
         container_reason=container.reason or "",
         exit_code=container.exitCode,
         log_stream=container.logStreamName or "",
-        tags={key: value or "" for key, value in (detail.tags or {}).items()},
+        tags={key: value or "" for key, value in islice((detail.tags or {}).items(), _TAGS_MAX)},
     )
 
 
@@ -317,6 +338,6 @@ def _kind(detail: _Detail, *, is_child: bool, is_parent: bool) -> JobKind:
 
 def from_millis(millis: int | None) -> datetime | None:
     """A time that Batch's API tells in milliseconds; None where it is 0, missing or no time."""
-    if millis is None or not 0 < millis < _LAST_YEAR.timestamp() * 1000:
+    if millis is None or not 0 < millis < TIMES_END.timestamp() * 1000:
         return None
     return EPOCH + timedelta(milliseconds=millis)

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from batch_watchdog.changes import Time
 from batch_watchdog.errors import CommandError
 from batch_watchdog.guard_state import StageName
+from batch_watchdog.notices import plain
 
 type Who = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
 type Why = Annotated[str, Field(max_length=1_000)]
@@ -77,7 +79,7 @@ class Exempt(_Change):
 
     command: Literal["exempt"]
     job_id: JobId
-    until: AwareDatetime
+    until: Time
 
 
 type Command = Annotated[
@@ -87,7 +89,7 @@ type Command = Annotated[
 type Change = SetStage | Release | HoldAll | Resume | Exempt
 
 _COMMAND: TypeAdapter[Command] = TypeAdapter(Command)
-_TIME: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
+_TIME: TypeAdapter[datetime] = TypeAdapter(Time)
 
 
 def parse_command(event: Any, now: datetime) -> tuple[Command, datetime]:
@@ -119,7 +121,7 @@ def _problem(error: Any) -> tuple[str, str]:
         tags = context.get("expected_tags") or ", ".join(sorted(_NAMES))
         return "command", f"expected one of {tags}"
     # The first part of the place is the command's own name.
-    key = ".".join(map(str, error["loc"][1:]))
+    key = plain(".".join(map(str, error["loc"][1:])), 100)
     return key, "is no key of this command" if kind == "extra_forbidden" else str(error["msg"])
 
 

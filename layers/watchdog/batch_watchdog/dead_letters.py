@@ -4,6 +4,10 @@ from typing import Any
 
 from batch_watchdog.notices import plain
 
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+_MESSAGE_MAX = 1024 * 1024  # bytes, with the names, types and values of the attributes
+_NAMED = len("reason" + "String")
+
 
 class DeadLetters:
     """The dead-letter queue, as this package writes to it. `sqs` is a boto3 client."""
@@ -13,11 +17,14 @@ class DeadLetters:
         self._queue_url = queue_url
 
     def keep(self, body: str, reason: str) -> None:
-        """Keep what arrived as it was; an operator reads the attribute `reason`."""
+        """
+        Keep what arrived as it was; an operator reads the attribute `reason`.
+
+        A body that fills a message to its last bytes is kept without the reason.
+        """
+        told = plain(reason, 1_000)
+        fits = len(body.encode()) + len(told.encode()) + _NAMED <= _MESSAGE_MAX
+        attributes = {"reason": {"DataType": "String", "StringValue": told}} if fits else {}
         self._sqs.send_message(
-            QueueUrl=self._queue_url,
-            MessageBody=body,
-            MessageAttributes={
-                "reason": {"DataType": "String", "StringValue": plain(reason, 1_000)}
-            },
+            QueueUrl=self._queue_url, MessageBody=body, MessageAttributes=attributes
         )

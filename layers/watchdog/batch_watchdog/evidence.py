@@ -23,6 +23,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from batch_watchdog.changes import EPOCH, TIMES_END
 from batch_watchdog.errors import EvidenceError
 from batch_watchdog.notices import fact, plain
 
@@ -130,7 +131,7 @@ def _read_notification(
         return Ignored(why=f"an SNS {kind}")
     inside = replace(
         envelope,
-        at=_time_or_none(sns.get("Timestamp")) or envelope.at,
+        at=time_or_none(sns.get("Timestamp")) or envelope.at,
         subject=subject if isinstance(subject, str) else "",
         by_sns=True,
     )
@@ -181,7 +182,7 @@ def _read_event(event: dict[str, Any], detail_type: str) -> Evidence | Ignored:
         case (("" | "aws.cloudwatch"), "CloudWatch Alarm State Change"):
             return _read_alarm_event(event)
         case (("" | "aws.ce"), "Anomaly Detected"):
-            return _read_anomaly(event.get("detail"), _time_or_none(event.get("time")))
+            return _read_anomaly(event.get("detail"), time_or_none(event.get("time")))
     # Above all changes of an alarm's configuration, and of single contributors to an alarm.
     return Ignored(why=f"an event {plain(detail_type, 80)!r}: no change of an alarm's state")
 
@@ -194,13 +195,14 @@ def _time(value: object) -> datetime:
         raise ValueError("a time must be text")  # noqa: TRY004 pydantic takes only ValueErrors
     # Some forwarders leave white space behind the colons ("13: 46: 29").
     at = datetime.fromisoformat(re.sub(r":\s+", ":", value.strip()))
-    try:
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("a time out of range") from error
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    if not EPOCH <= at < TIMES_END:
+        raise ValueError("a time out of range")
+    return at.astimezone(UTC)
 
 
-def _time_or_none(value: object) -> datetime | None:
+def time_or_none(value: object) -> datetime | None:
+    """A time (UTC) as AWS writes it; None for all else."""
     try:
         return _time(value)
     except ValueError:
@@ -292,7 +294,7 @@ def _read_alarm_event(event: dict[str, Any]) -> Evidence | Ignored:
         name=detail.alarmName,
         arn=_first_resource(event),
         state=state.value,
-        at=state.timestamp or _time_or_none(event.get("time")),
+        at=state.timestamp or time_or_none(event.get("time")),
         reason=state.reason + (suppressed if state.actionsSuppressedBy else ""),
     )
 
@@ -401,7 +403,7 @@ def _read_anomaly(detail: object, told_at: datetime | None) -> Evidence:
     name = next((name for name in names if name.strip()), "")
     if not name:
         raise EvidenceError("a cost anomaly that names neither its monitor nor its subscription")
-    at = told_at or _time_or_none(anomaly.anomalyEndDate) or _time_or_none(anomaly.anomalyStartDate)
+    at = told_at or time_or_none(anomaly.anomalyEndDate) or time_or_none(anomaly.anomalyStartDate)
     if at is None:
         raise EvidenceError(f"a cost anomaly of {plain(name)!r} without a time")
     try:

@@ -35,7 +35,7 @@ type Severity = Literal["info", "warning", "critical"]
 # SNS: a subject has less than 100 characters, no line breaks, no control characters.
 # https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
 SUBJECT_MAX = 99
-_LINKED_MAX = 512  # characters of a name in a link
+_LINKED_MAX = 1_500  # characters of a name in a link, where one that is no letter takes up to 20
 FACT_MAX = 1_000  # characters of one untrusted string in the facts
 
 _MARKUP = str.maketrans({"<": "‹", ">": "›"})
@@ -143,20 +143,28 @@ def region_of(arn: str) -> str:
 
 def job_link(region: str, job_id: str) -> str:
     """The Batch console's page of a job."""
-    return f"https://console.aws.amazon.com/batch/home?region={region}#jobs/detail/{quote(job_id[:_LINKED_MAX])}"
+    return (
+        f"https://console.aws.amazon.com/batch/home?region={region}#jobs/detail/{_in_link(job_id)}"
+    )
 
 
 def queue_link(region: str, queue: str) -> str:
     """The Batch console's page of a queue, which is named by its ARN."""
-    return f"https://console.aws.amazon.com/batch/home?region={region}#queues/detail/{quote(queue[:_LINKED_MAX])}"
+    return (
+        f"https://console.aws.amazon.com/batch/home?region={region}#queues/detail/{_in_link(queue)}"
+    )
 
 
 def log_link(region: str, stream: str) -> str:
     """The log stream's page, in the log group that Batch uses unless a job says otherwise."""
     group, name = (
-        quote(quote(part, safe=""), safe="") for part in ("/aws/batch/job", stream[:_LINKED_MAX])
+        _in_link(quote(part, safe="", errors="replace")) for part in ("/aws/batch/job", stream)
     )
     return (
         f"https://console.aws.amazon.com/cloudwatch/home?region={region}"
         f"#logsV2:log-groups/log-group/{group}/log-events/{name}".replace("%25", "$25")
     )
+
+
+def _in_link(name: str) -> str:
+    return quote(name, errors="replace")[:_LINKED_MAX]

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from batch_watchdog import evidence, guard
@@ -81,11 +81,10 @@ class SpendListener:
     # ---- What is not understood -----------------------------------------------------------
 
     def _keep(self, piece: object, reason: str) -> None:
-        body = piece if isinstance(piece, str) else json.dumps(piece)
         now = _time_of(piece) or self._last_sweep()
         if now:
             self._tell_operators(_content_of(piece), reason, now)
-        self.dead_letters.keep(body, reason)
+        self.dead_letters.keep(json.dumps(piece), reason)
 
     def _last_sweep(self) -> datetime | None:
         """About what time it is, for what arrives without one; None before the first sweep."""
@@ -132,15 +131,9 @@ def _trouble(digest: str, content: str, reason: str) -> Notice:
 def _time_of(piece: object) -> datetime | None:
     """When a piece was delivered: SNS's time of it, or EventBridge's."""
     match piece:
-        case {"Sns": {"Timestamp": str(text)}} | {"time": str(text)}:
-            pass
-        case _:
-            return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+        case {"Sns": {"Timestamp": text}} | {"time": text}:
+            return evidence.time_or_none(text)
+    return None
 
 
 def _content_of(piece: object) -> str:

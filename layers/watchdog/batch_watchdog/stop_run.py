@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import batched
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from batch_watchdog import guard, guard_notices, runs
 from batch_watchdog.batch_api import PASSING, STOP_MAX, BatchApi, Detail, kinds_of
@@ -40,6 +40,7 @@ _QUEUES_AT_ONCE = 50
 _TRIES = 12  # of one call that is throttled
 _ROUNDS = 5  # for jobs whose stop was throttled or failed on Batch's side
 _BREATHER_S = 20  # until the next try, where AWS throttles for long
+_PAGES_MAX = 10  # read again, at most, where an invocation dies
 _TURN_S = 5  # until the next try, where it is another run's turn
 
 
@@ -86,10 +87,16 @@ class StopRunner:
             again_in = None
         except StaleItemError:  # Perhaps somebody else goes on with it; and perhaps nobody.
             again_in = timedelta(seconds=_TURN_S)
-        with suppress(StaleItemError):
-            run_store.end_turn(self.table, run.run_id, now)
+        except (ClientError, BotoCoreError):  # The message comes again, and then it has the turn.
+            self._end_turn(run, now)
+            raise
+        self._end_turn(run, now)
         if again_in is not None:
             self.queue.send(run.run_id, int(again_in.total_seconds()))
+
+    def _end_turn(self, run: Run, now: datetime) -> None:
+        with suppress(StaleItemError):
+            run_store.end_turn(self.table, run.run_id, now)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,6 +117,7 @@ class _Work:
     run: Run
     began: datetime
     time_left: Callable[[], float]
+    unwritten: int = 0  # pages with nothing on them that matters
 
     @property
     def now(self) -> datetime:
@@ -287,7 +295,10 @@ class _Work:
     def _write_down(self, found: _Found, stage: "_Stage", *, service: bool) -> None:
         """Write down what was found, and how far the run has come by it; then stop the jobs."""
         if not (found.stop or found.left or found.spared or found.arrays):
-            return  # It is written with the next chunk.
+            self.unwritten += 1  # It is written with the next chunk, or after a few more pages.
+            if self.unwritten >= _PAGES_MAX:
+                self._save()
+            return
         chunk = Chunk(
             number=self.run.chunks,
             at=self.now,
@@ -382,6 +393,7 @@ class _Work:
             puts.append(run_store.put_chunk(self.run.run_id, chunk))
         self.runner.table.write(puts)
         self.run = replace(self.run, version=self.run.version + 1)
+        self.unwritten = 0
 
     # ---- The end --------------------------------------------------------------------------
 

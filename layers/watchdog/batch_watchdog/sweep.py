@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import batched
 
+from pydantic import TypeAdapter, ValidationError
+
 from batch_watchdog import blocked_watch
 from batch_watchdog.array_watch import ArrayWatch, reminder
 from batch_watchdog.batch_api import BatchApi
 from batch_watchdog.blocked_watch import BlockedWatch
-from batch_watchdog.errors import StaleItemError
+from batch_watchdog.changes import Time
+from batch_watchdog.errors import MalformedEventError, StaleItemError
 from batch_watchdog.guard_watch import GuardWatch
 from batch_watchdog.inquiry import Inquiry
 from batch_watchdog.limit_watch import LimitWatch
@@ -30,6 +33,24 @@ _ENTRIES_MAX = 50  # seen to in one go, between two looks at the time that is le
 _ARRAYS_MAX = 500  # reminded of by one entry
 _LISTED_EVERY = timedelta(minutes=15)
 _FAR = timedelta(days=60)  # ahead of the latest reminder; a limit is at most 30 days
+
+
+_TIME: TypeAdapter[datetime] = TypeAdapter(Time)
+
+
+def time_of(event: object) -> datetime:
+    """
+    The minute that the schedule's event is for.
+
+    Raises:
+        MalformedEventError: it tells no time, or one without a zone. The wrong time would be kept
+            as how far the sweep has come.
+    """
+    match event:
+        case {"time": str(text)}:
+            with suppress(ValidationError):
+                return _TIME.validate_python(text)
+    raise MalformedEventError('a sweep expects {"time": "2026-01-01T12:00:00Z"}, by the schedule')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,10 +147,10 @@ class Sweeper:
     def _blocked(self, queues: set[str], inquiry: Inquiry, now: datetime) -> Sequence[Exception]:
         watch = BlockedWatch(table=self.table, batch=self.batch, inquiry=inquiry, now=now)
         try:
-            Recorder(table=self.table, asked_by="sweep").decide(queues, watch.ask, now)
+            Recorder(table=self.table, asked_by="sweep").decide(sorted(queues), watch.ask, now)
         except ExceptionGroup as group:
             again = minute_of(now) + MINUTE
-            Wheel(self.table).file(blocked_watch.reminder(queue, again) for queue in queues)
+            Wheel(self.table).file(blocked_watch.reminder(queue, again) for queue in sorted(queues))
             return group.exceptions
         return ()
 

@@ -6,6 +6,7 @@ to whoever carries it out. So the actions are the outbox, and the audit trail.
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -105,7 +106,8 @@ def _of_storable_size(effect: Effect) -> Sequence[Effect]:
 
 
 def _is_too_large(effect: Announce) -> bool:
-    ids = sum(len(notice.id) for notice in effect.notices)
+    # A digest's ids stand in JSON that stands in JSON.
+    ids = sum(len(json.dumps(json.dumps(notice.id))) for notice in effect.notices)
     return ids > _IDS_MAX or len(effect.notices) > _NOTICES_MAX or len(_body(effect)) > _BODY_MAX
 
 

@@ -136,7 +136,7 @@ class DynamoTable:
                 )
         except ClientError as error:
             if _lost_the_race(error):
-                raise StaleItemError(", ".join("/".join(put.key) for put in puts)) from error
+                raise _stale(puts) from error
             raise
 
     def _request(self, put: Put) -> Any:
@@ -178,7 +178,7 @@ class MemoryTable:
         for put in puts:
             known = before.get(put.key)
             if (known["version"] if known else 0) != put.read:
-                raise StaleItemError("/".join(put.key))
+                raise _stale(puts)
         for put in puts:
             item = _next_version(put)
             pk, sk = put.key
@@ -191,6 +191,10 @@ class MemoryTable:
 
 def _next_version(put: Put) -> Item:
     return {**put.item, "version": put.read + 1}
+
+
+def _stale(puts: Sequence[Put]) -> StaleItemError:
+    return StaleItemError(", ".join("/".join(put.key) for put in puts))
 
 
 def _check_count(puts: Sequence[Put]) -> None:
