@@ -338,6 +338,9 @@ def _untrue_report(seen: History, notice: Notice) -> Iterator[str]:
         return
     stopped = facts["cancelled"] + facts["terminated"]
     asked = {job for call in seen.journal if _guard_of(call.reason) for job in call.jobs}
+    for action in seen.actions:  # A stop on arrival counts, even where a hold came in between.
+        if isinstance(action.effect, StopJobs) and _guard_of(action.effect.reason):
+            asked |= set(action.effect.job_ids)
     could = [job for job in in_scope if {job.job_id, job.parent_id} & asked]
     if stopped > len(could):
         yield f"a report of {facts['guard']} tells of {stopped} stopped, and {len(could)} were"
