@@ -449,8 +449,10 @@ def i9_only_what_a_guard_closed_is_reopened(seen: History) -> Iterator[str]:
     policy = seen.policies[-1][1]
     if held or policy.mode == "observe":
         return
-    if not any(state.entry for state in states.values()) and still_closed:
-        yield f"all guards are calm, and {still_closed} are still closed"
+    observing = {rule.name for rule in policy.guard if policy.mode_of(rule) == "observe"}
+    for name, state in states.items():  # One that observes by now opens nothing either.
+        if state.closed and name not in observing and not any(s.entry for s in states.values()):
+            yield f"all guards are calm, and {name} still closes {state.closed}"
 
 
 def _opened_against_people(seen: History) -> Iterator[str]:
