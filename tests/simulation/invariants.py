@@ -6,13 +6,13 @@ the watchdog should have done about it is counted again here, from the policy an
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 
 from batch_watchdog.changes import ENDED, STARTED, WAITING, Change, resource_name
 from batch_watchdog.effects import STOP_MARK, SetQueueState, StopJobs
-from batch_watchdog.guard_state import StageName, hardness
+from batch_watchdog.guard_state import GuardState, StageName, hardness
 from batch_watchdog.notices import Notice, iso, ranges
 from batch_watchdog.policy import Limit, Policy, is_exempt
 from batch_watchdog.store import cursor as cursors
@@ -446,12 +446,15 @@ def i9_only_what_a_guard_closed_is_reopened(seen: History) -> Iterator[str]:
         shut = seen.queues[queue] == "DISABLED"
         if shut != (queue in still_closed):
             yield f"{queue} is {seen.queues[queue]} at the end, and guards close {still_closed}"
+    if not held and not any(state.entry for state in states.values()):
+        yield from _closed_though_calm(seen, states)
+
+
+def _closed_though_calm(seen: History, states: Mapping[str, GuardState]) -> Iterator[str]:
     policy = seen.policies[-1][1]
-    if held or policy.mode == "observe":
-        return
     observing = {rule.name for rule in policy.guard if policy.mode_of(rule) == "observe"}
-    for name, state in states.items():  # One that observes by now opens nothing either.
-        if state.closed and name not in observing and not any(s.entry for s in states.values()):
+    for name, state in states.items():  # Who observes by now opens nothing either.
+        if state.closed and policy.mode == "enforce" and name not in observing:
             yield f"all guards are calm, and {name} still closes {state.closed}"
 
 
