@@ -132,7 +132,7 @@ def test_an_error_of_a_function_is_told_as_lambda_tells_it(
 ) -> None:
     answer = functions("sweep")({"time": "not a time"})
 
-    assert answer["errorType"] == "ValueError"
+    assert answer["errorType"] == "MalformedEventError"
 
 
 def _base64(value: bytes) -> str:

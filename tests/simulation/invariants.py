@@ -477,7 +477,9 @@ def _opened_against_people(seen: History) -> Iterator[str]:
             if since and call.at > since + _MINUTE + _slack(seen, call.at):
                 kept.add(queue)
             closed.pop(queue, None)
-        elif queue in kept:
+        elif queue not in kept:
+            closed.pop(queue, None)  # Closed by a person too: a closed queue doesn't tell that.
+        else:
             yield f"{queue} was opened at {iso(call.at)}, and it was people who had closed it"
 
 

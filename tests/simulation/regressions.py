@@ -81,6 +81,14 @@ PLANS: Mapping[str, Plan] = {
         _alarm(5, "ALARM"),
         _alarm(15, "OK"),
     ),
+    "who closes what a guard has closed leaves no trace": _plan(
+        _GUARD.replace('name = "money"', 'name = "money"\nrelease = "auto"'),
+        _alarm(2, "ALARM"),
+        _step(6, "person", does="close", queue="train"),
+        _alarm(7, "OK"),
+        _alarm(15, "ALARM"),
+        _alarm(25, "OK"),
+    ),
     "what runs finishes at cancel, and what arrives is stopped": _plan(
         _GUARD.replace("close_queues = true", ""),
         _job(1, queue="train", gpus=0, service=True, seconds=1_200),
