@@ -446,14 +446,21 @@ class _Stage:
             self.seen.counts["job refused by a closed queue"] += 1
 
     def _do_policy(self, what: dict[str, Any]) -> None:
-        self.dispatcher.parameters[self._parameter] = what["text"]
         now = self.dispatcher.clock.now
-        if what.get("bad"):
+        is_bad = what.get("bad", False)
+        if is_bad and not self._has_read(self.seen.policies[-1][1]):
+            return  # What was never read cannot stay in force, and no invariant could hold it to.
+        self.dispatcher.parameters[self._parameter] = what["text"]
+        if is_bad:
             self.seen.counts["policy broken"] += 1
             self.seen.bad_policies.append(now)
         else:
             self.seen.counts["policy changed"] += 1
             self.seen.policies.append((now, parse_policy(what["text"])))
+
+    def _has_read(self, policy: Policy) -> bool:
+        item = self.seen.table.get("POLICY", "LAST-GOOD")
+        return item is not None and parse_policy(unpack(item["body"])).version == policy.version
 
     def _do_alarm(self, what: dict[str, Any]) -> None:
         now = self.dispatcher.clock.now

@@ -49,6 +49,11 @@ PLANS: Mapping[str, Plan] = {
         _job(1),
         _step(4, "policy", text=_SHORT.replace("3m", "20m")),
     ),
+    "a limit that is made shorter counts for who waits": _plan(
+        _SHORT.replace("3m", "60m"),
+        _job(1),
+        _step(4, "policy", text=_SHORT.replace("3m", "8m")),
+    ),
     "an event that comes after its limit is a reminder for the next minute": replace(
         _plan(_SHORT, _job(1), seed=5, minutes=13), event_rates=EventRates(delayed=1.0)
     ),
@@ -104,6 +109,20 @@ PLANS: Mapping[str, Plan] = {
             for seconds in range(8)
         ),
         _alarm(5, "ALARM"),
+    ),
+    "more jobs wait than a call takes": _plan(
+        _GUARD,
+        *(_job(1 + number / 100, queue="cpu", gpus=0, seconds=3_600) for number in range(130)),
+        _alarm(5, "ALARM"),
+        minutes=10,
+    ),
+    "more jobs are due in a minute than a call takes": replace(
+        _plan(
+            _SHORT,
+            *(_job(1 + number / 100, queue="cpu", gpus=0, seconds=3_600) for number in range(75)),
+            minutes=10,
+        ),
+        rates=Rates(partial=0.2),
     ),
     "a child that runs for longer than the others is waited for": _plan(
         _SHORT,
