@@ -239,8 +239,15 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a new policy counts for jobs that wait",
         "sweep.py",
-        "        if is_new and cursor.policy:\n            limits.see_to(ahead)\n",
-        "",
+        "if is_new and cursor.policy:",
+        "if False:",
+    ),
+    Mutant(
+        "what was stopped is looked at in its time, whatever the policy",
+        "sweep.py",
+        "limits.see_to(stay for stay in ahead if not stay.stops)",
+        "limits.see_to(ahead)",
+        _LIMITS,
     ),
     Mutant(
         "the brake holds",

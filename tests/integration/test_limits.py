@@ -100,6 +100,16 @@ def test_a_stop_that_was_refused_is_tried_again() -> None:
     assert [f"{call.at:%H:%M}" for call in watching.stops] == ["14:00", "14:02"]
 
 
+def test_a_new_policy_does_not_bring_forward_the_look_at_what_was_stopped() -> None:
+    watching = Watching(SIX_HOURS, [moved("RUNNABLE", "12:00")])
+    watching.batch.refusals[JOB] = ["ClientException"]
+    watching.run(at("12:00"), at("14:00"))
+    watching.policy = SIX_HOURS.replace("1h", "30m")
+    watching.run(at("14:01"), at("15:00"))
+
+    assert [f"{call.at:%H:%M}" for call in watching.stops] == ["14:00", "14:02"]
+
+
 def test_a_limit_for_known_causes_comes_first() -> None:
     policy = """
     mode = "enforce"
