@@ -100,6 +100,18 @@ def test_a_stop_that_was_refused_is_tried_again() -> None:
     assert [f"{call.at:%H:%M}" for call in watching.stops] == ["14:00", "14:02"]
 
 
+def test_a_job_that_cannot_be_stopped_is_tried_five_times_and_told_once() -> None:
+    watching = Watching(SIX_HOURS, [moved("RUNNABLE", "12:00")])
+    watching.batch.refusals[JOB] = ["ClientException"] * 99
+    watching.run(at("12:00"), at("20:00"))
+
+    assert [f"{call.at:%H:%M}" for call in watching.stops] == [
+        "14:00", "14:02", "14:04", "14:06", "14:08",
+    ]  # fmt: skip
+    [trouble] = watching.told("watchdog-trouble")
+    assert "asked 5 times" in trouble["text"]
+
+
 def test_a_new_policy_does_not_bring_forward_the_look_at_what_was_stopped() -> None:
     watching = Watching(SIX_HOURS, [moved("RUNNABLE", "12:00")])
     watching.batch.refusals[JOB] = ["ClientException"]
