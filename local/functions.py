@@ -5,7 +5,7 @@ Lambda would make for them, but for the table and the session.
 
 import importlib.util
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import boto3
+from aws_lambda_powertools.utilities.batch.exceptions import BatchProcessingError
 
 from batch_watchdog.settings import Settings
 from batch_watchdog.store.table import Table
@@ -62,11 +63,13 @@ class Outcome:
     """
     How an invocation ended: with an answer, or with an error, which is then said in words.
 
-    As a context it catches what Lambda's own runtime catches: all that a handler can raise.
+    `raised` are the exceptions, those that a group holds by themselves. As a context it catches
+    what Lambda's own runtime catches: all that a handler can raise.
     """
 
     answer: Any = None
     error: str = ""
+    raised: Sequence[BaseException] = ()
 
     def __enter__(self) -> Self:
         return self
@@ -80,7 +83,21 @@ class Outcome:
         if not isinstance(error, Exception | Crash):
             return False
         self.error = _in_short(f"{type(error).__name__}: {error}")
+        self.raised = tuple(_leaves(error))
         return True
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    match error:
+        case BaseExceptionGroup():
+            held = error.exceptions
+        case BatchProcessingError():  # all records of a batch failed
+            held = tuple(each for _, each, _ in error.child_exceptions or () if each)
+        case _:
+            yield error
+            return
+    for each in held:
+        yield from _leaves(each)
 
 
 def _millis(span: timedelta) -> int:

@@ -95,6 +95,22 @@ def test_a_repeated_or_late_alarm_changes_nothing(guarding: Guarding) -> None:
     assert len(guarding.queues_set) == 4
 
 
+def test_a_second_alarm_that_changes_nothing_else_is_remembered(stack: Stack) -> None:
+    guarding = Guarding(stack, POLICY.replace('"soft"', '"soft", "softer"'))
+    guarding.alarm("soft")
+    guarding.run(minutes=3)
+    guarding.alarm("softer")
+    guarding.run(minutes=3)
+    guarding.alarm("soft", "OK")
+    guarding.run(minutes=3)
+    assert guarding.kinds() == ["guard-raised", "guard-report"]
+
+    guarding.alarm("softer", "OK")
+    guarding.run(minutes=3)
+
+    assert guarding.kinds()[2:] == ["guard-released"]
+
+
 def test_a_release_tells_what_was_stopped_while_the_stage_was_on(guarding: Guarding) -> None:
     four_running_and_five_waiting(guarding)
     guarding.alarm("soft")
@@ -303,6 +319,16 @@ def test_in_observe_mode_nothing_is_changed_and_the_report_says_what_would_be(
     assert (facts["mode"], facts["cancelled"], facts["left_running"]) == ("observe", 5, 4)
     assert facts["queues_closed"] == ["cpu", "gpu"]
     assert guarding.kinds() == ["guard-raised", "guard-report", "guard-released"]
+
+
+def test_in_observe_mode_a_stage_that_closes_no_queues_reports_none(stack: Stack) -> None:
+    policy = POLICY.replace('"enforce"', '"observe"').replace("close_queues = true", "")
+    guarding = Guarding(stack, policy)
+
+    guarding.alarm("soft")
+    guarding.run(minutes=5)
+
+    assert guarding.report()["queues_closed"] == []
 
 
 def test_a_queue_reopens_when_no_guard_holds_it(stack: Stack) -> None:

@@ -1,6 +1,6 @@
 """Jobs that stay too long: warned of, stopped, looked at again."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -28,6 +28,8 @@ def test_a_job_is_warned_of_and_cancelled_when_its_limit_has_passed_and_not_befo
     assert [notice["facts"]["waited_seconds"] for notice in watching.told("limit-warning")] == [
         3630
     ]
+    [warning] = watching.told("limit-warning")
+    assert "it will be cancelled in 59 min 30 s" in warning["text"]
     [notice] = watching.told("limit-enforced")
     assert notice["facts"]["limit_seconds"] == 7200
     assert notice["facts"]["since"] == "2026-01-01T12:00:30Z"
@@ -157,6 +159,33 @@ def test_a_limit_for_known_causes_comes_first() -> None:
     assert watching.stopped() == {JOB: "12:30"}
     [notice] = watching.told("limit-enforced")
     assert notice["facts"]["findings"][0] == "compute-environment-disabled"
+
+
+def test_a_look_for_a_known_cause_is_no_warning() -> None:
+    policy = """
+    mode = "enforce"
+    [[limit]]
+    RUNNABLE = { warn_after = "1h", after = "3h", after_by_cause = { misconfigured = "30m" } }
+    """
+    watching = Watching(policy, [moved("RUNNABLE", "12:00")]).run(at("12:00"), at("14:00"))
+
+    [warning] = watching.told("limit-warning")
+    assert warning["facts"]["waited_seconds"] == 3600
+
+
+def test_only_states_that_have_a_limit_are_listed_and_arrays_for_their_children() -> None:
+    watching = Watching(SIX_HOURS, [moved("RUNNABLE", "12:00")])
+    listed = set()
+
+    def noted(operation: str, params: Mapping[str, Any]) -> bool:
+        if operation == "ListJobs":
+            listed.add(params["jobStatus"])
+        return False
+
+    watching.refuses = noted
+    watching.run(at("12:00"), at("12:20"))
+
+    assert listed == {"RUNNABLE", "PENDING"}
 
 
 def test_a_running_job_is_terminated_by_its_own_tag() -> None:

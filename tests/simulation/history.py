@@ -10,9 +10,11 @@ from random import Random
 from typing import Any
 
 import boto3
+from botocore.exceptions import BotoCoreError, ClientError
 
 from batch_watchdog.changes import Change, change_of
 from batch_watchdog.effects import SetQueueState, StopJobs
+from batch_watchdog.errors import WatchdogError
 from batch_watchdog.notices import iso
 from batch_watchdog.policy import Policy, parse_policy
 from batch_watchdog.store import runs as run_store
@@ -24,7 +26,7 @@ from local.aws import ApiError, Responder
 from local.batch import Call, SimulatedBatch
 from local.clock import Order
 from local.dispatcher import Dispatcher, MakeTable
-from local.functions import Outcome
+from local.functions import Crash, Outcome
 from local.sources import Call as CallFunction
 from local.stack import Stack
 from tests.simulation.faults import Faults, FaultyTable, LightSession
@@ -34,6 +36,8 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _HOUR = timedelta(hours=1)
 _LATE = timedelta(minutes=8)  # A stop is not carried out so long after it was asked for.
 REAL_CLIENTS_EVERY = 40  # histories; the others have light clients, which are quicker
+
+_EXPLAINED = (Crash, ClientError, BotoCoreError, WatchdogError)
 
 _VCPUS = {"cpu": 8, "gpu": 8, "small": 2, "train": 64}
 
@@ -71,6 +75,7 @@ class History:
     details: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     heard: dict[str, list[Heard]] = field(default_factory=lambda: defaultdict(list))
     failures: list[tuple[datetime, str, str]] = field(default_factory=list)  # of invocations
+    mistakes: list[str] = field(default_factory=list)  # failures that no fault explains
     published: list[tuple[datetime, dict[str, Any]]] = field(default_factory=list)
     letters: list[tuple[datetime, str, Any]] = field(default_factory=list)
     policies: list[tuple[datetime, Policy]] = field(default_factory=list)  # good ones only
@@ -235,6 +240,11 @@ class _Stage:
         now = self.dispatcher.clock.now
         if outcome.error:
             self.seen.failures.append((now, folder, outcome.error))
+            self.seen.mistakes += [
+                f"{folder} failed at {iso(now)}: {each!r}"
+                for each in outcome.raised
+                if not isinstance(each, _EXPLAINED)
+            ]
         elif folder == "job_events":
             failed = {each["itemIdentifier"] for each in outcome.answer["batchItemFailures"]}
             if failed:

@@ -487,7 +487,12 @@ def _opened_against_people(seen: History) -> Iterator[str]:
 
 
 def i10_nothing_is_lost(seen: History) -> Iterator[str]:
-    """Every input is reflected in state, or lies in a dead-letter queue with a reason."""
+    """
+    Every input is reflected in state, or lies in a dead-letter queue with a reason.
+
+    No invocation fails but by a fault from outside: a mistake might be made good, and hide, else.
+    """
+    yield from seen.mistakes
     for at, reason, _ in seen.letters:
         if not reason:
             yield f"a dead letter of {iso(at)} has no reason"
