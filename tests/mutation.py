@@ -271,6 +271,18 @@ MUTANTS: Sequence[Mutant] = (
         _unit("guard"),
     ),
     Mutant(
+        "a guard is released when all its alarms are OK",
+        "guard.py",
+        "if left := ringing(state, rule):",
+        "if left := frozenset():",
+    ),
+    Mutant(
+        "what an alarm told is remembered, though nothing follows from it",
+        "guard_watch.py",
+        "if decision.state == state and not decision.effects:",
+        "if not decision.effects:",
+    ),
+    Mutant(
         "a guard in observe mode closes nothing",
         "guard.py",
         "or not is_enforced(state.entry, moment.mode)",

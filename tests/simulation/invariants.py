@@ -296,6 +296,7 @@ def i7_stages_are_entered_once_and_their_runs_finish(seen: History) -> Iterator[
         if count > 1:
             yield f"{which} raised its guard {count} times"
     yield from _milder_stages(seen)
+    yield from _released_in_alarm(seen)
     yield from _unfinished_runs(seen)
 
 
@@ -313,6 +314,42 @@ def _milder_stages(seen: History) -> Iterator[str]:
                 last[name] = stage
         elif notice.kind == "guard-released":
             last.pop(facts["guard"], None)
+
+
+def _released_in_alarm(seen: History) -> Iterator[str]:
+    """Releases that nobody asked for, while an alarm of the guard had been ringing for long."""
+    freed: dict[str, datetime] = {}  # guards: after a release, an alarm must ring anew
+    for action, notice in sorted(seen.notices(), key=lambda each: seen.written_at[each[0].sk]):
+        name, at = notice.facts.get("guard"), seen.written_at[action.sk]
+        if notice.kind != "guard-released":
+            continue
+        since = max(freed.get(name, NOON), _unchanged_since(seen, name, at))
+        words = {  # the last of each alarm
+            alarm: (told_at, state)
+            for told_at, alarm, state in sorted(seen.alarms)
+            if told_at <= at and alarm in _alarms_of(seen.policy_at(at), name)
+        }
+        for alarm, (told_at, state) in words.items():
+            is_known = since <= told_at < at - 2 * _SETTLING and not seen.letters
+            if state == "ALARM" and is_known and not notice.facts["by"]:
+                yield f"{notice.id}: released at {iso(at)}, and {alarm} rang since {iso(told_at)}"
+        freed[name] = at
+
+
+def _alarms_of(policy: Policy, guard: str) -> set[str]:
+    stages = [stage for rule in policy.guard if rule.name == guard for stage in rule.stage]
+    return {alarm for stage in stages for alarm in stage.alarms}
+
+
+def _unchanged_since(seen: History, guard: str, at: datetime) -> datetime:
+    """Since when the guard has had the alarms that it has at that time."""
+    wanted = _alarms_of(seen.policy_at(at), guard)
+    ends = (
+        later
+        for (_, policy), (later, _) in pairwise(seen.policies)
+        if later <= at and _alarms_of(policy, guard) != wanted
+    )
+    return max(ends, default=NOON)
 
 
 def _untrue_report(seen: History, notice: Notice) -> Iterator[str]:

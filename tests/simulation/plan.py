@@ -12,7 +12,6 @@ ACCOUNT = "arn:aws:batch:us-east-1:111122223333:"
 QUEUES = ("cpu", "gpu", "small", "train")
 ALARMS = ("spend-80", "spend-100", "other-80")
 
-_READ = 600.0  # seconds in which a policy is surely read, whatever fails
 
 type Kind = Literal["job", "policy", "alarm", "command", "person", "malformed"]
 
@@ -255,16 +254,11 @@ def _others(random: Random, minutes: int, *, calm: bool) -> list[Step]:
 
 
 def _policies(random: Random, sometime: Callable[[], float]) -> Iterator[Step]:
-    good_at = -_READ
     if random.random() < 0.3:
-        good_at = sometime()
-        yield Step(at=good_at, kind="policy", what={"text": a_policy(random)})
+        yield Step(at=sometime(), kind="policy", what={"text": a_policy(random)})
     if random.random() < 0.2:
-        bad_at = sometime()
-        if good_at <= bad_at < good_at + _READ:  # Else nobody might have read the good one.
-            bad_at += _READ
         what = {"text": random.choice(BAD_POLICIES), "bad": True}
-        yield Step(at=bad_at, kind="policy", what=what)
+        yield Step(at=sometime(), kind="policy", what=what)
 
 
 def _alarm(random: Random, sometime: Callable[[], float]) -> list[Step]:

@@ -28,8 +28,8 @@ def _job(minute: float, **what: object) -> Step:
     return _step(minute, "job", **{"name": "render", "queue": "gpu", "gpus": 1, **what})
 
 
-def _alarm(minute: float, state: str) -> Step:
-    return _step(minute, "alarm", alarm="spend-80", state=state, by="sns")
+def _alarm(minute: float, state: str, alarm: str = "spend-80") -> Step:
+    return _step(minute, "alarm", alarm=alarm, state=state, by="sns")
 
 
 _SHORT = 'mode = "enforce"\n[[limit]]\nRUNNABLE = { after = "3m" }\n'
@@ -85,6 +85,16 @@ PLANS: Mapping[str, Plan] = {
         _job(2),
         _alarm(5, "ALARM"),
         _alarm(15, "OK"),
+    ),
+    "a guard is released when all its alarms are OK": _plan(
+        _GUARD.replace('name = "money"', 'name = "money"\nrelease = "auto"').replace(
+            '"spend-80"', '"spend-80", "spend-100"'
+        ),
+        _alarm(1, "ALARM"),
+        _alarm(2, "ALARM", "spend-100"),
+        _alarm(50, "OK"),
+        _alarm(55, "OK", "spend-100"),
+        minutes=60,
     ),
     "who closes what a guard has closed leaves no trace": _plan(
         _GUARD.replace('name = "money"', 'name = "money"\nrelease = "auto"'),
