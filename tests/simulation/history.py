@@ -3,7 +3,7 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from random import Random
@@ -62,6 +62,31 @@ class Heard:
     attempts: int
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """
+    A changing call of the watchdog.
+
+    It may rest on what it read from `since` on: the invocation that made it began then, and time
+    passed in it. `unread` says that the policy's parameter could not be read meanwhile.
+    """
+
+    call: Call
+    since: datetime
+    folder: str
+    unread: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What an invocation of `spend_alarm` was called with, and whether it went well."""
+
+    began: datetime
+    ended: datetime
+    payload: Mapping[str, Any]
+    went_well: bool
+
+
 @dataclass(slots=True, kw_only=True)
 class History:
     """What is seen of a history: the truth beside what the watchdog was told, said and did."""
@@ -79,6 +104,12 @@ class History:
     published: list[tuple[datetime, dict[str, Any]]] = field(default_factory=list)
     letters: list[tuple[datetime, str, Any]] = field(default_factory=list)
     policies: list[tuple[datetime, Policy]] = field(default_factory=list)  # good ones only
+    texts: list[tuple[datetime, str]] = field(default_factory=list)  # of the same
+    tags: dict[str, list[tuple[datetime, Mapping[str, str]]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    deliveries: list[Delivery] = field(default_factory=list)
+    made: list[Made] = field(default_factory=list)  # the journal, and what each call rests on
     bad_policies: list[datetime] = field(default_factory=list)
     commands: list[tuple[datetime, dict[str, Any], str]] = field(default_factory=list)
     alarms: list[tuple[datetime, str, str]] = field(default_factory=list)
@@ -96,6 +127,21 @@ class History:
         """The job's true stay at a time."""
         found = [stay for stay in self.stays.get(job_id, ()) if stay.since <= at]
         return found[-1] if found else None
+
+    def tags_at(self, job_id: str, at: datetime) -> Mapping[str, str]:
+        """A job's tags as they were at a time; an array's children have their array's."""
+        known = self.tags.get(job_id) or self.tags.get(job_id.partition(":")[0]) or ()
+        found = [tags for since, tags in known if since <= at]
+        return found[-1] if found else {}
+
+    def job_at(self, job_id: str, at: datetime) -> Change:
+        """A job as rules match it at a time."""
+        return replace(self.jobs[job_id], tags=self.tags_at(job_id, at))
+
+    def has_other_tags(self, job_id: str) -> bool:
+        """Whether a person has changed a job's tags."""
+        known = self.tags.get(job_id) or self.tags.get(job_id.partition(":")[0]) or ()
+        return len(known) > 1
 
     def policy_at(self, at: datetime) -> Policy:
         return [policy for since, policy in self.policies if since <= at][-1]
@@ -169,6 +215,8 @@ class _Stage:
         self._make_sound_table = make_table
         self._under_way: list[tuple[str, Any, datetime]] = []
         self._ids: list[str] = []
+        self._stumbles: list[str] = []  # operations before whose next call a function crashes
+        self._unread_at = NOON - _HOUR
         names = {each.environment["POLICY_PARAMETER"] for each in stack.functions.values()}
         self._parameter = next(iter(names))
         self.batch = SimulatedBatch(emit=self._emitted, **plan.batch)
@@ -203,15 +251,26 @@ class _Stage:
             service: self.faults.on_responder(service, responder)
             for service, responder in responders.items()
         }
+        faulty["ssm"] = self._noting_unread(faulty["ssm"])
         if self.plan.seed % REAL_CLIENTS_EVERY:
             return LightSession(faulty)
         _answering[:] = [faulty]
         return _CachedSession(region)
 
+    def _noting_unread(self, responder: Responder) -> Responder:
+        def answer(operation: str, params: dict[str, Any]) -> dict[str, Any]:
+            try:
+                return responder(operation, params)
+            except ApiError:
+                self._unread_at = self.dispatcher.clock.now
+                raise
+
+        return answer
+
     def _around(self, call: CallFunction) -> CallFunction:
         def called(arn: str, event: Any) -> Outcome:
-            folder = self._stack.functions[arn].folder.name
-            self._under_way.append((arn, event, self.dispatcher.clock.now))
+            folder, began = self._stack.functions[arn].folder.name, self.dispatcher.clock.now
+            self._under_way.append((arn, event, began))
             self.faults.depth += 1
             try:
                 outcome = call(arn, event)
@@ -220,6 +279,9 @@ class _Stage:
                 self._under_way.pop()
             if not outcome.error and self._is_redelivered(folder):
                 outcome = Outcome(error="Crash: the answer was lost")
+            if folder == "spend_alarm":
+                delivery = Delivery(began, self.dispatcher.clock.now, event, not outcome.error)
+                self.seen.deliveries.append(delivery)
             self._noted(folder, event, outcome)
             return outcome
 
@@ -302,6 +364,9 @@ class _Stage:
 
     def _call_batch(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
         before = len(self.batch.journal)
+        if operation in self._stumbles and self._under_way:
+            self._stumbles.remove(operation)
+            raise Crash(f"before {operation}")
         if operation.startswith(("Cancel", "Terminate", "Update")):
             problem = self._unrecorded(operation, params)
             if problem:
@@ -309,7 +374,12 @@ class _Stage:
         try:
             return self.batch.call(operation, params)
         finally:
-            self.seen.journal += self.batch.journal[before:]
+            calls = self.batch.journal[before:]
+            self.seen.journal += calls
+            if calls and self._under_way:
+                arn, _, began = self._under_way[-1]
+                folder, unread = self._stack.functions[arn].folder.name, self._unread_at >= began
+                self.seen.made += [Made(call, began, folder, unread) for call in calls]
 
     def _unrecorded(self, operation: str, params: Mapping[str, Any]) -> str:
         """What is wrong with the record of a changing call, which must be there by now."""
@@ -397,7 +467,7 @@ class _Stage:
         self.batch.advance_to(NOON)
         self.dispatcher.run(NOON)
         self.batch.add_world(_world(self.plan))
-        self.seen.policies.append((NOON - _HOUR, parse_policy(self.plan.policy)))
+        self._put(NOON - _HOUR, self.plan.policy)
         self.seen.faults_until = end = NOON + timedelta(minutes=self.plan.minutes)
         self.dispatcher.start(NOON)
         for step in self.plan.steps:
@@ -451,7 +521,9 @@ class _Stage:
             self.seen.counts["job that waits for another"] += 1
             what["depends_on"] = self._ids[-1:]
         try:
-            self._ids.append(self.batch.submit(what.pop("name"), what.pop("queue"), **what))
+            job_id = self.batch.submit(what.pop("name"), what.pop("queue"), **what)
+            self._ids.append(job_id)
+            self.seen.tags[job_id].append((self.dispatcher.clock.now, what.get("tags", {})))
         except ApiError:
             self.seen.counts["job refused by a closed queue"] += 1
 
@@ -466,7 +538,11 @@ class _Stage:
             self.seen.bad_policies.append(now)
         else:
             self.seen.counts["policy changed"] += 1
-            self.seen.policies.append((now, parse_policy(what["text"])))
+            self._put(now, what["text"])
+
+    def _put(self, at: datetime, text: str) -> None:
+        self.seen.policies.append((at, parse_policy(text)))
+        self.seen.texts.append((at, text))
 
     def _has_read(self, policy: Policy) -> bool:
         item = self.seen.table.get("POLICY", "LAST-GOOD")
@@ -499,7 +575,8 @@ class _Stage:
         if what["command"] == "exempt":
             if not self._ids:
                 return
-            what |= {"job_id": self.random.choice(self._ids), "until": iso(now + 6 * _HOUR)}
+            job_id = self._job(what)
+            what |= {"job_id": job_id, "until": iso(now + 6 * _HOUR)}
         if what["command"] != "status":
             what["by"] = "jane"
         problem = self.dispatcher.command({"command": what, "time": iso(now)})
@@ -530,13 +607,41 @@ class _Stage:
         before = len(self.batch.journal)
         if what["does"] == "cancel":
             if self._ids:
-                job_id = self.random.choice(self._ids)
+                job_id = self._job(what)
                 self.batch.call("CancelJob", {"jobId": job_id, "reason": "no longer needed"})
         else:
             state = "DISABLED" if what["does"] == "close" else "ENABLED"
             self.batch.call("UpdateJobQueue", {"jobQueue": what["queue"], "state": state})
         self.seen.counts[f"a person's {what['does']}"] += 1
         self.seen.by_people += self.batch.journal[before:]
+
+    def _job(self, what: dict[str, Any]) -> str:
+        """The job that is meant: by its number, or any."""
+        number = what.pop("number", None)
+        return self._ids[number] if number is not None else self.random.choice(self._ids)
+
+    def _do_tags(self, what: dict[str, Any]) -> None:
+        """A person gives a job other tags."""
+        if not self._ids:
+            return
+        job_id = self._job(what)
+        self.seen.counts["a job's tags changed"] += 1
+        self._tag(job_id, what["tags"])
+        self.seen.tags[job_id].append((self.dispatcher.clock.now, what["tags"]))
+
+    def _tag(self, job_id: str, tags: Mapping[str, str]) -> None:
+        job = self.batch._world.jobs[job_id]
+        job.work = replace(job.work, tags=dict(tags))
+        job.version += 1
+
+    def _do_refusal(self, what: dict[str, Any]) -> None:
+        """Batch will refuse the next stops of a job."""
+        if self._ids:
+            self.batch.refusals[self._job(what)] = list(what["codes"])
+
+    def _do_stumble(self, what: dict[str, Any]) -> None:
+        """The next call of an operation crashes the function that makes it."""
+        self._stumbles.append(what["before"])
 
     def _do_malformed(self, what: dict[str, Any]) -> None:
         self.seen.malformed += 1

@@ -19,6 +19,7 @@ from batch_watchdog.store import cursor as cursors
 from batch_watchdog.store import guards, operator_hold
 from batch_watchdog.store import runs as run_store
 from batch_watchdog.store.actions import Action
+from tests.simulation import justified
 from tests.simulation.history import NOON, History, Stay
 
 type Invariant = Callable[[History], Iterator[str]]
@@ -99,7 +100,7 @@ def i3_nobody_is_stopped_too_soon(seen: History) -> Iterator[str]:
             if not _was_stopped_before(seen, job_id, decided):
                 yield f"{job_id} was {stay.status} when stopped for being {status}"
             continue
-        shortest = min(_possible_limits(seen, job_id, status), default=None)
+        shortest = min(_possible_limits(seen, job_id, status, decided), default=None)
         if shortest is None:
             yield f"{job_id} has no limit in {status}, and was stopped"
         elif decided - stay.since + _tolerance(seen, job_id, stay) < shortest:
@@ -123,7 +124,7 @@ def i4_limits_are_enforced_in_time(seen: History) -> Iterator[str]:
     acts = _recorded_of_jobs(seen)
     for job_id, stays in seen.stays.items():
         job = seen.jobs.get(job_id)
-        if job is None or job.kind in ("array", "node"):
+        if job is None or job.kind in ("array", "node") or seen.has_other_tags(job_id):
             continue
         for stay in stays:
             yield from _too_late(seen, job, stay, acts.get(job_id, ()))
@@ -253,7 +254,7 @@ def i6_who_is_exempt_or_spared_is_not_stopped(seen: History) -> Iterator[str]:
     }
     for action, job_id in _stops_by_limits(seen):
         job = seen.jobs[job_id]
-        if is_exempt(job.tags):
+        if is_exempt(seen.tags_at(job_id, datetime.fromisoformat(action.at))):
             yield f"{job_id} is exempt by its tag, and was stopped by a limit"
         since = exempted.get(job_id) or exempted.get(job.parent_id)
         if since and datetime.fromisoformat(action.at) > since + _MINUTE:
@@ -265,7 +266,7 @@ def i6_who_is_exempt_or_spared_is_not_stopped(seen: History) -> Iterator[str]:
         for job_id in call.jobs if name else ():
             for policy in _policies_around(seen, call.at):
                 rule = next((each for each in policy.guard if each.name == name), None)
-                if rule and not rule.spares(_whole(seen, job_id)):
+                if rule and not rule.spares(seen.job_at(job_id, call.at)):
                     break
             else:
                 yield f"{job_id} is spared by the guard {name}, and was stopped by it"
@@ -593,6 +594,14 @@ def i12_every_changing_call_is_on_record(seen: History) -> Iterator[str]:
         yield "a queue's closing names no guard"
 
 
+def i13_every_changing_call_is_justified(seen: History) -> Iterator[str]:
+    """
+    Every changing call, first or repeated, is what policy, tags, exemptions, hold and evidence
+    ask for at the second in which it is made.
+    """
+    yield from justified.unjustified(seen)
+
+
 ALL: Sequence[Invariant] = (
     i1_completions_are_recorded_once_and_delivered,
     i2_counts_are_those_of_batch,
@@ -613,9 +622,14 @@ ALL: Sequence[Invariant] = (
 )
 
 
+# Of histories in the wide world.
+WIDER: Sequence[Invariant] = (i13_every_changing_call_is_justified,)
+
+
 def broken(seen: History) -> list[str]:
     """All that does not hold, each with the invariant's name."""
-    return [f"{each.__name__}: {what}" for each in ALL for what in each(seen)]
+    checked = (*ALL, *WIDER) if seen.plan.wide else ALL
+    return [f"{each.__name__}: {what}" for each in checked for what in each(seen)]
 
 
 # ---- What they are made of ----------------------------------------------------------------
@@ -657,9 +671,9 @@ def _was_stopped_before(seen: History, job_id: str, at: datetime) -> bool:
     )
 
 
-def _possible_limits(seen: History, job_id: str, status: str) -> Iterator[timedelta]:
+def _possible_limits(seen: History, job_id: str, status: str, at: datetime) -> Iterator[timedelta]:
     for _, policy in seen.policies:
-        limit = policy.limit_for(seen.jobs[job_id], status)
+        limit = policy.limit_for(seen.job_at(job_id, at), status)
         if limit and limit.mode == "enforce":
             yield from (limit.after_by_cause or {}).values()
             if limit.after is not None:
@@ -738,6 +752,8 @@ def _in_scope_throughout(
     seen: History, name: str, job_id: str, begins: datetime, ends: datetime
 ) -> bool:
     """Whether a guard covers a job, in force and not held, from a time to another."""
+    if seen.has_other_tags(job_id):
+        return False
     if any(begin < ends and end > begins for begin, end in _holds(seen)):
         return False
     during = [

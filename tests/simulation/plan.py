@@ -13,7 +13,9 @@ QUEUES = ("cpu", "gpu", "small", "train")
 ALARMS = ("spend-80", "spend-100", "other-80")
 
 
-type Kind = Literal["job", "policy", "alarm", "command", "person", "malformed"]
+type Kind = Literal[
+    "job", "policy", "alarm", "command", "person", "malformed", "tags", "refusal", "stumble"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,7 @@ class Plan:
     rates: Rates
     event_rates: EventRates
     broken: frozenset[str] = field(default_factory=frozenset)  # environments that are invalid
+    wide: bool = False  # what the world does that the package may not know how to bear yet
     drain_s: float = 35.5 * 60  # without faults, for all that is under way to come to its end
 
 

@@ -7,6 +7,7 @@ from local.stack import Stack
 from tests.simulation import regressions
 from tests.simulation.history import run
 from tests.simulation.invariants import broken
+from tests.simulation.known_faults import KNOWN
 from tests.simulation.plan import draw
 from tests.simulation.regressions import PLANS
 
@@ -25,6 +26,15 @@ def test_what_must_always_hold_holds_in_random_histories(stack: Stack, first: in
 @pytest.mark.parametrize("name", PLANS)
 def test_what_once_broke_or_comes_too_rarely_goes_well(stack: Stack, name: str) -> None:
     assert broken(run(PLANS[name], stack)) == []
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_the_simulation_finds_each_fault_that_is_known(stack: Stack, name: str) -> None:
+    known = KNOWN[name]
+
+    found = {each.partition(":")[0] for each in broken(run(known.plan, stack))}
+
+    assert known.breaks in found
 
 
 def test_a_plan_is_told_as_python_that_can_be_kept() -> None:

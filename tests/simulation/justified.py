@@ -1,0 +1,780 @@
+"""
+Whether a changing call was justified at the second at which Batch received it.
+
+This model is written apart from the package, from the design alone: it imports none of the
+package's rules. It reads the policy's text, matches globs, and follows alarms, commands and the
+jobs' true states by itself. Where it cannot know what the watchdog knew, it takes the reading in
+which the call is justified:
+
+* A call may rest on what was so at any second of the invocation that made it (time passes in an
+  invocation only where others are faster, or where calls take time, and never more than
+  `_INVOCATION`), or up to `_RACE` before: that long a change takes from the table through the
+  stream to the function that makes the call.
+* Where the parameter with the policy could not be read in that invocation, the policies of the
+  last `_UNREAD` count too: the last good one is in force then.
+* Events tell whole seconds; where the plan has clocks that are wrong, they may be behind by
+  `_JUMP`.
+"""
+
+import json
+import re
+import tomllib
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.simulation.history import Call, History, Made
+
+_RACE = timedelta(seconds=2)
+_INVOCATION = timedelta(seconds=60)
+_UNREAD = timedelta(minutes=10)
+_JUMP = timedelta(seconds=20)
+_SECOND = timedelta(seconds=1)
+_DAY = timedelta(days=1)
+_PREFIX = "batch-watchdog:"
+
+_WAITING = ("SUBMITTED", "PENDING", "RUNNABLE", "SCHEDULED")
+_STARTED = ("STARTING", "RUNNING")
+_ENDED = ("SUCCEEDED", "FAILED")
+_HARDNESS = {"calm": 0, "cancel": 1, "terminate": 2}
+
+
+def unjustified(seen: "History") -> Iterator[str]:
+    """The changing calls that nothing asked for, each with what speaks against it."""
+    if not seen.made:
+        return
+    model = _Model(seen)
+    for made in seen.made:
+        call = made.call
+        against = model.against_queue(made) if call.queue else None
+        if against:
+            yield f"{call.at:%H:%M:%S} {call.api} {call.queue} {call.state}: {against}"
+        for job_id in call.jobs:
+            against = model.against(made, job_id)
+            if against:
+                yield f"{call.at:%H:%M:%S} {call.api} of {job_id} ({call.reason}): {against}"
+
+
+# ---- What is read -------------------------------------------------------------------------
+
+
+def _span(text: object) -> timedelta | None:
+    """A span as a policy or a tag writes it; None for all else."""
+    written = text.strip() if isinstance(text, str) else ""
+    found = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", written) or re.fullmatch(
+        r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?", written
+    )
+    if not found or not any(found.groups()):
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    span = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    return span if timedelta() < span <= timedelta(days=30) else None
+
+
+def _is_true(text: str) -> bool:
+    return text.strip().lower() in ("true", "yes", "1")
+
+
+def _globs(value: object) -> Sequence[str] | None:
+    if value is None:
+        return None
+    return [value] if isinstance(value, str) else list(value)  # type: ignore[call-overload,no-any-return]
+
+
+def _any_glob(value: object, names: Sequence[str], arn: str = "") -> bool:
+    globs = _globs(value)
+    return globs is None or any(
+        fnmatchcase(name, glob)
+        for glob in globs
+        for name in ((arn,) if glob.startswith("arn:") else names)
+    )
+
+
+def _last(arn: str) -> str:
+    return arn.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A job as rules see it, at a time."""
+
+    name: str
+    queue: str
+    definition: str
+    tags: Mapping[str, str]
+    service: bool
+
+
+def _matches(match: Mapping[str, Any] | None, job: _Job) -> bool:
+    match = match or {}
+    definition = _last(job.definition)
+    return (
+        _any_glob(match.get("name"), [job.name])
+        and _covers_queue(match, job.queue)
+        and _any_glob(
+            match.get("definition"), [definition, definition.partition(":")[0]], job.definition
+        )
+        and all(job.tags.get(key) == value for key, value in match.get("tags", {}).items())
+    )
+
+
+def _covers_queue(match: Mapping[str, Any] | None, queue: str) -> bool:
+    return _any_glob((match or {}).get("queue"), [_last(queue)], queue)
+
+
+def _mode(tree: Mapping[str, Any], rule: Mapping[str, Any] | None) -> str:
+    return str((rule or {}).get("mode") or tree.get("mode", "observe"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """The limit of one job in one state."""
+
+    enforced: bool
+    how: str
+    shortest: timedelta
+    escalate: bool
+
+
+def _limit(tree: Mapping[str, Any], job: _Job, status: str) -> _Limit | None:
+    rule = next((each for each in tree.get("limit", ()) if _matches(each.get("match"), job)), None)
+    given = (rule or {}).get(status)
+    waits = status in ("RUNNABLE", "SCHEDULED")
+    usual = "cancel" if waits else "terminate"
+    how = str(given.get("action", usual)) if given else usual
+    own = _span(job.tags.get(_PREFIX + status))
+    spans: list[timedelta | None] = []
+    if own:
+        spans = [own]
+    elif given:
+        spans = [_span(given.get("after")), *map(_span, given.get("after_by_cause", {}).values())]
+    shortest = min((span for span in spans if span), default=None)
+    if shortest is None:
+        return None
+    escalate = bool(given and given.get("escalate"))
+    return _Limit(_mode(tree, rule) == "enforce", how, shortest, escalate)
+
+
+# ---- Evidence -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """One message: of an alarm, a budget or an anomaly. `at` is its own time."""
+
+    source: str
+    names: frozenset[str]
+    state: str
+    at: datetime
+    ends: datetime | None = None  # of a budget's period, or an anomaly's day
+    forecast: bool = False
+    percent: float | None = None  # of the budgeted amount, at the message's threshold
+    amount: float | None = None  # the threshold itself
+    is_cost: bool = True
+
+    def names_stage(self, stage: Mapping[str, Any]) -> bool:
+        """Whether a stage of a guard means this."""
+        if self.names & set(stage.get("alarms", ())):
+            return self.source != "budget" or self._is_whole(stage)
+        return self.source == "budget" and any(
+            self._is_meant(given) for given in stage.get("aws_budgets", ())
+        )
+
+    def _is_whole(self, stage: Mapping[str, Any]) -> bool:
+        """A budget's bare name: 100 % of its costs, actual, or forecast where the stage says so."""
+        if self.forecast and not stage.get("forecast"):
+            return False
+        # A message that does not say its threshold may be meant.
+        return self.is_cost and (self.percent is None or self.percent >= 100 - 1e-6)
+
+    def _is_meant(self, given: Mapping[str, Any]) -> bool:
+        if given.get("name") not in self.names or bool(given.get("forecast")) != self.forecast:
+            return False
+        if "amount" in given:
+            return self.amount is None or abs(self.amount - float(given["amount"])) < 0.01
+        wanted = float(given.get("percent", 100))
+        return self.percent is None or abs(self.percent - wanted) < 0.5
+
+
+def _time(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _number(text: str) -> float | None:
+    found = re.search(r"-?[\d,]*\.?\d+", text)
+    return float(found[0].replace(",", "")) if found else None
+
+
+def _read(payload: Mapping[str, Any]) -> Iterator[_Evidence]:
+    for record in payload.get("Records", [payload]):
+        sns = record.get("Sns")
+        if sns is None:
+            yield from _read_event(record)
+            continue
+        text = sns["Message"]
+        if text.lstrip().startswith("{"):
+            yield from _read_json(json.loads(text), _time(sns["Timestamp"]))
+        elif "Budget Name:" in text:
+            yield _read_budget(text, _time(sns["Timestamp"]))
+
+
+def _read_event(event: Mapping[str, Any]) -> Iterator[_Evidence]:
+    detail = event.get("detail") or {}
+    if event.get("detail-type") == "CloudWatch Alarm State Change":
+        at = _time(detail["state"]["timestamp"])
+        names = frozenset([detail["alarmName"], *event.get("resources", ())])
+        yield _Evidence("cloudwatch", names, detail["state"]["value"], at)
+    elif event.get("detail-type") == "Anomaly Detected":
+        yield _anomaly(detail, _time(event["time"]))
+
+
+def _read_json(message: Mapping[str, Any], at: datetime) -> Iterator[_Evidence]:
+    if "AlarmName" in message:
+        names = frozenset([message["AlarmName"], message.get("AlarmArn", "")]) - {""}
+        at = _time(message["StateChangeTime"]) if "StateChangeTime" in message else at
+        yield _Evidence("cloudwatch", names, message["NewStateValue"], at)
+    elif "anomalyId" in message:
+        yield _anomaly(message, at)
+
+
+def _anomaly(detail: Mapping[str, Any], at: datetime) -> _Evidence:
+    keys = ("monitorName", "monitorArn", "subscriptionName", "subscriptionId")
+    names = frozenset(str(detail[key]) for key in keys if detail.get(key))
+    day = at.replace(hour=0, minute=0, second=0, microsecond=0)
+    return _Evidence("anomaly", names, "ALARM", at, ends=day + timedelta(days=1))
+
+
+def _read_budget(text: str, at: datetime) -> _Evidence:
+    lines = dict(re.findall(r"^\s*([A-Za-z ]+):\s*(.*?)\s*$", text, re.MULTILINE))
+    name = lines["Budget Name"]
+    account = re.search(r"AWS Account (\d{12})", text)
+    names = {name} | ({f"arn:aws:budgets::{account[1]}:budget/{name}"} if account else set())
+    budgeted = _number(lines.get("Budgeted Amount", ""))
+    threshold = _number(lines.get("Alert Threshold", ""))
+    kind = lines.get("Budget Type", "Cost")
+    percent = threshold * 100 / budgeted if threshold is not None and budgeted else None
+    return _Evidence(
+        source="budget",
+        names=frozenset(names),
+        state="ALARM",
+        at=at,
+        ends=_period_ends(text, at),
+        forecast=lines.get("Alert Type", "").upper() == "FORECASTED",
+        percent=percent,
+        amount=threshold,
+        is_cost=kind.lower() == "cost",
+    )
+
+
+def _period_ends(text: str, at: datetime) -> datetime:
+    """The end of the budget's period: a month, unless the message tells another."""
+    found = re.search(r"current (day|month|quarter|year)", text)
+    day = at.replace(hour=0, minute=0, second=0, microsecond=0)
+    match found[1] if found else "month":
+        case "day":
+            return day + timedelta(days=1)
+        case "quarter":
+            months = 3 - (at.month - 1) % 3
+        case "year":
+            months = 13 - at.month
+        case _:
+            months = 1
+    number = at.year * 12 + at.month - 1 + months
+    return day.replace(year=number // 12, month=number % 12 + 1, day=1)
+
+
+# ---- Guards -------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Guard:
+    """What may be known of a guard at a time."""
+
+    stage: str = "calm"
+    enforced: bool = False  # in the mode in which the stage was entered
+    since: datetime | None = None  # entered here
+    by_operator: bool = False
+    rings: dict[str, _Evidence] = field(default_factory=dict)
+    newest: dict[str, tuple[datetime, bool]] = field(default_factory=dict)  # by alarm: time, ALARM
+    ringing_since: datetime | None = None
+    heard: set[_Evidence] = field(default_factory=set)  # what was taken in for certain
+    unknown: bool = False  # after a command that crashed
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """From `at` on: the stage, and from when on `terminate` is meant too (by time)."""
+
+    at: datetime
+    stage: str
+    enforced: bool
+    hardens_at: datetime | None
+    unknown: bool
+
+
+# ---- The model ----------------------------------------------------------------------------
+
+
+class _Model:
+    def __init__(self, seen: "History") -> None:
+        self._seen = seen
+        self._trees = [(at, tomllib.loads(text)) for at, text in seen.texts]
+        self._policy_times = [at for at, _ in self._trees]
+        self._holds = list(_holds(seen))
+        self._slack = _SECOND + (_JUMP if seen.plan.event_rates.jumps else timedelta())
+        self._guards: dict[str, list[_Stage]] = {}
+
+    # ---- What was so at a time ------------------------------------------------------------
+
+    def _tree(self, at: datetime) -> Mapping[str, Any]:
+        return self._trees[max(0, bisect_right(self._policy_times, at) - 1)][1]
+
+    def _is_held(self, at: datetime) -> bool:
+        return any(begins <= at < ends for begins, ends in self._holds)
+
+    def _job(self, job_id: str, at: datetime) -> _Job | None:
+        detail = self._seen.details.get(job_id)
+        if detail is None:
+            return None
+        return _Job(
+            name=detail.get("jobName", ""),
+            queue=detail.get("jobQueue", ""),
+            definition=detail.get("jobDefinition", ""),
+            tags=self._seen.tags_at(job_id, at),
+            service="serviceJobType" in detail,
+        )
+
+    def _status(self, job_id: str, at: datetime) -> str:
+        stay = self._seen.status_at(job_id, at)
+        return stay.status if stay else "SUBMITTED"
+
+    def _moments(self, made: "Made", job_id: str = "") -> list[datetime]:
+        """The seconds that the call may rest on: where something changed, and both ends."""
+        until = made.call.at
+        since = max(made.since, until - _INVOCATION) - _RACE
+        times = {since, until}
+        times |= {at for at, _ in self._trees if since < at <= until}
+        if made.unread:
+            times |= {at - _SECOND for at, _ in self._trees if until - _UNREAD < at <= until}
+        times |= {at for hold in self._holds for at in hold if since < at <= until}
+        for stay in self._seen.stays.get(job_id, ()):
+            times |= {stay.since} if since < stay.since <= until else set()
+        for each in (job_id, job_id.partition(":")[0]):
+            times |= {at for at, _ in self._seen.tags.get(each, ()) if since < at <= until}
+        for command_at, command, _ in self._seen.commands:
+            times |= {command_at} if since < command_at <= until else set()
+        for delivery in self._seen.deliveries:
+            times |= {t for t in (delivery.began, delivery.ended) if since < t <= until}
+        return sorted(times, reverse=True)
+
+    # ---- Jobs -----------------------------------------------------------------------------
+
+    def against(self, made: "Made", job_id: str) -> str:
+        """What speaks against a stop of a job; "" where it was justified."""
+        call = made.call
+        whole = job_id.partition("#")[0]
+        if self._job(whole, call.at) is None:
+            return ""  # Batch does not know it: nothing happens.
+        status = self._status(whole, call.at)
+        if status in _ENDED or (status in _STARTED and call.api.startswith("Cancel")):
+            return ""  # Nothing changes.
+        against = ""
+        for at in self._moments(made, whole):
+            found = self._against_at(call, whole, at)
+            if not found:
+                return ""
+            against = against or found
+        return against
+
+    def _against_at(self, call: "Call", job_id: str, at: datetime) -> str:
+        tree = self._tree(at)
+        if self._is_held(at):
+            return "an operator holds the watchdog"
+        text = call.reason.removeprefix(_PREFIX).strip()
+        if named := re.match(r'guard "(.*?)" is at', text):
+            return self._against_guard(tree, call, job_id, at, named[1])
+        if named := re.match(r"([A-Z]+) for more than ", text):
+            return self._against_limit(tree, call, job_id, at, named[1])
+        if "children failed" in text or "the array was stopped before" in text:
+            return self._against_array(tree, job_id, at)
+        tried = [
+            self._against_limit(tree, call, job_id, at, self._status(job_id, at)),
+            self._against_array(tree, job_id, at),
+            *(
+                self._against_guard(tree, call, job_id, at, str(rule.get("name")))
+                for rule in tree.get("guard", ())
+            ),
+        ]
+        return "" if "" in tried else f"nothing asks for it ({'; '.join(tried)})"
+
+    # ---- Limits ---------------------------------------------------------------------------
+
+    def _against_limit(  # noqa: PLR0911 - one for each thing that can speak against it
+        self, tree: Mapping[str, Any], call: "Call", job_id: str, at: datetime, status: str
+    ) -> str:
+        job = self._job(job_id, at)
+        if job is None:
+            return ""
+        limit = _limit(tree, job, status)
+        if limit is None:
+            return f"no rule limits {status}"
+        if not limit.enforced:
+            return "the rule observes only"
+        if limit.how == "warn":
+            return "the rule only warns"
+        if _is_true(job.tags.get(_PREFIX + "exempt", "")):
+            return "the job is exempt by its tag"
+        if self._is_exempt(job_id, at):
+            return "the job is exempt by a command"
+        stays = [stay for stay in self._seen.stays.get(job_id, ()) if stay.since <= at]
+        if not stays:
+            return "no event has told of it"
+        stay, before = stays[-1], (stays[-2] if len(stays) > 1 else None)
+        if stay.status == status:
+            lasted = at - stay.since + self._slack
+            if lasted < limit.shortest:
+                return f"it is {status} for {at - stay.since}, of {limit.shortest}"
+            if status in _STARTED or job.service or call.api.startswith("Cancel"):
+                return ""
+            # What waits under action = "cancel" is not terminated.
+            return "" if limit.how == "terminate" else "the rule cancels only"
+        waited = self._escaped_after(stays, status)
+        if stay.status in _STARTED and waited is not None:
+            if not limit.escalate:
+                return f"it is {stay.status}, and the rule does not escalate"
+            if waited + self._slack < limit.shortest:
+                return f"it was {status} for {waited}, of {limit.shortest}"
+            return ""
+        return f"it is {stay.status} and not {status}" + (
+            f" (and was {before.status})" if before else ""
+        )
+
+    def _escaped_after(self, stays: Sequence[Any], status: str) -> timedelta | None:
+        """How long a job had waited that started in spite of its stop; None for all others."""
+        for stay in reversed(stays[:-1]):
+            if stay.status in _STARTED:
+                continue
+            if stay.status == "SCHEDULED" != status:
+                continue
+            until = stay.until or stays[-1].since
+            asked = any(
+                made.call.reason.startswith(f"{_PREFIX} {status} ")
+                and stay.since <= made.call.at <= until + _INVOCATION
+                for made in self._seen.made
+            )
+            return until - stay.since if stay.status == status and asked else None
+        return None
+
+    def _is_exempt(self, job_id: str, at: datetime) -> bool:
+        ids = {job_id, job_id.partition(":")[0]}
+        return any(
+            command["command"] == "exempt"
+            and not problem
+            and command["job_id"] in ids
+            and since <= at < _time(command["until"])
+            for since, command, problem in self._seen.commands
+        )
+
+    # ---- Arrays ---------------------------------------------------------------------------
+
+    def _against_array(self, tree: Mapping[str, Any], job_id: str, at: datetime) -> str:
+        parent = job_id.partition(":")[0]
+        job = self._job(parent, at)
+        if job is None:
+            return ""
+        rules = (each for each in tree.get("array", ()) if _matches(each.get("match"), job))
+        rule = next(rules, None)
+        when = (rule or {}).get("stop_rest_when")
+        if rule is None or when is None:
+            return "no rule stops the rest of this array"
+        if _mode(tree, rule) != "enforce":
+            return "the rule observes only"
+        failed = sum(
+            1
+            for child, stays in self._seen.stays.items()
+            if child.startswith(f"{parent}:")
+            and any(stay.status == "FAILED" and stay.since <= at for stay in stays)
+        )
+        # Which ends were known is not known here: the fewest that may have been.
+        ended = max(failed, int(when.get("of_at_least", 1)))
+        too_many = "failed" in when and failed > when["failed"]
+        share = "failed_percent" in when and failed * 100 > when["failed_percent"] * ended
+        return "" if too_many or share else f"only {failed} of its children failed"
+
+    # ---- Guards ---------------------------------------------------------------------------
+
+    def _against_guard(
+        self, tree: Mapping[str, Any], call: "Call", job_id: str, at: datetime, name: str
+    ) -> str:
+        job = self._job(job_id, at)
+        rule = next((each for each in tree.get("guard", ()) if each.get("name") == name), None)
+        if job is None:
+            return ""
+        if rule is None:
+            return "the policy has no such guard"
+        if _mode(tree, rule) != "enforce":
+            return "the guard observes only"
+        if not _matches(rule.get("match"), job):
+            return "the job is not in the guard's scope"
+        if "spare" in rule and _matches(rule["spare"], job):
+            return "the guard spares the job"
+        stages = self._stages_on(rule, name, at)
+        if stages is None:
+            return ""
+        if "terminate" in stages:
+            return ""
+        if "cancel" not in stages:
+            return "no stage of the guard is on"
+        if call.api.startswith("Cancel"):
+            return ""
+        if job.service and self._status(job_id, at) in _WAITING:
+            return ""
+        return f"the guard is at cancel, and the job is {self._status(job_id, at)}"
+
+    def _stages_on(self, rule: Mapping[str, Any], name: str, at: datetime) -> set[str] | None:
+        """The stages that may be on, of those that the policy has; None where it is not known."""
+        timeline = self._timeline(name)
+        place = bisect_right([each.at for each in timeline], at) - 1
+        if place < 0:
+            return set()
+        now = timeline[place]
+        if now.unknown:
+            return None
+        if now.stage == "calm" or not now.enforced:
+            return set()
+        has = {str(each.get("action")) for each in rule.get("stage", ())}
+        stages = {now.stage}
+        if now.hardens_at and at >= now.hardens_at:
+            stages.add("terminate")
+        return stages & has
+
+    def _timeline(self, name: str) -> list[_Stage]:
+        if name not in self._guards:
+            self._guards[name] = list(self._follow(name))
+        return self._guards[name]
+
+    def _follow(self, name: str) -> Iterator[_Stage]:
+        """A guard's stages, as they may have been at the most."""
+        guard, hardens_at = _Guard(), None
+        for at, what in self._happenings(name):
+            self._let_end(guard, at)
+            rule = self._rule(name, at)
+            if hardens_at and at >= hardens_at:  # From then on it is not milder by itself.
+                guard.stage, guard.since = "terminate", hardens_at
+            match what:
+                case ("ALARM", bool(for_certain), _Evidence() as evidence):
+                    self._hear(guard, rule, evidence, at)
+                    guard.heard |= {evidence} if for_certain else set()
+                case ("OK", _Evidence() as evidence):
+                    self._calm(guard, rule, evidence, at)
+                case {"command": _}:
+                    self._obey(guard, rule, what, at)
+            self._take_seriously(guard, rule, at)
+            hardens_at = self._hardens_at(guard, rule, at)
+            yield _Stage(at, guard.stage, guard.enforced, hardens_at, guard.unknown)
+
+    def _happenings(self, name: str) -> list[tuple[datetime, Any]]:
+        found: list[tuple[datetime, int, Any]] = []
+        for delivery in self._seen.deliveries:
+            for evidence in _read(delivery.payload):
+                if evidence.state == "ALARM":
+                    told = "ALARM", delivery.went_well, evidence
+                    found.append((delivery.began, 1, told))
+                elif evidence.state == "OK" and delivery.went_well:
+                    found.append((delivery.ended, 2, ("OK", evidence)))
+        for at, command, problem in self._seen.commands:
+            if command.get("guard") == name and (not problem or problem.startswith("Crash")):
+                found.append((at, 0, command | {"problem": problem}))
+        for begins, ends in self._holds:
+            found += [(begins, 3, None), (ends, 3, None)]
+        found += [(at, 3, None) for at in self._policy_times]
+        found.sort(key=lambda each: each[:2])
+        return [(at, what) for at, _, what in found]
+
+    def _rule(self, name: str, at: datetime) -> Mapping[str, Any] | None:
+        guards = self._tree(at).get("guard", ())
+        return next((each for each in guards if each.get("name") == name), None)
+
+    @staticmethod
+    def _let_end(guard: _Guard, at: datetime) -> None:
+        """What rang for a period that is over rings no longer."""
+        guard.rings = {
+            key: each for key, each in guard.rings.items() if not each.ends or at < each.ends
+        }
+
+    def _hear(
+        self, guard: _Guard, rule: Mapping[str, Any] | None, evidence: _Evidence, at: datetime
+    ) -> None:
+        stages = [each for each in (rule or {}).get("stage", ()) if evidence.names_stage(each)]
+        if rule is None or not stages or (evidence.ends and at >= evidence.ends):
+            return
+        key = self._key(evidence)
+        if (evidence.at, True) < guard.newest.get(key, (evidence.at, False)):
+            return
+        if evidence in guard.heard or (key in guard.rings and guard.rings[key].at == evidence.at):
+            return  # The same again.
+        guard.newest[key] = (evidence.at, True)
+        if not guard.rings:
+            guard.ringing_since = at
+        guard.rings[key] = evidence
+        hardest = max((str(each["action"]) for each in stages), key=_HARDNESS.__getitem__)
+        enforced = _mode(self._tree(at), rule) == "enforce"
+        in_force = guard.stage if guard.enforced or not enforced else "calm"
+        if _HARDNESS[hardest] > _HARDNESS[in_force]:
+            guard.stage, guard.enforced, guard.since = hardest, enforced, at
+            guard.by_operator = False
+
+    @staticmethod
+    def _key(evidence: _Evidence) -> str:
+        kind = "forecast" if evidence.forecast else evidence.source
+        return f"{kind}:{min(evidence.names, key=len)}:{evidence.amount}"
+
+    def _calm(
+        self, guard: _Guard, rule: Mapping[str, Any] | None, evidence: _Evidence, at: datetime
+    ) -> None:
+        key = self._key(evidence)
+        if (evidence.at, False) <= guard.newest.get(key, (evidence.at, False)) and (
+            key in guard.newest
+        ):
+            return
+        named = any(evidence.names_stage(each) for each in (rule or {}).get("stage", ()))
+        if not named:
+            return
+        guard.newest[key] = (evidence.at, False)
+        rang = guard.rings.pop(key, None)
+        auto = bool(rule) and (rule or {}).get("release", "auto") == "auto"
+        if rang and auto and not guard.by_operator and not self._ringing(guard, rule):
+            guard.stage, guard.since = "calm", None
+
+    @staticmethod
+    def _ringing(guard: _Guard, rule: Mapping[str, Any] | None) -> list[_Evidence]:
+        """What rings, of what the policy names still."""
+        stages = (rule or {}).get("stage", ())
+        return [
+            each
+            for each in guard.rings.values()
+            if any(each.names_stage(stage) for stage in stages)
+        ]
+
+    def _obey(
+        self,
+        guard: _Guard,
+        rule: Mapping[str, Any] | None,
+        command: Mapping[str, Any],
+        at: datetime,
+    ) -> None:
+        stage = command["stage"] if command["command"] == "set-stage" else "calm"
+        guard.unknown = bool(command["problem"])
+        if stage == "calm":
+            guard.stage, guard.since, guard.by_operator = "calm", None, False
+            guard.rings = {}
+            return
+        enforced = rule is not None and _mode(self._tree(at), rule) == "enforce"
+        has = {str(each.get("action")) for each in (rule or {}).get("stage", ())}
+        if stage in has and not (stage == guard.stage and guard.enforced == enforced):
+            guard.stage, guard.enforced, guard.since = stage, enforced, at
+            guard.by_operator = True
+
+    def _take_seriously(self, guard: _Guard, rule: Mapping[str, Any] | None, at: datetime) -> None:
+        """A guard that observes no longer means the alarms that ring still."""
+        if rule is None or guard.stage == "calm" or guard.enforced:
+            return
+        if _mode(self._tree(at), rule) != "enforce":
+            return
+        meant = [
+            str(stage["action"])
+            for stage in rule.get("stage", ())
+            for each in guard.rings.values()
+            if each.source == "cloudwatch" and each.names_stage(stage)
+        ]
+        if meant:
+            guard.stage = max(meant, key=_HARDNESS.__getitem__)
+            guard.enforced, guard.since, guard.by_operator = True, at, False
+
+    def _hardens_at(
+        self, guard: _Guard, rule: Mapping[str, Any] | None, at: datetime
+    ) -> datetime | None:
+        """When the time that the milder stage has lasted makes it harder, if nothing changes."""
+        if guard.stage != "cancel" or guard.since is None or guard.by_operator:
+            return None
+        ringing = self._ringing(guard, rule)
+        spans = [
+            _span(stage.get("after_previous"))
+            for stage in (rule or {}).get("stage", ())
+            if stage.get("action") == "terminate"
+        ]
+        if not ringing or not spans or spans[0] is None:
+            return None
+        since = max(guard.since, guard.ringing_since or guard.since)
+        due = since + spans[0]
+        for begins, ends in self._holds:  # Time under a hold does not count.
+            if begins < due and ends > since:
+                due += min(ends, self._seen.ended + _DAY) - max(begins, since)
+        last = max((each.ends or datetime.max.replace(tzinfo=UTC)) for each in ringing)
+        return due if due < last else None
+
+    # ---- Queues ---------------------------------------------------------------------------
+
+    def against_queue(self, made: "Made") -> str:
+        """What speaks against opening or closing a queue."""
+        against = ""
+        for at in self._moments(made):
+            found = self._against_queue_at(made.call, at)
+            if not found:
+                return ""
+            against = against or found
+        return against
+
+    def _against_queue_at(self, call: "Call", at: datetime) -> str:
+        tree = self._tree(at)
+        if self._is_held(at):
+            return "an operator holds the watchdog"
+        rules = [
+            each
+            for each in tree.get("guard", ())
+            if _covers_queue(each.get("match"), call.queue) and _mode(tree, each) == "enforce"
+        ]
+        if call.state != "DISABLED":
+            closed = any(
+                made.call.state == "DISABLED"
+                and made.call.queue == call.queue
+                and made.call.at <= call.at
+                for made in self._seen.made
+            )
+            if not closed:
+                return "no guard has closed it"
+            enforces = bool(rules) or tree.get("mode") == "enforce"
+            return "" if enforces else "the guards observe only"
+        for rule in rules:
+            stages = self._stages_on(rule, str(rule.get("name")), at)
+            if stages is None or any(
+                each.get("close_queues") and _HARDNESS[str(each["action"])] <= _HARDNESS[stage]
+                for stage in stages
+                for each in rule.get("stage", ())
+            ):
+                return ""
+        return "no stage that closes it is on"
+
+
+def _holds(seen: "History") -> Iterable[tuple[datetime, datetime]]:
+    """When an operator held the watchdog for certain."""
+    end = datetime.max.replace(tzinfo=UTC)
+    begin: datetime | None = None
+    for at, command, problem in seen.commands:
+        if command["command"] == "hold" and not problem:
+            begin = begin or at
+        # One that crashed may have ended the hold.
+        if (
+            command["command"] == "resume"
+            and begin is not None
+            and (not problem or problem.startswith("Crash"))
+        ):
+            yield begin, at
+            begin = None
+    if begin is not None:
+        yield begin, end
