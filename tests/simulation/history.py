@@ -113,6 +113,8 @@ class History:
     bad_policies: list[datetime] = field(default_factory=list)
     commands: list[tuple[datetime, dict[str, Any], str]] = field(default_factory=list)
     alarms: list[tuple[datetime, str, str]] = field(default_factory=list)
+    late_sweeps: list[datetime] = field(default_factory=list)  # when they came
+    late_alarms: set[str] = field(default_factory=set)  # and those that never say OK
     malformed: int = 0
     journal: list[Call] = field(default_factory=list)  # of the watchdog's calls
     by_people: list[Call] = field(default_factory=list)
@@ -217,6 +219,8 @@ class _Stage:
         self._ids: list[str] = []
         self._stumbles: list[str] = []  # operations before whose next call a function crashes
         self._unread_at = NOON - _HOUR
+        self._sweeps_late_until = NOON - _HOUR
+        self._late_sweeps: set[str] = set()
         names = {each.environment["POLICY_PARAMETER"] for each in stack.functions.values()}
         self._parameter = next(iter(names))
         self.batch = SimulatedBatch(emit=self._emitted, **plan.batch)
@@ -269,6 +273,8 @@ class _Stage:
 
     def _around(self, call: CallFunction) -> CallFunction:
         def called(arn: str, event: Any) -> Outcome:
+            if self._is_late(arn, event):
+                return Outcome(answer=None)
             folder, began = self._stack.functions[arn].folder.name, self.dispatcher.clock.now
             self._under_way.append((arn, event, began))
             self.faults.depth += 1
@@ -286,6 +292,27 @@ class _Stage:
             return outcome
 
         return called
+
+    def _is_late(self, arn: str, event: Any) -> bool:
+        """Whether a sweep's event comes later; then it does so by itself."""
+        if self._stack.functions[arn].folder.name != "sweep" or self._under_way:
+            return False
+        now, key = self.dispatcher.clock.now, str(event)
+        if key in self._late_sweeps:
+            return False  # Now it has come.
+        until = self._sweeps_late_until
+        if self.faults.happens(self.plan.event_rates.sweeps_late):
+            until = now + timedelta(seconds=self.random.choice((20, 90, 400)))
+        if until <= now:
+            return False
+        self.seen.counts["a sweep's event comes late"] += 1
+        self.seen.late_sweeps.append(until)
+        self._late_sweeps.add(key)
+        self.dispatcher.clock.at(until, Order.WORK, self._come_late, arn, event)
+        return True
+
+    def _come_late(self, arn: str, event: Any) -> None:
+        self.dispatcher._call_later(arn, event)  # noqa: SLF001 - as its schedule would
 
     def _doing(self) -> tuple[str, datetime]:
         arn, _, _ = self._under_way[-1]
@@ -552,20 +579,40 @@ class _Stage:
         now = self.dispatcher.clock.now
         told = _alarm_event(what["alarm"], what["state"], now)
         by_sns = what["by"] == "sns"
-        event = _by_sns(told, now) if by_sns else told
         self.seen.alarms.append((now, what["alarm"], what["state"]))
+        if what.get("late_s"):
+            self.seen.counts["alarm delivered hours late"] += 1
+            self.seen.late_alarms.add(what["alarm"])
+        self._tell(_by_sns(told, now) if by_sns else told, what)
+
+    def _do_budget(self, what: dict[str, Any]) -> None:
+        """AWS Budgets tells that a threshold is passed. It has no message that this is over."""
+        now = self.dispatcher.clock.now - timedelta(days=what.get("days_ago", 0))
+        self.seen.counts["a budget's message"] += 1
+        self.seen.late_alarms.add(what["budget"])
+        self._tell(_sns(budget_text(now, **what), now), what)
+
+    def _do_anomaly(self, what: dict[str, Any]) -> None:
+        now = self.dispatcher.clock.now - timedelta(days=what.get("days_ago", 0))
+        self.seen.counts["an anomaly"] += 1
+        self.seen.late_alarms.add(what["monitor"])
+        self._tell(_anomaly_event(what["monitor"], now), what)
+
+    def _tell(self, event: Mapping[str, Any], what: Mapping[str, Any]) -> None:
+        """Hand on what money says: perhaps twice, perhaps late."""
+        now = self.dispatcher.clock.now
         deliver: Callable[..., Any] = self.dispatcher.deliver
-        if by_sns:
+        if "Records" in event:
             deliver = self.dispatcher.notify
         copies = 1
         if self.faults.happens(self.plan.event_rates.repeated * 3):
             self.seen.counts["alarm repeated"] += 1
             copies = 2
         for _ in range(copies):
-            delay = 0.0
+            delay = float(what.get("late_s", 0.0))
             if self.faults.happens(self.plan.event_rates.reordered * 2):
                 self.seen.counts["alarm delayed, or out of order"] += 1
-                delay = self.random.random() * 1200
+                delay += self.random.random() * 1200
             at = now + timedelta(seconds=delay)
             self.dispatcher.clock.at(at, Order.DELIVERY, deliver, event)
 
@@ -638,6 +685,11 @@ class _Stage:
         """Batch will refuse the next stops of a job."""
         if self._ids:
             self.batch.refusals[self._job(what)] = list(what["codes"])
+
+    def _do_late_sweeps(self, what: dict[str, Any]) -> None:
+        """The events of all sweeps of the next seconds come at their end."""
+        until = self.dispatcher.clock.now + timedelta(seconds=what["for_s"])
+        self._sweeps_late_until = until
 
     def _do_stumble(self, what: dict[str, Any]) -> None:
         """The next call of an operation crashes the function that makes it."""
@@ -723,11 +775,70 @@ def _by_sns(event: Mapping[str, Any], at: datetime) -> dict[str, Any]:
         "NewStateReason": "Threshold Crossed",
         "StateChangeTime": detail["state"]["timestamp"],
     }
+    return _sns(json.dumps(message), at)
+
+
+def _sns(message: str, at: datetime) -> dict[str, Any]:
     sns = {
         "Type": "Notification",
         "Subject": "None",
-        "Message": json.dumps(message),
+        "Message": message,
         "Timestamp": f"{iso(at)[:-1]}.000Z",
         "TopicArn": "arn:aws:sns:us-east-1:111122223333:money",
     }
     return {"Records": [{"EventSource": "aws:sns", "Sns": sns}]}
+
+
+def budget_text(  # noqa: PLR0913 - each has a default
+    at: datetime,
+    *,
+    budget: str,
+    percent: float = 100,
+    budgeted: float = 1_000,
+    forecast: bool = False,
+    measures: str = "Cost",
+    period: str = "month",
+    **_: Any,
+) -> str:
+    """A message of AWS Budgets: an amount has passed so many per cent of what is budgeted."""
+    alert = "FORECASTED" if forecast else "ACTUAL"
+    threshold, amount = budgeted * percent / 100, budgeted * (percent + 1.25) / 100
+    above = "greater than"
+    if measures == "Cost":
+        limit, of, whole = f"${threshold:,.2f}", f"${amount:,.2f}", f"${budgeted:,.2f}"
+    elif measures == "Usage":
+        limit, of, whole = f"{threshold:g} Hrs", f"{amount:g} Hrs", f"{budgeted:,g} Hrs"
+    else:
+        above, limit, of, whole = "less than", f"{percent:g}%", f"{percent - 9:g}%", f"{percent:g}%"
+    sign = "<" if above == "less than" else ">"
+    return (
+        f"AWS Budget Notification {at:%B %d, %Y}\nAWS Account 111122223333\n\n"
+        "Dear AWS Customer,\n\n"
+        f"You requested that we alert you when the {alert} {measures} associated with your {budget} "
+        f"budget is {above} {limit} for the current {period}. The {alert} {measures} associated with "
+        f"this budget is {of}. You can find additional details below.\n\n"
+        f"Budget Name: {budget}\nBudget Type: {measures}\nBudgeted Amount: {whole}\n"
+        f"Alert Type: {alert}\nAlert Threshold: {sign} {limit}\n{alert} Amount: {of}\n"
+    )
+
+
+def _anomaly_event(monitor: str, at: datetime) -> dict[str, Any]:
+    return {
+        "version": "0",
+        "id": f"{monitor} {iso(at)}",
+        "source": "aws.ce",
+        "detail-type": "Anomaly Detected",
+        "account": "111122223333",
+        "region": "us-east-1",
+        "time": iso(at),
+        "resources": [f"arn:aws:ce::111122223333:anomalymonitor/{monitor}"],
+        "detail": {
+            "anomalyId": f"{monitor}-{at:%Y%m%d}",
+            "anomalyScore": {"maxScore": 0.9, "currentScore": 0.7},
+            "anomalyStartDate": f"{at - timedelta(days=1):%Y-%m-%dT00:00:00Z}",
+            "anomalyEndDate": f"{at:%Y-%m-%dT00:00:00Z}",
+            "impact": {"totalActualSpend": 400.0, "totalExpectedSpend": 90.0, "totalImpact": 310.0},
+            "monitorName": monitor,
+            "monitorArn": f"arn:aws:ce::111122223333:anomalymonitor/{monitor}",
+        },
+    }

@@ -328,7 +328,7 @@ def _released_in_alarm(seen: History) -> Iterator[str]:
         words = {  # the last of each alarm
             alarm: (told_at, state)
             for told_at, alarm, state in sorted(seen.alarms)
-            if told_at <= at and alarm in _alarms_of(seen.policy_at(at), name)
+            if told_at <= at and alarm in _alarms_of(seen.policy_at(at), name) - seen.late_alarms
         }
         for alarm, (told_at, state) in words.items():
             is_known = since <= told_at < at - 2 * _SETTLING and not seen.letters

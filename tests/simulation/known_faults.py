@@ -5,7 +5,7 @@ Who mends one moves its plan to `regressions.py`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.simulation.faults import Rates
@@ -49,6 +49,18 @@ def _runs(minute: float, **what: object) -> Step:
     return _job(minute, **{"queue": "cpu", "gpus": 0, "seconds": 3_600, **what})
 
 
+def _alarm(minute: float, state: str, alarm: str = "spend-80", **what: object) -> Step:
+    return _step(minute, "alarm", alarm=alarm, state=state, by="sns", **what)
+
+
+def _budget(minute: float, **what: object) -> Step:
+    return _step(minute, "budget", **{"budget": "monthly", **what})
+
+
+def _command(minute: float, command: str, **what: object) -> Step:
+    return _step(minute, "command", command=command, **what)
+
+
 def _policy(minute: float, text: str) -> Step:
     return _step(minute, "policy", text=text)
 
@@ -63,13 +75,42 @@ _ESCALATING = _LIMIT.replace('"3m"', '"3m", escalate = true')
 # A job at minute 1 is asked to stop at minute 5 and Batch refuses; it is asked again at 7.
 _ASKED_TWICE = (_job(1), _refused(2))
 _BETWEEN = 6.0
+# A stop crashes six times: the stream brings it for a minute.
+_STUMBLES = tuple(_step(2, "stumble", before="CancelJobs") for _ in range(6))
 
 
 def _repeated(*between: Step, policy: str = _LIMIT) -> Known:
     return Known(_plan(policy, *_ASKED_TWICE, *between), _I13)
 
 
-KNOWN: Mapping[str, Known] = {
+_SPARING = """
+mode = "enforce"
+[[guard]]
+name = "money"
+spare = { tags = { critical = "true" } }
+[[guard.stage]]
+alarms = ["spend-80"]
+action = "cancel"
+close_queues = true
+"""
+_GUARD = """
+mode = "enforce"
+[[guard]]
+name = "money"
+[[guard.stage]]
+alarms = ["spend-80"]
+action = "cancel"
+[[guard.stage]]
+alarms = ["spend-100"]
+action = "terminate"
+"""
+_HARDENING = _GUARD + 'after_previous = "15m"\n'
+_BUDGET = _GUARD.replace('"spend-100"', '"monthly"')
+_FIRST_JOB_SPARED = _step(6, "tags", number=0, tags={"critical": "true"})
+
+# ---- A stop is repeated without asking whether it is still meant ---------------------------
+
+_REPEATED: Mapping[str, Known] = {
     "a stop is repeated though the policy observes by now": _repeated(
         _policy(_BETWEEN, _LIMIT.replace("enforce", "observe"))
     ),
@@ -88,4 +129,155 @@ KNOWN: Mapping[str, Known] = {
     "a stop is repeated though the job's own limit is longer by now": _repeated(
         _step(_BETWEEN, "tags", number=0, tags={"batch-watchdog:RUNNABLE": "24h"})
     ),
+    "a stop is repeated after a hold in which the job's tag has exempted it": _repeated(
+        _command(5.5, "hold", for_s=300),
+        _step(6, "tags", number=0, tags={"batch-watchdog:exempt": "true"}),
+    ),
+    "a job that has started in spite of its stop is terminated in observe mode": Known(
+        _plan(
+            _ESCALATING,
+            _job(0.5, queue="small", gpus=0, vcpus=2, seconds=330),
+            _job(1, queue="small", gpus=0, seconds=1_800),
+            _refused(2, number=1),
+            _policy(_BETWEEN, _ESCALATING.replace("enforce", "observe")),
+        ),
+        _I13,
+    ),
+    "a stop that the stream brings again is made though the policy observes by now": Known(
+        _plan(
+            _LIMIT,
+            _job(1),
+            *_STUMBLES,
+            _policy(5.2, _LIMIT.replace("enforce", "observe")),
+        ),
+        _I13,
+    ),
+    "jobs that a run has written down are stopped after a hold, though spared by now": Known(
+        _plan(
+            _SPARING,
+            _job(1),
+            _step(2, "stumble", before="CancelJobs"),
+            _alarm(5, "ALARM"),
+            _command(5.2, "hold", for_s=240),
+            _FIRST_JOB_SPARED,
+            minutes=30,
+        ),
+        _I13,
+    ),
+    "a stop that the stream brings again is made though the job is exempt by now": Known(
+        _plan(_LIMIT, _job(1), *_STUMBLES, _command(5.2, "exempt", number=0)), _I13
+    ),
+    "a stop on arrival that the stream brings again is made though the guard is gone": Known(
+        _plan(
+            _SPARING.replace("close_queues = true", ""),
+            _alarm(1, "ALARM"),
+            _job(4),
+            *_STUMBLES,
+            _policy(4.5, 'mode = "enforce"\n'),
+            minutes=30,
+        ),
+        _I13,
+    ),
+    "a stop on arrival that the stream brings again is made though the guard is released": Known(
+        _plan(
+            _SPARING.replace("close_queues = true", ""),
+            _alarm(1, "ALARM"),
+            _job(4),
+            *_STUMBLES,
+            _alarm(4.5, "OK"),
+            minutes=30,
+        ),
+        _I13,
+    ),
 }
+
+# ---- The time that a message carries is taken for the time at which we act -----------------
+
+_TIMES: Mapping[str, Known] = {
+    "an alarm that comes late has hardened when it comes": Known(
+        _plan(_HARDENING, _runs(1), _alarm(5, "ALARM", late_s=3_000), minutes=90), _I13
+    ),
+    "a stage hardens by time under a hold": Known(
+        _plan(
+            _HARDENING,
+            _runs(1),
+            _alarm(5, "ALARM"),
+            _command(6, "hold", for_s=2_000),
+            minutes=60,
+        ),
+        _I13,
+    ),
+    "a job that a late sweep finds begins its stay at the sweep's own minute": Known(
+        replace(
+            _plan(
+                _LIMIT.replace("3m", "8m"),
+                _runs(1, seconds=1_020),
+                _runs(1.5, waits_for_previous=True),
+                *(_runs(16, vcpus=8, queue="cpu") for _ in range(2)),
+                _step(14.5, "late_sweeps", for_s=360),
+                minutes=40,
+            ),
+            event_rates=EventRates(lost=1.0),
+        ),
+        _I13,
+    ),
+}
+
+# ---- Old evidence rings for ever ------------------------------------------------------------
+
+_STALE: Mapping[str, Known] = {
+    "a budget's message that an operator has released hardens another alarm's stage": Known(
+        _plan(
+            _HARDENING.replace('"spend-80"', '"spend-80", "monthly"'),
+            _runs(1),
+            _budget(2),
+            _command(8, "release", guard="money"),
+            _runs(9),
+            _alarm(12, "ALARM"),
+            _alarm(16, "OK"),
+            minutes=45,
+        ),
+        _I13,
+    ),
+    "a budget's message of a month that is over raises its guard": Known(
+        _plan(_BUDGET, _runs(1), _budget(5, days_ago=3)), _I13
+    ),
+    "an anomaly of another day raises its guard": Known(
+        _plan(_BUDGET, _runs(1), _step(5, "anomaly", monitor="monthly", days_ago=2)), _I13
+    ),
+    "a day's budget hardens a stage when its day is over": Known(
+        _plan(
+            _HARDENING.replace('"spend-80"', '"spend-80", "daily"').replace("15m", "12h"),
+            _runs(1, seconds=90_000),
+            _budget(5, budget="daily", period="day"),
+            minutes=60 * 13,
+        ),
+        _I13,
+    ),
+    "an operator's stage hardens by itself": Known(
+        _plan(
+            _HARDENING,
+            _runs(1),
+            _command(4, "set-stage", guard="money", stage="cancel"),
+            _alarm(5, "ALARM"),
+            minutes=40,
+        ),
+        _I13,
+    ),
+}
+
+# ---- One threshold of a budget is not told apart from another --------------------------------
+
+_THRESHOLDS: Mapping[str, Known] = {
+    "a budget's message of 50 per cent terminates": Known(
+        _plan(_BUDGET, _runs(1), _budget(5, percent=50)), _I13
+    ),
+    "a budget of utilization terminates": Known(
+        _plan(_BUDGET, _runs(1), _budget(5, measures="RI Utilization", percent=80)), _I13
+    ),
+    "a budget of usage terminates": Known(
+        _plan(_BUDGET, _runs(1), _budget(5, measures="Usage", percent=100)), _I13
+    ),
+}
+
+KNOWN: Mapping[str, Known] = {**_REPEATED, **_TIMES, **_STALE, **_THRESHOLDS}

@@ -14,7 +14,18 @@ ALARMS = ("spend-80", "spend-100", "other-80")
 
 
 type Kind = Literal[
-    "job", "policy", "alarm", "command", "person", "malformed", "tags", "refusal", "stumble"
+    "job",
+    "policy",
+    "alarm",
+    "command",
+    "person",
+    "malformed",
+    "tags",
+    "refusal",
+    "stumble",
+    "budget",
+    "anomaly",
+    "late_sweeps",
 ]
 
 
@@ -36,6 +47,7 @@ class EventRates:
     delayed: float = 0.0
     lost: float = 0.0
     jumps: float = 0.0
+    sweeps_late: float = 0.0  # of a sweep's own event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
