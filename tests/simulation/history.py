@@ -19,11 +19,12 @@ from batch_watchdog.notices import iso
 from batch_watchdog.policy import Policy, parse_policy
 from batch_watchdog.store import runs as run_store
 from batch_watchdog.store.actions import PREFIX, Action, to_action
-from batch_watchdog.store.table import Item, Listener, MemoryTable, Table, unpack
+from batch_watchdog.store.table import Item, Listener, MemoryTable, Put, Table, pack, unpack
 from batch_watchdog.wiring import container, install
 from local import aws
 from local.aws import ApiError, Responder
 from local.batch import Call, SimulatedBatch
+from local.batch_disorder import Dice, Disorder
 from local.clock import Order
 from local.dispatcher import Dispatcher, MakeTable
 from local.functions import Crash, Outcome
@@ -223,7 +224,7 @@ class _Stage:
         self._late_sweeps: set[str] = set()
         names = {each.environment["POLICY_PARAMETER"] for each in stack.functions.values()}
         self._parameter = next(iter(names))
-        self.batch = SimulatedBatch(emit=self._emitted, **plan.batch)
+        self.batch = SimulatedBatch(emit=self._emitted, disorder=plan.disorder, **plan.batch)
         self.faults.refuse = self.batch.refusals.__setitem__
         self.dispatcher = Dispatcher(
             stack,
@@ -235,6 +236,7 @@ class _Stage:
             policy_max_age=0,
             make_session=self._make_session,
             around=self._around,
+            call_seconds=plan.call_seconds,
         )
 
     # ---- Parts that faults are put into -----------------------------------------------------
@@ -252,7 +254,7 @@ class _Stage:
 
     def _make_session(self, responders: Mapping[str, Responder], region: str) -> Any:
         faulty = {
-            service: self.faults.on_responder(service, responder)
+            service: self._stumbling(self.faults.on_responder(service, responder))
             for service, responder in responders.items()
         }
         faulty["ssm"] = self._noting_unread(faulty["ssm"])
@@ -260,6 +262,15 @@ class _Stage:
             return LightSession(faulty)
         _answering[:] = [faulty]
         return _CachedSession(region)
+
+    def _stumbling(self, responder: Responder) -> Responder:
+        def answer(operation: str, params: dict[str, Any]) -> dict[str, Any]:
+            if operation in self._stumbles and self._under_way:
+                self._stumbles.remove(operation)
+                raise Crash(f"before {operation}")
+            return responder(operation, params)
+
+        return answer
 
     def _noting_unread(self, responder: Responder) -> Responder:
         def answer(operation: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -391,9 +402,6 @@ class _Stage:
 
     def _call_batch(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
         before = len(self.batch.journal)
-        if operation in self._stumbles and self._under_way:
-            self._stumbles.remove(operation)
-            raise Crash(f"before {operation}")
         if operation.startswith(("Cancel", "Terminate", "Update")):
             problem = self._unrecorded(operation, params)
             if problem:
@@ -502,10 +510,21 @@ class _Stage:
             self.dispatcher.clock.at(at, Order.DELIVERY, self._do, step)
         self.dispatcher.run(end)
         self.faults.on = False
-        self.batch.refusals.clear()
+        self._stumbles.clear()
+        self._be_orderly()
         self.seen.ended = end + timedelta(seconds=self.plan.drain_s)
         self.dispatcher.run(self.seen.ended)
         return self._finished()
+
+    def _be_orderly(self) -> None:
+        """Batch is in good order from now on, but for what events leave out."""
+        self.batch.refusals.clear()
+        self.batch.left_out.clear()
+        self.batch.lacking.clear()
+        world = self.batch._world  # noqa: SLF001 - nobody else needs it
+        kept = self.plan.disorder.events_without_tags
+        world.disorder = Disorder(events_without_tags=kept)
+        world.dice = Dice(world.disorder)
 
     def _finished(self) -> History:
         seen = self.seen
@@ -677,9 +696,32 @@ class _Stage:
         self.seen.tags[job_id].append((self.dispatcher.clock.now, what["tags"]))
 
     def _tag(self, job_id: str, tags: Mapping[str, str]) -> None:
-        job = self.batch._world.jobs[job_id]
-        job.work = replace(job.work, tags=dict(tags))
-        job.version += 1
+        self.batch.tag(job_id, tags)
+        self.batch.untag(job_id, *(self.seen.tags_at(job_id, self.batch.now).keys() - tags.keys()))
+
+    def _do_batch(self, what: dict[str, Any]) -> None:
+        """Batch does something of its own."""
+        does = what.pop("does")
+        if does == "hold_updating":
+            self.batch.hold_updating(what["queue"], what["seconds"])
+        elif self._ids:
+            job_id = self._job(what)
+            getattr(self.batch, does)(job_id, **what)
+        self.seen.counts[f"Batch does {does}"] += 1
+
+    def _do_forgotten(self, what: dict[str, Any]) -> None:
+        """The last good policy is of a version that this one cannot read, and so is the new one."""
+        now, text = self.dispatcher.clock.now, what["text"]
+        item = self.seen.table.get("POLICY", "LAST-GOOD")
+        if item is None:
+            return
+        read = int(item["version"])
+        body = item | {"body": pack(text)}
+        self.seen.table.write([Put({k: v for k, v in body.items() if k != "version"}, read=read)])
+        self.dispatcher.parameters[self._parameter] = text
+        self.seen.bad_policies.append(now)
+        self._put(now, "")
+        self.seen.counts["no policy that can be read"] += 1
 
     def _do_refusal(self, what: dict[str, Any]) -> None:
         """Batch will refuse the next stops of a job."""

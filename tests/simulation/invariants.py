@@ -5,16 +5,18 @@ The truth is the simulated Batch's own: when each job was in which state, which 
 the watchdog should have done about it is counted again here, from the policy and these times.
 """
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 from batch_watchdog.changes import ENDED, STARTED, WAITING, Change, resource_name
 from batch_watchdog.effects import STOP_MARK, SetQueueState, StopJobs
 from batch_watchdog.guard_state import GuardState, StageName, hardness
 from batch_watchdog.notices import Notice, iso, ranges
-from batch_watchdog.policy import Limit, Policy, is_exempt
+from batch_watchdog.policy import TAG_PREFIX, Limit, Policy, is_exempt
 from batch_watchdog.store import cursor as cursors
 from batch_watchdog.store import guards, operator_hold
 from batch_watchdog.store import runs as run_store
@@ -34,6 +36,8 @@ _SETTLING = timedelta(minutes=20)  # after a fault: redelivery from a queue is t
 _LATE_SWEEP = timedelta(minutes=3)
 _UNDER_WAY = timedelta(minutes=1)  # before the end: what was recorded is still being told
 _BRAKED = timedelta(minutes=59)  # the brake counts by whole minutes
+_RUNS_ON = timedelta(minutes=20)  # until it is told that a stop has not ended a job
+_GONE = timedelta(minutes=5)  # until it is told that the policy has lost a guard that is raised
 _JUMP = timedelta(seconds=20)  # by which an event may tell of a time before its own
 
 
@@ -357,6 +361,7 @@ def _untrue_report(seen: History, notice: Notice) -> Iterator[str]:
     facts = notice.facts
     parts = ("cancelled", "terminated", "left_running", "spared", "escaped")
     total = sum(facts[part] for part in parts) + sum(facts["failed"].values())
+    total += facts.get("not_ended", 0)
     if total != facts["found"]:
         yield f"{notice.id}: {total} jobs are told of, of {facts['found']}"
     in_scope = [
@@ -602,6 +607,130 @@ def i13_every_changing_call_is_justified(seen: History) -> Iterator[str]:
     yield from justified.unjustified(seen)
 
 
+def i14_what_is_told_to_be_stopped_has_ended(seen: History) -> Iterator[str]:
+    """A guard's report and release count as stopped only what has ended by then."""
+    for action, notice in seen.notices():
+        facts = notice.facts
+        if notice.kind not in ("guard-report", "guard-released") or facts["mode"] == "observe":
+            continue
+        at, name = seen.written_at[action.sk], facts["guard"]
+        asked = {
+            job
+            for call in seen.journal
+            if _guard_of(call.reason) == name and call.at <= at
+            for job in call.jobs
+        }
+        ended = [
+            job_id
+            for job_id, job in seen.jobs.items()
+            if job.kind not in ("array", "node") and {job_id, job.parent_id} & asked
+            if any(stay.status in ENDED and stay.since <= at for stay in seen.stays[job_id])
+        ]
+        told = facts["cancelled"] + facts["terminated"]
+        if told > len(ended):
+            yield f"{notice.id} of {iso(at)} tells of {told} stopped, and {len(ended)} have ended"
+
+
+def i14_what_runs_on_is_told(seen: History) -> Iterator[str]:
+    """A terminated job that runs on is told within a bounded time."""
+    for made in seen.made:
+        call = made.call
+        if not call.api.startswith("Terminate") or call.error:
+            continue
+        for job_id in call.jobs:
+            stay = seen.status_at(job_id, call.at)
+            by = call.at + _RUNS_ON + _slack(seen, call.at)
+            if stay is None or stay.status not in STARTED or by > seen.ended:
+                continue
+            later = seen.status_at(job_id, by)
+            is_told = any(
+                call.at + _MINUTE / 2 < at <= by and _names(content, job_id)
+                for at, content in seen.published
+            )
+            held = any(begin <= by and end >= call.at for begin, end in _holds(seen))
+            if later is not None and later.status not in ENDED and not (is_told or held):
+                yield f"{job_id} was terminated at {iso(call.at)}, runs on, and nobody was told"
+
+
+def _names(content: Mapping[str, Any], job_id: str) -> bool:
+    """Whether a notice tells of a job, or of a guard's jobs that have not ended."""
+    return job_id in json.dumps(content) or bool(content["facts"].get("not_ended"))
+
+
+def i14_own_tags_are_honoured(seen: History) -> Iterator[str]:
+    """A job's own limit is enforced in time, also where events carry no tags."""
+    for problem in i4_limits_are_enforced_in_time(seen):
+        job_id = problem.partition(" ")[0]
+        tags = seen.tags_at(job_id, seen.ended)
+        if any(key.startswith(TAG_PREFIX) for key in tags):
+            yield problem
+
+
+def i14_actions_are_carried_out(seen: History) -> Iterator[str]:
+    """An action without a result is carried out later, whatever the stream has dropped."""
+    if operator_hold.read(seen.table).is_on or seen.ended < seen.faults_until + _RUNS_ON:
+        return
+    for action in seen.actions:
+        if action.result is None and seen.written_at[action.sk] < seen.ended - _RUNS_ON:
+            yield f"{action.sk} has no result: {action.effect!r:.100}"
+
+
+def i14_queues_are_as_guards_asked(seen: History) -> Iterator[str]:
+    """A queue ends as a guard asked for last, or an operator was told."""
+    last: dict[str, tuple[datetime, str]] = {}
+    for action in seen.actions:
+        effect, at = action.effect, seen.written_at[action.sk]
+        if isinstance(effect, SetQueueState) and at >= last.get(effect.queue, (at, ""))[0]:
+            last[effect.queue] = at, effect.state
+    if operator_hold.read(seen.table).is_on:
+        return
+    for queue, (at, state) in last.items():
+        name = resource_name(queue)
+        by_people = any(call.queue and resource_name(call.queue) == name for call in seen.by_people)
+        if by_people or seen.queues[queue] == state or at > seen.ended - _RUNS_ON:
+            continue
+        told = any(
+            since >= at and content["notice"] == "watchdog-trouble" and name in content["text"]
+            for since, content in seen.published
+        )
+        if not told:
+            yield f"{queue} was to be {state} at {iso(at)}, and is {seen.queues[queue]}"
+
+
+def i14_a_guard_that_vanishes_is_told(seen: History) -> Iterator[str]:
+    """Operators are told where the policy has lost a guard whose stage is on."""
+    for name, begins, ends, stage in _stages(seen):
+        for at, policy in seen.policies:
+            by = at + _GONE + _slack(seen, at)
+            kept = any(rule.name == name for rule in policy.guard)
+            back = any(at < since < by for since, _ in seen.policies)
+            if kept or back or not begins <= at < ends or by > min(ends, seen.ended):
+                continue
+            if any(begin <= by and end >= at for begin, end in _holds(seen)):
+                continue
+            told = any(
+                at <= since <= by and name in content["subject"] + content["text"]
+                for since, content in seen.published
+                if content["notice"] in ("watchdog-trouble", "guard-released")
+            )
+            if not told:
+                yield f"{name} is at {stage}, the policy of {iso(at)} has lost it: nobody was told"
+
+
+def i11_each_bad_policy_is_told(seen: History) -> Iterator[str]:
+    """A bad policy that is put again is told again."""
+    told = [at for at, each in seen.published if each["id"].startswith("watchdog-trouble:policy")]
+    for begins in seen.bad_policies:
+        replaced = [at for at, _ in seen.policies if begins < at < begins + 3 * _MINUTE]
+        again = [at for at in seen.bad_policies if begins < at < begins + 3 * _MINUTE]
+        disturbed = any(begins <= at < begins + _SETTLING for at, _, _ in seen.failures)
+        late = any(begins <= at < begins + _SETTLING for at in seen.late_sweeps)
+        if replaced or again or disturbed or late:
+            continue
+        if not any(begins <= at <= begins + 3 * _MINUTE for at in told):
+            yield f"the bad policy of {iso(begins)} was not told"
+
+
 ALL: Sequence[Invariant] = (
     i1_completions_are_recorded_once_and_delivered,
     i2_counts_are_those_of_batch,
@@ -623,7 +752,16 @@ ALL: Sequence[Invariant] = (
 
 
 # Of histories in the wide world.
-WIDER: Sequence[Invariant] = (i13_every_changing_call_is_justified,)
+WIDER: Sequence[Invariant] = (
+    i11_each_bad_policy_is_told,
+    i13_every_changing_call_is_justified,
+    i14_what_is_told_to_be_stopped_has_ended,
+    i14_what_runs_on_is_told,
+    i14_own_tags_are_honoured,
+    i14_actions_are_carried_out,
+    i14_queues_are_as_guards_asked,
+    i14_a_guard_that_vanishes_is_told,
+)
 
 
 def broken(seen: History) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from local.batch_disorder import Disorder
 from tests.simulation.faults import Rates
 from tests.simulation.plan import EventRates, Kind, Plan, Step
 
@@ -280,4 +281,139 @@ _THRESHOLDS: Mapping[str, Known] = {
     ),
 }
 
-KNOWN: Mapping[str, Known] = {**_REPEATED, **_TIMES, **_STALE, **_THRESHOLDS}
+# ---- A preempted or requeued job's stay begins anew ------------------------------------------
+
+_ANEW: Mapping[str, Known] = {
+    "a service job's stay before its preemption counts for the one after": Known(
+        _plan(
+            _LIMIT.replace("3m", "8m"),
+            _step(1, "job", name="train", queue="train", service=True, seconds=3_600),
+            _step(7, "batch", does="preempt", number=0, wait_s=3_600),
+        ),
+        _I13,
+    ),
+    "a stay before a start that leads back to RUNNABLE counts for the one after": Known(
+        _plan(
+            _LIMIT.replace("3m", "8m"),
+            _job(0.5, queue="small", gpus=0, vcpus=2, seconds=330),
+            _job(1, queue="small", gpus=0, seconds=1_800),
+            *(
+                _step(at, "batch", does="requeue", number=1, wait_s=3_600)
+                for at in (6.12, 6.15)
+            ),
+        ),
+        _I13,
+    ),
+}
+
+# ---- Accepted is not stopped -----------------------------------------------------------------
+
+_IGNORES = _step(2, "batch", does="ignore_terminate", number=0)
+_ACCEPTED: Mapping[str, Known] = {
+    "a job that runs on after its limit has terminated it is not told": Known(
+        _plan(
+            'mode = "enforce"\n[[limit]]\nRUNNING = { after = "4m" }\n',
+            _runs(1, seconds=14_000),
+            _IGNORES,
+            minutes=40,
+        ),
+        "i14_what_runs_on_is_told",
+    ),
+    "a job that runs on after a guard has terminated it is not told": Known(
+        _plan(_GUARD, _runs(1, seconds=14_000), _IGNORES, _alarm(5, "ALARM", "spend-100"), minutes=40),
+        "i14_what_runs_on_is_told",
+    ),
+    "a report counts as stopped a job that runs on": Known(
+        _plan(_GUARD, _runs(1, seconds=14_000), _IGNORES, _alarm(5, "ALARM", "spend-100"), minutes=40),
+        "i14_what_is_told_to_be_stopped_has_ended",
+    ),
+}
+
+# ---- One decision too big loses all, own tags, actions given up, policies --------------------
+
+_LOST: Mapping[str, Known] = {
+    "130 jobs with limits of their own are due at once": Known(
+        _plan(
+            'mode = "enforce"\n',
+            *(
+                _job(1 + number / 1_000, tags={"batch-watchdog:RUNNABLE": f"{120 + number}s"})
+                for number in range(130)
+            ),
+            _command(1.5, "hold", for_s=360),
+        ),
+        "i4_limits_are_enforced_in_time",
+    ),
+    "a job's own limit that events do not carry is enforced late": Known(
+        replace(
+            _plan(
+                _LIMIT.replace("3m", "6h"),
+                _job(1, tags={"batch-watchdog:RUNNABLE": "6m"}),
+                minutes=40,
+            ),
+            disorder=Disorder(events_without_tags=True),
+        ),
+        "i14_own_tags_are_honoured",
+    ),
+    "a notice that the stream gives up is lost": Known(
+        _plan(
+            _LIMIT,
+            _job(1),
+            *(_step(2, "stumble", before="Publish") for _ in range(40)),
+            minutes=40,
+        ),
+        "i14_actions_are_carried_out",
+    ),
+    "a closing that the stream gives up is lost": Known(
+        _plan(
+            _SPARING,
+            _runs(1),
+            *(_step(2, "stumble", before="UpdateJobQueue") for _ in range(40)),
+            _alarm(5, "ALARM"),
+            minutes=40,
+        ),
+        "i14_queues_are_as_guards_asked",
+    ),
+    "a queue that is UPDATING for long is not closed": Known(
+        _plan(
+            _SPARING,
+            _runs(1),
+            _step(4, "batch", does="hold_updating", queue="cpu", seconds=1_500),
+            _alarm(5, "ALARM"),
+            minutes=60,
+        ),
+        "i14_queues_are_as_guards_asked",
+    ),
+    "a guard that vanishes while it is raised is not told": Known(
+        _plan(
+            _SPARING,
+            _runs(1),
+            _alarm(3, "ALARM"),
+            _policy(8, 'mode = "enforce"\n'),
+            minutes=30,
+        ),
+        "i14_a_guard_that_vanishes_is_told",
+    ),
+    "a bad policy that is put twice is told once": Known(
+        _plan(
+            _LIMIT,
+            _step(2, "policy", text="[[limit]\n", bad=True),
+            _policy(6, _LIMIT),
+            _step(10, "policy", text="[[limit]\n", bad=True),
+        ),
+        "i11_each_bad_policy_is_told",
+    ),
+    "no policy that can be read stops the watchdog": Known(
+        _plan(_LIMIT, _job(1), _step(3, "forgotten", text='mode = "later"\n')),
+        "i11_a_bad_policy_takes_no_effect",
+    ),
+}
+
+KNOWN: Mapping[str, Known] = {
+    **_REPEATED,
+    **_TIMES,
+    **_STALE,
+    **_THRESHOLDS,
+    **_ANEW,
+    **_ACCEPTED,
+    **_LOST,
+}

@@ -6,6 +6,7 @@ from random import Random
 from typing import Any, Literal
 
 from local.batch import Outcome
+from local.batch_disorder import Disorder
 from tests.simulation.faults import Rates
 
 ACCOUNT = "arn:aws:batch:us-east-1:111122223333:"
@@ -17,15 +18,17 @@ type Kind = Literal[
     "job",
     "policy",
     "alarm",
+    "budget",
+    "anomaly",
     "command",
     "person",
     "malformed",
     "tags",
+    "batch",
     "refusal",
     "stumble",
-    "budget",
-    "anomaly",
     "late_sweeps",
+    "forgotten",
 ]
 
 
@@ -60,6 +63,8 @@ class Plan:
     rates: Rates
     event_rates: EventRates
     broken: frozenset[str] = field(default_factory=frozenset)  # environments that are invalid
+    disorder: Disorder = Disorder()
+    call_seconds: Mapping[str, float] = field(default_factory=dict)  # that a call of a service takes
     wide: bool = False  # what the world does that the package may not know how to bear yet
     drain_s: float = 35.5 * 60  # without faults, for all that is under way to come to its end
 
