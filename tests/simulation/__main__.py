@@ -22,7 +22,7 @@ from local.stack import Stack
 from tests.simulation.counts import MUST_HAPPEN
 from tests.simulation.history import run
 from tests.simulation.invariants import broken
-from tests.simulation.plan import Plan, draw
+from tests.simulation.plan import WIDE, Plan, draw
 from tests.simulation.regressions import PLANS
 from tests.simulation.shrink import shrunk, told
 
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     began = time.monotonic()
     counts, failed = Counter[str](), list[Result]()
     total = len(PLANS) + len(seeds)
-    for result in _with_bar(_results(seeds, options.jobs), total, console):
+    for result in _with_bar(_results(seeds, options.jobs, wide=options.wide), total, console):
         counts += result.counts
         if result.problems:
             failed.append(result)
@@ -81,22 +81,25 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=300, help="how many histories")
     parser.add_argument("--from", dest="first", type=int, default=1, help="the first seed")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument(
+        "--wide", action="store_true", default=WIDE, help="all that the world does, drawn too"
+    )
     parser.add_argument("--stop", action="store_true", help="end with the first that fails")
     return parser.parse_args(arguments)
 
 
-def _results(seeds: range, jobs: int) -> Iterator[Result]:
+def _results(seeds: range, jobs: int, *, wide: bool) -> Iterator[Result]:
     yield from (_result(plan, name) for name, plan in PLANS.items())
     if jobs == 1:
-        yield from map(_of_seed, seeds)
+        yield from map(partial(_of_seed, wide=wide), seeds)
         return
     # Forked, so that the stack is read only once.
     with get_context("fork").Pool(jobs) as pool:
-        yield from pool.imap_unordered(_of_seed, seeds, _AT_ONCE)
+        yield from pool.imap_unordered(partial(_of_seed, wide=wide), seeds, _AT_ONCE)
 
 
-def _of_seed(seed: int) -> Result:
-    return _result(draw(seed), f"seed {seed}")
+def _of_seed(seed: int, *, wide: bool) -> Result:
+    return _result(draw(seed, wide=wide), f"seed {seed}")
 
 
 def _result(plan: Plan, name: str) -> Result:

@@ -3,6 +3,7 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -674,17 +675,21 @@ class _Stage:
         if what["does"] == "cancel":
             if self._ids:
                 job_id = self._job(what)
-                self.batch.call("CancelJob", {"jobId": job_id, "reason": "no longer needed"})
+                with suppress(ApiError):
+                    self.batch.call("CancelJob", {"jobId": job_id, "reason": "no longer needed"})
         else:
             state = "DISABLED" if what["does"] == "close" else "ENABLED"
-            self.batch.call("UpdateJobQueue", {"jobQueue": what["queue"], "state": state})
+            with suppress(ApiError):  # The queue may be UPDATING.
+                self.batch.call("UpdateJobQueue", {"jobQueue": what["queue"], "state": state})
         self.seen.counts[f"a person's {what['does']}"] += 1
         self.seen.by_people += self.batch.journal[before:]
 
     def _job(self, what: dict[str, Any]) -> str:
         """The job that is meant: by its number, or any."""
         number = what.pop("number", None)
-        return self._ids[number] if number is not None else self.random.choice(self._ids)
+        if number is None:
+            return self.random.choice(self._ids)
+        return self._ids[number % len(self._ids)]  # Some were refused.
 
     def _do_tags(self, what: dict[str, Any]) -> None:
         """A person gives a job other tags."""
@@ -706,7 +711,10 @@ class _Stage:
             self.batch.hold_updating(what["queue"], what["seconds"])
         elif self._ids:
             job_id = self._job(what)
-            getattr(self.batch, does)(job_id, **what)
+            try:
+                getattr(self.batch, does)(job_id, **what)
+            except ValueError:
+                return  # The job is not in a state, or of a kind, to which this can happen.
         self.seen.counts[f"Batch does {does}"] += 1
 
     def _do_forgotten(self, what: dict[str, Any]) -> None:

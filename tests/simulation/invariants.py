@@ -16,7 +16,7 @@ from batch_watchdog.changes import ENDED, STARTED, WAITING, Change, resource_nam
 from batch_watchdog.effects import STOP_MARK, SetQueueState, StopJobs
 from batch_watchdog.guard_state import GuardState, StageName, hardness
 from batch_watchdog.notices import Notice, iso, ranges
-from batch_watchdog.policy import TAG_PREFIX, Limit, Policy, is_exempt
+from batch_watchdog.policy import TAG_PREFIX, Policy, is_exempt
 from batch_watchdog.store import cursor as cursors
 from batch_watchdog.store import guards, operator_hold
 from batch_watchdog.store import runs as run_store
@@ -146,9 +146,12 @@ def _too_late(seen: History, job: Change, stay: Stay, acts: Sequence[datetime]) 
         deadline = _known_since(seen, job, stay, policy, begins) + longest
         deadline = max(deadline, begins + _MINUTE, _first_heard(seen, job, stay) or begins)
         deadline += _PROMPT + _slack(seen, deadline)
+        for begin, end in _holds(seen):
+            if begin <= deadline and end >= stay.since:
+                deadline = max(deadline, end + _PROMPT)
         if min(until, ends) <= deadline or deadline < begins:
             continue
-        if _is_excused(seen, job, stay, limit, deadline):
+        if _is_excused(seen, job, deadline):
             continue
         if not any(stay.since <= at <= deadline for at in acts):
             mode = limit.mode
@@ -184,11 +187,11 @@ def _first_heard(seen: History, job: Change, stay: Stay) -> datetime | None:
 def _slack(seen: History, due: datetime) -> timedelta:
     """What failed invocations of that time may have cost."""
     window = [at for at, folder, _ in seen.failures if due - _LISTED < at < due + _SETTLING]
-    return min(len(window) * 2 * _MINUTE, _SETTLING)
+    late = [at for at in seen.late_sweeps if due - _LISTED < at < due + _SETTLING]
+    return min((len(window) + 4 * len(late)) * 2 * _MINUTE, _SETTLING)
 
 
-def _is_excused(seen: History, job: Change, stay: Stay, limit: Limit, deadline: datetime) -> bool:
-    held = any(begin <= deadline and end >= stay.since for begin, end in _holds(seen))
+def _is_excused(seen: History, job: Change, deadline: datetime) -> bool:
     exempt = any(
         command["command"] == "exempt" and command["job_id"] in (job.job_id, job.parent_id)
         for _, command, _ in seen.commands
@@ -199,7 +202,7 @@ def _is_excused(seen: History, job: Change, stay: Stay, limit: Limit, deadline: 
         set(call.jobs) & {job.job_id, job.parent_id} and call.at <= deadline
         for call in (*seen.journal, *seen.by_people)
     )
-    return held or exempt or braked or stopped
+    return exempt or braked or stopped
 
 
 def i3_the_brake_holds(seen: History) -> Iterator[str]:

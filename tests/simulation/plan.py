@@ -1,10 +1,14 @@
 """A history before it happens, drawn from a seed: the world, the jobs, and what people do."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 from random import Random
 from typing import Any, Literal
 
+from batch_watchdog.errors import PolicyError
+from batch_watchdog.policy import parse_policy
 from local.batch import Outcome
 from local.batch_disorder import Disorder
 from tests.simulation.faults import Rates
@@ -63,14 +67,25 @@ class Plan:
     rates: Rates
     event_rates: EventRates
     broken: frozenset[str] = field(default_factory=frozenset)  # environments that are invalid
-    disorder: Disorder = Disorder()
-    call_seconds: Mapping[str, float] = field(default_factory=dict)  # that a call of a service takes
+    disorder: Disorder = field(default_factory=Disorder)
+    call_seconds: Mapping[str, float] = field(
+        default_factory=dict
+    )  # that a call of a service takes
     wide: bool = False  # what the world does that the package may not know how to bear yet
     drain_s: float = 35.5 * 60  # without faults, for all that is under way to come to its end
 
 
-def draw(seed: int) -> Plan:
+# Whether random histories do all that the world does. Until the package can bear it, no.
+WIDE = False
+
+
+def draw(seed: int, *, wide: bool = WIDE) -> Plan:
     """The plan of a seed."""
+    plan = _orderly(seed)
+    return _widened(plan, Random(f"{seed} wide")) if wide else plan  # noqa: S311 - as below
+
+
+def _orderly(seed: int) -> Plan:
     random = Random(seed)  # noqa: S311 - it need only be the same each time
     minutes = random.choice((30, 45, 45, 60, 60, 90, 90, 240))
     calm = random.random() < 0.25
@@ -318,3 +333,216 @@ def _person(random: Random) -> dict[str, Any]:
             {"does": "cancel"},
         )
     )
+
+
+# ---- The wide world -----------------------------------------------------------------------
+
+_OTHER_TAGS: Sequence[Mapping[str, str]] = (
+    {},
+    {"critical": "true"},
+    {"batch-watchdog:exempt": "true"},
+    {"batch-watchdog:RUNNABLE": "24h"},
+    {"batch-watchdog:RUNNABLE": "6m"},
+)
+_BUDGETS = ("monthly", "monthly", "daily")
+
+
+def _widened(plan: Plan, random: Random) -> Plan:
+    """The plan, with what the world does that is less orderly."""
+    jobs = [step for step in plan.steps if step.kind == "job"]
+    policy = _with_budgets(random, plan.policy)
+    rare = random.random()
+    if rare < 0.004:  # noqa: PLR2004
+        policy, jobs = _many_guards(policy), jobs[:2]
+        plan = replace(plan, minutes=30, steps=tuple(s for s in plan.steps if s.at < 1_700))
+    elif rare < 0.01:  # noqa: PLR2004
+        jobs = [*jobs, *_many_jobs(random)]
+        plan = replace(plan, minutes=45, steps=tuple(s for s in plan.steps if s.at < 2_600))
+    jobs = [step for step in jobs if step.at < plan.minutes * 60]
+    others = [step for step in plan.steps if step.kind != "job"]
+    jobs = [replace(step, what=_wider_job(random, step.what)) for step in jobs]
+    jobs.sort(key=lambda step: step.at)
+    steps = [*jobs, *others, *_around_stops(random, policy, jobs), *_money(random, plan.minutes)]
+    last = plan.minutes * 60
+    return replace(
+        plan,
+        policy=policy,
+        steps=tuple(sorted((s for s in steps if s.at < last), key=lambda step: step.at)),
+        event_rates=replace(plan.event_rates, sweeps_late=_perhaps(random, 0.3, 0.03)),
+        disorder=_disorder(random, plan.seed),
+        call_seconds={"batch": 0.15, "table": 0.01} if random.random() < 0.05 else {},  # noqa: PLR2004
+        wide=True,
+    )
+
+
+def _disorder(random: Random, seed: int) -> Disorder:
+    return Disorder(
+        seed=seed,
+        updating_s=random.choice(((0, 0), (0, 0), (1, 20), (5, 240))),
+        updates_late=_perhaps(random, 0.3, 0.5),
+        slow_stops=_perhaps(random, 0.3, 0.2),
+        ignores_terminate=_perhaps(random, 0.2, 0.1),
+        ignored_s=random.choice((None, (60, 4_000))),
+        list_lag_s=_perhaps(random, 0.3, 5.0),
+        lacking=_perhaps(random, 0.1, 0.05),
+        left_out=_perhaps(random, 0.1, 0.05),
+        preempted=_perhaps(random, 0.4, 0.3),
+        requeued=_perhaps(random, 0.4, 0.2),
+        requeue_wait_s=random.choice(((0, 0), (60, 900))),
+        preempted_is_attempt=random.random() < 0.3,  # noqa: PLR2004
+        events_without_tags=random.random() < 0.2,  # noqa: PLR2004
+    )
+
+
+def _wider_job(random: Random, what: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A job that may have a longer own limit, or critical work."""
+    if random.random() < 0.2 and not what.get("service"):  # noqa: PLR2004
+        return {**what, "tags": random.choice(_OTHER_TAGS)}
+    return what
+
+
+def _many_jobs(random: Random) -> Iterator[Step]:
+    """Jobs that cannot start, each with another limit of its own."""
+    begins = random.random() * 600
+    for number in range(130):
+        tags = {"batch-watchdog:RUNNABLE": f"{240 + number}s"}
+        what = {"name": "stuck", "queue": "gpu", "gpus": 1, "tags": tags}
+        yield Step(at=begins + number / 100, kind="job", what=what)
+
+
+def _many_guards(policy: str) -> str:
+    start = policy.partition("[[guard]]")[0]
+    return start + "".join(
+        f'[[guard]]\nname = "money {number}"\nmatch = {{ queue = "cpu" }}\n'
+        '[[guard.stage]]\nalarms = ["spend-80"]\naction = "cancel"\nclose_queues = true\n'
+        '[[guard.stage]]\nalarms = ["spend-100"]\nafter_previous = "15m"\naction = "terminate"\n'
+        for number in range(60)
+    )
+
+
+def _around_stops(random: Random, policy: str, jobs: Sequence[Step]) -> Iterator[Step]:
+    """What people do while a stop is under way, or is about to be."""
+
+    def then() -> float:
+        begun = random.choice(jobs).at if jobs else 0.0
+        return begun + random.choice((200, 400, 700, 900, 1_300)) + random.random() * 120
+
+    for number, step in enumerate(jobs[:20]):
+        if random.random() < 0.15:  # noqa: PLR2004
+            codes = random.choice(
+                (("ClientException",), ("ClientException",) * 2, ("ServerException",))
+            )
+            yield Step(at=step.at + 30, kind="refusal", what={"number": number, "codes": codes})
+        if random.random() < 0.15:  # noqa: PLR2004
+            what = {"number": number, "tags": random.choice(_OTHER_TAGS)}
+            yield Step(at=step.at + random.random() * 1_500, kind="tags", what=what)
+        if random.random() < 0.05:  # noqa: PLR2004
+            does = random.choice(("ignore_terminate", "requeue", "preempt"))
+            yield Step(
+                at=step.at + random.choice((3, 4, 5, 60, 400)),
+                kind="batch",
+                what={"does": does, "number": number},
+            )
+    for _ in range(random.choice((0, 0, 1, 1, 2, 3))):
+        yield Step(at=then(), kind="policy", what={"text": _changed(random, policy)})
+    if random.random() < 0.3:  # noqa: PLR2004
+        what = {"command": "hold", "for_s": random.choice((20, 90, 300, 1_200))}
+        yield Step(at=then(), kind="command", what=what)
+    if random.random() < 0.2 and jobs:  # noqa: PLR2004
+        what = {"command": "exempt", "number": random.randrange(len(jobs))}
+        yield Step(at=then(), kind="command", what=what)
+    for _ in range(random.choice((0, 0, 0, 1, 2))):
+        before = random.choice(("CancelJobs", "TerminateJobs", "UpdateJobQueue", "Publish"))
+        many = random.choice((1, 3, 6, 25))
+        at = then()
+        yield from (Step(at=at, kind="stumble", what={"before": before}) for _ in range(many))
+    if random.random() < 0.1:  # noqa: PLR2004
+        what = {"for_s": random.choice((90, 200, 400))}
+        yield Step(at=then(), kind="late_sweeps", what=what)
+
+
+def _changed(random: Random, policy: str) -> str:
+    """The policy, with one thing changed that a stop under way may rest on."""
+    tables = re.split(r"(?m)^(?=\[\[)", policy)
+    match random.choice(("observe", "no limits", "warn", "24h", "no guards", "spare", "same")):
+        case "observe":
+            return policy.replace('mode = "enforce"', 'mode = "observe"')
+        case "no limits":
+            return "".join(each for each in tables if not each.startswith("[[limit"))
+        case "warn":
+            warning = re.sub(r", escalate = true", "", policy)
+            return re.sub(r'(RUNNABLE = .*action = )"\w+"', r'\1"warn"', warning)
+        case "24h":
+            return re.sub(r'(\{|, )after = "\d+m"', r'\1after = "24h"', policy)
+        case "no guards":
+            return "".join(each for each in tables if not each.startswith("[[guard"))
+        case "spare":
+            spare = 'spare = { tags = { critical = "true" } }\n'
+            if spare in policy:
+                return policy.replace(spare, "")
+            return re.sub(r"(?m)^(release = .*\n)", rf"\1{spare}", policy)
+    return policy + "# the same\n"
+
+
+def _with_budgets(random: Random, policy: str) -> str:
+    """The policy, whose stages name budgets and a monitor of anomalies too, in a half of all."""
+    if random.random() < 0.5:  # noqa: PLR2004
+        return policy
+    soft, hard = random.choice((("monthly", "daily"), ("monthly", "monitor"), ("daily", "monthly")))
+    policy = policy.replace('alarms = ["spend-80"]', f'alarms = ["spend-80", "{soft}"]')
+    forecast = "\nforecast = true" if random.random() < 0.2 else ""  # noqa: PLR2004
+    hard_alarms = f'alarms = ["spend-100", "{hard}"]{forecast}'
+    if knows_aws_budgets() and random.random() < 0.5:  # noqa: PLR2004
+        hard_alarms = 'alarms = ["spend-100"]\naws_budgets = [{ name = "daily", percent = 80 }]'
+    return policy.replace('alarms = ["spend-100"]', hard_alarms)
+
+
+@cache
+def knows_aws_budgets() -> bool:
+    """Whether the package reads `aws_budgets` of a stage yet."""
+    budgets = 'aws_budgets = [{ name = "monthly", percent = 80 }]'
+    stage = f'[[guard.stage]]\nalarms = ["a"]\n{budgets}\naction = "cancel"\n'
+    try:
+        parse_policy(f'[[guard]]\nname = "money"\n{stage}')
+    except PolicyError:
+        return False
+    return True
+
+
+def _money(random: Random, minutes: int) -> Iterator[Step]:
+    """What AWS says of money: late, of other thresholds, of periods that are over."""
+
+    def sometime() -> float:
+        return random.random() * minutes * 60 * 0.8
+
+    for _ in range(random.choice((0, 0, 1, 1, 2))):
+        budget: dict[str, Any] = {
+            "budget": random.choice(_BUDGETS),
+            "percent": random.choice((50, 80, 100, 100, 120)),
+            "forecast": random.random() < 0.2,  # noqa: PLR2004
+            "days_ago": random.choice((0, 0, 0, 3, 40)),
+            "measures": random.choice(("Cost", "Cost", "Cost", "RI Utilization", "Usage")),
+        }
+        if budget["budget"] == "daily":
+            budget["period"] = "day"
+        yield Step(at=sometime(), kind="budget", what=budget)
+    if random.random() < 0.15:  # noqa: PLR2004
+        what = {"monitor": "monitor", "days_ago": random.choice((0, 0, 2))}
+        yield Step(at=sometime(), kind="anomaly", what=what)
+    if random.random() < 0.3:  # noqa: PLR2004
+        late_s = random.choice((400, 2_000, 6_000))
+        at, alarm = sometime(), random.choice(ALARMS)
+        yield _told(at, alarm, "ALARM", late_s=late_s)
+        if random.random() < 0.5:  # noqa: PLR2004
+            yield _told(at + random.choice((60, 900)), alarm, "OK")
+    if random.random() < 0.3:  # noqa: PLR2004
+        at, alarm = sometime(), random.choice(ALARMS)
+        guard = "other" if alarm == "other-80" else "money"
+        yield _told(at, alarm, "ALARM")
+        yield Step(at=at + 300, kind="command", what={"command": "release", "guard": guard})
+        yield _told(at + random.choice((400, 900)), alarm, random.choice(("ALARM", "OK")))
+
+
+def _told(at: float, alarm: str, state: str, **more: Any) -> Step:
+    what = {"alarm": alarm, "state": state, "by": "sns", **more}
+    return Step(at=at, kind="alarm", what=what)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from local.batch import Outcome
+from local.batch_disorder import Disorder
 from tests.simulation.faults import Rates
 from tests.simulation.plan import EventRates, Kind, Plan, Step
 

@@ -38,7 +38,7 @@ def test_the_simulation_finds_each_fault_that_is_known(stack: Stack, name: str) 
 
 
 def test_a_plan_is_told_as_python_that_can_be_kept() -> None:
-    plan = draw(2)
+    plan = draw(2, wide=True)
 
     assert eval(repr(plan), vars(regressions)) == plan  # noqa: S307 - our own text
 
