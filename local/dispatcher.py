@@ -173,6 +173,8 @@ class Dispatcher:
         if due > until or due == NEVER:
             return False
         self._move_to(due)
+        if told_by_batch <= self._batch.now:
+            self._batch.advance_to(self._batch.now)  # What it has planned for this very instant.
         # What Batch has just said comes before all else of this instant.
         order = self.clock.do_next() if self.clock.next_at <= due else None
         if due == told_by_batch or order is not Order.SCHEDULE:

@@ -150,6 +150,39 @@ class History:
     def policy_at(self, at: datetime) -> Policy:
         return [policy for since, policy in self.policies if since <= at][-1]
 
+    def policies_from(self, begin: datetime, end: datetime) -> list[Policy]:
+        """The policies that were in force between two times."""
+        started = [at for at, _ in self.policies if at <= begin][-1:]
+        first = started[0] if started else self.policies[0][0]
+        return [policy for at, policy in self.policies if first <= at <= max(begin, end)]
+
+    def known_since(self, job_id: str, at: datetime) -> datetime:
+        """
+        Since when a job is in its state, as far as can be known.
+
+        Batch itself tells nothing of a start that led back to RUNNABLE without an attempt: where
+        all events of it are lost or late, the stay before cannot be told from this one. Of
+        service jobs Batch does tell.
+        """
+        stays = [stay for stay in self.stays[job_id] if stay.since <= at]
+        now = stays[-1]
+        if self.jobs[job_id].kind == "service":
+            return now.since
+        since = now.since
+        for stay in reversed(stays[:-1]):
+            told = [
+                heard.told_at
+                for heard in self.heard.get(job_id, ())
+                if stay.since < heard.told_at and heard.at <= at and heard.attempts == now.attempts
+            ]
+            if told:
+                return min(since, max(told))
+            if stay.attempts != now.attempts:
+                break
+            if stay.status == now.status:
+                since = stay.since
+        return since
+
     def notices(self) -> list[tuple[Action, Any]]:
         """All notices that were recorded, each with its action."""
         return [

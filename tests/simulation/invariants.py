@@ -104,10 +104,11 @@ def i3_nobody_is_stopped_too_soon(seen: History) -> Iterator[str]:
             if not _was_stopped_before(seen, job_id, decided):
                 yield f"{job_id} was {stay.status} when stopped for being {status}"
             continue
+        tolerance = _tolerance(seen, job_id, stay)
         shortest = min(_possible_limits(seen, job_id, status, decided), default=None)
         if shortest is None:
             yield f"{job_id} has no limit in {status}, and was stopped"
-        elif decided - stay.since + _tolerance(seen, job_id, stay) < shortest:
+        elif decided - seen.known_since(job_id, decided) + tolerance < shortest:
             yield f"{job_id} was stopped {decided - stay.since} into {status}, of {shortest}"
 
 
@@ -167,8 +168,9 @@ def _known_since(
     """The stay's beginning, as far as the watchdog can know it."""
     for heard in seen.heard.get(job.job_id, ()):
         if (heard.status, heard.attempts) == (stay.status, stay.attempts):
-            in_force = seen.policy_at(max(heard.at - _MINUTE, seen.policies[0][0]))
-            if in_force.first_due_after(job, stay.status) is not None:
+            # Where nothing limits it in between, nothing reminds of it any more.
+            in_force = seen.policies_from(heard.at - _MINUTE, begins)
+            if all(each.first_due_after(job, stay.status) is not None for each in in_force):
                 return max(stay.since, min(heard.told_at, heard.at))  # Its clock may be ahead.
     return max(stay.since, begins) + _LISTED
 

@@ -436,7 +436,7 @@ class _Model:
             return "no event has told of it"
         stay, before = stays[-1], (stays[-2] if len(stays) > 1 else None)
         if stay.status == status:
-            lasted = at - stay.since + self._slack
+            lasted = at - self._seen.known_since(job_id, at) + self._slack
             if lasted < limit.shortest:
                 return f"it is {status} for {at - stay.since}, of {limit.shortest}"
             if status in _STARTED or job.service or call.api.startswith("Cancel"):
