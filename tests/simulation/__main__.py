@@ -19,7 +19,7 @@ from rich.table import Table
 
 from local import stack as stacks
 from local.stack import Stack
-from tests.simulation.counts import MUST_HAPPEN
+from tests.simulation.counts import MUST_HAPPEN, MUST_HAPPEN_WIDE
 from tests.simulation.history import run
 from tests.simulation.invariants import broken
 from tests.simulation.plan import WIDE, Plan, draw
@@ -63,8 +63,9 @@ def main(arguments: Sequence[str]) -> int:
             if options.stop:
                 break
     took = time.monotonic() - began
-    console.print(_table(counts))
-    never = [name for name in MUST_HAPPEN if not counts[name]] if len(seeds) >= _ENOUGH else []
+    must_happen = MUST_HAPPEN_WIDE if options.wide else MUST_HAPPEN
+    console.print(_table(counts, must_happen))
+    never = [name for name in must_happen if not counts[name]] if len(seeds) >= _ENOUGH else []
     console.print(
         f"{total:,} histories in {took:.0f} s, {total / took:.1f} a second on "
         f"{options.jobs} cores: {len(failed)} broke an invariant"
@@ -131,9 +132,9 @@ def _tell(result: Result, console: Console) -> None:
     console.print(f"    {result.name!r}: {smaller!r},", markup=False, soft_wrap=True)
 
 
-def _table(counts: Counter[str]) -> Table:
+def _table(counts: Counter[str], must_happen: Sequence[str]) -> Table:
     table = Table("what happened", "times", title="Faults and doings")
-    for name in sorted({*counts, *MUST_HAPPEN}):
+    for name in sorted({*counts, *must_happen}):
         table.add_row(name, f"{counts[name]:,}")
     return table
 

@@ -39,3 +39,15 @@ MUST_HAPPEN: Sequence[str] = (
     "a person's close",
     "a person's open",
 )
+
+# With --wide, these too.
+MUST_HAPPEN_WIDE: Sequence[str] = (
+    *MUST_HAPPEN,
+    "a job's tags changed",
+    "a budget's message",
+    "an anomaly",
+    "alarm delivered hours late",
+    "a sweep's event comes late",
+    "Batch does ignore_terminate",
+    "Batch does requeue",
+)

@@ -719,7 +719,7 @@ class _Stage:
 
     def _job(self, what: dict[str, Any]) -> str:
         """The job that is meant: by its number, or any."""
-        number = what.pop("number", None)
+        number: int | None = what.pop("number", None)
         if number is None:
             return self.random.choice(self._ids)
         return self._ids[number % len(self._ids)]  # Some were refused.
@@ -756,9 +756,10 @@ class _Stage:
         item = self.seen.table.get("POLICY", "LAST-GOOD")
         if item is None:
             return
-        read = int(item["version"])
-        body = item | {"body": pack(text)}
-        self.seen.table.write([Put({k: v for k, v in body.items() if k != "version"}, read=read)])
+        put = Put(
+            {"pk": "POLICY", "sk": "LAST-GOOD", "body": pack(text)}, read=int(item["version"])
+        )
+        self.seen.table.write([put])
         self.dispatcher.parameters[self._parameter] = text
         self.seen.bad_policies.append(now)
         self._put(now, "")
@@ -890,16 +891,16 @@ def budget_text(  # noqa: PLR0913 - each has a default
     if measures == "Cost":
         limit, of, whole = f"${threshold:,.2f}", f"${amount:,.2f}", f"${budgeted:,.2f}"
     elif measures == "Usage":
-        limit, of, whole = f"{threshold:g} Hrs", f"{amount:g} Hrs", f"{budgeted:,g} Hrs"
+        limit, of, whole = (f"{each:,g} Hrs" for each in (threshold, amount, budgeted))
     else:
-        above, limit, of, whole = "less than", f"{percent:g}%", f"{percent - 9:g}%", f"{percent:g}%"
+        above, limit, of, whole = "less than", f"{percent:g}%", f"{percent - 9:g}%", "100%"
     sign = "<" if above == "less than" else ">"
     return (
         f"AWS Budget Notification {at:%B %d, %Y}\nAWS Account 111122223333\n\n"
         "Dear AWS Customer,\n\n"
-        f"You requested that we alert you when the {alert} {measures} associated with your {budget} "
-        f"budget is {above} {limit} for the current {period}. The {alert} {measures} associated with "
-        f"this budget is {of}. You can find additional details below.\n\n"
+        f"You requested that we alert you when the {alert} {measures} associated with your "
+        f"{budget} budget is {above} {limit} for the current {period}. The {alert} {measures} "
+        f"associated with this budget is {of}. You can find additional details below.\n\n"
         f"Budget Name: {budget}\nBudget Type: {measures}\nBudgeted Amount: {whole}\n"
         f"Alert Type: {alert}\nAlert Threshold: {sign} {limit}\n{alert} Amount: {of}\n"
     )

@@ -27,7 +27,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.simulation.history import Call, History, Made
+    from local.batch import Call
+    from tests.simulation.history import History, Made
 
 _RACE = timedelta(seconds=2)
 _INVOCATION = timedelta(seconds=60)
@@ -79,10 +80,8 @@ def _is_true(text: str) -> bool:
     return text.strip().lower() in ("true", "yes", "1")
 
 
-def _globs(value: object) -> Sequence[str] | None:
-    if value is None:
-        return None
-    return [value] if isinstance(value, str) else list(value)  # type: ignore[call-overload,no-any-return]
+def _globs(value: Any) -> Sequence[str] | None:
+    return [value] if isinstance(value, str) else value
 
 
 def _any_glob(value: object, names: Sequence[str], arn: str = "") -> bool:
@@ -366,7 +365,7 @@ class _Model:
             times |= {stay.since} if since < stay.since <= until else set()
         for each in (job_id, job_id.partition(":")[0]):
             times |= {at for at, _ in self._seen.tags.get(each, ()) if since < at <= until}
-        for command_at, command, _ in self._seen.commands:
+        for command_at, _, _ in self._seen.commands:
             times |= {command_at} if since < command_at <= until else set()
         for delivery in self._seen.deliveries:
             times |= {t for t in (delivery.began, delivery.ended) if since < t <= until}
@@ -414,45 +413,46 @@ class _Model:
 
     # ---- Limits ---------------------------------------------------------------------------
 
-    def _against_limit(  # noqa: PLR0911 - one for each thing that can speak against it
+    def _against_limit(
         self, tree: Mapping[str, Any], call: "Call", job_id: str, at: datetime, status: str
     ) -> str:
         job = self._job(job_id, at)
-        if job is None:
-            return ""
-        limit = _limit(tree, job, status)
-        if limit is None:
+        limit = _limit(tree, job, status) if job else None
+        if job is None or limit is None:
             return f"no rule limits {status}"
-        if not limit.enforced:
-            return "the rule observes only"
-        if limit.how == "warn":
-            return "the rule only warns"
-        if _is_true(job.tags.get(_PREFIX + "exempt", "")):
-            return "the job is exempt by its tag"
-        if self._is_exempt(job_id, at):
-            return "the job is exempt by a command"
+        against = self._against_rule(limit, job, job_id, at)
+        return against or self._against_stay(limit, call, job_id, at, status=status)
+
+    def _against_rule(self, limit: _Limit, job: _Job, job_id: str, at: datetime) -> str:
+        against = {
+            "the rule observes only": not limit.enforced,
+            "the rule only warns": limit.how == "warn",
+            "the job is exempt by its tag": _is_true(job.tags.get(_PREFIX + "exempt", "")),
+            "the job is exempt by a command": self._is_exempt(job_id, at),
+        }
+        return next((why for why, is_so in against.items() if is_so), "")
+
+    def _against_stay(
+        self, limit: _Limit, call: "Call", job_id: str, at: datetime, *, status: str
+    ) -> str:
         stays = [stay for stay in self._seen.stays.get(job_id, ()) if stay.since <= at]
         if not stays:
             return "no event has told of it"
-        stay, before = stays[-1], (stays[-2] if len(stays) > 1 else None)
+        stay = stays[-1]
         if stay.status == status:
             lasted = at - self._seen.known_since(job_id, at) + self._slack
             if lasted < limit.shortest:
                 return f"it is {status} for {at - stay.since}, of {limit.shortest}"
-            if status in _STARTED or job.service or call.api.startswith("Cancel"):
-                return ""
+            terminates = limit.how == "terminate" or "Service" in call.api or status in _STARTED
             # What waits under action = "cancel" is not terminated.
-            return "" if limit.how == "terminate" else "the rule cancels only"
+            return "" if terminates or call.api.startswith("Cancel") else "the rule cancels only"
         waited = self._escaped_after(stays, status)
-        if stay.status in _STARTED and waited is not None:
-            if not limit.escalate:
-                return f"it is {stay.status}, and the rule does not escalate"
-            if waited + self._slack < limit.shortest:
-                return f"it was {status} for {waited}, of {limit.shortest}"
-            return ""
-        return f"it is {stay.status} and not {status}" + (
-            f" (and was {before.status})" if before else ""
-        )
+        if stay.status not in _STARTED or waited is None:
+            return f"it is {stay.status} and not {status}"
+        if not limit.escalate:
+            return f"it is {stay.status}, and the rule does not escalate"
+        is_over = waited + self._slack >= limit.shortest
+        return "" if is_over else f"it was {status} for {waited}, of {limit.shortest}"
 
     def _escaped_after(self, stays: Sequence[Any], status: str) -> timedelta | None:
         """How long a job had waited that started in spite of its stop; None for all others."""
@@ -513,28 +513,27 @@ class _Model:
     ) -> str:
         job = self._job(job_id, at)
         rule = next((each for each in tree.get("guard", ()) if each.get("name") == name), None)
-        if job is None:
-            return ""
-        if rule is None:
+        if job is None or rule is None:
             return "the policy has no such guard"
-        if _mode(tree, rule) != "enforce":
-            return "the guard observes only"
-        if not _matches(rule.get("match"), job):
-            return "the job is not in the guard's scope"
-        if "spare" in rule and _matches(rule["spare"], job):
-            return "the guard spares the job"
-        stages = self._stages_on(rule, name, at)
-        if stages is None:
-            return ""
-        if "terminate" in stages:
+        against = {
+            "the guard observes only": _mode(tree, rule) != "enforce",
+            "the job is not in the guard's scope": not _matches(rule.get("match"), job),
+            "the guard spares the job": "spare" in rule and _matches(rule["spare"], job),
+        }
+        why = next((why for why, is_so in against.items() if is_so), "")
+        return why or self._against_stage(rule, call, job_id, at)
+
+    def _against_stage(
+        self, rule: Mapping[str, Any], call: "Call", job_id: str, at: datetime
+    ) -> str:
+        stages = self._stages_on(rule, str(rule["name"]), at)
+        if stages is None or "terminate" in stages:
             return ""
         if "cancel" not in stages:
             return "no stage of the guard is on"
-        if call.api.startswith("Cancel"):
-            return ""
-        if job.service and self._status(job_id, at) in _WAITING:
-            return ""
-        return f"the guard is at cancel, and the job is {self._status(job_id, at)}"
+        status = self._status(job_id, at)
+        is_mild = call.api.startswith("Cancel") or ("Service" in call.api and status in _WAITING)
+        return "" if is_mild else f"the guard is at cancel, and the job is {status}"
 
     def _stages_on(self, rule: Mapping[str, Any], name: str, at: datetime) -> set[str] | None:
         """The stages that may be on, of those that the policy has; None where it is not known."""
@@ -571,11 +570,11 @@ class _Model:
                     self._hear(guard, rule, evidence, at)
                     guard.heard |= {evidence} if for_certain else set()
                 case ("OK", _Evidence() as evidence):
-                    self._calm(guard, rule, evidence, at)
+                    self._calm(guard, rule, evidence)
                 case {"command": _}:
                     self._obey(guard, rule, what, at)
             self._take_seriously(guard, rule, at)
-            hardens_at = self._hardens_at(guard, rule, at)
+            hardens_at = self._hardens_at(guard, rule)
             yield _Stage(at, guard.stage, guard.enforced, hardens_at, guard.unknown)
 
     def _happenings(self, name: str) -> list[tuple[datetime, Any]]:
@@ -634,9 +633,7 @@ class _Model:
         kind = "forecast" if evidence.forecast else evidence.source
         return f"{kind}:{min(evidence.names, key=len)}:{evidence.amount}"
 
-    def _calm(
-        self, guard: _Guard, rule: Mapping[str, Any] | None, evidence: _Evidence, at: datetime
-    ) -> None:
+    def _calm(self, guard: _Guard, rule: Mapping[str, Any] | None, evidence: _Evidence) -> None:
         key = self._key(evidence)
         if (evidence.at, False) <= guard.newest.get(key, (evidence.at, False)) and (
             key in guard.newest
@@ -696,9 +693,7 @@ class _Model:
             guard.stage = max(meant, key=_HARDNESS.__getitem__)
             guard.enforced, guard.since, guard.by_operator = True, at, False
 
-    def _hardens_at(
-        self, guard: _Guard, rule: Mapping[str, Any] | None, at: datetime
-    ) -> datetime | None:
+    def _hardens_at(self, guard: _Guard, rule: Mapping[str, Any] | None) -> datetime | None:
         """When the time that the milder stage has lasted makes it harder, if nothing changes."""
         if guard.stage != "cancel" or guard.since is None or guard.by_operator:
             return None

@@ -6,7 +6,6 @@ Who mends one moves its plan to `regressions.py`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from local.batch_disorder import Disorder
 from tests.simulation.faults import Rates

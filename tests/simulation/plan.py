@@ -352,10 +352,10 @@ def _widened(plan: Plan, random: Random) -> Plan:
     jobs = [step for step in plan.steps if step.kind == "job"]
     policy = _with_budgets(random, plan.policy)
     rare = random.random()
-    if rare < 0.004:  # noqa: PLR2004
+    if rare < 0.004:
         policy, jobs = _many_guards(policy), jobs[:2]
         plan = replace(plan, minutes=30, steps=tuple(s for s in plan.steps if s.at < 1_700))
-    elif rare < 0.01:  # noqa: PLR2004
+    elif rare < 0.01:
         jobs = [*jobs, *_many_jobs(random)]
         plan = replace(plan, minutes=45, steps=tuple(s for s in plan.steps if s.at < 2_600))
     jobs = [step for step in jobs if step.at < plan.minutes * 60]
@@ -370,7 +370,7 @@ def _widened(plan: Plan, random: Random) -> Plan:
         steps=tuple(sorted((s for s in steps if s.at < last), key=lambda step: step.at)),
         event_rates=replace(plan.event_rates, sweeps_late=_perhaps(random, 0.3, 0.03)),
         disorder=_disorder(random, plan.seed),
-        call_seconds={"batch": 0.15, "table": 0.01} if random.random() < 0.05 else {},  # noqa: PLR2004
+        call_seconds={"batch": 0.15, "table": 0.01} if random.random() < 0.05 else {},
         wide=True,
     )
 
@@ -389,14 +389,14 @@ def _disorder(random: Random, seed: int) -> Disorder:
         preempted=_perhaps(random, 0.4, 0.3),
         requeued=_perhaps(random, 0.4, 0.2),
         requeue_wait_s=random.choice(((0, 0), (60, 900))),
-        preempted_is_attempt=random.random() < 0.3,  # noqa: PLR2004
-        events_without_tags=random.random() < 0.2,  # noqa: PLR2004
+        preempted_is_attempt=random.random() < 0.3,
+        events_without_tags=random.random() < 0.2,
     )
 
 
 def _wider_job(random: Random, what: Mapping[str, Any]) -> Mapping[str, Any]:
     """A job that may have a longer own limit, or critical work."""
-    if random.random() < 0.2 and not what.get("service"):  # noqa: PLR2004
+    if random.random() < 0.2 and not what.get("service"):
         return {**what, "tags": random.choice(_OTHER_TAGS)}
     return what
 
@@ -422,77 +422,87 @@ def _many_guards(policy: str) -> str:
 
 def _around_stops(random: Random, policy: str, jobs: Sequence[Step]) -> Iterator[Step]:
     """What people do while a stop is under way, or is about to be."""
+    for number, step in enumerate(jobs[:20]):
+        yield from _about_job(random, number, step.at)
 
     def then() -> float:
         begun = random.choice(jobs).at if jobs else 0.0
         return begun + random.choice((200, 400, 700, 900, 1_300)) + random.random() * 120
 
-    for number, step in enumerate(jobs[:20]):
-        if random.random() < 0.15:  # noqa: PLR2004
-            codes = random.choice(
-                (("ClientException",), ("ClientException",) * 2, ("ServerException",))
-            )
-            yield Step(at=step.at + 30, kind="refusal", what={"number": number, "codes": codes})
-        if random.random() < 0.15:  # noqa: PLR2004
-            what = {"number": number, "tags": random.choice(_OTHER_TAGS)}
-            yield Step(at=step.at + random.random() * 1_500, kind="tags", what=what)
-        if random.random() < 0.05:  # noqa: PLR2004
-            does = random.choice(("ignore_terminate", "requeue", "preempt"))
-            yield Step(
-                at=step.at + random.choice((3, 4, 5, 60, 400)),
-                kind="batch",
-                what={"does": does, "number": number},
-            )
     for _ in range(random.choice((0, 0, 1, 1, 2, 3))):
         yield Step(at=then(), kind="policy", what={"text": _changed(random, policy)})
-    if random.random() < 0.3:  # noqa: PLR2004
+    if random.random() < 0.3:
         what = {"command": "hold", "for_s": random.choice((20, 90, 300, 1_200))}
         yield Step(at=then(), kind="command", what=what)
-    if random.random() < 0.2 and jobs:  # noqa: PLR2004
+    if random.random() < 0.2 and jobs:
         what = {"command": "exempt", "number": random.randrange(len(jobs))}
         yield Step(at=then(), kind="command", what=what)
     for _ in range(random.choice((0, 0, 0, 1, 2))):
         before = random.choice(("CancelJobs", "TerminateJobs", "UpdateJobQueue", "Publish"))
-        many = random.choice((1, 3, 6, 25))
-        at = then()
+        at, many = then(), random.choice((1, 3, 6, 25))
         yield from (Step(at=at, kind="stumble", what={"before": before}) for _ in range(many))
-    if random.random() < 0.1:  # noqa: PLR2004
+    if random.random() < 0.1:
         what = {"for_s": random.choice((90, 200, 400))}
         yield Step(at=then(), kind="late_sweeps", what=what)
 
 
+def _about_job(random: Random, number: int, begins: float) -> Iterator[Step]:
+    if random.random() < 0.15:
+        codes = random.choice(
+            (("ClientException",), ("ClientException",) * 2, ("ServerException",))
+        )
+        yield Step(at=begins + 30, kind="refusal", what={"number": number, "codes": codes})
+    if random.random() < 0.15:
+        what = {"number": number, "tags": random.choice(_OTHER_TAGS)}
+        yield Step(at=begins + random.random() * 1_500, kind="tags", what=what)
+    if random.random() < 0.05:
+        does = random.choice(("ignore_terminate", "requeue", "preempt"))
+        at = begins + random.choice((3, 4, 5, 60, 400))
+        yield Step(at=at, kind="batch", what={"does": does, "number": number})
+
+
 def _changed(random: Random, policy: str) -> str:
     """The policy, with one thing changed that a stop under way may rest on."""
+    return random.choice(_CHANGES)(policy)
+
+
+def _without(kind: str, policy: str) -> str:
     tables = re.split(r"(?m)^(?=\[\[)", policy)
-    match random.choice(("observe", "no limits", "warn", "24h", "no guards", "spare", "same")):
-        case "observe":
-            return policy.replace('mode = "enforce"', 'mode = "observe"')
-        case "no limits":
-            return "".join(each for each in tables if not each.startswith("[[limit"))
-        case "warn":
-            warning = re.sub(r", escalate = true", "", policy)
-            return re.sub(r'(RUNNABLE = .*action = )"\w+"', r'\1"warn"', warning)
-        case "24h":
-            return re.sub(r'(\{|, )after = "\d+m"', r'\1after = "24h"', policy)
-        case "no guards":
-            return "".join(each for each in tables if not each.startswith("[[guard"))
-        case "spare":
-            spare = 'spare = { tags = { critical = "true" } }\n'
-            if spare in policy:
-                return policy.replace(spare, "")
-            return re.sub(r"(?m)^(release = .*\n)", rf"\1{spare}", policy)
-    return policy + "# the same\n"
+    return "".join(each for each in tables if not each.startswith(f"[[{kind}"))
+
+
+def _warning(policy: str) -> str:
+    policy = policy.replace(", escalate = true", "")
+    return re.sub(r'(RUNNABLE = .*action = )"\w+"', r'\1"warn"', policy)
+
+
+def _sparing(policy: str) -> str:
+    spare = 'spare = { tags = { critical = "true" } }\n'
+    if spare in policy:
+        return policy.replace(spare, "")
+    return re.sub(r"(?m)^(release = .*\n)", rf"\1{spare}", policy)
+
+
+_CHANGES: Sequence[Callable[[str], str]] = (
+    lambda policy: policy.replace('mode = "enforce"', 'mode = "observe"'),
+    lambda policy: _without("limit", policy),
+    lambda policy: _without("guard", policy),
+    lambda policy: re.sub(r'(\{|, )after = "\d+m"', r'\1after = "24h"', policy),
+    _warning,
+    _sparing,
+    lambda policy: policy + "# the same\n",
+)
 
 
 def _with_budgets(random: Random, policy: str) -> str:
     """The policy, whose stages name budgets and a monitor of anomalies too, in a half of all."""
-    if random.random() < 0.5:  # noqa: PLR2004
+    if random.random() < 0.5:
         return policy
     soft, hard = random.choice((("monthly", "daily"), ("monthly", "monitor"), ("daily", "monthly")))
     policy = policy.replace('alarms = ["spend-80"]', f'alarms = ["spend-80", "{soft}"]')
-    forecast = "\nforecast = true" if random.random() < 0.2 else ""  # noqa: PLR2004
+    forecast = "\nforecast = true" if random.random() < 0.2 else ""
     hard_alarms = f'alarms = ["spend-100", "{hard}"]{forecast}'
-    if knows_aws_budgets() and random.random() < 0.5:  # noqa: PLR2004
+    if knows_aws_budgets() and random.random() < 0.5:
         hard_alarms = 'alarms = ["spend-100"]\naws_budgets = [{ name = "daily", percent = 80 }]'
     return policy.replace('alarms = ["spend-100"]', hard_alarms)
 
@@ -519,23 +529,23 @@ def _money(random: Random, minutes: int) -> Iterator[Step]:
         budget: dict[str, Any] = {
             "budget": random.choice(_BUDGETS),
             "percent": random.choice((50, 80, 100, 100, 120)),
-            "forecast": random.random() < 0.2,  # noqa: PLR2004
+            "forecast": random.random() < 0.2,
             "days_ago": random.choice((0, 0, 0, 3, 40)),
             "measures": random.choice(("Cost", "Cost", "Cost", "RI Utilization", "Usage")),
         }
         if budget["budget"] == "daily":
             budget["period"] = "day"
         yield Step(at=sometime(), kind="budget", what=budget)
-    if random.random() < 0.15:  # noqa: PLR2004
+    if random.random() < 0.15:
         what = {"monitor": "monitor", "days_ago": random.choice((0, 0, 2))}
         yield Step(at=sometime(), kind="anomaly", what=what)
-    if random.random() < 0.3:  # noqa: PLR2004
+    if random.random() < 0.3:
         late_s = random.choice((400, 2_000, 6_000))
         at, alarm = sometime(), random.choice(ALARMS)
         yield _told(at, alarm, "ALARM", late_s=late_s)
-        if random.random() < 0.5:  # noqa: PLR2004
+        if random.random() < 0.5:
             yield _told(at + random.choice((60, 900)), alarm, "OK")
-    if random.random() < 0.3:  # noqa: PLR2004
+    if random.random() < 0.3:
         at, alarm = sometime(), random.choice(ALARMS)
         guard = "other" if alarm == "other-80" else "money"
         yield _told(at, alarm, "ALARM")

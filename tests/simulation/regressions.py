@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from local.batch import Outcome
-from local.batch_disorder import Disorder
 from tests.simulation.faults import Rates
 from tests.simulation.plan import EventRates, Kind, Plan, Step
 
@@ -18,6 +17,7 @@ def _plan(policy: str, *steps: Step, seed: int = 1, minutes: int = 30) -> Plan:
         steps=steps,
         rates=Rates(),
         event_rates=EventRates(),
+        wide=True,
     )
 
 
@@ -134,6 +134,11 @@ PLANS: Mapping[str, Plan] = {
             minutes=10,
         ),
         rates=Rates(partial=0.2),
+    ),
+    "a budget's message that all of it is spent terminates": _plan(
+        _GUARD.replace('"cancel"', '"terminate"').replace("spend-80", "monthly"),
+        _job(1, queue="cpu", gpus=0, seconds=3_600),
+        _step(5, "budget", budget="monthly"),
     ),
     "a child that runs for longer than the others is waited for": _plan(
         _SHORT,

@@ -1,10 +1,14 @@
 """Some histories, and all that once went wrong. Many more: make simulate SEEDS=10000."""
 
+import ast
+from pathlib import Path
+
 import pytest
 
 from local import stack as stacks
+from local.batch_disorder import Disorder
 from local.stack import Stack
-from tests.simulation import regressions
+from tests.simulation import justified, regressions
 from tests.simulation.history import run
 from tests.simulation.invariants import broken
 from tests.simulation.known_faults import KNOWN
@@ -37,10 +41,33 @@ def test_the_simulation_finds_each_fault_that_is_known(stack: Stack, name: str) 
     assert known.breaks in found
 
 
+@pytest.mark.parametrize("seed", range(1, 4))
+def test_a_seed_gives_the_same_wide_history_each_time(stack: Stack, seed: int) -> None:
+    first, second = (run(draw(seed, wide=True), stack) for _ in range(2))
+
+    assert (first.counts, first.made) == (second.counts, second.made)
+
+
+def test_the_model_of_justified_calls_imports_nothing_of_the_package() -> None:
+    tree = ast.parse(Path(justified.__file__).read_text())
+    imported = {
+        name
+        for node in ast.walk(tree)
+        for name in (
+            [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else [each.name for each in getattr(node, "names", ())]
+        )
+    }
+
+    assert "tomllib" in imported
+    assert not {name for name in imported if name.startswith("batch_watchdog")}
+
+
 def test_a_plan_is_told_as_python_that_can_be_kept() -> None:
     plan = draw(2, wide=True)
 
-    assert eval(repr(plan), vars(regressions)) == plan  # noqa: S307 - our own text
+    assert eval(repr(plan), vars(regressions) | {"Disorder": Disorder}) == plan  # noqa: S307 - our own text
 
 
 def test_a_seed_gives_the_same_history_each_time(stack: Stack) -> None:
