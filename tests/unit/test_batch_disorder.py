@@ -251,7 +251,8 @@ def test_a_mark_of_before_says_so_too_and_one_of_another_attempt_does_not() -> N
 def test_only_a_mark_of_the_same_kind_of_stop_proves_that_it_ended_nothing(
     status: str, mark: str, stop: str, *, goes_on: bool
 ) -> None:
-    batch = Batch(an_event("a", "RUNNABLE", 0), an_event("a", status, 60, **{mark: True}))
+    marks: dict[str, Any] = {mark: True}
+    batch = Batch(an_event("a", "RUNNABLE", 0), an_event("a", status, 60, **marks))
 
     getattr(batch.at(5), stop)("a")
 
