@@ -408,6 +408,22 @@ def test_a_call_takes_its_time_while_a_function_makes_it(small_stack: Stack) -> 
     bench.dispatcher.notify({"Records": [{"Sns": {"Message": "m"}}]})
 
     assert log == ["12:00:01.5", "12:00:02.0", "12:00:02.5", "12:00:03.0", "12:00:03.5"]
+    bench.dispatcher.session.client("batch").describe_job_queues()
+    assert f"{bench.dispatcher.clock.now:%H:%M:%S.%f}" == "12:00:03.500000"
+
+
+def test_what_came_due_during_a_call_is_done_after_it_and_time_does_not_go_back(
+    small_stack: Stack,
+) -> None:
+    bench = Bench(small_stack, call_seconds={"batch": 20})
+    bench.answers["ticker"] = calling(bench, 1, [])
+    for second in (1, 2, 30):
+        bench.deliver(second)
+
+    bench.dispatcher.notify({"Records": [{"Sns": {"Message": "m"}}]})
+    bench.run(minutes=1)
+
+    assert bench.batches("reader") == [("12:00:25", 2), ("12:00:35", 1)]
 
 
 def test_batch_goes_on_during_a_call_and_all_else_is_late(small_stack: Stack) -> None:
