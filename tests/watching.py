@@ -54,7 +54,9 @@ class Watching:
                 "sqs": lambda *_: {},
             }
         )
-        container = Container(settings=_SETTINGS, session=clients, policy_max_age=0)
+        container = Container(
+            settings=_SETTINGS, session=clients, policy_max_age=0, clock=lambda: self.batch.now
+        )
         container.table = self.table
         self.observer = container.observer
         self.sweeper = container.sweeper

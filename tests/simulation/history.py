@@ -502,9 +502,9 @@ class _Stage:
             what |= {"job_id": self.random.choice(self._ids), "until": iso(now + 6 * _HOUR)}
         if what["command"] != "status":
             what["by"] = "jane"
-        problem = self.dispatcher.command({"command": what, "time": iso(now)})
+        problem = self.dispatcher.command({"command": what})
         if problem.startswith("Crash"):  # People ask the same again.
-            problem = self.dispatcher.command({"command": what, "time": iso(now)})
+            problem = self.dispatcher.command({"command": what})
         self.seen.counts[f"command {what['command']}"] += 1
         self.seen.commands.append((now, what, problem))
         if held_for:
@@ -517,7 +517,7 @@ class _Stage:
         held = container() if self._under_way else None
         now = self.dispatcher.clock.now
         command = {"command": "resume", "by": "jane"}
-        problem = self.dispatcher.command({"command": command, "time": iso(now)})
+        problem = self.dispatcher.command({"command": command})
         self.seen.commands.append((now, command, problem))
         if problem:
             at = now + timedelta(seconds=61)

@@ -38,29 +38,35 @@ _FAR = timedelta(days=60)  # ahead of the latest reminder; a limit is at most 30
 _TIME: TypeAdapter[datetime] = TypeAdapter(Time)
 
 
-def time_of(event: object) -> datetime:
+def time_of(event: object, now: datetime) -> datetime:
     """
-    The minute that the schedule's event is for.
+    The minute that the schedule's event is for; `now`, if that is still to come.
+
+    A time to come would be kept as how far the sweep has come, and nothing would be due until then.
 
     Raises:
-        MalformedEventError: it tells no time, or one without a zone. The wrong time would be kept
-            as how far the sweep has come.
+        MalformedEventError: it has no time, or one without a zone.
     """
     match event:
         case {"time": str(text)}:
             with suppress(ValidationError):
-                return _TIME.validate_python(text)
+                return min(_TIME.validate_python(text), now)
     raise MalformedEventError('a sweep expects {"time": "2026-01-01T12:00:00Z"}, by the schedule')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweeper:
-    """What is due, once a minute. `inquiry` makes a new one for each sweep."""
+    """
+    What is due, once a minute. `inquiry` makes a new one for each sweep.
+
+    A sweep may run minutes after the time that it is for: `clock` says what time it is.
+    """
 
     table: Table
     batch: BatchApi
     inquiry: Callable[[], Inquiry]
     policies: Policies
+    clock: Callable[[], datetime]
 
     def sweep(self, now: datetime, *, out_of_time: Callable[[], bool]) -> None:
         """
@@ -73,7 +79,7 @@ class Sweeper:
                 been seen to, and these are due again in the next minute.
         """
         minute, policy, inquiry = minute_of(now), self.policies.settle(now), self.inquiry()
-        GuardWatch(table=self.table, policy=policy, now=now).time_passes()
+        GuardWatch(table=self.table, policy=policy, now=self.clock()).time_passes()
         cursor = cursors.read(self.table, minute)
         limits = LimitWatch(
             table=self.table,
