@@ -124,6 +124,7 @@ def test_the_parent_is_terminated_with_the_rule_and_the_reason() -> None:
             job_ids=(ARRAY,),
             reason=f"{STOP_MARK}4 of the first 20 children failed (array[1] (every job))",
             rule="array[1] (every job)",
+            array_id=ARRAY,
         )
     ]
     assert decision.effects[0] == stopped(decision)[0]  # to stop is more urgent than to tell

@@ -112,7 +112,11 @@ def _stop_rest(
     if not enforced:
         return Decision(array=replace(array, rest_told=True), effects=effects)
     stop = StopJobs(
-        how="terminate", job_ids=(array.job_id,), reason=_reason(counts, label), rule=label
+        how="terminate",
+        job_ids=(array.job_id,),
+        reason=_reason(counts, label),
+        rule=label,
+        array_id=array.job_id,
     )
     return Decision(array=replace(array, rest_stopped_at=now), effects=(stop, *effects))
 
@@ -137,6 +141,7 @@ def stop_children(array: Array, alive: Iterable[str], policy: Policy, now: datet
         job_ids=tuple(dict.fromkeys(alive)),  # One may be listed twice, having moved on meanwhile.
         reason=f"{STOP_MARK}the array was stopped before ({label})",
         rule=label,
+        array_id=array.job_id,
     )
     effects = (stop,) if stop.job_ids else ()
     return Decision(array=replace(array, rest_stopped_at=now), effects=effects)

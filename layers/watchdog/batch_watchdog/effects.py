@@ -5,6 +5,7 @@ Each effect is carried out at least once, so each must bear repeating.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from batch_watchdog.notices import Notice
@@ -28,6 +29,12 @@ class StopJobs:
     Cancel or terminate jobs, all for one reason, which begins with `STOP_MARK`.
 
     `service` marks service jobs, which only a call of their own can stop.
+
+    The other fields say on what the stop rests, so that it can be judged again in the second in
+    which the call is made. A limit's stop has the limited `status`, and `since` when each of the
+    jobs, in their order, has been in it; `escalates` says that they have left it, and are
+    terminated all the same. A guard's stop has the `guard` and its `run_id`. An array rule's stop
+    has the `array_id`.
     """
 
     how: Literal["cancel", "terminate"]
@@ -35,6 +42,12 @@ class StopJobs:
     reason: str
     rule: str
     service: bool = False
+    status: str = ""
+    since: tuple[datetime, ...] = ()
+    escalates: bool = False
+    guard: str = ""
+    run_id: str = ""
+    array_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -120,7 +120,7 @@ class LimitWatch:
         if fate == "escaped":
             escalated = limit.escalate and not job.ended
             notice = limits.escaped(case, escalated=escalated)
-            stop = replace(self._stop(case), how="terminate") if escalated else None
+            stop = replace(self._stop(case), how="terminate", escalates=True) if escalated else None
         elif stay.stops < limits.STOPS_MAX:
             notice, stop = None, self._stop(case)
         else:
@@ -135,6 +135,8 @@ class LimitWatch:
             reason=limits.stop_reason(case.stay, case.limit, span),
             rule=case.limit.rule,
             service=case.stay.service,
+            status=case.stay.status,
+            since=(case.stay.since,),
         )
 
     # ---- Deciding once --------------------------------------------------------------------

@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import batched
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -93,8 +92,14 @@ def _of_storable_size(effect: Effect) -> Sequence[Effect]:
     """The effect, or several in its place where one item could not hold it."""
     match effect:
         case StopJobs():
-            portions = batched(effect.job_ids, _JOBS_MAX, strict=False)
-            return [replace(effect, job_ids=portion) for portion in portions]
+            return [
+                replace(
+                    effect,
+                    job_ids=effect.job_ids[first : first + _JOBS_MAX],
+                    since=effect.since[first : first + _JOBS_MAX],
+                )
+                for first in range(0, len(effect.job_ids), _JOBS_MAX)
+            ]
         case Announce(notices=[_, _, *_]) if _is_too_large(effect):
             middle = len(effect.notices) // 2
             halves = effect.notices[:middle], effect.notices[middle:]
