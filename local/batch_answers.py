@@ -139,14 +139,14 @@ def described(job: Job) -> dict[str, Any]:
 def _describe(job: Job) -> dict[str, Any]:
     # Batch always tells these; a log may leave them out.
     detail: dict[str, Any] = {"startedAt": 0, "createdAt": job.created_ms}
-    detail |= dict.fromkeys(_named(job), "")
+    detail |= dict.fromkeys(_named(job), "") | {"tags": {}}
     detail |= {name: item for name, item in event_detail(job).items() if item is not None}
     if isinstance(detail.get("tags"), dict):  # Only events have this one.
         detail["tags"] = {name: it for name, it in detail["tags"].items() if name != "resourceArn"}
     if job.work:
         return detail
     name = "DescribeServiceJobResponse" if job.service else "JobDetail"
-    return conform(shape(name), detail) or _bare(job, detail)
+    return {"tags": {}} | (conform(shape(name), detail) or _bare(job, detail))
 
 
 @lru_cache(maxsize=20_000)

@@ -104,7 +104,7 @@ class Watching:
 
     def act(self) -> None:
         while self._images:
-            self.actor.carry_out(to_image(self._images.popleft()))
+            self.actor.carry_out(to_image(self._images.popleft()), out_of_time=lambda: False)
 
     def _on_write(self, name: str, _: Item | None, item: Item) -> None:
         if name == "INSERT" and str(item["pk"]).startswith("ACTION#"):

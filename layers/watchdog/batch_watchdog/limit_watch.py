@@ -9,6 +9,7 @@ from itertools import batched
 from batch_watchdog import limits
 from batch_watchdog.batch_api import BatchApi, Detail, kinds_of
 from batch_watchdog.changes import EPOCH, WAITING, Change, change_of, from_millis
+from batch_watchdog.diagnosis import CAUSE_OF
 from batch_watchdog.effects import Announce, Effect, StopJobs
 from batch_watchdog.inquiry import Inquiry
 from batch_watchdog.limits import Case, Stay
@@ -137,6 +138,7 @@ class LimitWatch:
             service=case.stay.service,
             status=case.stay.status,
             since=(case.stay.since,),
+            cause=CAUSE_OF[case.findings[0].code] if case.findings else None,
         )
 
     # ---- Deciding once --------------------------------------------------------------------

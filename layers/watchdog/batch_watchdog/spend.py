@@ -56,7 +56,13 @@ class SpendListener:
         if isinstance(read, Ignored):
             yield f"ignored: {read.why}"
             return
-        rules = guard.concerned(self.policy(), read)
+        policy = self.policy()
+        if not policy.readable:
+            reason = "no policy can be read, so nobody knows which guard this is for"
+            self._keep(piece, reason, now)
+            yield f"kept: {reason}"
+            return
+        rules = guard.concerned(policy, read)
         if not rules:
             yield f"ignored: no guard names {plain(read.alarm, 100)}"
         for rule in rules:

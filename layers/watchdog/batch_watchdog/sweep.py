@@ -10,6 +10,7 @@ from itertools import batched
 from pydantic import TypeAdapter, ValidationError
 
 from batch_watchdog import blocked_watch
+from batch_watchdog.action_watch import ActionWatch
 from batch_watchdog.array_watch import ArrayWatch, reminder
 from batch_watchdog.batch_api import BatchApi
 from batch_watchdog.blocked_watch import BlockedWatch
@@ -20,6 +21,7 @@ from batch_watchdog.inquiry import Inquiry
 from batch_watchdog.limit_watch import LimitWatch
 from batch_watchdog.policies import Policies
 from batch_watchdog.policy import Policy
+from batch_watchdog.queue_watch import QueueWatch
 from batch_watchdog.recorder import Outcome, Recorder
 from batch_watchdog.store import cursor as cursors
 from batch_watchdog.store import exemptions, operator_hold, stays
@@ -80,6 +82,10 @@ class Sweeper:
         """
         minute, policy, inquiry = minute_of(now), self.policies.settle(now), self.inquiry()
         GuardWatch(table=self.table, policy=policy, now=self.clock()).time_passes()
+        ActionWatch(table=self.table, now=self.clock()).see_to(out_of_time)
+        QueueWatch(table=self.table, batch=self.batch, policy=policy, now=self.clock()).see_to(
+            out_of_time
+        )
         cursor = cursors.read(self.table, minute)
         limits = LimitWatch(
             table=self.table,

@@ -96,6 +96,8 @@ class Container:
             sns=self._client("sns"),
             topic_arn=self.settings.topic_arn,
             stop_queue=self._stop_queue,
+            policy=self.policies.current,
+            clock=self.clock,
         )
 
     @cached_property
