@@ -88,15 +88,15 @@ class ActionWatch:
             if action is None or action.result is not None:
                 continue
             try:
-                if self._is_given_up(actions, action):
+                if not self._is_settled(actions, action):
                     given_up.append(action)
             except StaleItemError:  # `act` is at work on it just now.
                 left.append(each)
-        self._tell(given_up)
+        self._give_up(given_up)
         return replace(cursor, unfinished=sorted(left, key=lambda each: each.sk))
 
-    def _is_given_up(self, actions: Actions, action: Action) -> bool:
-        """See to an action; say whether it was given up."""
+    def _is_settled(self, actions: Actions, action: Action) -> bool:
+        """See to an action; say whether that could be done, or it is to be given up."""
         match action.effect:
             case StopJobs():
                 anew = "it was not carried out in time: it is decided anew"
@@ -104,21 +104,23 @@ class ActionWatch:
             case StartRun():
                 actions.record(action, {"overtaken": "the sweep starts the run when it is due"})
             case Announce() | SetQueueState():
-                if action.tries < _TRIES_MAX:
-                    actions.hand_on(action, self.now)
-                else:
-                    actions.record(action, {"given_up": f"tried {action.tries + 1} times"})
-                    return not _is_about_this(action.effect)
+                if action.tries >= _TRIES_MAX:
+                    return False
+                actions.hand_on(action, self.now)
             case _:
                 assert_never(action.effect)
-        return False
+        return True
 
-    def _tell(self, given_up: Sequence[Action]) -> None:
-        if given_up:
-            puts = Actions(self.table).puts(
-                [Announce(notices=(_notice(given_up),))], self.now, "sweep"
-            )
-            self.table.write(puts)
+    def _give_up(self, given_up: Sequence[Action]) -> None:
+        """Tell operators first: should this end in between, they are told again."""
+        actions = Actions(self.table)
+        if about := [action for action in given_up if not _is_about_this(action.effect)]:
+            notice = Announce(notices=(_notice(about),))
+            with suppress(StaleItemError):  # It has been told just now.
+                self.table.write(actions.puts([notice], self.now, "sweep"))
+        for action in given_up:
+            with suppress(StaleItemError):  # `act` has carried it out at last.
+                actions.record(action, {"given_up": f"tried {action.tries + 1} times"})
 
 
 def _unfinished(item: Item) -> Unfinished:
@@ -134,7 +136,7 @@ def _is_about_this(effect: Effect) -> bool:
 
 def _notice(given_up: Sequence[Action]) -> Notice:
     """The notice that actions were never carried out."""
-    lines = [f"- {to_text(action)}" for action in given_up[:20]]
+    lines = [f"- {_in_short(action)}" for action in given_up[:20]]
     if len(given_up) > len(lines):
         lines.append(f"- … and {len(given_up) - len(lines)} more")
     return Notice(
@@ -155,7 +157,7 @@ def _notice(given_up: Sequence[Action]) -> Notice:
     )
 
 
-def to_text(action: Action) -> str:
+def _in_short(action: Action) -> str:
     """An action in one line."""
     match action.effect:
         case Announce(notices=notices):
