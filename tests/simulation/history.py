@@ -290,7 +290,9 @@ class _Stage:
             try:
                 with Outcome():
                     for record in event["Records"]:
-                        held.actor.carry_out(record["dynamodb"]["NewImage"])
+                        held.actor.carry_out(
+                            record["dynamodb"]["NewImage"], out_of_time=lambda: False
+                        )
             finally:
                 self.faults.depth -= 1
         else:
