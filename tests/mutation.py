@@ -569,8 +569,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a queue whose closing was refused is not reopened",
         "act.py",
-        "        if known and known.refused and (known.effect.state, effect.state) == _NEVER_CLOSED:",
-        "        if False:",
+        "if known and known.refused and (known.effect.state, effect.state) == _NEVER_CLOSED:",
+        "if False:",
         _unit("act"),
     ),
     Mutant(
@@ -611,8 +611,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "an action that may still be filed is not passed over",
         "action_watch.py",
-        "        end = iso(min(self.now - _AGE, swept))",
-        "        end = iso(self.now - _AGE)",
+        "        return iso(min(self.now - _AGE, swept))",
+        "        return iso(self.now - _AGE)",
         _unit("action_watch"),
     ),
     Mutant(

@@ -187,11 +187,32 @@ def test_it_goes_on_across_midnight(watched: Watched) -> None:
     assert [action.tries for action in watched.actions(Announce)][:2] == [0, 1]
 
 
+def test_days_without_any_action_are_read_once(watched: Watched) -> None:
+    asked: list[str] = []
+    watched.run(6)
+    watched.now += timedelta(days=40)
+    known = cursors.read(watched.table, watched.now)
+    cursors.write(watched.table, Cursor(minute=watched.now, version=known.version))
+    watched.look()
+
+    query = watched.table.query
+
+    def counted(pk: str, **keys: str) -> Any:
+        asked.append(pk)
+        return query(pk, **keys)
+
+    watched.table.query = counted  # type: ignore[method-assign]
+    watched.run(1)
+
+    assert asked == ["ACTION#2026-02-10"]
+
+
 def test_an_action_filed_late_for_an_earlier_time_is_found_while_the_sweep_is_behind(
     watched: Watched,
 ) -> None:
     """An action's time is that of a sweep, or not before the minute to which one has come."""
     cursors.write(watched.table, Cursor(minute=at("12:00")))
+    watched.record(STOP, clock="12:30", done=True)
     watched.now = at("12:40")
     watched.look()
     watched.record(ANNOUNCE, clock="12:00:10")

@@ -48,8 +48,8 @@ class ActionWatch:
         """Read on, and see to what is due, as far as the time goes."""
         begin_at = iso(self.now - _BEGUN_BEFORE)
         before = action_cursor.read(self.table, begin_at)
-        cursor = before
-        for some in batched(self._new(before), _READ_AT_ONCE, strict=False):
+        cursor, end = before, self._end()
+        for some in batched(self._new(before, end), _READ_AT_ONCE, strict=False):
             if out_of_time() or len(cursor.unfinished) >= _UNFINISHED_MAX:
                 break
             lacking = [_unfinished(item) for item in some if "result" not in item]
@@ -58,17 +58,22 @@ class ActionWatch:
                 read_to=str(some[-1]["sk"]),
                 unfinished=[*cursor.unfinished, *lacking],
             )
+        else:  # The days before have been read whole, even if they had no action.
+            cursor = replace(cursor, read_to=max(cursor.read_to, iso(_midnight(end))))
         cursor = self._see_to_due(cursor, out_of_time)
         if cursor != before:
             with suppress(StaleItemError):  # Another sweep saw to the same.
                 self.table.write([action_cursor.put(cursor)])
 
-    def _new(self, cursor: ActionCursor) -> Iterator[Item]:
-        """The actions that have not been read, in order, across the days."""
+    def _end(self) -> str:
+        """The time to which actions are read."""
         # An action's time is not before the minute to which the sweep had come when it was
-        # written. What is written later can so not come before what is read here.
+        # written. So what is written later does not come before what is read here.
         swept = cursors.read(self.table, self.now).minute - cursors.LOOKBACK
-        end = iso(min(self.now - _AGE, swept))
+        return iso(min(self.now - _AGE, swept))
+
+    def _new(self, cursor: ActionCursor, end: str) -> Iterator[Item]:
+        """The actions up to `end` that have not been read, in order, across the days."""
         day, first = _midnight(cursor.read_to), cursor.read_to + " "  # next to the last one read
         while iso(day) <= end:
             yield from self.table.query(day_of(iso(day)), first=first, last=min(end, _end_of(day)))
