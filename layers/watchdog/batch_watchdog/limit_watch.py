@@ -130,6 +130,7 @@ class LimitWatch:
 
     def _stop(self, case: Case) -> StopJobs:
         span = case.limit_span or case.lasted
+        cause = CAUSE_OF[case.findings[0].code] if case.findings else None
         return StopJobs(
             how="terminate" if case.limit.action == "terminate" else "cancel",
             job_ids=(case.stay.job_id,),
@@ -138,7 +139,7 @@ class LimitWatch:
             service=case.stay.service,
             status=case.stay.status,
             since=(case.stay.since,),
-            cause=CAUSE_OF[case.findings[0].code] if case.findings else None,
+            cause=cause,
         )
 
     # ---- Deciding once --------------------------------------------------------------------
