@@ -424,7 +424,7 @@ def test_describe_jobs_shows_the_events_detail_as_far_as_the_api_knows_it() -> N
             {"container": {"resourceRequirements": [{"type": "VCPU"}], "memory": 7}},
             {"container": {"resourceRequirements": [], "memory": 7}},
         ),
-        ({"tags": ["team"]}, {"tags": {}}),
+        ({"tags": ["team"]}, {}),
         ({"tags": {"team": 7, "owner": "x"}}, {"tags": {"owner": "x"}}),
         ({"parameters": {"k": None}}, {"parameters": {}}),
         ({"jobName": 7}, {"jobName": ""}),
