@@ -523,7 +523,8 @@ def test_a_guards_stop_is_judged_by_the_guard_as_it_is_now(scene: Scene) -> None
     scene.carry_out(a_guard_stop())
 
     assert scene.aws.changing_calls == []
-    assert scene.result["not_meant"] == {"the guard has moved on": [JOB]}
+    why = "the guard has left the stage for which it was asked"
+    assert scene.result["not_meant"] == {why: [JOB]}
 
 
 def test_a_guards_stop_is_carried_out_while_its_stage_is_on(scene: Scene) -> None:

@@ -113,7 +113,7 @@ def _not_for_its_guard(  # noqa: PLR0911 - each reason has its words
 ) -> str:
     policy, state = grounds.policy, grounds.guards.get(stop.guard)
     if state is None or state.entry is None or not is_current(state, stop.run_id):
-        return "the guard has moved on"
+        return "the guard has left the stage for which it was asked"
     rule = next((rule for rule in policy.guard if rule.name == stop.guard), None)
     if rule is None:
         return "the policy has no such guard any more"
