@@ -149,6 +149,7 @@ class Functions:
                     session=session,
                     policy_max_age=policy_max_age,
                     pause=paused,
+                    clock=now,
                 )
                 containers[settings].table = table
             self._ready[arn] = function, _handler(function), containers[settings]

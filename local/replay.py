@@ -267,7 +267,7 @@ def _deliver(line: Line, dispatcher: Dispatcher, batch: SimulatedBatch, rows: Ro
                 reason = "no function of the stack subscribes to a topic"
                 rows.dead_letter(dispatcher.clock.now, reason, line.value)
         case "command":
-            problem = dispatcher.command({"command": line.value, "time": iso(dispatcher.clock.now)})
+            problem = dispatcher.command({"command": line.value})
             if problem:
                 rows.dead_letter(dispatcher.clock.now, problem, line.value)
         case "malformed":

@@ -139,8 +139,7 @@ class Guarding:
 
     def command(self, command: str, **arguments: Any) -> str:
         """An operator asks for something; the answer is why it was refused, or ""."""
-        now = f"{self.dispatcher.clock.now:%Y-%m-%dT%H:%M:%SZ}"
-        return self.dispatcher.command({"command": {"command": command, **arguments}, "time": now})
+        return self.dispatcher.command({"command": {"command": command, **arguments}})
 
     # ---- What came of it ------------------------------------------------------------------
 

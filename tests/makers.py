@@ -110,6 +110,21 @@ def messages(*events: Any, sent: str = "12:10") -> list[Message]:
     return [a_message(event, number, sent) for number, event in enumerate(events)]
 
 
+def a_described_job(job_id: str = JOB, status: str = "RUNNABLE", **changes: Any) -> dict[str, Any]:
+    """A job as DescribeJobs shows it, without tags."""
+    return {
+        "jobId": job_id,
+        "jobName": "render",
+        "jobQueue": QUEUE,
+        "jobDefinition": DEFINITION,
+        "status": status,
+        "attempts": [],
+        "createdAt": 1_767_268_000_000,
+        "startedAt": 0,
+        "tags": {},
+    } | changes
+
+
 # ---- What is made of it -------------------------------------------------------------------
 
 

@@ -191,7 +191,9 @@ class Running:
 
     def _act(self) -> None:
         while self._actions:
-            self._container.actor.carry_out(to_image(self._actions.pop(0)))
+            self._container.actor.carry_out(
+                to_image(self._actions.pop(0)), out_of_time=lambda: False
+            )
 
     def _move_to(self, at: datetime) -> None:
         self.now = max(self.now, at)

@@ -54,7 +54,9 @@ class Watching:
                 "sqs": lambda *_: {},
             }
         )
-        container = Container(settings=_SETTINGS, session=clients, policy_max_age=0)
+        container = Container(
+            settings=_SETTINGS, session=clients, policy_max_age=0, clock=lambda: self.batch.now
+        )
         container.table = self.table
         self.observer = container.observer
         self.sweeper = container.sweeper
@@ -102,7 +104,7 @@ class Watching:
 
     def act(self) -> None:
         while self._images:
-            self.actor.carry_out(to_image(self._images.popleft()))
+            self.actor.carry_out(to_image(self._images.popleft()), out_of_time=lambda: False)
 
     def _on_write(self, name: str, _: Item | None, item: Item) -> None:
         if name == "INSERT" and str(item["pk"]).startswith("ACTION#"):

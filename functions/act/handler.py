@@ -14,12 +14,17 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from batch_watchdog.wiring import container
 
+SPARE_MS = 15_000  # kept back for what has been begun
+
 logger = Logger()
 processor = BatchProcessor(event_type=EventType.DynamoDBStreams)
 
 
-def on_record(record: DynamoDBRecord) -> None:
-    container().actor.carry_out(record.raw_event["dynamodb"]["NewImage"])
+def on_record(record: DynamoDBRecord, lambda_context: LambdaContext) -> None:
+    container().actor.carry_out(
+        record.raw_event["dynamodb"]["NewImage"],
+        out_of_time=lambda: lambda_context.get_remaining_time_in_millis() < SPARE_MS,
+    )
 
 
 @logger.inject_lambda_context

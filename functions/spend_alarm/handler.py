@@ -12,5 +12,5 @@ logger = Logger()
 
 @logger.inject_lambda_context
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:
-    for decided in container().spend_listener.listen(event):
+    for decided in container().spend_listener.listen(event, container().clock()):
         logger.info(decided)

@@ -1,7 +1,6 @@
 """Go on with a guard's stop run."""
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -15,10 +14,9 @@ logger = Logger()
 @logger.inject_lambda_context
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     (record,) = event["Records"]  # One at a time: a run takes all the time that there is.
-    received_ms = int(record["attributes"]["ApproximateFirstReceiveTimestamp"])
     container().stop_runner.work(
         json.loads(record["body"])["run_id"],
-        datetime.fromtimestamp(received_ms / 1000, UTC),
+        container().clock(),
         time_left=lambda: context.get_remaining_time_in_millis() / 1000,
     )
     return {"batchItemFailures": []}

@@ -16,6 +16,6 @@ logger = Logger()
 @logger.inject_lambda_context
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:
     container().sweeper.sweep(
-        time_of(event),
+        time_of(event, container().clock()),
         out_of_time=lambda: context.get_remaining_time_in_millis() < SPARE_MS,
     )

@@ -236,15 +236,23 @@ def test_a_job_that_starts_in_spite_of_its_stop_is_told_and_escalated_only_if_as
 ) -> None:
     policy = SIX_HOURS.replace('"cancel"', f'"cancel", escalate = {escalate}')
     events = [moved("RUNNABLE", "12:00"), moved("STARTING", "14:00:30")]
-    watching = Watching(policy, events).run(at("12:00"), at("13:59"))
-    watching.sweep(at("14:00"))
-    watching.batch.advance_to(at("14:00:40"))  # It starts between the decision and the call.
-    watching.act()
-    watching.run(at("14:01"), at("15:00"))
+    watching = Watching(policy, events)
+    watching.batch.refusals[JOB] = ["ClientException"]  # So it starts half a minute later.
+    watching.run(at("12:00"), at("15:00"))
 
     [notice] = watching.told("limit-escaped")
     assert notice["facts"]["status"] == "RUNNABLE"
     assert [call.api for call in watching.stops] == ["CancelJobs", "TerminateJobs"][:calls]
+
+
+def test_a_job_that_starts_between_the_decision_and_the_call_is_not_cancelled() -> None:
+    events = [moved("RUNNABLE", "12:00"), moved("STARTING", "14:00:30")]
+    watching = Watching(SIX_HOURS, events).run(at("12:00"), at("13:59"))
+    watching.sweep(at("14:00"))
+    watching.batch.advance_to(at("14:00:40"))
+    watching.act()
+
+    assert watching.stops == []
 
 
 def test_a_bad_policy_changes_nothing_and_is_told_once_with_line_and_key() -> None:

@@ -67,4 +67,9 @@ def test_an_array_that_cannot_be_asked_about_keeps_no_other_from_being_told() ->
 @pytest.mark.parametrize("event", [{}, {"time": "2026-01-01"}, {"time": "now"}, {"time": 5}, "x"])
 def test_a_sweep_of_no_certain_time_is_refused(event: object) -> None:
     with pytest.raises(MalformedEventError, match="2026-01-01T12:00:00Z"):
-        time_of(event)
+        time_of(event, at("12:00"))
+
+
+def test_a_sweep_for_a_time_to_come_is_one_for_now() -> None:
+    assert time_of({"time": "2036-01-01T12:00:00Z"}, at("12:00")) == at("12:00")
+    assert time_of({"time": "2026-01-01T11:58:00Z"}, at("12:00")) == at("11:58")

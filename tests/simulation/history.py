@@ -424,7 +424,9 @@ class _Stage:
             try:
                 with Outcome():
                     for record in event["Records"]:
-                        held.actor.carry_out(record["dynamodb"]["NewImage"])
+                        held.actor.carry_out(
+                            record["dynamodb"]["NewImage"], out_of_time=lambda: False
+                        )
             finally:
                 self.faults.depth -= 1
         else:
@@ -679,9 +681,9 @@ class _Stage:
             what |= {"job_id": job_id, "until": iso(now + 6 * _HOUR)}
         if what["command"] != "status":
             what["by"] = "jane"
-        problem = self.dispatcher.command({"command": what, "time": iso(now)})
+        problem = self.dispatcher.command({"command": what})
         if problem.startswith("Crash"):  # People ask the same again.
-            problem = self.dispatcher.command({"command": what, "time": iso(now)})
+            problem = self.dispatcher.command({"command": what})
         self.seen.counts[f"command {what['command']}"] += 1
         self.seen.commands.append((now, what, problem))
         if held_for:
@@ -694,7 +696,7 @@ class _Stage:
         held = container() if self._under_way else None
         now = self.dispatcher.clock.now
         command = {"command": "resume", "by": "jane"}
-        problem = self.dispatcher.command({"command": command, "time": iso(now)})
+        problem = self.dispatcher.command({"command": command})
         self.seen.commands.append((now, command, problem))
         if problem:
             at = now + timedelta(seconds=61)

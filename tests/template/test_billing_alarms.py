@@ -29,15 +29,57 @@ def test_they_ring_for_charges_and_say_so_when_it_is_over(name: str) -> None:
     assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "SpendTopic"}]
 
 
-@pytest.mark.parametrize("name", ALARMS)
-def test_the_stack_has_them_only_where_aws_tells_charges(name: str) -> None:
-    conditions = STACK["Conditions"]
+def holds(condition: Any, values: dict[str, str]) -> bool:
+    """Whether a condition of the template holds, as CloudFormation would say."""
+    match condition:
+        case str() as name:
+            return holds(STACK["Conditions"][name], values)
+        case {"Condition": str() as name}:
+            return holds(name, values)
+        case {"Fn::And": list() as parts}:
+            return all(holds(part, values) for part in parts)
+        case {"Fn::Not": [part]}:
+            return not holds(part, values)
+        case {"Fn::Equals": [{"Ref": str() as name}, right]}:
+            return values[name] == str(right)
+    raise AssertionError(condition)
 
-    assert STACK["Resources"][name]["Condition"] == "HasBillingAlarms"
-    assert {"Condition": "IsWhereChargesAreTold"} in conditions["HasBillingAlarms"]["Fn::And"]
-    assert conditions["IsWhereChargesAreTold"] == {
-        "Fn::Equals": [{"Ref": "AWS::Region"}, "us-east-1"]
-    }
+
+@pytest.mark.parametrize(
+    ("region", "soft", "hard", "alarms"),
+    [
+        ("us-east-1", "0", "0", set()),
+        ("us-east-1", "800", "0", {"SoftSpendAlarm"}),
+        ("us-east-1", "0", "1000", {"HardSpendAlarm"}),
+        ("us-east-1", "800", "1000", set(ALARMS)),
+        ("eu-central-1", "800", "1000", set()),
+    ],
+)
+def test_the_stack_has_an_alarm_only_where_aws_tells_charges_and_a_threshold_is_given(
+    region: str, soft: str, hard: str, alarms: set[str]
+) -> None:
+    """An alarm over 0 USD would ring at once, and a policy that names it stops all that runs."""
+    values = {"AWS::Region": region, "SoftThreshold": soft, "HardThreshold": hard}
+
+    assert {
+        name for name in ALARMS if holds(STACK["Resources"][name]["Condition"], values)
+    } == alarms
+
+
+@pytest.mark.parametrize("name", ["SoftThreshold", "HardThreshold"])
+def test_beside_the_stack_no_threshold_is_nothing(name: str) -> None:
+    parameter = BESIDE["Parameters"][name]
+
+    assert parameter["MinValue"] > 0
+    assert "Default" not in parameter
+
+
+def test_no_output_names_what_may_not_be_there() -> None:
+    for template in (STACK, BESIDE):
+        for output in template["Outputs"].values():
+            (name,) = output["Value"].values()
+            resource = template["Resources"][name if isinstance(name, str) else name[0]]
+            assert resource.get("Condition") == output.get("Condition")
 
 
 def test_the_other_regions_function_lets_in_the_topic_beside_it_and_no_more() -> None:

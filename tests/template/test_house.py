@@ -110,11 +110,10 @@ def test_importing_what_decides_loads_neither_boto3_nor_powertools() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_nothing_that_runs_in_lambda_reads_the_clock_but_for_the_console() -> None:
+def test_nothing_that_runs_in_lambda_reads_the_clock_but_the_wiring() -> None:
     readers = {path for path in live_files() if reads_the_clock(ast.parse(path.read_text()))}
 
-    # People do not tell the time with what they ask.
-    assert readers == {ROOT / "functions/console/handler.py"}
+    assert readers == {PACKAGE / "wiring.py"}
 
 
 def test_only_the_settings_read_the_environment() -> None:

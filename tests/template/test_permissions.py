@@ -384,9 +384,7 @@ class Day:
 
     def ask(self, command: str, **arguments: Any) -> None:
         """Ask the console, which must answer."""
-        time = f"{self.dispatcher.clock.now:%Y-%m-%dT%H:%M:%SZ}"
-        told = {"command": command, **arguments}
-        assert self.dispatcher.command({"command": told, "time": time}) == ""
+        assert self.dispatcher.command({"command": {"command": command, **arguments}}) == ""
 
     def call(self, folder: str, event: Any) -> Outcome:
         """Call a function by itself."""

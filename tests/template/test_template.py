@@ -161,8 +161,25 @@ def test_the_table_outlives_the_stack_and_can_be_restored() -> None:
     assert properties["TimeToLiveSpecification"]["AttributeName"] == "expires_at"
 
 
-def test_the_first_policy_only_observes() -> None:
-    assert 'mode = "observe"' in RESOURCES["PolicyParameter"]["Properties"]["Value"]
+def test_the_first_policy_only_observes_and_its_parameter_never_changes() -> None:
+    """CloudFormation would put this text back over a live policy, whichever property changes."""
+    assert RESOURCES["PolicyParameter"]["Properties"] == {
+        "Name": {"Fn::Sub": "/${AWS::StackName}/policy"},
+        "Description": "The policy of batch-watchdog, in TOML",
+        "Type": "String",
+        "Tier": "Intelligent-Tiering",
+        "Value": (
+            'mode = "observe" # it says what it would do, and does nothing, '
+            'until this says "enforce"\n\n[notify]\njob_failures = true\n'
+        ),
+    }
+
+
+def test_the_policy_outlives_the_stack() -> None:
+    parameter = RESOURCES["PolicyParameter"]
+
+    assert parameter["DeletionPolicy"] == "RetainExceptOnCreate"
+    assert parameter["UpdateReplacePolicy"] == "Retain"
 
 
 def test_queue_and_topic_policies_name_their_source() -> None:

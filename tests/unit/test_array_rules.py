@@ -124,6 +124,7 @@ def test_the_parent_is_terminated_with_the_rule_and_the_reason() -> None:
             job_ids=(ARRAY,),
             reason=f"{STOP_MARK}4 of the first 20 children failed (array[1] (every job))",
             rule="array[1] (every job)",
+            array_id=ARRAY,
         )
     ]
     assert decision.effects[0] == stopped(decision)[0]  # to stop is more urgent than to tell
@@ -160,7 +161,7 @@ def test_in_observe_mode_it_is_said_once_what_would_be_stopped() -> None:
 def test_what_was_only_observed_is_stopped_and_told_once_the_policy_is_enforced() -> None:
     observed = decide(a_hundred(), summary(16, 4), OBSERVED, at("12:10"))
 
-    assert not has_outlived_its_stop(observed.array, ENFORCED, at("13:00"))
+    assert not has_outlived_its_stop(observed.array, summary(16, 4), ENFORCED, at("13:00"))
     enforced = decide(observed.array, summary(16, 4), ENFORCED, at("13:00"))
 
     assert len(stopped(enforced)) == 1
@@ -182,15 +183,19 @@ def test_a_silent_rule_still_tells_what_the_watchdog_stops() -> None:
 def test_children_have_three_minutes_to_end(clock: str, *, outlived: bool) -> None:
     array = a_hundred(rest_stopped_at=at("12:10"))
 
-    assert has_outlived_its_stop(array, ENFORCED, at(clock)) is outlived
+    assert has_outlived_its_stop(array, summary(16, 4), ENFORCED, at(clock)) is outlived
 
 
 def test_nobody_stops_children_of_an_array_that_was_not_stopped_or_no_longer_may_be() -> None:
     stopped_array = a_hundred(rest_stopped_at=at("12:10"))
+    failing = summary(16, 4)
+    only_told = parse_policy('mode = "enforce"\n[[array]]\nprogress = [50]')
+    laxer = parse_policy('mode = "enforce"\n[[array]]\nstop_rest_when = { failed = 4 }')
 
-    assert not has_outlived_its_stop(a_hundred(), ENFORCED, at("12:30"))
-    assert not has_outlived_its_stop(stopped_array, OBSERVED, at("12:30"))
-    assert not has_outlived_its_stop(stopped_array, parse_policy(""), at("12:30"))
+    assert has_outlived_its_stop(stopped_array, failing, ENFORCED, at("12:30"))
+    assert not has_outlived_its_stop(a_hundred(), failing, ENFORCED, at("12:30"))
+    for policy in (OBSERVED, parse_policy(""), only_told, laxer):
+        assert not has_outlived_its_stop(stopped_array, failing, policy, at("12:30"))
 
 
 def test_children_that_outlived_their_parents_stop_are_stopped_one_by_one() -> None:

@@ -289,7 +289,7 @@ SAMPLES["commands"] = [
     {"command": "hold", **WHO},
     {"command": "resume", **WHO},
     {"command": "exempt", "job_id": JOB, "until": "2026-01-02T12:00:00Z", **WHO},
-    {"command": {"command": "hold", **WHO}, "time": "2026-01-01T12:00:00Z"},
+    {"command": {"command": "hold", **WHO}},
     {"describe": True},  # from here on, as a dashboard asks
     {"widgetContext": {"forms": {"all": {"guard": "monthly"}}, "params": {}}},
     {"command": "status", "widgetContext": {"dashboardName": "x", "forms": {"all": {}}}},

@@ -9,9 +9,8 @@ from batch_watchdog.errors import StaleItemError
 from batch_watchdog.guard_state import GuardState
 from batch_watchdog.policy import parse_policy
 from batch_watchdog.spend import SpendListener
-from batch_watchdog.store import cursor, guards
+from batch_watchdog.store import guards
 from batch_watchdog.store.actions import to_action
-from batch_watchdog.store.cursor import Cursor
 from batch_watchdog.store.table import MemoryTable, Table
 from tests.fakes import Aws, RacedTable
 from tests.makers import at
@@ -34,6 +33,9 @@ class Listening:
         self.listener = SpendListener(
             table=self.table, dead_letters=self.aws.dead_letters, policy=lambda: POLICY
         )
+
+    def listen(self, payload: object, clock: str = "12:01") -> list[str]:
+        return self.listener.listen(payload, at(clock))
 
     @property
     def stage(self) -> str:
@@ -63,15 +65,15 @@ def stamp(clock: str) -> str:
     return f"{at(clock):%Y-%m-%dT%H:%M:%S.000Z}"
 
 
-def test_an_alarm_raises_its_guard_from_when_it_was_delivered() -> None:
+def test_an_alarm_raises_its_guard_from_when_it_arrives() -> None:
     listening = Listening()
 
-    (why,) = listening.listener.listen({"Records": [an_alarm("12:00", "12:01")]})
+    (why,) = listening.listen({"Records": [an_alarm("12:00", "12:01")]}, "15:00")
 
     state = guards.read(listening.table, "monthly")
     assert state
     assert state.entry
-    assert state.entry.since == at("12:01")
+    assert state.entry.since == at("15:00")
     assert state.alarms["cloudwatch:soft"].at == at("12:00")
     assert why.startswith("monthly: cancel: alarm soft is in ALARM")
 
@@ -83,16 +85,14 @@ def test_an_alarm_that_no_guard_names_is_passed_over_without_a_look_at_the_table
 
     listening = Listening(Untouchable())
 
-    assert listening.listener.listen(an_alarm(name="disk")) == ["ignored: no guard names disk"]
-    assert listening.listener.listen(sns("hello")) == [
-        "ignored: an SNS message that is not about money"
-    ]
+    assert listening.listen(an_alarm(name="disk")) == ["ignored: no guard names disk"]
+    assert listening.listen(sns("hello")) == ["ignored: an SNS message that is not about money"]
 
 
 def test_of_several_records_each_counts() -> None:
     listening = Listening()
 
-    said = listening.listener.listen({"Records": [sns("hello"), sns("{"), an_alarm()]})
+    said = listening.listen({"Records": [sns("hello"), sns("{"), an_alarm()]})
 
     assert len(said) == 3
     assert listening.stage == "cancel"
@@ -103,7 +103,7 @@ def test_a_race_that_is_lost_is_run_again() -> None:
     rival = GuardState(guard="monthly", by_operator=True)
     listening = Listening(RacedTable(table, lambda: table.write([guards.put(rival, at("12:00"))])))
 
-    listening.listener.listen(an_alarm())
+    listening.listen(an_alarm())
 
     assert listening.stage == "cancel"
 
@@ -118,7 +118,7 @@ def test_a_race_that_is_lost_for_good_is_an_error_so_that_it_comes_again() -> No
     listening = Listening(RacedTable(table, *[rival] * 20))
 
     with pytest.raises(StaleItemError):
-        listening.listener.listen(an_alarm())
+        listening.listen(an_alarm())
 
 
 # ---- What cannot be read ------------------------------------------------------------------
@@ -130,7 +130,7 @@ def test_what_cannot_be_read_is_kept_whole_with_the_reason() -> None:
     listening = Listening()
     piece = sns(BROKEN)
 
-    (why,) = listening.listener.listen({"Records": [piece]})
+    (why,) = listening.listen({"Records": [piece]})
 
     ((body, reason),) = listening.aws.kept
     assert json.loads(body) == piece
@@ -142,32 +142,20 @@ def test_what_cannot_be_read_is_kept_whole_with_the_reason() -> None:
 def test_operators_are_told_of_each_once_however_often_it_comes() -> None:
     listening = Listening()
 
-    listening.listener.listen(sns(BROKEN, "12:01"))
-    listening.listener.listen(sns(BROKEN, "12:31", MessageId="another"))
-    listening.listener.listen(sns(BROKEN.replace("soft", "hard"), "12:32"))
+    listening.listen(sns(BROKEN, "12:01"))
+    listening.listen(sns(BROKEN, "12:31", MessageId="another"))
+    listening.listen(sns(BROKEN.replace("soft", "hard"), "12:32"))
 
     assert len(listening.troubles) == 2
     assert len({notice.id for notice in listening.troubles}) == 2
     assert len(listening.aws.kept) == 3
 
 
-def test_what_tells_no_time_is_told_at_the_time_of_the_last_sweep() -> None:
-    listening = Listening()
-    listening.listener.listen({"strange": True})
-    untold = len(listening.troubles)
-    cursor.write(listening.table, Cursor(minute=at("12:07")))
-
-    listening.listener.listen({"strange": True})
-
-    assert (untold, len(listening.troubles)) == (0, 1)
-    assert len(listening.aws.kept) == 2
-
-
 @pytest.mark.parametrize("piece", ["nothing", 7, None, [], {"Records": [None]}, {"time": "soon"}])
 def test_whatever_arrives_ends_somewhere(piece: Any) -> None:
     listening = Listening()
 
-    (why,) = listening.listener.listen(piece)
+    (why,) = listening.listen(piece)
 
     assert why.startswith("not understood")
     assert len(listening.aws.kept) == 1

@@ -1,51 +1,78 @@
-"""Carrying out what has been decided: actions, as the table's stream hands them on."""
+"""
+Carrying out what has been decided: actions, as the table's stream hands them on.
+
+What changes something in AWS Batch is judged again in the second of the call: by the operator's
+hold, the policy in force, the exemptions, the guards, and what Batch shows of the jobs. What is
+not meant any more is left out, and the result says why. Those who asked look again, and decide
+anew.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import batched
 from typing import Any, assert_never
 
-from batch_watchdog import holds
-from batch_watchdog.batch_api import BatchApi
+from botocore.exceptions import ClientError
+
+from batch_watchdog import holds, stop_rules
+from batch_watchdog.batch_api import PASSING, STOP_MAX, BatchApi
 from batch_watchdog.effects import Announce, SetQueueState, StartRun, StopJobs
-from batch_watchdog.errors import StaleItemError
+from batch_watchdog.errors import OutOfTimeError, StaleItemError
 from batch_watchdog.notices import Notice, digest, plain
+from batch_watchdog.policy import Policy
 from batch_watchdog.stop_queue import StopQueue
+from batch_watchdog.stop_rules import Grounds
 from batch_watchdog.store import cursor as cursors
-from batch_watchdog.store import guards, operator_hold
-from batch_watchdog.store.actions import Action, Actions, to_action
+from batch_watchdog.store import exemptions, guards, operator_hold, queue_updates
+from batch_watchdog.store.actions import Action, Actions, Progress, to_action
+from batch_watchdog.store.queue_updates import QueueUpdate
 from batch_watchdog.store.table import Table, from_image
 
-# A stop that comes so late after it was asked for may meet a job that has long moved on.
+# A stop that comes so late after it was asked for is left to those who asked for it.
 _STALE = timedelta(minutes=5)
+# Service jobs are described one by one, and what is shown of the first must not grow old.
+_SERVICE_AT_ONCE = 10
+_REFUSED_AGAIN = timedelta(minutes=1)  # until a refused update of a queue is looked at
+_WHY_MAX = 500  # characters of an error
+_ANEW = "it is decided anew"
+# A closing that was refused, and then the reopening of the same queue.
+_NEVER_CLOSED = ("DISABLED", "ENABLED")
 _ATTRIBUTES = ("queue", "job_name", "mode")  # facts that subscribers may filter by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Carries out actions. `sns` is a boto3 client."""
+    """Carries out actions. `sns` is a boto3 client; `clock` says what time it is."""
 
     table: Table
     batch: BatchApi
     sns: Any
     topic_arn: str
     stop_queue: StopQueue
+    policy: Callable[[], Policy]
+    clock: Callable[[], datetime]
 
-    def carry_out(self, image: Mapping[str, Any]) -> None:
+    def carry_out(self, image: Mapping[str, Any], *, out_of_time: Callable[[], bool]) -> None:
         """
         Carry out one action, given as the stream's image of it, and record the result.
 
         An action that has a result is not carried out again. One whose result could not be
         recorded is, so each must bear repeating.
+
+        Raises:
+            OutOfTimeError: there is no time left. The next try goes on where this one ended.
         """
         delivered = to_action(from_image(image))
         actions = Actions(self.table)
         action = actions.get(delivered.pk, delivered.sk)
         if action is None or action.result is not None:
             return
-        result = self._do(action)
+        if out_of_time():
+            raise OutOfTimeError(action.sk)
+        result = self._do(action, out_of_time)
         while action and action.result is None:
             try:
                 actions.record(action, result)
@@ -55,13 +82,13 @@ class Actor:
             else:
                 return
 
-    def _do(self, action: Action) -> Any:
+    def _do(self, action: Action, out_of_time: Callable[[], bool]) -> Any:
         effect = action.effect
         match effect:
             case Announce():
                 return self._announce(effect)
             case StopJobs():
-                return self._stop(effect, datetime.fromisoformat(action.at))
+                return self._stop(action, effect, out_of_time)
             case SetQueueState():
                 return self._set_queue_state(effect)
             case StartRun():
@@ -70,26 +97,130 @@ class Actor:
             case _:
                 assert_never(effect)
 
-    def _stop(self, effect: StopJobs, asked_at: datetime) -> Any:
-        # In both cases whoever asked for it looks again, and decides anew.
-        held = operator_hold.read(self.table)
-        if held.is_on:
-            return {"held_by": held.by}
-        if cursors.read(self.table, asked_at).minute > asked_at + _STALE:
-            return {"overtaken": True}
-        refused = self.batch.stop(effect.how, effect.job_ids, effect.reason, service=effect.service)
-        return {"accepted": len(effect.job_ids) - len(refused), "refused": refused}
+    # ---- Stops ----------------------------------------------------------------------------
+
+    def _stop(self, action: Action, stop: StopJobs, out_of_time: Callable[[], bool]) -> Any:
+        if not stop_rules.says_on_what_it_rests(stop):
+            return {"overtaken": f"{_ANEW}: an older version of the watchdog asked for it"}
+        progress, asked_at = action.progress, datetime.fromisoformat(action.at)
+        places = range(progress.seen, len(stop.job_ids))
+        at_once = _SERVICE_AT_ONCE if stop.service else STOP_MAX
+        for some in batched(places, at_once, strict=False):
+            if some[0] > action.progress.seen and out_of_time():
+                with suppress(
+                    StaleItemError
+                ):  # Another try of the same has come further, or ended.
+                    Actions(self.table).keep(action, progress)
+                raise OutOfTimeError(action.sk)
+            shown = self._shown(stop, some)
+            # In both cases those who asked for it look again.
+            held = operator_hold.read(self.table)
+            if held.is_on:
+                return progress.result | {"held_by": held.by}
+            if cursors.read(self.table, asked_at).minute > asked_at + _STALE:
+                return progress.result | {"overtaken": f"{_ANEW}: it came too late"}
+            progress = self._stop_some(stop, some, shown, progress)
+        return progress.result
+
+    def _shown(self, stop: StopJobs, places: Sequence[int]) -> Mapping[str, Mapping[str, Any]]:
+        """What Batch shows of these jobs, and of the array whose rule asked for the stop."""
+        job_ids = [stop.job_ids[place] for place in places]
+        if stop.service:
+            return self.batch.describe_service(job_ids)
+        return self.batch.describe([*job_ids, *([stop.array_id] if stop.array_id else [])])
+
+    def _stop_some(
+        self,
+        stop: StopJobs,
+        places: Sequence[int],
+        shown: Mapping[str, Mapping[str, Any]],
+        progress: Progress,
+    ) -> Progress:
+        """Stop those of the jobs whose stop is still meant."""
+        now = self.clock()
+        grounds = Grounds(
+            policy=self.policy(),
+            now=now,
+            exempt=exemptions.read_all(self.table, now).keys() if stop.status else (),
+            guards=guards.read_all(self.table) if stop.guard else {},
+            array=shown.get(stop.array_id),
+        )
+        meant: list[str] = []
+        not_meant = {why: [*job_ids] for why, job_ids in progress.not_meant.items()}
+        for place in places:
+            job_id = stop.job_ids[place]
+            if why := stop_rules.why_not(stop, place, shown.get(job_id), grounds):
+                not_meant.setdefault(why, []).append(job_id)
+            else:
+                meant.append(job_id)
+        refused: Mapping[str, str] = {}
+        if meant:
+            refused = self.batch.stop(stop.how, meant, stop.reason, service=stop.service)
+        return Progress(
+            seen=places[-1] + 1,
+            accepted=progress.accepted + len(meant) - len(refused),
+            refused={**progress.refused, **refused},
+            not_meant=not_meant,
+        )
+
+    # ---- Queues ---------------------------------------------------------------------------
 
     def _set_queue_state(self, effect: SetQueueState) -> Any:
-        if not holds.is_still_wanted(effect, guards.read_all(self.table).values()):
-            return {"overtaken": True}
+        states = guards.read_all(self.table)
+        verdict, why = holds.judge_queue(effect, states, self.policy())
+        if verdict == "drop":
+            if any(effect.queue in state.closed for state in states.values()):
+                # The guard takes the queue for closed by it: the sweep looks whether it is.
+                self._remember(effect, why=why, refused=False)
+            return {"overtaken": why}
         while (held := operator_hold.read(self.table)).is_on:
             queues = {**held.queues, effect.queue: effect}
             with suppress(StaleItemError):  # Then it may be over by now.
                 self.table.write([operator_hold.put(replace(held, queues=queues))])
                 return {"held_by": held.by}
-        self.batch.set_queue_state(effect.queue, effect.state)
+        known = queue_updates.read(self.table).by_queue.get(effect.queue)
+        if known and known.refused and (known.effect.state, effect.state) == _NEVER_CLOSED:
+            self._forget(effect.queue)
+            return {"overtaken": "the queue was never closed, as AWS Batch refused it"}
+        if verdict == "wait":
+            self._remember(effect, why=why, refused=False)
+            return {"waits": why}
+        if known:  # Until there is an answer, nobody knows which state the queue is in.
+            self._remember(effect, why=known.why, refused=False)
+        try:
+            self.batch.set_queue_state(effect.queue, effect.state)
+        except ClientError as error:
+            details = error.response["Error"]
+            if details["Code"] in PASSING:
+                raise
+            why = plain(f"{details['Code']}: {details.get('Message', '')}", _WHY_MAX)
+            self._remember(effect, why=why, refused=True)
+            return {"refused": why}
+        self._forget(effect.queue)
         return {"state": effect.state}
+
+    def _remember(self, effect: SetQueueState, *, why: str, refused: bool) -> None:
+        """Keep an update of a queue for the sweep to look at."""
+        now = self.clock()
+        while True:
+            updates = queue_updates.read(self.table)
+            known = updates.by_queue.get(effect.queue)
+            if known is None or known.effect.state != effect.state:
+                known = QueueUpdate(effect=effect, since=now, due_at=now + _REFUSED_AGAIN, why=why)
+            update = replace(
+                known, due_at=max(known.due_at, now + _REFUSED_AGAIN), why=why, refused=refused
+            )
+            with suppress(StaleItemError):
+                self.table.write([queue_updates.put(updates.having(effect.queue, update))])
+                return
+
+    def _forget(self, queue: str) -> None:
+        """Drop what was kept of a queue: it is as it is to be."""
+        while queue in (updates := queue_updates.read(self.table)).by_queue:
+            with suppress(StaleItemError):
+                self.table.write([queue_updates.put(updates.having(queue, None))])
+
+    # ---- Notices --------------------------------------------------------------------------
 
     def _announce(self, effect: Announce) -> Any:
         folded = len(effect.notices) > effect.digest_over

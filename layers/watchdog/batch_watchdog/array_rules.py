@@ -19,7 +19,7 @@ from batch_watchdog.notices import (
     span,
     subject,
 )
-from batch_watchdog.policy import ArrayRule, Policy
+from batch_watchdog.policy import ArrayRule, Job, Policy
 
 # A stop of the parent should have reached the children within this time; else they are stopped
 # one by one. AWS does not say whether TerminateJob on a parent reaches them at all.
@@ -112,19 +112,40 @@ def _stop_rest(
     if not enforced:
         return Decision(array=replace(array, rest_told=True), effects=effects)
     stop = StopJobs(
-        how="terminate", job_ids=(array.job_id,), reason=_reason(counts, label), rule=label
+        how="terminate",
+        job_ids=(array.job_id,),
+        reason=_reason(counts, label),
+        rule=label,
+        array_id=array.job_id,
     )
     return Decision(array=replace(array, rest_stopped_at=now), effects=(stop, *effects))
 
 
-def has_outlived_its_stop(array: Array, policy: Policy, now: datetime) -> bool:
-    """Whether an array was stopped, and its children should long have ended, and have not."""
+def why_rest_goes_on(array: Job, summary: Mapping[str, int], policy: Policy) -> str:
+    """
+    Why the rest of an array is not to be stopped now, or "" if it is.
+
+    `summary` is how many children are in each state, as Batch counts them now.
+    """
     rule = policy.array_rule_for(array)
+    if rule is None or rule.stop_rest_when is None:
+        return "no rule stops the rest of the array any more"
+    if policy.mode_of(rule) != "enforce":
+        return "the rule for the array only observes"
+    succeeded, failed = (summary.get(state, 0) for state in ENDED)
+    if not rule.stop_rest_when.is_met(failed=failed, ended=succeeded + failed):
+        return "fewer children of the array have failed than the rule allows"
+    return ""
+
+
+def has_outlived_its_stop(
+    array: Array, summary: Mapping[str, int], policy: Policy, now: datetime
+) -> bool:
+    """Whether an array was stopped, is still to be, and has children that should have ended."""
     return (
-        rule is not None
-        and policy.mode_of(rule) == "enforce"
-        and array.rest_stopped_at is not None
+        array.rest_stopped_at is not None
         and now >= array.rest_stopped_at + CASCADE_WAIT
+        and not why_rest_goes_on(array, summary, policy)
     )
 
 
@@ -137,6 +158,7 @@ def stop_children(array: Array, alive: Iterable[str], policy: Policy, now: datet
         job_ids=tuple(dict.fromkeys(alive)),  # One may be listed twice, having moved on meanwhile.
         reason=f"{STOP_MARK}the array was stopped before ({label})",
         rule=label,
+        array_id=array.job_id,
     )
     effects = (stop,) if stop.job_ids else ()
     return Decision(array=replace(array, rest_stopped_at=now), effects=effects)

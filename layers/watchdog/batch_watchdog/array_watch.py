@@ -99,7 +99,7 @@ class ArrayWatch:
             return Outcome()
         summary = detail.get("arrayProperties", {}).get("statusSummary", {})
         decision = array_rules.decide(array, summary, self.policy, now)
-        if array_rules.has_outlived_its_stop(array, self.policy, now):
+        if array_rules.has_outlived_its_stop(array, summary, self.policy, now):
             alive = [child["jobId"] for child in self.batch.live_children(array.job_id)]
             decision = array_rules.stop_children(array, alive, self.policy, now)
         changed = decision.array != known

@@ -159,8 +159,10 @@ class ArrivalWatch:
                 reason=chunk.reason,
                 rule=chunk.rule,
                 service=chunk.service,
+                guard=together[key][0].guard,
+                run_id=key[0],
             )
-            for chunk in chunks.values()
+            for key, chunk in chunks.items()
         ]
         return Outcome(puts=[*puts, *arrivals], effects=effects)
 

@@ -3,11 +3,11 @@ What operators may ask of the watchdog, as JSON.
 
     {"command": "set-stage", "guard": "monthly-budget", "stage": "terminate", "by": "jane"}
 
-A command may come in an envelope that tells its time: {"command": {…}, "time": "…"}.
+It may stand in an envelope, {"command": {…}}. A command takes effect when it arrives, so it has
+no time of its own: one is refused.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -89,12 +89,11 @@ type Command = Annotated[
 type Change = SetStage | Release | HoldAll | Resume | Exempt
 
 _COMMAND: TypeAdapter[Command] = TypeAdapter(Command)
-_TIME: TypeAdapter[datetime] = TypeAdapter(Time)
 
 
-def parse_command(event: Any, now: datetime) -> tuple[Command, datetime]:
+def parse_command(event: Any) -> Command:
     """
-    Read a command and its time; that is `now` where it does not tell one.
+    Read a command.
 
     Raises:
         CommandError: it is none; says which keys are wrong, and what was expected.
@@ -102,14 +101,11 @@ def parse_command(event: Any, now: datetime) -> tuple[Command, datetime]:
     if not isinstance(event, Mapping):
         raise CommandError({"": f"expected a JSON object, not {type(event).__name__}"})
     told = dict(event)
-    time = told.pop("time", None)
+    if "time" in told:
+        raise CommandError({"time": "a command takes effect when it arrives: expected no time"})
     inner = told.get("command")
     try:
-        at = now if time is None else _TIME.validate_python(time)
-    except ValidationError as error:
-        raise CommandError({"time": error.errors()[0]["msg"]}) from error
-    try:
-        return _COMMAND.validate_python(inner if isinstance(inner, Mapping) else told), at
+        return _COMMAND.validate_python(inner if isinstance(inner, Mapping) else told)
     except ValidationError as error:
         raise CommandError(dict(map(_problem, error.errors(include_url=False)))) from error
 

@@ -55,14 +55,14 @@ class Console:
         What cannot be done is answered with `error` and, where keys are wrong, `problems`.
         """
         try:
-            command, at = parse_command(event, now)
+            command = parse_command(event)
             match command:
                 case Status():
-                    return self._status(at)
+                    return self._status(now)
                 case Explain():
-                    return self._explain(command.job_id, at)
+                    return self._explain(command.job_id, now)
                 case _:
-                    return self._change(command, at)
+                    return self._change(command, now)
         except CommandError as error:
             return {"error": str(error), "problems": error.problems}
 

@@ -1,13 +1,17 @@
 """
 What shall be done to the world: a decision says it, the table keeps it, `act` does it.
 
-Each effect is carried out at least once, so each must bear repeating.
+An effect may be carried out more than once, so each must bear repeating. What changes something
+in AWS Batch is judged again by `act` in the second of the call, and left out if nobody means it
+any more.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from batch_watchdog.notices import Notice
+from batch_watchdog.policy import Cause
 
 # Every reason that we give for a stop begins so: Batch shows it as the job's statusReason, and
 # we know our own doing again by it.
@@ -28,6 +32,13 @@ class StopJobs:
     Cancel or terminate jobs, all for one reason, which begins with `STOP_MARK`.
 
     `service` marks service jobs, which only a call of their own can stop.
+
+    The other fields say on what the stop rests, so that it can be judged again in the second in
+    which the call is made. A limit's stop has the limited `status`, and `since` when each of the
+    jobs, in their order, has been in it; `escalates` says that they have left it, and are
+    terminated all the same; `cause` is the cause whose limit they have passed, or None where
+    no cause was known. A guard's stop has the `guard` and its `run_id`. An array
+    rule's stop has the `array_id`.
     """
 
     how: Literal["cancel", "terminate"]
@@ -35,6 +46,13 @@ class StopJobs:
     reason: str
     rule: str
     service: bool = False
+    status: str = ""
+    since: tuple[datetime, ...] = ()
+    escalates: bool = False
+    cause: Cause | None = None
+    guard: str = ""
+    run_id: str = ""
+    array_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,10 +69,11 @@ class GuardWatch:
         """
         Let time pass for each guard, and see to it that no stop run stands still.
 
-        While an operator holds the watchdog, all of it waits.
+        While an operator holds the watchdog, or no policy can be read, all of it waits: a guard
+        that an unreadable policy lacks has not been taken out of the policy.
         """
         states = guards.read_all(self.table)
-        if not states or operator_hold.read(self.table).is_on:
+        if not states or not self.policy.readable or operator_hold.read(self.table).is_on:
             return
         happening = TimePassed(now=self.now)
         recorder = Recorder(table=self.table, asked_by="sweep")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from batch_watchdog.changes import STARTED, WAITING
 from batch_watchdog.effects import SetQueueState
@@ -80,6 +81,33 @@ def is_still_wanted(effect: SetQueueState, states: Iterable[GuardState]) -> bool
     """
     closed = any(effect.queue in state.closed for state in states)
     return closed == (effect.state == "DISABLED")
+
+
+type QueueVerdict = Literal["do", "wait", "drop"]
+
+
+def judge_queue(
+    effect: SetQueueState, states: Mapping[str, GuardState], policy: Policy
+) -> tuple[QueueVerdict, str]:
+    """
+    Say whether a queue is to be opened or closed now, later or never; and why not now.
+
+    A queue is closed only while a stage that is enforced asks for it. A reopening was decided at
+    a release, so the policy's mode does not matter to it; while another stage wants the queue
+    closed, it waits.
+    """
+    if not is_still_wanted(effect, states.values()):
+        return "drop", "a later decision about the queue has replaced it"
+    held = any(
+        (state := states.get(rule.name))
+        and state.entry
+        and is_enforced(state.entry, policy.mode_of(rule))
+        and closes_queues(rule, state.entry.stage)
+        for rule in policy.guards_for_queue(effect.queue)
+    )
+    if effect.state == "DISABLED":
+        return ("do", "") if held else ("drop", "no stage that is enforced closes the queue")
+    return ("wait", "a stage that is on holds the queue closed") if held else ("do", "")
 
 
 def _hardest(

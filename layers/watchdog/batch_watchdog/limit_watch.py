@@ -9,6 +9,7 @@ from itertools import batched
 from batch_watchdog import limits
 from batch_watchdog.batch_api import BatchApi, Detail, kinds_of
 from batch_watchdog.changes import EPOCH, WAITING, Change, change_of, from_millis
+from batch_watchdog.diagnosis import CAUSE_OF
 from batch_watchdog.effects import Announce, Effect, StopJobs
 from batch_watchdog.inquiry import Inquiry
 from batch_watchdog.limits import Case, Stay
@@ -120,7 +121,7 @@ class LimitWatch:
         if fate == "escaped":
             escalated = limit.escalate and not job.ended
             notice = limits.escaped(case, escalated=escalated)
-            stop = replace(self._stop(case), how="terminate") if escalated else None
+            stop = replace(self._stop(case), how="terminate", escalates=True) if escalated else None
         elif stay.stops < limits.STOPS_MAX:
             notice, stop = None, self._stop(case)
         else:
@@ -129,12 +130,16 @@ class LimitWatch:
 
     def _stop(self, case: Case) -> StopJobs:
         span = case.limit_span or case.lasted
+        cause = CAUSE_OF[case.findings[0].code] if case.findings else None
         return StopJobs(
             how="terminate" if case.limit.action == "terminate" else "cancel",
             job_ids=(case.stay.job_id,),
             reason=limits.stop_reason(case.stay, case.limit, span),
             rule=case.limit.rule,
             service=case.stay.service,
+            status=case.stay.status,
+            since=(case.stay.since,),
+            cause=cause,
         )
 
     # ---- Deciding once --------------------------------------------------------------------

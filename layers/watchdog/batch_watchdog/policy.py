@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -50,6 +50,7 @@ __all__ = [
     "Policy",
     "Stage",
     "StopRest",
+    "UnreadablePolicy",
     "is_exempt",
     "parse_policy",
     "tag_problems",
@@ -97,6 +98,7 @@ class Policy(Table):
     Spans are written "90s", "30m", "6h", "1h30m", "1d" or "PT30M", up to 30 days.
     """
 
+    readable: ClassVar[bool] = True  # False where it stands for a text that cannot be read
     mode: Mode = "observe"
     """"observe" says what it would do and does nothing; "enforce" does it. A rule may have its
     own."""
@@ -206,6 +208,17 @@ class Policy(Table):
             after_by_cause=by_cause.spans() if by_cause else {},
             escalate=isinstance(limit, RunnableLimit) and limit.escalate,
         )
+
+
+class UnreadablePolicy(Policy):
+    """
+    The policy in force where no text can be read: it observes, and has no rules.
+
+    It says nothing of the rules that an operator has asked for. So what it lacks has not been
+    taken out of the policy, and whatever is on stays on.
+    """
+
+    readable: ClassVar[bool] = False
 
 
 def parse_policy(text: str) -> Policy:

@@ -126,7 +126,7 @@ def _sort_of(effect: Effect) -> Hashable:
         case Announce():
             return effect.notices[0].kind
         case StopJobs():
-            return replace(effect, job_ids=())
+            return replace(effect, job_ids=(), since=())
         case _:
             return effect
 
@@ -138,8 +138,12 @@ def _as_one(group: Sequence[Effect]) -> Effect:
             every = (effect for effect in group if isinstance(effect, Announce))
             return replace(first, notices=tuple(n for each in every for n in each.notices))
         case StopJobs():
-            stops = (effect for effect in group if isinstance(effect, StopJobs))
-            return replace(first, job_ids=tuple(job for each in stops for job in each.job_ids))
+            stops = [effect for effect in group if isinstance(effect, StopJobs)]
+            return replace(
+                first,
+                job_ids=tuple(job for each in stops for job in each.job_ids),
+                since=tuple(at for each in stops for at in each.since),
+            )
         case _:
             return first
 

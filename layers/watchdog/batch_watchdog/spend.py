@@ -18,7 +18,6 @@ from batch_watchdog.guard_watch import GuardWatch
 from batch_watchdog.notices import Notice, plain, subject
 from batch_watchdog.policy import Policy
 from batch_watchdog.recorder import Outcome, Recorder
-from batch_watchdog.store import cursor
 from batch_watchdog.store.ledger import Entry, Ledger
 from batch_watchdog.store.table import Key, Table
 
@@ -31,9 +30,9 @@ class SpendListener:
     dead_letters: DeadLetters
     policy: Callable[[], Policy]
 
-    def listen(self, payload: object) -> list[str]:
+    def listen(self, payload: object, now: datetime) -> list[str]:
         """
-        Take in what Lambda was called with: SNS records, or one event of EventBridge.
+        Take in what Lambda was called with at `now`: SNS records, or one event of EventBridge.
 
         What speaks of money and cannot be understood is kept as a dead letter, and operators
         are told, once of each.
@@ -45,23 +44,29 @@ class SpendListener:
             StaleItemError: too many others decide about the same guard. All of it may be
                 repeated.
         """
-        return [why for piece in evidence.records(payload) for why in self._take_in(piece)]
+        return [why for piece in evidence.records(payload) for why in self._take_in(piece, now)]
 
-    def _take_in(self, piece: object) -> Iterator[str]:
+    def _take_in(self, piece: object, now: datetime) -> Iterator[str]:
         try:
             read = evidence.read(piece)
         except EvidenceError as error:
-            self._keep(piece, str(error))
+            self._keep(piece, str(error), now)
             yield f"not understood: {error}"
             return
         if isinstance(read, Ignored):
             yield f"ignored: {read.why}"
             return
-        rules = guard.concerned(self.policy(), read)
+        policy = self.policy()
+        if not policy.readable:
+            reason = "no policy can be read, so nobody knows which guard this is for"
+            self._keep(piece, reason, now)
+            yield f"kept: {reason}"
+            return
+        rules = guard.concerned(policy, read)
         if not rules:
             yield f"ignored: no guard names {plain(read.alarm, 100)}"
         for rule in rules:
-            yield f"{rule.name}: {self._tell(rule.name, read, _time_of(piece) or read.at)}"
+            yield f"{rule.name}: {self._tell(rule.name, read, now)}"
 
     def _tell(self, name: str, word: Evidence, now: datetime) -> str:
         watch = GuardWatch(table=self.table, policy=self.policy(), now=now)
@@ -80,16 +85,9 @@ class SpendListener:
 
     # ---- What is not understood -----------------------------------------------------------
 
-    def _keep(self, piece: object, reason: str) -> None:
-        now = _time_of(piece) or self._last_sweep()
-        if now:
-            self._tell_operators(_content_of(piece), reason, now)
+    def _keep(self, piece: object, reason: str, now: datetime) -> None:
+        self._tell_operators(_content_of(piece), reason, now)
         self.dead_letters.keep(json.dumps(piece), reason)
-
-    def _last_sweep(self) -> datetime | None:
-        """About what time it is, for what arrives without one; None before the first sweep."""
-        read = cursor.read(self.table, EPOCH)
-        return read.minute if read.version else None
 
     def _tell_operators(self, content: str, reason: str, now: datetime) -> None:
         digest = hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()[:16]
@@ -126,14 +124,6 @@ def _trouble(digest: str, content: str, reason: str) -> Notice:
         ),
         facts={"reason": plain(reason, 500)},
     )
-
-
-def _time_of(piece: object) -> datetime | None:
-    """When a piece was delivered: SNS's time of it, or EventBridge's."""
-    match piece:
-        case {"Sns": {"Timestamp": text}} | {"time": text}:
-            return evidence.time_or_none(text)
-    return None
 
 
 def _content_of(piece: object) -> str:

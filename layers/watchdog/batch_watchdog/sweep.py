@@ -10,6 +10,7 @@ from itertools import batched
 from pydantic import TypeAdapter, ValidationError
 
 from batch_watchdog import blocked_watch
+from batch_watchdog.action_watch import ActionWatch
 from batch_watchdog.array_watch import ArrayWatch, reminder
 from batch_watchdog.batch_api import BatchApi
 from batch_watchdog.blocked_watch import BlockedWatch
@@ -20,6 +21,7 @@ from batch_watchdog.inquiry import Inquiry
 from batch_watchdog.limit_watch import LimitWatch
 from batch_watchdog.policies import Policies
 from batch_watchdog.policy import Policy
+from batch_watchdog.queue_watch import QueueWatch
 from batch_watchdog.recorder import Outcome, Recorder
 from batch_watchdog.store import cursor as cursors
 from batch_watchdog.store import exemptions, operator_hold, stays
@@ -38,29 +40,35 @@ _FAR = timedelta(days=60)  # ahead of the latest reminder; a limit is at most 30
 _TIME: TypeAdapter[datetime] = TypeAdapter(Time)
 
 
-def time_of(event: object) -> datetime:
+def time_of(event: object, now: datetime) -> datetime:
     """
-    The minute that the schedule's event is for.
+    The minute that the schedule's event is for; `now`, if that is still to come.
+
+    A time to come would be kept as how far the sweep has come, and nothing would be due until then.
 
     Raises:
-        MalformedEventError: it tells no time, or one without a zone. The wrong time would be kept
-            as how far the sweep has come.
+        MalformedEventError: it has no time, or one without a zone.
     """
     match event:
         case {"time": str(text)}:
             with suppress(ValidationError):
-                return _TIME.validate_python(text)
+                return min(_TIME.validate_python(text), now)
     raise MalformedEventError('a sweep expects {"time": "2026-01-01T12:00:00Z"}, by the schedule')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweeper:
-    """What is due, once a minute. `inquiry` makes a new one for each sweep."""
+    """
+    What is due, once a minute. `inquiry` makes a new one for each sweep.
+
+    A sweep may run minutes after the time that it is for: `clock` says what time it is.
+    """
 
     table: Table
     batch: BatchApi
     inquiry: Callable[[], Inquiry]
     policies: Policies
+    clock: Callable[[], datetime]
 
     def sweep(self, now: datetime, *, out_of_time: Callable[[], bool]) -> None:
         """
@@ -73,7 +81,11 @@ class Sweeper:
                 been seen to, and these are due again in the next minute.
         """
         minute, policy, inquiry = minute_of(now), self.policies.settle(now), self.inquiry()
-        GuardWatch(table=self.table, policy=policy, now=now).time_passes()
+        GuardWatch(table=self.table, policy=policy, now=self.clock()).time_passes()
+        ActionWatch(table=self.table, now=self.clock()).see_to(out_of_time)
+        QueueWatch(table=self.table, batch=self.batch, policy=policy, now=self.clock()).see_to(
+            out_of_time
+        )
         cursor = cursors.read(self.table, minute)
         limits = LimitWatch(
             table=self.table,

@@ -7,6 +7,7 @@ session whose calls stay on the machine.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from time import sleep
 from typing import Any
@@ -35,14 +36,24 @@ _CONFIG = Config(retries={"mode": "adaptive", "total_max_attempts": 6}, connect_
 _CONFIG_OF_RUNS = Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=5)
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 @dataclass(kw_only=True)
 class Container:
-    """All use cases, wired to AWS. `pause` waits for so many seconds."""
+    """
+    All use cases, wired to AWS. `pause` waits for so many seconds.
+
+    `clock` says what time it is (UTC) where we act. A message's own time may be hours old when it
+    arrives, so nothing that depends on when we act may rest on it.
+    """
 
     settings: Settings = field(default_factory=Settings.from_env)
     session: boto3.Session = field(default_factory=boto3.Session)
     policy_max_age: int = MAX_AGE
     pause: Callable[[float], None] = sleep
+    clock: Callable[[], datetime] = _now
     _clients: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
@@ -74,6 +85,7 @@ class Container:
             batch=self.batch,
             inquiry=self._inquiry,
             policies=self.policies,
+            clock=self.clock,
         )
 
     @cached_property
@@ -84,6 +96,8 @@ class Container:
             sns=self._client("sns"),
             topic_arn=self.settings.topic_arn,
             stop_queue=self._stop_queue,
+            policy=self.policies.current,
+            clock=self.clock,
         )
 
     @cached_property

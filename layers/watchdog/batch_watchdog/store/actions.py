@@ -1,16 +1,15 @@
 """
-Actions: effects as they were decided, who asked and why, and what came of them.
+Actions: effects as they were decided, who asked for them and why, and their results.
 
-An action is written together with the state that called for it; the table's stream hands it
-to whoever carries it out. So the actions are the outbox, and the audit trail.
+An action is written together with the state that called for it, and the table's stream hands it
+to `act`. So the actions are the outbox, and the audit trail.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import batched
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -26,7 +25,8 @@ KEPT = timedelta(days=90)
 _BODY_MAX = 300_000  # bytes; DynamoDB takes items of 400 KB
 _NOTICES_MAX = 1_000
 _IDS_MAX = 150_000  # characters; a digest names them all, and SNS takes 256 KiB
-_JOBS_MAX = 5_000
+# Where the bulk calls are missing, each job takes a call: more would not fit into one invocation.
+_JOBS_MAX = 500
 
 _ADAPTERS: Mapping[str, TypeAdapter[Effect]] = {
     kind.__name__: TypeAdapter(kind) for kind in (Announce, StopJobs, SetQueueState, StartRun)
@@ -34,8 +34,33 @@ _ADAPTERS: Mapping[str, TypeAdapter[Effect]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """
+    How far the stop of an action's jobs has come: the first `seen` of them have been judged.
+
+    So many were `accepted`; `refused` says why for each that Batch refused, and `not_meant` has by
+    reason those that nobody wanted stopped any more.
+    """
+
+    seen: int = 0
+    accepted: int = 0
+    refused: Mapping[str, str] = field(default_factory=dict)
+    not_meant: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What is recorded of it."""
+        result = {"accepted": self.accepted, "refused": self.refused}
+        return result | ({"not_meant": self.not_meant} if self.not_meant else {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """An effect as recorded. `result` is None until it has been carried out."""
+    """
+    An effect as recorded. `result` is None until it has been carried out.
+
+    `tries` counts how often the same effect was handed on before, each time without a result.
+    """
 
     pk: str
     sk: str
@@ -43,6 +68,8 @@ class Action:
     asked_by: str
     effect: Effect
     result: Any = None
+    progress: Progress = Progress()
+    tries: int = 0
     version: int = 0
 
 
@@ -65,15 +92,39 @@ class Actions:
 
     def record(self, action: Action, result: Any) -> None:
         """
-        Record what came of an action.
+        Record the result of an action.
 
         Raises:
-            StaleItemError: someone else has recorded it.
+            StaleItemError: the action has changed since it was read.
         """
+        self._table.write([self._changed(action, result=pack(result))])
+
+    def keep(self, action: Action, progress: Progress) -> None:
+        """
+        Record how far an action has come, for the next try to go on from there.
+
+        Raises:
+            StaleItemError: the action has changed since it was read.
+        """
+        self._table.write([self._changed(action, progress=pack(asdict(progress)))])
+
+    def hand_on(self, action: Action, now: datetime) -> None:
+        """
+        Record the same effect as a new action, which the stream hands on, in place of this one.
+
+        Raises:
+            StaleItemError: the action has changed since it was read.
+        """
+        new = _new(action.effect, now, action.asked_by)
+        again = Put({**new.item, "tries": action.tries + 1})
+        result = {"handed_on": "/".join(again.key)}
+        self._table.write([self._changed(action, result=pack(result)), again])
+
+    def _changed(self, action: Action, **values: bytes) -> Put:
         item = self._table.get(action.pk, action.sk)
         if item is None:  # Actions are kept for months.
             raise StaleItemError(f"{action.pk}/{action.sk} is gone")
-        self._table.write([Put({**item, "result": pack(result)}, read=action.version)])
+        return Put({**item, **values}, read=action.version)
 
 
 def to_action(item: Item) -> Action:
@@ -85,16 +136,29 @@ def to_action(item: Item) -> Action:
         asked_by=str(item["asked_by"]),
         effect=_ADAPTERS[str(item["kind"])].validate_python(unpack(item["body"])),
         result=unpack(item["result"]) if "result" in item else None,
+        progress=Progress(**unpack(item["progress"])) if "progress" in item else Progress(),
+        tries=int(item.get("tries", 0)),
         version=int(item["version"]),
     )
+
+
+def day_of(sk: str) -> str:
+    """The partition of an action, from its sort key, which begins with its time."""
+    return f"{PREFIX}{sk[:10]}"
 
 
 def _of_storable_size(effect: Effect) -> Sequence[Effect]:
     """The effect, or several in its place where one item could not hold it."""
     match effect:
         case StopJobs():
-            portions = batched(effect.job_ids, _JOBS_MAX, strict=False)
-            return [replace(effect, job_ids=portion) for portion in portions]
+            return [
+                replace(
+                    effect,
+                    job_ids=effect.job_ids[first : first + _JOBS_MAX],
+                    since=effect.since[first : first + _JOBS_MAX],
+                )
+                for first in range(0, len(effect.job_ids), _JOBS_MAX)
+            ]
         case Announce(notices=[_, _, *_]) if _is_too_large(effect):
             middle = len(effect.notices) // 2
             halves = effect.notices[:middle], effect.notices[middle:]
@@ -119,7 +183,7 @@ def _new(effect: Effect, now: datetime, asked_by: str) -> Put:
     body = _body(effect)
     return Put(
         {
-            "pk": f"{PREFIX}{iso(now)[:10]}",
+            "pk": day_of(iso(now)),
             "sk": f"{iso(now)}#{hashlib.sha256(body).hexdigest()[:16]}",
             "kind": type(effect).__name__,
             "at": iso(now),
