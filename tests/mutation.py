@@ -202,19 +202,19 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "a job found waiting begins its stay when it is found",
-        "limit_watch.py",
+        "limit_discovery.py",
         "    return max(now, proven or now)",
         "    return proven or now",
     ),
     Mutant(
         "jobs that no event told of are found",
-        "limit_watch.py",
+        "limit_discovery.py",
         'if (job_id, detail["status"], len(made)) not in known:',
         "if False:",
     ),
     Mutant(
         "a sweep that comes late counts from what Batch proves",
-        "limit_watch.py",
+        "limit_discovery.py",
         "    return max(now, proven or now)",
         "    return now",
     ),

@@ -17,6 +17,7 @@ from batch_watchdog.changes import Time
 from batch_watchdog.errors import MalformedEventError, StaleItemError
 from batch_watchdog.guard_watch import GuardWatch
 from batch_watchdog.inquiry import Inquiry
+from batch_watchdog.limit_discovery import Discovery
 from batch_watchdog.limit_watch import LimitWatch
 from batch_watchdog.policies import Policies
 from batch_watchdog.policy import Policy
@@ -175,5 +176,5 @@ class Sweeper:
         ]
         if is_new and cursor.policy:
             limits.see_to(stay for stay in ahead if not stay.stops)  # A stop is given its time.
-        limits.find(ahead)
+        Discovery(table=self.table, batch=self.batch, policy=policy, now=now).find(ahead)
         return replace(cursor, listed_at=now, policy=policy.version)
