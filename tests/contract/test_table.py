@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch_watchdog.errors import StaleItemError
+from batch_watchdog.errors import StaleItemError, UnwritableError
 from batch_watchdog.store.table import (
     TRANSACTION_MAX,
     DynamoTable,
@@ -207,7 +207,7 @@ def test_a_partition_of_more_than_a_page_is_read_whole(table: Table) -> None:
 
 def test_an_error_that_is_no_lost_race_is_not_taken_for_one(dynamo_table: DynamoTable) -> None:
     for puts in ([a_put("")], [a_put(""), a_put("b")]):  # DynamoDB refuses an empty key.
-        with pytest.raises(ClientError, match="empty"):
+        with pytest.raises(UnwritableError, match="empty"):
             dynamo_table.write(puts)
 
 
@@ -229,7 +229,7 @@ def test_keys_that_dynamodb_leaves_out_are_asked_for_again() -> None:
         ("ConditionalCheckFailedException", StaleItemError),
         ("TransactionConflictException", StaleItemError),
         ("ProvisionedThroughputExceededException", ClientError),
-        ("ValidationException", ClientError),
+        ("ValidationException", UnwritableError),
     ],
 )
 def test_only_a_lost_race_is_told_as_one(code: str, error: type[Exception]) -> None:
