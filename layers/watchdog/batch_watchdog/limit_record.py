@@ -1,6 +1,12 @@
-"""What limits decide about jobs that stay too long, recorded once: stops, notices, the brake."""
+"""
+What limits decide about jobs that stay too long: recorded once, and stops counted by the brake.
 
-from collections.abc import Iterable, Sequence
+The ledger, the brake's count, the reminder to verify and the actions are one write, so a stop
+counts exactly when it is recorded. A stop that a hold or the brake postpones is filed by a kind of
+its own, so that it can wait on without a call of AWS Batch.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -11,11 +17,16 @@ from batch_watchdog.effects import Announce, Effect, StopJobs
 from batch_watchdog.limits import Case, Stay
 from batch_watchdog.notices import Notice, iso, subject
 from batch_watchdog.policy import Policy
-from batch_watchdog.recorder import Outcome, Recorder
+from batch_watchdog.recorder import Outcome, Recorder, halves
 from batch_watchdog.store import brake, ledger, stays, wheel
-from batch_watchdog.store.table import Key, Put, Table
+from batch_watchdog.store.table import Put, Table
+from batch_watchdog.store.wheel import Kind
 
-_HELD = timedelta(minutes=5)  # until a stop that the brake held is tried again
+# Until a stop that must wait is tried again. What a hold postpones is due as soon as it ends.
+POSTPONED_FOR: Mapping[Kind, timedelta] = {"held": wheel.MINUTE, "braked": timedelta(minutes=5)}
+
+_BUCKETS_MAX = 70  # in one write; it has room for the brake, reminders and some actions besides
+_STOPS_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,40 +62,74 @@ class LimitRecorder:
     now: datetime
     held: bool = False
 
-    def record(self, decisions: Iterable[Decision]) -> None:
-        by_name = {decision.name: decision for decision in decisions}
-        buckets = ledger.by_bucket(
-            {name: ledger.Entry(name, decision.about) for name, decision in by_name.items()}
-        )
-        held: dict[str, Decision] = {}
+    def record(self, decisions: Iterable[Decision]) -> list[Exception]:
+        """
+        Record those decisions that nobody has recorded; file those that must wait.
 
-        def decide(bucket: Key) -> Outcome:
-            entries = buckets[bucket]
-            fresh, _ = ledger.Ledger(self.table).new(bucket, entries, self.now)
-            allowed, over = self._allowed([by_name[name] for name in fresh])
-            held.update({decision.name: decision for decision in over})
-            names = {decision.name: entries[decision.name] for decision in allowed}
-            _, puts = ledger.Ledger(self.table).new(bucket, names, self.now)
-            return self._outcome(allowed, puts)
+        Returns:
+            What went wrong. The jobs that it is about are looked at again in the next minute.
+        """
+        by_name = {decision.name: decision for decision in decisions}
+        entries = {name: ledger.Entry(name, each.about) for name, each in by_name.items()}
+        postponed: dict[str, Decision] = {}
+
+        def decide(names: Sequence[str]) -> Outcome:
+            some = {name: entries[name] for name in names}
+            remembered = ledger.Ledger(self.table).remembered(ledger.by_bucket(some))
+            fresh = [by_name[name] for name in remembered.fresh(some)]
+            allowed, over, counted = self._allowed(fresh)
+            for name in names:
+                postponed.pop(name, None)
+            postponed.update({decision.name: decision for decision in over})
+            puts = remembered.puts([entries[decision.name] for decision in allowed], self.now)
+            return self._outcome(allowed, [*puts, *counted])
 
         recorder = Recorder(table=self.table, asked_by="sweep")
-        lost = recorder.decide(buckets, decide, self.now)
-        later = [decision for bucket in lost for decision in map(by_name.get, buckets[bucket])]
-        again = [(self.now, each.case.stay) for each in later if each]
-        held_until = self.now if self.held else self.now + _HELD  # at the soonest: the next sweep
-        again += [(held_until, decision.case.stay) for decision in held.values()]
-        wheel.Wheel(self.table).file(stays.entries(again, self.now))
-        if held and not self.held:
-            self._tell_held(len(held))
+        again: list[str] = []
+        failed: list[Exception] = []
+        for names in _portions(entries):
+            # One after the other: each counts its stops on top of those that are written.
+            written = recorder.write_each([names], decide, self.now, halves)
+            again += [name for some in (*written.lost, *written.failed) for name in some]
+            failed += written.failed.values()
+        self._file(by_name[name] for name in again)
+        self._postpone([each for name, each in postponed.items() if name not in again])
+        return failed
 
-    def _allowed(self, fresh: Sequence[Decision]) -> tuple[list[Decision], list[Decision]]:
+    def _file(self, decisions: Iterable[Decision]) -> None:
+        due = [(self.now, decision.case.stay) for decision in decisions]
+        wheel.Wheel(self.table).file(stays.entries(due, self.now))
+
+    def _postpone(self, decisions: Sequence[Decision]) -> None:
+        kind: Kind = "held" if self.held else "braked"
+        at = self.now + POSTPONED_FOR[kind]
+        due = [(at, decision.case.stay) for decision in decisions]
+        wheel.Wheel(self.table).file(stays.entries(due, self.now, kind=kind))
+        if decisions and not self.held:
+            self._tell_postponed(len(decisions))
+
+    def _allowed(
+        self, fresh: Sequence[Decision]
+    ) -> tuple[Sequence[Decision], Sequence[Decision], Sequence[Put]]:
+        """Which decisions may be recorded now, which may not, and how the brake counts them."""
         if self.held:
-            return [each for each in fresh if not each.stop], [each for each in fresh if each.stop]
-        stops = [decision for decision in fresh if decision.stop and not decision.case.stay.stops]
-        others = [decision for decision in fresh if decision not in stops]
-        most = self.policy.safety.max_stops_per_hour
-        count = brake.reserve(self.table, len(stops), most, self.now) if stops else 0
-        return others + stops[:count], stops[count:]
+            return (
+                [each for each in fresh if not each.stop],
+                [each for each in fresh if each.stop],
+                (),
+            )
+        # One that is tried again has been counted.
+        stops = [each for each in fresh if each.stop and not each.case.stay.stops]
+        if not stops:
+            return fresh, (), ()
+        read = brake.read(self.table, self.now)
+        count = read.allowed(len(stops), self.policy.safety.max_stops_per_hour)
+        over = {decision.name for decision in stops[count:]}
+        return (
+            [each for each in fresh if each.name not in over],
+            stops[count:],
+            [read.put(count, self.now)] if count else [],
+        )
 
     def _outcome(self, decisions: Sequence[Decision], puts: Sequence[Put]) -> Outcome:
         over = self.policy.notify.digest_over
@@ -96,7 +141,7 @@ class LimitRecorder:
         reminders = [wheel.put(entry) for entry in stays.entries(verify, self.now)]
         return Outcome(puts=[*puts, *reminders], effects=effects)
 
-    def _tell_held(self, count: int) -> None:
+    def _tell_postponed(self, count: int) -> None:
         name = f"brake:{iso(self.now)[:13]}"
         entry = ledger.Entry(name, self.now.replace(minute=0, second=0, microsecond=0))
         most = self.policy.safety.max_stops_per_hour
@@ -118,8 +163,22 @@ class LimitRecorder:
             facts={"held": count, "max_stops_per_hour": most},
         )
 
-        def decide(bucket: Key) -> Outcome:
-            fresh, puts = ledger.Ledger(self.table).new(bucket, {name: entry}, self.now)
-            return Outcome(puts=puts, effects=[Announce(notices=(notice,))] if fresh else [])
+        def decide(_: Sequence[str]) -> Outcome:
+            return Outcome(effects=[Announce(notices=(notice,))])
 
-        Recorder(table=self.table, asked_by="sweep").decide([entry.bucket], decide, self.now)
+        recorder = Recorder(table=self.table, asked_by="sweep")
+        recorder.once({name: entry}, decide, self.now).raise_failed()
+
+
+def _portions(entries: Mapping[str, ledger.Entry]) -> Iterator[tuple[str, ...]]:
+    """The names, so many together as one write is likely to hold."""
+    portion: list[str] = []
+    buckets = 0
+    for some in ledger.by_bucket(entries).values():
+        if portion and (buckets == _BUCKETS_MAX or len(portion) + len(some) > _STOPS_MAX):
+            yield tuple(portion)
+            portion, buckets = [], 0
+        portion += some
+        buckets += 1
+    if portion:
+        yield tuple(portion)

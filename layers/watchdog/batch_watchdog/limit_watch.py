@@ -1,24 +1,22 @@
 """What is done about jobs that stay too long, when a reminder of them comes due."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import batched
 
 from batch_watchdog import limits
-from batch_watchdog.batch_api import BatchApi, Detail
+from batch_watchdog.batch_api import DESCRIBE_MAX, BatchApi, Detail
 from batch_watchdog.changes import EPOCH, WAITING, Change, change_of
 from batch_watchdog.effects import StopJobs
 from batch_watchdog.inquiry import Inquiry
-from batch_watchdog.limit_record import Decision, LimitRecorder
+from batch_watchdog.limit_record import POSTPONED_FOR, Decision, LimitRecorder
 from batch_watchdog.limits import Case, Stay
 from batch_watchdog.policy import Limit, Policy
 from batch_watchdog.recorder import UNDECIDABLE
-from batch_watchdog.store import stays, wheel
+from batch_watchdog.store import brake, stays, wheel
 from batch_watchdog.store.exemptions import Exemption
 from batch_watchdog.store.table import Table
-
-_STAYS_MAX = 1_000  # looked at in one go
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,27 +39,71 @@ class LimitWatch:
     held: bool = False
     failed: dict[str, Exception] = field(default_factory=dict)
 
-    def see_to(self, due: Iterable[Stay]) -> None:
-        """Look at stays that are due, act on those that last too long, file the rest anew."""
-        recorder = LimitRecorder(table=self.table, policy=self.policy, now=self.now, held=self.held)
-        for some in batched(_merged(due), _STAYS_MAX, strict=False):
-            details = self._ask(some)
-            later: list[tuple[datetime, Stay]] = []
-            decisions: list[Decision] = []
-            for stay in some:
-                detail = details.get(stay.job_id)
-                if detail is not None:
-                    seen = self._tried(stay, detail)
-                    later += [(self.now + seen.again_in, stay)] if seen.again_in else []
-                    decisions += [seen.decision] if seen.decision else []
-            # Reminders first: a crash in between repeats a question, and loses none.
-            wheel.Wheel(self.table).file(stays.entries(later, self.now))
-            recorder.record(decisions)
+    def see_to(self, due: Sequence[Stay], out_of_time: Callable[[], bool]) -> int:
+        """
+        Look at stays that are due, act on those that last too long, file the rest anew.
 
-    def _ask(self, some: Iterable[Stay]) -> dict[str, Detail]:
-        plain_ids = [stay.job_id for stay in some if not stay.service]
-        service_ids = [stay.job_id for stay in some if stay.service]
-        return self.batch.describe(plain_ids) | self.batch.describe_service(service_ids)
+        Returns:
+            How many of them, from the first on, have been seen to before the time was up: at least
+            one, if there are any.
+        """
+        later: list[tuple[datetime, Stay]] = []
+        decisions: list[Decision] = []
+        looked_at: set[Stay] = set()
+        for stay, look in self._looks(_merged(due)):
+            later += [(self.now + look.again_in, stay)] if look.again_in else []
+            decisions += [look.decision] if look.decision else []
+            looked_at.add(_named(stay))
+            if out_of_time():
+                break
+        # Reminders first: a crash in between repeats a question, and loses none.
+        wheel.Wheel(self.table).file(stays.entries(later, self.now, policy=self.policy.version))
+        recorder = LimitRecorder(table=self.table, policy=self.policy, now=self.now, held=self.held)
+        self.failed.update({repr(error): error for error in recorder.record(decisions)})
+        left = (number for number, stay in enumerate(due) if _named(stay) not in looked_at)
+        return next(left, len(due))
+
+    def _looks(self, due: Iterable[Stay]) -> Iterator[tuple[Stay, "_Look"]]:
+        """Look at stays, in their order; describe as many jobs at a time as one call takes."""
+        for some in batched(due, DESCRIBE_MAX, strict=False):
+            try:
+                details = self.batch.describe(each.job_id for each in some if not each.service)
+            except UNDECIDABLE as error:  # The sweep raises it, when it has seen to all others.
+                self.failed[repr(error)] = error
+                yield from ((stay, _Look(again_in=wheel.MINUTE)) for stay in some)
+                continue
+            for stay in some:
+                yield stay, self._look_at(stay, details.get(stay.job_id))
+
+    def _look_at(self, stay: Stay, detail: Detail | None) -> "_Look":
+        try:
+            if stay.service:
+                detail = self.batch.describe_service([stay.job_id]).get(stay.job_id)
+            return self._tried(stay, detail) if detail is not None else _Look()
+        except UNDECIDABLE as error:
+            self.failed[repr(error)] = error
+            return _Look(again_in=wheel.MINUTE)
+
+    def wait_on(self, entry: wheel.Entry) -> bool:
+        """
+        File again what is due and must wait on, as long as its stops can't be made.
+
+        Returns:
+            Whether it must wait on. It costs no call of AWS Batch.
+        """
+        match entry.kind:
+            case "held":
+                waits = self.held
+            case "braked":
+                most = self.policy.safety.max_stops_per_hour
+                waits = self.held or not brake.read(self.table, self.now).allowed(1, most)
+            case _:
+                waits = False
+        if waits:
+            kind: wheel.Kind = "held" if self.held else "braked"
+            at = wheel.minute_from(self.now + POSTPONED_FOR[kind])
+            wheel.Wheel(self.table).file([replace(entry, minute=at, kind=kind)])
+        return waits
 
     def _tried(self, stay: Stay, detail: Detail) -> "_Look":
         try:
@@ -152,13 +194,17 @@ _NO_LONGER_LIMITED = Limit(
 )
 
 
+def _named(stay: Stay) -> Stay:
+    """The stay, whenever it is known to have begun."""
+    return replace(stay, since=EPOCH)
+
+
 def _merged(due: Iterable[Stay]) -> Iterator[Stay]:
     """The stays, each once: every `since` is proven, so the earliest is the best."""
     merged: dict[Stay, Stay] = {}
     for stay in due:
-        name = replace(stay, since=EPOCH)
-        known = merged.get(name, stay)
-        merged[name] = min(known, stay, key=lambda each: each.since)
+        known = merged.get(_named(stay), stay)
+        merged[_named(stay)] = min(known, stay, key=lambda each: each.since)
     return iter(merged.values())
 
 

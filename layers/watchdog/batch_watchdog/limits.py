@@ -63,11 +63,18 @@ class Verdict:
     again_in: timedelta
 
 
-def begin(change: Change, policy: Policy, now: datetime) -> tuple[datetime, Stay] | None:
-    """A stay that a change begins, and when to look at it first; None where nothing limits it."""
+def begin(
+    change: Change, policy: Policy, now: datetime, unlimited_after: timedelta | None = None
+) -> tuple[datetime, Stay] | None:
+    """
+    A stay that a change begins, and when to look at it first; None where nothing limits it.
+
+    With `unlimited_after`, one that nothing limits is looked at after so long.
+    """
     if change.kind in ("array", "node"):
         return None  # A parent waits for its children, and a node for its job.
     after = policy.first_due_after(change, change.status)
+    after = unlimited_after if after is None else after
     if after is None:
         return None
     since = min(change.at, now)  # A clock that is ahead must not put off a limit.

@@ -18,8 +18,8 @@ from batch_watchdog.recorder import Outcome, Recorder
 from batch_watchdog.store import cursor as cursors
 from batch_watchdog.store import stays
 from batch_watchdog.store.arrays import Arrays
-from batch_watchdog.store.ledger import Entry, Ledger, by_bucket
-from batch_watchdog.store.table import Key, Table
+from batch_watchdog.store.ledger import Entry
+from batch_watchdog.store.table import Table
 from batch_watchdog.store.wheel import Wheel
 
 
@@ -94,7 +94,8 @@ class Observer:
     def _stays(self, changes: Iterable[Change], now: datetime) -> None:
         policy = self.policy()
         begun = (limits.begin(change, policy, now) for change in changes)
-        Wheel(self.table).file(stays.entries(filter(None, begun), now))
+        due = stays.entries(filter(None, begun), now, policy=policy.version)
+        Wheel(self.table).file(due)
 
     def _blocked(self, events: dict[str, Blocked], now: datetime) -> list[str]:
         by_queue: dict[str, dict[str, Blocked]] = defaultdict(dict)
@@ -124,19 +125,17 @@ class Observer:
         policy = self.policy()
         if not policy.notify.job_failures:
             return []
-        buckets = by_bucket(
-            {
-                message_id: Entry(f"job-failed:{change.job_id}", change.at)
-                for message_id, change in changes.items()
-                if jobs.is_news(change)
-            }
-        )
+        entries = {
+            message_id: Entry(f"job-failed:{change.job_id}", change.at)
+            for message_id, change in changes.items()
+            if jobs.is_news(change)
+        }
 
-        def decide(bucket: Key) -> Outcome:
-            fresh, puts = Ledger(self.table).new(bucket, buckets[bucket], now)
+        def decide(fresh: Sequence[str]) -> Outcome:
             notices = tuple(jobs.failed(changes[message_id]) for message_id in fresh)
-            announce = Announce(notices=notices, digest_over=policy.notify.digest_over)
-            return Outcome(puts=puts, effects=[announce] if notices else [])
+            over = policy.notify.digest_over
+            return Outcome(effects=[Announce(notices=notices, digest_over=over)])
 
-        lost = Recorder(table=self.table, asked_by="job_events").decide(buckets, decide, now)
-        return [message_id for bucket in lost for message_id in buckets[bucket]]
+        written = Recorder(table=self.table, asked_by="job_events").once(entries, decide, now)
+        written.raise_failed()
+        return list(written.lost)

@@ -9,16 +9,23 @@ from typing import Any
 from batch_watchdog.changes import EPOCH
 from batch_watchdog.limits import Stay
 from batch_watchdog.store.table import pack
-from batch_watchdog.store.wheel import MINUTE, Entry, minute_from, minute_of
+from batch_watchdog.store.wheel import MINUTE, Entry, Kind, minute_from, minute_of
 
 _ENTRY_MAX = 5_000  # stays; an item holds 400 KB, and one takes 24 bytes
 
 
-def entries(due: Iterable[tuple[datetime, Stay]], now: datetime) -> Iterator[Entry]:
+def entries(
+    due: Iterable[tuple[datetime, Stay]],
+    now: datetime,
+    *,
+    kind: Kind = "stay",
+    policy: str = "",
+) -> Iterator[Entry]:
     """
     The entries that remind of stays at these times, or as soon as a sweep can.
 
-    The same stays give the same entries, in whatever order they come.
+    The same stays give the same entries, in whatever order they come. `policy` is the version by
+    which they are filed.
     """
     soonest = minute_of(now) + MINUTE
     by_minute: dict[datetime, set[Stay]] = defaultdict(set)
@@ -27,7 +34,7 @@ def entries(due: Iterable[tuple[datetime, Stay]], now: datetime) -> Iterator[Ent
     for minute, stays in by_minute.items():
         rows = sorted(map(_to_row, stays))
         for some in batched(rows, _ENTRY_MAX, strict=False):
-            yield Entry(minute=minute, kind="stay", content=pack(some))
+            yield Entry(minute=minute, kind=kind, content=pack(some), policy=policy)
 
 
 def read(content: Any) -> Iterator[Stay]:
