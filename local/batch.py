@@ -14,15 +14,16 @@ from itertools import islice
 from typing import Any, Literal
 
 from local.aws import ApiError
-from local.batch_answers import conform, described, node_count, node_of, shape
+from local.batch_answers import conform, described, described_late, node_count, node_of, shape
+from local.batch_disorder import Disorder, without
 from local.batch_lists import list_children, list_nodes, list_queue, page, place_of
 from local.batch_log import Log
 from local.batch_scheduler import Scheduler
-from local.batch_state import Call, Environment, Queue, to_datetime, to_ms
-from local.batch_work import Ending, Outcome, Plan, Platform, Work
+from local.batch_state import Call, Environment, Job, Queue, to_datetime, to_ms
+from local.batch_work import Ending, Outcome, Plan, Platform, Work, tags_of
 from local.batch_world import World
 
-__all__ = ["ApiError", "Call", "Ending", "Outcome", "SimulatedBatch"]
+__all__ = ["ApiError", "Call", "Disorder", "Ending", "Outcome", "SimulatedBatch"]
 
 type _Params = dict[str, Any]
 type _Answer = dict[str, Any]
@@ -58,8 +59,11 @@ class SimulatedBatch:
         lazy_cancel: a stopped RUNNABLE job stays RUNNABLE, marked, until it reaches the front.
         terminate_cascades: terminating an array parent terminates its children.
         explains: Batch says why a job can never start.
+        disorder: what else real Batch does that a watchdog must bear.
 
-    `refusals` makes stops of single jobs fail: by job id, the error codes of the next attempts.
+    Three make single jobs difficult, by job id: `refusals`, the error codes of the next attempts
+    to stop it; `lacking`, the fields that its descriptions lack; `left_out`, how many of the next
+    descriptions leave it out.
     """
 
     def __init__(  # noqa: PLR0913 - each has a default
@@ -73,17 +77,21 @@ class SimulatedBatch:
         lazy_cancel: bool = False,
         terminate_cascades: bool = True,
         explains: bool = False,
+        disorder: Disorder | None = None,
     ) -> None:
         self.rate = rate
         self.bulk = bulk
         self.journal: list[Call] = []
         self.refusals: dict[str, list[str]] = {}
+        self.lacking: dict[str, Sequence[str]] = {}
+        self.left_out: dict[str, int] = {}
         self._world = World(
             emit=emit,
             region=region,
             account=account,
             lazy_cancel=lazy_cancel,
             terminate_cascades=terminate_cascades,
+            disorder=disorder or Disorder(),
         )
         self._log = Log(self._world)
         self._scheduler = Scheduler(self._world, explains=explains)
@@ -262,6 +270,59 @@ class SimulatedBatch:
         )
         return self._scheduler.submit(known, work)
 
+    # ---- What befalls jobs and queues -----------------------------------------------------
+
+    def hold_updating(self, queue: str, seconds: float) -> None:
+        """Make a queue UPDATING for some time: it refuses to be updated meanwhile."""
+        self._keep_updating(self._queue(queue), round(seconds * 1000), {})
+
+    def ignore_terminate(self, job_id: str, seconds: float | None = None) -> None:
+        """Have a job run on after an accepted terminate: for some time, or to its own end."""
+        self._world.ignoring[job_id] = seconds
+
+    def preempt(self, job_id: str, wait_s: float = 0) -> bool:
+        """
+        Preempt a service job of `submit`: it is RUNNABLE again, for `wait_s` at least.
+
+        Returns:
+            Whether it had been taken up, and was not stopped.
+        """
+        job = self._own(job_id)
+        if not job.service:
+            raise ValueError(f"{job_id} is not a service job: only these are preempted")
+        return self._scheduler.preempt(job, round(wait_s * 1000))
+
+    def requeue(self, job_id: str, wait_s: float = 0) -> bool:
+        """
+        Put a job of `submit` that has not begun to run back to RUNNABLE, without an attempt.
+
+        Returns:
+            Whether it was SCHEDULED or STARTING, and was not stopped.
+        """
+        return self._scheduler.requeue(self._own(job_id), round(wait_s * 1000))
+
+    def tag(self, job_id: str, tags: Mapping[str, str]) -> None:
+        """Add or change tags of a job of `submit`, as TagResource does. No event tells it."""
+        job = self._own(job_id)
+        job.tags = dict(self._tags(job)) | dict(tags)
+        job.version += 1
+
+    def untag(self, job_id: str, *names: str) -> None:
+        """Take tags away from a job of `submit`, as UntagResource does. No event tells it."""
+        job = self._own(job_id)
+        job.tags = {name: it for name, it in self._tags(job).items() if name not in names}
+        job.version += 1
+
+    @staticmethod
+    def _tags(job: Job) -> Mapping[str, str]:
+        return tags_of(job, job.work) if job.work else {}
+
+    def _own(self, job_id: str) -> Job:
+        job = self._world.jobs.get(job_id)
+        if job is None or job.work is None:
+            raise ValueError(f"{job_id} is not a job of submit()")
+        return job
+
     # ---- Calls ----------------------------------------------------------------------------
 
     def call(self, operation: str, params: _Params) -> _Answer:
@@ -364,7 +425,7 @@ class SimulatedBatch:
     def _describe_job(self, job_id: str) -> _Answer | None:
         job = self._world.jobs.get(job_id)
         if job:
-            return None if job.service else described(job)
+            return None if job.service else self._shown(job)
         whole, _, node = job_id.partition("#")
         job = self._world.jobs.get(whole)
         if job is None or not node.isdecimal() or int(node) >= node_count(job):
@@ -375,7 +436,21 @@ class SimulatedBatch:
         job = self._world.jobs.get(params["jobId"])
         if job is None or not job.service:
             raise ApiError("ClientException", f"Service job {params['jobId']} not found")
-        return described(job)
+        detail = self._shown(job)
+        if detail is None:
+            raise ApiError("ClientException", f"Service job {params['jobId']} not found")
+        return detail
+
+    def _shown(self, job: Job) -> _Answer | None:
+        """The job as it is described: late, with gaps or not at all, where that is asked for."""
+        if self.left_out.get(job.id, 0) > 0:
+            self.left_out[job.id] -= 1
+            return None
+        if self._world.dice.happens(self._world.disorder.left_out):
+            return None
+        detail = described_late(job)
+        missing = [*self.lacking.get(job.id, ()), *self._world.dice.lacking_fields()]
+        return without(detail, missing) if detail and missing else detail
 
     def _list_jobs(self, params: _Params) -> _Answer:
         scopes = [each for each in ("jobQueue", "arrayJobId", "multiNodeJobId") if params.get(each)]
@@ -424,10 +499,33 @@ class SimulatedBatch:
 
     def _update_queue(self, params: _Params) -> _Answer:
         queue = self._queue(params["jobQueue"])
+        if queue.updating_until_ms > self._world.now_ms:
+            # As Batch says it of DeleteJobQueue: "Cannot delete, resource is being modified".
+            raise ApiError("ClientException", "Cannot update, resource is being modified")
         changes = {name: item for name, item in params.items() if name != "jobQueue"}
-        queue.detail = queue.detail | changes
+        disorder, dice = self._world.disorder, self._world.dice
+        takes_ms = dice.ms(disorder.updating_s)
+        is_late = takes_ms > 0 and dice.happens(disorder.updates_late)
+        if not is_late:
+            queue.detail = queue.detail | changes
+        if takes_ms:
+            self._keep_updating(queue, takes_ms, changes if is_late else {})
         self._scheduler.wake()
         return {"jobQueueName": queue.name, "jobQueueArn": queue.arn}
+
+    def _keep_updating(self, queue: Queue, takes_ms: int, changes: _Answer) -> None:
+        until_ms = max(queue.updating_until_ms, self._world.now_ms + takes_ms)
+        queue.updating_until_ms = until_ms
+        status = str(queue.detail.get("status", "VALID"))
+        queue.status_before = queue.status_before if status == "UPDATING" else status
+        queue.detail = queue.detail | {"status": "UPDATING"}
+        self._world.agenda.plan(until_ms, self._is_updated, queue, changes)
+
+    def _is_updated(self, queue: Queue, changes: _Answer) -> None:
+        queue.detail = queue.detail | changes
+        if queue.updating_until_ms <= self._world.now_ms:
+            queue.detail = queue.detail | {"status": queue.status_before}
+        self._scheduler.wake()
 
     def _snapshot(self, params: _Params) -> _Answer:
         queue = self._queue(params["jobQueue"])

@@ -7,7 +7,7 @@ from botocore.loaders import Loader
 from botocore.model import ListShape, MapShape, ServiceModel, Shape, StructureShape
 
 from local.batch_state import Job
-from local.batch_work import Work, moments, stop_marks, work_detail
+from local.batch_work import Work, moments, stop_marks, tags_of, work_detail
 
 _KINDS: dict[str, tuple[type, ...]] = {
     "structure": (dict,),
@@ -28,6 +28,7 @@ _SUMMARY: dict[str, type] = {
     "shareIdentifier": str,
     "statusReason": str,
     "createdAt": int,
+    "scheduledAt": int,
     "startedAt": int,
     "stoppedAt": int,
     "isCancelled": bool,
@@ -40,7 +41,9 @@ _OF_ONE_RUN = ("exitCode", "reason", "logStreamName", "taskArn", "containerInsta
 _OF_ONE_MOMENT = (
     "attempts",
     "eksAttempts",
+    "preemptionSummary",
     "statusReason",
+    "scheduledAt",
     "startedAt",
     "stoppedAt",
     "isCancelled",
@@ -130,13 +133,22 @@ def lasting(detail: dict[str, Any]) -> dict[str, Any]:
 
 
 def described(job: Job) -> dict[str, Any]:
-    """The job as DescribeJobs or DescribeServiceJob shows it."""
+    """The job as it is now, as DescribeJobs or DescribeServiceJob shows it."""
     if job.work or job.children:  # Quickly made; and a parent's changes with each child.
-        return _describe(job)
+        return describe(job)
     return dict(_remembered(job, job.version))
 
 
-def _describe(job: Job) -> dict[str, Any]:
+def described_late(job: Job) -> dict[str, Any] | None:
+    """The job as the API describes it, be it as it was some seconds ago. None: not yet."""
+    if not job.described_late:
+        return described(job)
+    detail = job.described_as
+    return detail and detail | _array_counts(job)
+
+
+def describe(job: Job) -> dict[str, Any]:
+    """The description of a job as it is now, newly made."""
     # Batch always tells these; a log may leave them out.
     detail: dict[str, Any] = {"startedAt": 0, "createdAt": job.created_ms}
     detail |= dict.fromkeys(_named(job), "")
@@ -144,6 +156,8 @@ def _describe(job: Job) -> dict[str, Any]:
     if isinstance(detail.get("tags"), dict):  # Only events have this one.
         detail["tags"] = {name: it for name, it in detail["tags"].items() if name != "resourceArn"}
     if job.work:
+        if job.service and (tags := tags_of(job, job.work)):  # Its events have none.
+            detail["tags"] = dict(tags)
         return detail
     name = "DescribeServiceJobResponse" if job.service else "JobDetail"
     return conform(shape(name), detail) or _bare(job, detail)
@@ -152,7 +166,7 @@ def _describe(job: Job) -> dict[str, Any]:
 @lru_cache(maxsize=20_000)
 def _remembered(job: Job, version: int) -> dict[str, Any]:
     del version  # Only told, so that another one is another answer.
-    return _describe(job)
+    return describe(job)
 
 
 def _named(job: Job) -> tuple[str, ...]:
@@ -168,7 +182,19 @@ def _bare(job: Job, detail: dict[str, Any]) -> dict[str, Any]:
 
 
 def summarised(job: Job) -> dict[str, Any]:
-    """The job as ListJobs or ListServiceJobs shows it."""
+    """The job as ListJobs or ListServiceJobs shows it, be it as it was some seconds ago."""
+    return job.listed_as | _array_counts(job) if job.listed_as else outlined(job)
+
+
+def listed_status(job: Job) -> str:
+    """In which status a list shows the job; "" if it does not yet."""
+    if not job.listed_late:
+        return job.status
+    return str(job.listed_as["status"]) if job.listed_as else ""
+
+
+def outlined(job: Job) -> dict[str, Any]:
+    """The job in outline, as it is now."""
     # Queues are listed by the hundred thousand: this must not make the whole detail.
     given = _outline(job, job.work) if job.work else _told_outline(job)
     summary: dict[str, Any] = {"jobName": "", "createdAt": job.created_ms}
@@ -183,12 +209,17 @@ def summarised(job: Job) -> dict[str, Any]:
         summary["container"] = ended
     if job.array:
         summary["arrayProperties"] = {"index": job.index}
-    if job.children:
-        size, counts = job.children.size, job.children.summary()
-        summary["arrayProperties"] = {"size": size, "statusSummary": counts}
+    summary |= _array_counts(job)
     if nodes := node_count(job):
         summary["nodeProperties"] = {"numNodes": nodes}
     return summary
+
+
+def _array_counts(job: Job) -> dict[str, Any]:
+    if job.children is None:
+        return {}
+    counts = {"size": job.children.size, "statusSummary": job.children.summary()}
+    return {"arrayProperties": counts}
 
 
 def _outline(job: Job, work: Work) -> dict[str, Any]:
@@ -199,6 +230,8 @@ def _outline(job: Job, work: Work) -> dict[str, Any]:
     }
     if work.share:
         outline["shareIdentifier"] = work.share
+    if job.scheduled_ms:
+        outline["scheduledAt"] = job.scheduled_ms
     if job.stopped_ms and job.attempts:
         outline["container"] = job.attempts[-1].get("container")
     return outline | moments(job)

@@ -6,7 +6,13 @@ from itertools import islice
 from typing import Any
 
 from local.aws import ApiError
-from local.batch_answers import described, node_count, node_summary, summarised
+from local.batch_answers import (
+    described,
+    listed_status,
+    node_count,
+    node_summary,
+    summarised,
+)
 from local.batch_state import Job, Queue
 
 _PAGE_MAX = 1000
@@ -60,7 +66,7 @@ def list_children(parent: Job, params: dict[str, Any]) -> dict[str, Any]:
 
 def list_nodes(job: Job, params: dict[str, Any]) -> dict[str, Any]:
     """The nodes of a multi-node parallel job; they share its status."""
-    count = node_count(job) if job.status == _status(params) else 0
+    count = node_count(job) if listed_status(job) == _status(params) else 0
     found = ((node + 1, node_summary(job, node)) for node in range(place_of(params), count))
     return page("jobSummaryList", found, params, _PAGE_MAX)
 
@@ -79,7 +85,7 @@ def _children(parent: Job, params: dict[str, Any]) -> Iterator[tuple[int, Job]]:
     status = _status(params)
     for index in range(place_of(params), parent.children.size):
         child = parent.children.jobs.get(index)
-        if child and child.status == status:
+        if child and listed_status(child) == status:
             yield index + 1, child
 
 
@@ -95,7 +101,10 @@ def _filtered(queue: Queue, params: dict[str, Any], *, service: bool) -> Iterato
     start = (place_of(params) or last + 1) - 2
     for at in range(min(start, last - 1), first - 1, -1):
         job = queue.jobs[at]
-        if job.service == service and status in (None, job.status) and _matches(job, name, values):
+        shown = listed_status(job)
+        if not shown or job.service != service or status not in (None, shown):
+            continue
+        if _matches(job, name, values):
             yield at + 1, job
 
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from local.batch_answers import lasting
-from local.batch_state import ENDED, Array, Job, to_ms
+from local.batch_state import ENDED, WAITING, Array, Job, to_ms
 from local.batch_world import World
 
 _RANK = {
@@ -38,12 +38,23 @@ class _Told(NamedTuple):
     detail: dict[str, Any]
 
 
+class _Outlasted(NamedTuple):
+    """An event that shows a job going on after a stop of it was accepted."""
+
+    at_ms: int
+    attempts: int
+    terminated: bool  # else cancelled
+
+
 class Log:
     """
     What a log of events tells, played into a world.
 
     Events may be repeated and in any order. Where a job was stopped by a call, what the log says
-    of it later is set aside.
+    of it later is set aside: in the log nobody stopped it. But if the log itself shows that a
+    stop was accepted (`isTerminated`, `isCancelled`) and the job is not at its end, then a stop
+    does not end that job, and the log stays the truth about it. An event without these marks
+    proves nothing: it would say the same of a job that nobody had stopped.
     """
 
     def __init__(self, world: World) -> None:
@@ -53,6 +64,8 @@ class Log:
         self._number = 0
         self._arrays: dict[str, Array] = {}
         self._overruled: set[str] = set()
+        self._outlasted: dict[str, list[_Outlasted]] = {}
+        world.is_known_to_go_on = self._goes_on
 
     @property
     def overruled(self) -> list[str]:
@@ -67,6 +80,7 @@ class Log:
             if isinstance(told.detail.get("jobQueue"), str):
                 self._world.queue(told.detail["jobQueue"])
             self._note_array(told)
+            self._note_outlasted(told)
         for told in fresh:
             self._note_parent(told)
 
@@ -165,6 +179,27 @@ class Log:
         array.size = array.told_size or array.highest + 1
         if child and told.status in ENDED:
             array.told_ends[index] = told.status
+
+    def _note_outlasted(self, told: _Told) -> None:
+        """Keep whether an event shows a job that goes on though a stop of it was accepted."""
+        terminated = told.detail.get("isTerminated") is True
+        cancelled = told.detail.get("isCancelled") is True and told.status in WAITING
+        if (terminated or cancelled) and told.status not in ENDED:
+            shown = _Outlasted(told.at_ms, told.attempts, terminated=terminated)
+            self._outlasted.setdefault(told.job_id, []).append(shown)
+
+    def _goes_on(self, job: Job, terminate: bool) -> bool:  # noqa: FBT001 - as the world asks it
+        """
+        Whether the log shows that a stop, accepted now, does not end the job.
+
+        It does so by an event to come, or by one of this attempt: that stop ended nothing, and
+        another one of the same kind does not either.
+        """
+        return any(
+            (each.terminated or not terminate)
+            and (each.at_ms > self._world.now_ms or each.attempts == job.key[1])
+            for each in self._outlasted.get(job.id, ())
+        )
 
     def _note_parent(self, told: _Told) -> None:
         """Keep what the log tells of an array's parent, even where only children show the array."""

@@ -6,8 +6,8 @@ from uuid import uuid5
 
 from local.aws import ApiError
 from local.batch_answers import vcpus_of
-from local.batch_state import ENDED, Array, Environment, Job, Queue
-from local.batch_work import NAMESPACE, Work, attempt_record
+from local.batch_state import BUSY, ENDED, Array, Environment, Job, Queue
+from local.batch_work import NAMESPACE, Outcome, Work, attempt_record
 from local.batch_world import World
 
 # How long Batch takes to move a job on.
@@ -162,47 +162,135 @@ class Scheduler:
         place.used_vcpus += vcpus_of(job)
         job.reason = ""
         job.started_ms = job.stopped_ms = 0
+        job.run += 1
         now = self._world.now_ms
         if job.service:
+            job.scheduled_ms = now
             self._world.move(job, "SCHEDULED", now)
-            self._world.agenda.plan(now + _SCHEDULED_MS, self._start, job)
+            self._world.agenda.plan(now + _SCHEDULED_MS, self._start, job, job.run)
             self._world.tell(job)
         else:
-            self._start(job)
+            self._start(job, job.run)
 
-    def _start(self, job: Job) -> None:
-        if job.stop:
+    def _start(self, job: Job, run: int) -> None:
+        if job.stop or run != job.run:
+            return
+        if job.service and self._must_requeue(job):
+            self.requeue(job, self._wait_ms())
             return
         now = self._world.now_ms
         self._world.move(job, "STARTING", now)
-        self._world.agenda.plan(now + _STARTING_MS, self._run, job)
+        self._world.agenda.plan(now + _STARTING_MS, self._run, job, run)
         self._world.tell(job)
 
-    def _run(self, job: Job) -> None:
-        if job.stop or job.work is None:
+    def _run(self, job: Job, run: int) -> None:
+        if job.stop or job.work is None or run != job.run:
+            return
+        if self._must_requeue(job):
+            self.requeue(job, self._wait_ms())
             return
         now = job.started_ms = self._world.now_ms
-        run_ms = job.work.run_ms(max(job.index, 0), len(job.attempts) + 1)
+        run_ms = job.work.run_ms(max(job.index, 0), self._attempts_made(job) + 1)
         self._world.move(job, "RUNNING", now)
-        self._world.agenda.plan(now + run_ms, self._finish, job)
+        self._world.agenda.plan(now + run_ms, self._finish, job, run)
+        if job.service and self._world.dice.happens(self._world.disorder.preempted):
+            at_ms = now + self._world.dice.ms((0, run_ms / 1000))
+            self._world.agenda.plan(at_ms, self._preempt_run, job, run)
         self._world.tell(job)
+
+    # ---- The way back ---------------------------------------------------------------------
+
+    def requeue(self, job: Job, wait_ms: int) -> bool:
+        """
+        Put a job that has not begun to run back into its queue, without an attempt.
+
+        It stays there for `wait_ms` at least. One for which a stop was accepted stays where it
+        is: it is not queued again.
+
+        Returns:
+            Whether it was put back.
+        """
+        if job.status not in {"SCHEDULED", "STARTING"} or _was_stopped(job):
+            return False
+        self._put_back(job, wait_ms)
+        return True
+
+    def preempt(self, job: Job, wait_ms: int) -> bool:
+        """
+        Take a service job's capacity away for another job's sake, and queue it again.
+
+        https://docs.aws.amazon.com/batch/latest/userguide/preemption.html
+
+        Returns:
+            Whether it had any, and was not stopped already.
+        """
+        if job.status not in {"SCHEDULED", *BUSY} or job.work is None or _was_stopped(job):
+            return False
+        job.stopped_ms = self._world.now_ms
+        # AWS does not say how its reason reads.
+        preempted = Outcome(exit_code=None, status_reason="Job was preempted")
+        made = attempt_record(job, job.work, preempted)
+        job.preemptions += (made,)
+        if self._world.disorder.preempted_is_attempt:
+            job.attempts += (made,)
+        self._put_back(job, wait_ms)
+        return True
+
+    def _preempt_run(self, job: Job, run: int) -> None:
+        if run == job.run:
+            self.preempt(job, self._wait_ms())
+
+    def _put_back(self, job: Job, wait_ms: int) -> None:
+        job.run += 1
+        self._world.release(job)
+        job.started_ms = job.stopped_ms = job.scheduled_ms = 0
+        job.rests = wait_ms > 0
+        self._world.move(job, "RUNNABLE", self._world.now_ms)
+        if job.rests:
+            self._world.agenda.plan(self._world.now_ms + wait_ms, self._rested, job, job.run)
+        self._world.tell(job)
+        self.wake()
+
+    def _rested(self, job: Job, run: int) -> None:
+        if job.rests and run == job.run:
+            job.rests = False
+            if job.turn:
+                job.queue.own.add(job)
+            self.wake()
+
+    def _must_requeue(self, job: Job) -> bool:
+        happens = self._world.dice.happens(self._world.disorder.requeued)
+        return happens and not _was_stopped(job)
+
+    def _wait_ms(self) -> int:
+        return self._world.dice.ms(self._world.disorder.requeue_wait_s)
+
+    def _attempts_made(self, job: Job) -> int:
+        """Those that count against the retry strategy: preempted runs do not."""
+        preempted = len(job.preemptions) if self._world.disorder.preempted_is_attempt else 0
+        return len(job.attempts) - preempted
 
     # ---- The end --------------------------------------------------------------------------
 
-    def _finish(self, job: Job) -> None:
-        if job.stop or job.work is None:
+    def _finish(self, job: Job, run: int) -> None:
+        if job.stop or job.work is None or run != job.run:
             return
-        outcome = job.work.outcome_of(max(job.index, 0), len(job.attempts) + 1)
+        outcome = job.work.outcome_of(max(job.index, 0), self._attempts_made(job) + 1)
         now = job.stopped_ms = self._world.now_ms
         job.reason = outcome.status_reason
         job.attempts += (attempt_record(job, job.work, outcome),)
         if outcome.exit_code == 0:
             self._world.move(job, "SUCCEEDED", now)
-        elif len(job.attempts) >= job.work.attempts:
+        elif self._attempts_made(job) >= job.work.attempts or _was_stopped(job):
             self._world.move(job, "FAILED", now)
         else:
             self._world.release(job)
             job.reason = ""  # It stands in the attempt.
-            job.started_ms = job.stopped_ms = 0
+            job.started_ms = job.stopped_ms = job.scheduled_ms = 0
             self._world.move(job, "RUNNABLE", now)
         self._world.tell(job)
+
+
+def _was_stopped(job: Job) -> bool:
+    """Whether a stop was accepted, in effect or not: such a job is not tried again."""
+    return job.cancelled or job.terminated

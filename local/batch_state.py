@@ -103,6 +103,20 @@ class Job:
     turn: int = 0  # in its queue's order of dispatch, while RUNNABLE
     version: int = 0  # counts what changes its description
 
+    # What only a disorderly Batch needs.
+    pending_stops: set[bool] = field(default_factory=set)  # accepted; True: a terminate
+    run: int = 0  # counts the starts: what was planned for another one is void
+    rests: bool = False  # RUNNABLE, and not to be started yet
+    scheduled_ms: int = 0
+    preemptions: tuple[dict[str, Any], ...] = ()
+    tags: dict[str, str] | None = None  # where they have changed since submit()
+    listed_late: bool = False  # lists show it as it was
+    listed_from_ms: int = 0  # when its latest change shows
+    listed_as: dict[str, Any] | None = None  # None: not yet
+    described_late: bool = False
+    described_from_ms: int = 0
+    described_as: dict[str, Any] | None = None
+
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Array:
@@ -203,6 +217,8 @@ class Queue:
     runnable: Line = field(default_factory=lambda: Line("turn"))
     own: Line = field(default_factory=lambda: Line("turn"))  # those that submit() made
     vcpus: float = 0  # of the jobs that start or run
+    updating_until_ms: int = 0
+    status_before: str = ""  # it was UPDATING
     front_left_ms: int = 0
 
     @property

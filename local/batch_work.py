@@ -8,6 +8,7 @@ from uuid import UUID, uuid5
 from local.batch_state import BUSY, Job
 
 NAMESPACE = UUID("6f1b3d0e-5f0a-4b6e-9a53-6a2b8a1f0c55")
+_RECENT = 10  # preempted runs that a service job shows; AWS says only that it is a sliding window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,7 @@ class Work:
 
 
 def attempt_record(job: Job, work: Work, outcome: Outcome) -> dict[str, Any]:
-    """The attempt that has just ended, as Batch keeps it."""
+    """The attempt that has just ended, or the preempted run, as Batch keeps it."""
     ended = {
         "startedAt": job.started_ms,
         "stoppedAt": job.stopped_ms,
@@ -118,7 +119,7 @@ def _job_detail(job: Job, work: Work) -> dict[str, Any]:
         "jobDefinition": work.definition_arn,
         "parameters": {},
         # Of a child it is the parent's.
-        "tags": {**work.tags, "resourceArn": arn.rpartition(":")[0] if job.array else arn},
+        "tags": {**tags_of(job, work), "resourceArn": arn.rpartition(":")[0] if job.array else arn},
         "propagateTags": False,
         "platformCapabilities": [] if on_eks else [work.platform],
         "eksAttempts": list(job.attempts) if on_eks else [],
@@ -169,9 +170,23 @@ def _service_detail(job: Job, work: Work) -> dict[str, Any]:
     }
     if work.share:
         detail["shareIdentifier"] = work.share
+    if job.scheduled_ms:
+        detail["scheduledAt"] = job.scheduled_ms
+    if job.preemptions:
+        detail["preemptionSummary"] = {
+            "preemptedAttemptCount": len(job.preemptions),
+            "recentPreemptedAttempts": list(job.preemptions[-_RECENT:]),
+        }
     if job.status in BUSY or job.attempts:
         detail["latestAttempt"] = {"serviceResourceId": _training(job, work)}
     return detail | moments(job)
+
+
+def tags_of(job: Job, work: Work) -> Mapping[str, str]:
+    """The tags of a job of submit(); a child has those of its array."""
+    parent = job.array.parent if job.array else None
+    changed = (parent or job).tags
+    return work.tags if changed is None else changed
 
 
 def moments(job: Job) -> dict[str, Any]:
@@ -223,7 +238,7 @@ def _run(job: Job, work: Work) -> dict[str, Any]:
 
 
 def _run_id(job: Job) -> str:
-    attempt = len(job.attempts) + (job.status in BUSY)
+    attempt = len(job.attempts) + (job.status in BUSY) + len(job.preemptions)
     return uuid5(NAMESPACE, f"{job.id} attempt {attempt}").hex
 
 

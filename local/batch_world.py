@@ -5,7 +5,8 @@ from itertools import count
 from typing import Any
 from uuid import uuid5
 
-from local.batch_answers import event_detail, lasting, vcpus_of
+from local.batch_answers import describe, event_detail, lasting, outlined, vcpus_of
+from local.batch_disorder import Dice, Disorder
 from local.batch_state import (
     BUSY,
     ENDED,
@@ -31,7 +32,7 @@ class World:
     A log and a scheduler move jobs; calls of the API stop them. `now_ms` is the only clock.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by name
         self,
         *,
         emit: Callable[[dict[str, Any]], None],
@@ -39,6 +40,7 @@ class World:
         account: str,
         lazy_cancel: bool,
         terminate_cascades: bool,
+        disorder: Disorder,
     ) -> None:
         self.now_ms = 0
         self.region = region
@@ -52,6 +54,12 @@ class World:
         self.on_released: Callable[[], None] = lambda: None
         self.on_front_left: Callable[[], None] = lambda: None
         self.on_dependency_ended: Callable[[Job, Job], None] = lambda *_: None
+        # A log knows of stops that did not end a job.
+        self.is_known_to_go_on: Callable[[Job, bool], bool] = lambda *_: False
+        self.disorder = disorder
+        self.dice = Dice(disorder)
+        # Jobs that run on after a terminate was accepted, and for how many seconds.
+        self.ignoring: dict[str, float | None] = {}
         self._emit = emit
         self._lazy_cancel = lazy_cancel
         self._terminate_cascades = terminate_cascades
@@ -90,6 +98,8 @@ class World:
     def begin(self, job: Job, status: str, at_ms: int) -> None:
         """A job appears."""
         self.jobs[job.id] = job
+        job.listed_late = self.disorder.list_lag_s > 0
+        job.described_late = self.disorder.describe_lag_s > 0
         if job.listed:
             jobs = job.queue.jobs
             job.queue.in_order &= not jobs or jobs[-1].created_ms <= job.created_ms
@@ -111,6 +121,7 @@ class World:
         job.status, job.since_ms = status, at_ms
         job.version += 1
         self._line_up(job)
+        self._show_later(job)
         if status in ENDED:
             self._ended(job)
         if self._lazy_cancel:
@@ -119,20 +130,53 @@ class World:
     def _leave(self, job: Job) -> None:
         if job.turn:
             self._take_turn(job)
+        if not job.listed_late:
+            self._unlist(job, job.status)
+
+    @staticmethod
+    def _unlist(job: Job, status: str) -> None:
         if job.place:
             job.place = 0
-            job.queue.line(job.status, service=job.service).left()
+            job.queue.line(status, service=job.service).left()
 
     def _line_up(self, job: Job) -> None:
         queue = job.queue
-        if job.listed:
-            job.place = next(self._places)
-            queue.line(job.status, service=job.service).add(job)
+        if not job.listed_late:
+            self._list(job, job.status)
         if job.status == "RUNNABLE" and not job.children:
             job.turn = next(self._places)
             queue.runnable.add(job)
-            if job.work:
+            if job.work and not job.rests:
                 queue.own.add(job)
+
+    def _list(self, job: Job, status: str) -> None:
+        if job.listed:
+            job.place = next(self._places)
+            job.queue.line(status, service=job.service).add(job)
+
+    # ---- What is shown late ---------------------------------------------------------------
+
+    def _show_later(self, job: Job) -> None:
+        """Plan when lists and descriptions show the job as it is now, where they lag behind."""
+        if job.listed_late:
+            at_ms = self.now_ms + self.dice.ms((0, self.disorder.list_lag_s))
+            job.listed_from_ms = max(job.listed_from_ms, at_ms)  # in the order of what happened
+            self.agenda.plan(job.listed_from_ms, self._show_in_lists, job, outlined(job))
+        if job.described_late:
+            at_ms = self.now_ms + self.dice.ms((0, self.disorder.describe_lag_s))
+            job.described_from_ms = max(job.described_from_ms, at_ms)
+            self.agenda.plan(job.described_from_ms, self._show_described, job, describe(job))
+
+    def _show_in_lists(self, job: Job, outline: dict[str, Any]) -> None:
+        before = job.listed_as["status"] if job.listed_as else ""
+        job.listed_as = outline
+        if before != outline["status"]:
+            self._unlist(job, before)
+            self._list(job, outline["status"])
+
+    @staticmethod
+    def _show_described(job: Job, detail: dict[str, Any]) -> None:
+        job.described_as = detail
 
     def release(self, job: Job) -> None:
         """Give back what the job has taken of its environment."""
@@ -174,6 +218,9 @@ class World:
     def tell(self, job: Job, what: str = "State Change", *resources: str) -> None:
         """Send Batch's event about the job as it is now."""
         detail = event_detail(job)
+        if self.disorder.events_without_tags and isinstance(detail.get("tags"), dict):
+            named = detail["tags"].items()
+            detail = detail | {"tags": {name: it for name, it in named if name == "resourceArn"}}
         kind = "service-job" if job.service else "job"
         self._emit(
             {
@@ -241,17 +288,57 @@ class World:
         Cancel or terminate a job.
 
         It ends FAILED a second later, unless it has ended, has started (a cancel then does
-        nothing), or waits for other jobs: then when these have ended.
+        nothing), or waits for other jobs: then when these have ended. Where stops are slow, all
+        this holds when the stop takes effect.
         """
-        if job.status in ENDED:
+        if not _can_stop(job, terminate=terminate):
             return
-        if job.children and (job.children.jobs or not job.children.own):
+        self._mark(job, terminate=terminate)
+        if terminate in job.pending_stops:
+            return
+        slow = self.dice.happens(self.disorder.slow_stops)
+        if slow and not job.stop:
+            job.pending_stops.add(terminate)
+            at_ms = self.now_ms + self.dice.ms(self.disorder.slow_stop_s)
+            self.agenda.plan(at_ms, self._stop_late, job, reason, terminate)
+        else:
+            self._take_effect(job, reason, terminate=terminate)
+
+    def _stop_late(self, job: Job, reason: str, terminate: bool) -> None:  # noqa: FBT001 - planned
+        job.pending_stops.discard(terminate)
+        if _can_stop(job, terminate=terminate):
+            self._take_effect(job, reason, terminate=terminate)
+
+    def _take_effect(self, job: Job, reason: str, *, terminate: bool) -> None:
+        if job.children and _has_children(job.children):
             self._stop_array(job, job.children, reason, terminate=terminate)
-            return
-        if job.status not in WAITING and not terminate:
-            return
-        if not self._mark(job, reason, terminate=terminate):
-            return  # It was stopped before: the first reason stays.
+        elif job.stop is None and not self._goes_on(job, reason, terminate=terminate):
+            self._end_soon(job, reason)
+
+    def _goes_on(self, job: Job, reason: str, *, terminate: bool) -> bool:
+        """Whether a stop that was accepted does not end the job: for some time, or never."""
+        if self.is_known_to_go_on(job, terminate):
+            return True
+        if not terminate or job.status not in BUSY:
+            return False
+        if job.id in self.ignoring:
+            seconds = self.ignoring[job.id]
+            ignored_ms = None if seconds is None else round(seconds * 1000)
+        elif self.dice.ignores_terminate(job.id):
+            span = self.disorder.ignored_s
+            ignored_ms = None if span is None else self.dice.ms(span)
+        else:
+            return False
+        job.pending_stops.add(terminate)
+        if ignored_ms is not None:
+            self.agenda.plan(self.now_ms + ignored_ms, self._end_soon, job, reason)
+        return True
+
+    def _end_soon(self, job: Job, reason: str) -> None:
+        """Nothing but the jobs that it waits for, or its place in the queue, delays the end."""
+        if job.stop or job.status in ENDED:
+            return  # The first reason stays.
+        job.stop = Stop(self.now_ms, reason)
         if job.array and job.array.touched_ms is None:
             job.array.touched_ms = self.now_ms
         if job.status == "PENDING":
@@ -266,25 +353,24 @@ class World:
 
     def _stop_array(self, parent: Job, array: Array, reason: str, *, terminate: bool) -> None:
         if terminate and not self._terminate_cascades:
-            parent.terminated = True
             return
-        self._mark(parent, reason, terminate=terminate)
+        parent.stop = parent.stop or Stop(self.now_ms, reason)
         if array.touched_ms is None:
             array.touched_ms = self.now_ms
         for index in range(array.size):
             child = array.jobs.get(index) or self.unseen_child(parent, array, index)
-            self.stop(child, reason, terminate=terminate)
+            if _can_stop(child, terminate=terminate):
+                self._mark(child, terminate=terminate)
+                if terminate not in child.pending_stops:
+                    self._take_effect(child, reason, terminate=terminate)
         self.settle(array)
 
-    def _mark(self, job: Job, reason: str, *, terminate: bool) -> bool:
-        """Note the stop; say whether it is the job's first."""
+    def _mark(self, job: Job, *, terminate: bool) -> None:
+        """Show that a stop was accepted."""
         job.cancelled |= not terminate
         job.terminated |= terminate
         job.version += 1
-        if job.stop is None:
-            job.stop = Stop(self.now_ms, reason)
-            return True
-        return False
+        self._show_later(job)
 
     def doom(self, job: Job) -> None:
         """Plan the end of a stopped job."""
@@ -310,6 +396,19 @@ class World:
                 job.attempts += (attempt_record(job, job.work, outcome),)
         self.move(job, "FAILED", self.now_ms)
         self.tell(job)
+
+
+def _has_children(array: Array) -> bool:
+    """Whether there is a child to stop; a log may be silent about all of them."""
+    return bool(array.jobs) or not array.own
+
+
+def _can_stop(job: Job, *, terminate: bool) -> bool:
+    if job.status in ENDED:
+        return False
+    if job.children and _has_children(job.children):
+        return True
+    return terminate or job.status in WAITING
 
 
 def _dependencies(told: dict[str, Any]) -> set[str]:

@@ -50,8 +50,9 @@ class Clock:
         )
 
     def do_next(self) -> Order:
-        """Move on to the next entry and do it."""
-        self.now, order, _, do, arguments = heappop(self._entries)
+        """Move on to the next entry and do it. One that is overdue is done now."""
+        when, order, _, do, arguments = heappop(self._entries)
+        self.now = max(self.now, when)
         self._pending -= order is not Order.SCHEDULE
         do(*arguments)
         return Order(order)

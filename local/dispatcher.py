@@ -8,15 +8,25 @@ same input gives the same run.
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from collections import Counter, UserDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import boto3
 
 from batch_watchdog.notices import iso
 from batch_watchdog.policies import MAX_AGE
-from batch_watchdog.store.table import Item, Listener, MemoryTable, Table
+from batch_watchdog.store.table import (
+    FIRST,
+    LAST,
+    Item,
+    Key,
+    Listener,
+    MemoryTable,
+    Put,
+    Table,
+)
 from local.aws import ApiError, Responder, session
 from local.batch import SimulatedBatch
 from local.clock import NEVER, Clock, Order
@@ -25,6 +35,7 @@ from local.sources import Call, Message, QueueReader, StreamReader, region_of
 from local.stack import Function, Rule, Stack, Target
 
 MINUTE = timedelta(minutes=1)
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 # https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
 _SUBJECT_MAX, _SNS_MAX = 99, 256 * 1024
@@ -56,6 +67,11 @@ class Dispatcher:
     services than those that are known here, or answer these in place of what is here. A policy
     that is put meanwhile is seen after `policy_max_age` seconds of the real clock.
 
+    `call_seconds` are what a call of a service takes of virtual time when a function makes it, by
+    the name that boto3 gives the service, and "table" for the table. Meanwhile Batch goes on;
+    all else waits for the function's end, and is then late. A function whose time is over is
+    killed, and the call that was under way is not made.
+
     `make_session` makes the session from all responders and the region, and `around` is put
     around each call of a function: that is where simulations put faults in.
     """
@@ -73,9 +89,11 @@ class Dispatcher:
         remaining_ms: Callable[[Function], int] = lambda function: function.timeout_s * 1000,
         make_session: MakeSession = session,
         around: Callable[[Call], Call] = lambda call: call,
+        call_seconds: Mapping[str, float] | None = None,
     ) -> None:
         self.clock = Clock()
-        self.parameters = {**stack.parameters, **(parameters or {})}
+        self.parameters = Parameters(lambda: self.clock.now)
+        self.parameters.update({**stack.parameters, **(parameters or {})})
         self._stack = stack
         self._batch = batch
         self._witness = witness
@@ -83,23 +101,28 @@ class Dispatcher:
         self._asleep_until = self.last_event_at = self.clock.now
         self._urls = {queue.url: arn for arn, queue in stack.queues.items()}
         self.table = make_table(self._changed)
+        taken = dict(call_seconds or {})
+        all_responders: dict[str, Responder] = {
+            "batch": batch.call,
+            "ec2": _nothing_known,
+            "ecs": _nothing_known,
+            "lambda": self._answer_lambda,
+            "sns": self._answer_sns,
+            "sqs": self._answer_sqs,
+            "ssm": self._answer_ssm,
+            **(responders or {}),
+        }
         self.session: boto3.Session = make_session(
             {
-                "batch": batch.call,
-                "ec2": _nothing_known,
-                "ecs": _nothing_known,
-                "lambda": self._answer_lambda,
-                "sns": self._answer_sns,
-                "sqs": self._answer_sqs,
-                "ssm": self._answer_ssm,
-                **(responders or {}),
+                service: self._slowed(responder, taken[service]) if service in taken else responder
+                for service, responder in all_responders.items()
             },
             region_of(stack.stream),
         )
         self.functions = Functions(
             stack,
             session=self.session,
-            table=self.table,
+            table=self._slowed_table(taken["table"]) if "table" in taken else self.table,
             policy_max_age=policy_max_age,
             remaining_ms=remaining_ms,
             pause=self._pause,
@@ -159,6 +182,22 @@ class Dispatcher:
     def _pause(self, seconds: float) -> None:
         """A function waits; meanwhile all else goes on."""
         self.run(self.clock.now + timedelta(seconds=seconds))
+
+    def _slowed(self, responder: Responder, seconds: float) -> Responder:
+        def answer(operation: str, params: dict[str, Any]) -> dict[str, Any]:
+            self._take(seconds)
+            return responder(operation, params)
+
+        return answer
+
+    def _slowed_table(self, seconds: float) -> Table:
+        return _SlowTable(self.table, lambda: self._take(seconds))
+
+    def _take(self, seconds: float) -> None:
+        """A function's call takes so long; Batch goes on, and all else is late."""
+        self.functions.take(
+            seconds, lambda passed: self._move_to(self.clock.now + timedelta(seconds=passed))
+        )
 
     def sleep_until(self, at: datetime) -> None:
         """Let the schedules pass in silence until then. All else goes on."""
@@ -356,13 +395,12 @@ class Dispatcher:
         name = params.get("Name", "")
         if operation == "PutParameter":
             self.parameters[name] = params["Value"]
-            return {"Version": 2, "Tier": "Standard"}
+            return {"Version": self.parameters.versions[name], "Tier": "Standard"}
         if operation != "GetParameter":
             raise ApiError("UnknownOperationException", f"{operation} is not simulated", 404)
         if name not in self.parameters:
             raise ApiError("ParameterNotFound", f"Parameter {name} not found.")
-        value = self.parameters[name]
-        return {"Parameter": {"Name": name, "Type": "String", "Value": value, "Version": 1}}
+        return {"Parameter": self.parameters.shown(name)}
 
     def _answer_lambda(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
         if operation != "Invoke":
@@ -381,6 +419,56 @@ class Dispatcher:
     def _new_id(self) -> str:
         self._ids += 1
         return f"00000000-0000-4000-9000-{self._ids:012x}"
+
+
+class Parameters(UserDict[str, str]):
+    """The parameters' values by name. Each put makes another version, also one of the same text."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self.versions: Counter[str] = Counter()
+        self._modified: dict[str, datetime] = {}
+        super().__init__()
+
+    def __setitem__(self, name: str, value: str) -> None:
+        super().__setitem__(name, value)
+        self.versions[name] += 1
+        # Before its clock has begun a stack has been there for long.
+        self._modified[name] = max(self._now(), _LONG_AGO)
+
+    def shown(self, name: str) -> dict[str, Any]:
+        """One as GetParameter shows it."""
+        return {
+            "Name": name,
+            "Type": "String",
+            "Value": self[name],
+            "Version": self.versions[name],
+            "LastModifiedDate": self._modified[name],
+        }
+
+
+class _SlowTable:
+    """A table each of whose calls first lets time pass."""
+
+    def __init__(self, table: Table, take: Callable[[], None]) -> None:
+        self._table = table
+        self._take = take
+
+    def get(self, pk: str, sk: str) -> Item | None:
+        self._take()
+        return self._table.get(pk, sk)
+
+    def get_many(self, keys: Sequence[Key]) -> dict[Key, Item]:
+        self._take()
+        return self._table.get_many(keys)
+
+    def query(self, pk: str, *, first: str = FIRST, last: str = LAST) -> Iterator[Item]:
+        self._take()
+        return self._table.query(pk, first=first, last=last)
+
+    def write(self, puts: Sequence[Put]) -> None:
+        self._take()
+        self._table.write(puts)
 
 
 def _nothing_known(operation: str, params: dict[str, Any]) -> dict[str, Any]:

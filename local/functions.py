@@ -115,8 +115,8 @@ class Functions:
     The functions by ARN, ready to be called.
 
     `session` makes their clients and `table` is their table. A handler takes no virtual time but
-    what it lets pass by `pause`; `remaining_ms` says how much a function has when it begins, and
-    `now` what time it is.
+    what it lets pass by `pause`, and what its calls take by `take`; `remaining_ms` says how much
+    a function has when it begins, and `now` what time it is.
     """
 
     def __init__(  # noqa: PLR0913 - all by name
@@ -133,6 +133,7 @@ class Functions:
         self._remaining_ms = remaining_ms
         self._now = now
         self._calls = 0
+        self._under_way: list[tuple[Function, Context]] = []  # the innermost is last
         self._ready: dict[str, tuple[Function, Handler, Container]] = {}
         containers: dict[Settings, Container] = {}
         for arn, function in stack.functions.items():
@@ -166,9 +167,28 @@ class Functions:
             remaining_ms=lambda: self._remaining_ms(function) - _millis(self._now() - began),
         )
         install(container)
+        self._under_way.append((function, context))
         with Outcome() as outcome:
             outcome.answer = handler(event, context)
+        self._under_way.pop()
         return outcome
+
+    def take(self, seconds: float, move: Callable[[float], None]) -> None:
+        """
+        Have a call of the function that is under way take time, which `move` lets pass.
+
+        Calls that are not a function's take none.
+
+        Raises:
+            Crash: the function's time is over before that of the call is. It is killed.
+        """
+        if not self._under_way:
+            return
+        function, context = self._under_way[-1]
+        left = context.get_remaining_time_in_millis() / 1000
+        move(min(seconds, max(left, 0.0)))
+        if seconds >= left:
+            raise Crash(f"timed out after {function.timeout_s} s")
 
 
 def _handler(function: Function) -> Handler:
