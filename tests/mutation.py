@@ -148,8 +148,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a stay counts from its beginning, not from the last attempt's",
         "limits.py",
-        "since = max(stay.since, job.attempt_stopped_at or stay.since)",
-        "since = stay.since - timedelta(minutes=3)",
+        "    return max(since, job.not_before or since)",
+        "    return since - timedelta(minutes=3)",
     ),
     Mutant(
         "the same state and the same attempt are the same stay",
@@ -178,9 +178,9 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "a limit in observe mode stops nobody",
-        "limits.py",
-        'return self.limit.mode == "enforce" and self.limit.action != "warn"',
-        'return self.limit.action != "warn"',
+        "policy.py",
+        'return self.mode == "enforce" and self.action != "warn"',
+        'return self.action != "warn"',
     ),
     Mutant(
         "who is looked at too soon is looked at again",

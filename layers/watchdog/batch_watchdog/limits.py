@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from batch_watchdog.changes import STARTED, Change, resource_name
 from batch_watchdog.diagnosis import CAUSE_OF, Finding
-from batch_watchdog.effects import STOP_MARK
+from batch_watchdog.effects import STOP_MARK, StopJobs
 from batch_watchdog.notices import (
     Notice,
     fact,
@@ -25,7 +25,7 @@ from batch_watchdog.notices import (
     span,
     subject,
 )
-from batch_watchdog.policy import Limit, Policy
+from batch_watchdog.policy import Limit, Policy, is_exempt
 
 LOOK_AGAIN = timedelta(minutes=15)  # at a job whose cause may yet become one with a shorter limit
 OBSERVED_AGAIN = timedelta(hours=1)  # at a job of which everything is said, should a policy change
@@ -85,10 +85,14 @@ def lasts(stay: Stay, job: Change) -> bool:
     return (job.status, job.attempts) == (stay.status, stay.attempts)
 
 
+def proven_since(since: datetime, job: Change) -> datetime:
+    """Since when the job is in its state for certain, where it was in it at `since`."""
+    return max(since, job.not_before or since)
+
+
 def waited(stay: Stay, job: Change, now: datetime) -> timedelta:
     """How long the stay has lasted for certain."""
-    since = max(stay.since, job.attempt_stopped_at or stay.since)
-    return now - since
+    return now - proven_since(stay.since, job)
 
 
 def judge(limit: Limit, lasted: timedelta, findings: Sequence[Finding]) -> Verdict:
@@ -114,6 +118,37 @@ def stop_reason(stay: Stay, limit: Limit, limit_span: timedelta) -> str:
     return (
         f"{STOP_MARK}{stay.status} for more than {span(limit_span.total_seconds())}, {limit.rule}"
     )
+
+
+def why_not(  # noqa: PLR0913
+    effect: StopJobs, job: Change, since: datetime, policy: Policy, now: datetime, *, exempt: bool
+) -> str:
+    """
+    Why a limit's stop of a job is not meant at `now`; "" if it is.
+
+    It is judged by the policy and the job as they are now. `since` is what the stop says of this
+    job, and `exempt` whether an operator has exempted it. Why the job waits is not asked again:
+    the stay must have lasted as long as the shortest limit that can be meant.
+    """
+    limit = policy.limit_for(job, effect.status)
+    if job.ended:
+        return f"it is {job.status}"
+    if exempt or is_exempt(job.tags):
+        return "it is exempt"
+    if limit is None:
+        return f"nothing limits its time in {effect.status}"
+    if not limit.stops:
+        return f"{limit.rule} stops nothing: mode {limit.mode}, action {limit.action}"
+    if effect.escalates:
+        if not limit.escalate:
+            return f"{limit.rule} does not terminate what has started"
+        return "" if job.status in STARTED else f"it is {job.status}"
+    if job.status != effect.status:
+        return f"it is {job.status}"
+    lasted = now - proven_since(since, job)
+    if lasted < limit.first_stop:
+        return f"it is {job.status} for {_span(lasted)}, and its limit is {_span(limit.first_stop)}"
+    return ""
 
 
 # ---- What became of a stop ----------------------------------------------------------------
@@ -155,7 +190,7 @@ class Case:
 
     @property
     def enforced(self) -> bool:
-        return self.limit.mode == "enforce" and self.limit.action != "warn"
+        return self.limit.stops
 
     @property
     def about(self) -> str:

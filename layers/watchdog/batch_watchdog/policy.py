@@ -81,6 +81,17 @@ class Limit:
         return self.after_by_cause.get(cause, self.after) if cause else self.after
 
     @property
+    def stops(self) -> bool:
+        """Whether a job that stays too long is stopped, and not only reported."""
+        return self.mode == "enforce" and self.action != "warn"
+
+    @property
+    def first_stop(self) -> timedelta:
+        """The shortest stay after which the action can follow."""
+        spans = (self.after, *self.after_by_cause.values())
+        return min(span for span in spans if span is not None)
+
+    @property
     def first_due(self) -> timedelta:
         """How far into the stay there can first be anything to say or do."""
         return min(
