@@ -245,7 +245,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "what was stopped is looked at in its time, whatever the policy",
         "sweep.py",
-        "limits.see_to(stay for stay in ahead if not stay.stops)",
+        "limits.see_to(stay for stay in ahead if not stay.awaits_stop)",
         "limits.see_to(ahead)",
         _LIMITS,
     ),

@@ -1,21 +1,25 @@
 """What is done about jobs that stay too long: by reminders, and by listing what waits."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import batched
+from typing import TypeIs
 
 from batch_watchdog import limits
 from batch_watchdog.batch_api import BatchApi, Detail, kinds_of
-from batch_watchdog.changes import EPOCH, WAITING, Change, change_of, from_millis
+from batch_watchdog.changes import EPOCH, Change, array_child, change_of, from_millis
+from batch_watchdog.diagnosis import CAUSE_OF
 from batch_watchdog.effects import Announce, Effect, StopJobs
 from batch_watchdog.inquiry import Inquiry
 from batch_watchdog.limits import Case, Stay
 from batch_watchdog.notices import Notice, iso, subject
-from batch_watchdog.policy import LIMITED, Limit, Policy
+from batch_watchdog.policy import LIMITED, TAG_PREFIX, Limit, Policy
 from batch_watchdog.recorder import UNDECIDABLE, Outcome, Recorder
-from batch_watchdog.store import brake, ledger, stays, wheel
+from batch_watchdog.store import brake, ledger, sightings, stays, wheel
 from batch_watchdog.store.exemptions import Exemption
 from batch_watchdog.store.table import Key, Put, Table
 
@@ -45,99 +49,210 @@ class LimitWatch:
 
     def see_to(self, due: Iterable[Stay]) -> None:
         """Look at stays that are due, act on those that last too long, file the rest anew."""
-        for some in batched(_merged(due), _STAYS_MAX, strict=False):
-            details = self._ask(some)
-            later: list[tuple[datetime, Stay]] = []
-            decisions: list[_Decision] = []
-            for stay in some:
-                detail = details.get(stay.job_id)
-                if detail is not None:
-                    seen = self._tried(stay, detail)
-                    later += [(self.now + seen.again_in, stay)] if seen.again_in else []
-                    decisions += [seen.decision] if seen.decision else []
+        for some in batched(dict.fromkeys(due), _STAYS_MAX, strict=False):
+            later, due_now = self._with_tags(some)
+            details = self._ask(due_now)
+            looks = {stay: self._tried(stay, details.get(stay.job_id)) for stay in due_now}
+            looks |= self._placed(looks, details)
+            later += [
+                (self.now + look.again_in, look.stay or stay)
+                for stay, look in looks.items()
+                if look.again_in
+            ]
             # Reminders first: a crash in between repeats a question, and loses none.
             wheel.Wheel(self.table).file(stays.entries(later, self.now))
-            self._record(decisions)
+            self._record(decision for look in looks.values() for decision in look.decisions)
+
+    def _with_tags(self, some: Iterable[Stay]) -> tuple[list[tuple[datetime, Stay]], list[Stay]]:
+        """
+        The stays that are due now, and those of which the tags put off the first look.
+
+        The children of an array share its tags, so one of them, or the array, shows the tags of
+        all. Any other job is due, and its tags are seen then.
+        """
+        some = list(some)
+        families: dict[str, list[Stay]] = defaultdict(list)
+        for stay in some:
+            if (child := array_child(stay.job_id)) and not stay.tags_known:
+                families[child[0]].append(stay)
+        asked = [
+            job_id for parent, stays in families.items() for job_id in (parent, stays[0].job_id)
+        ]
+        details = self.batch.describe(asked)
+        later: list[tuple[datetime, Stay]] = []
+        put_off: set[Stay] = set()
+        for parent, children in families.items():
+            like = self._like(details.get(children[0].job_id), details.get(parent))
+            if like is None:
+                continue
+            for stay in children:
+                after = self.policy.first_due_after(like, stay.status)
+                if after is None:
+                    put_off.add(stay)
+                elif stay.since + after > self.now:
+                    put_off.add(stay)
+                    later.append((stay.since + after, replace(stay, tags_known=True)))
+        return later, [stay for stay in some if stay not in put_off]
+
+    def _like(self, *details: Detail | None) -> Change | None:
+        """That of the jobs which has own tags for the watchdog, or else one without; if any."""
+        jobs = []
+        for detail in filter(_is_whole, details):
+            with suppress(*UNDECIDABLE):  # It is seen when the children are looked at.
+                jobs.append(change_of(detail, self.now))
+        own = (job for job in jobs if any(name.startswith(TAG_PREFIX) for name in job.tags))
+        return next(own, next(iter(jobs), None))
 
     def _ask(self, some: Iterable[Stay]) -> dict[str, Detail]:
         plain_ids = [stay.job_id for stay in some if not stay.service]
         service_ids = [stay.job_id for stay in some if stay.service]
         return self.batch.describe(plain_ids) | self.batch.describe_service(service_ids)
 
-    def _tried(self, stay: Stay, detail: Detail) -> "_Look":
+    def _placed(
+        self, looks: Mapping[Stay, "_Look"], details: Mapping[str, Detail]
+    ) -> dict[Stay, "_Look"]:
+        """
+        New looks at those of which something is to be said or done, as late as events allow.
+
+        Events show that a job has left its state and come back, and are read for these jobs only.
+        """
+        acted_on = [stay for stay, look in looks.items() if look.rests_on_time]
+        if not acted_on:
+            return {}
+        since = min(stay.since for stay in acted_on)
+        seen = sightings.read(self.table, since, {stay.job_id for stay in acted_on})
+        again = {}
+        for stay in acted_on:
+            of_job = seen.get(stay.job_id, ())
+            placed = limits.placed(stay, of_job)
+            first_known = limits.first_known(stay, of_job) if placed == stay else placed.since
+            if (placed.since, first_known) != (stay.since, stay.since):
+                again[stay] = self._tried(placed, details.get(stay.job_id), first_known)
+        return again
+
+    def _tried(
+        self, stay: Stay, detail: Detail | None, first_known: datetime | None = None
+    ) -> "_Look":
+        if not _is_whole(detail):
+            return _missed(stay, detail)
+        stay = replace(stay, missed=0, tags_known=True)
         try:
-            job = change_of(detail, self.now)
-            look = self._verify if stay.stops else self._look
-            return self._exempted(job) or look(stay, job, detail)
+            look = self._look(stay, change_of(detail, self.now), detail, first_known)
         except UNDECIDABLE as error:  # The sweep raises it, when it has seen to all others.
             self.failed[repr(error)] = error
-            return _Look(again_in=wheel.MINUTE)
+            look = _Look(again_in=wheel.MINUTE)
+        return replace(look, stay=look.stay or stay)
 
-    def _exempted(self, job: Change) -> "_Look | None":
-        exemption = self.exempt.get(job.job_id) or self.exempt.get(job.parent_id)
-        return _Look(again_in=exemption.until - self.now) if exemption else None
-
-    def _look(self, stay: Stay, job: Change, detail: Detail) -> "_Look":
+    def _look(
+        self, stay: Stay, job: Change, detail: Detail, first_known: datetime | None
+    ) -> "_Look":
+        """Decide about a stay as the policy, the tags and the exemptions are now."""
         limit = self.policy.limit_for(job, stay.status)
-        if limit is None or not limits.lasts(stay, job):
-            return _Look()
-        if _is_accepted(detail):  # Somebody has stopped it already.
-            return _Look(again_in=limits.ACCEPTED_AGAIN)
-        lasted = limits.waited(stay, job, self.now)
-        if lasted < limit.first_due:
-            return _Look(again_in=limit.first_due - lasted)
-        findings = self.inquiry.findings(detail) if stay.status in WAITING else ()
-        verdict = limits.judge(limit, lasted, findings)
+        exemption = self.exempt.get(job.job_id) or self.exempt.get(job.parent_id)
+        stay = replace(stay, since=limits.proven_since(stay.since, job))
         case = Case(
             stay=stay,
             job=job,
-            limit=limit,
-            limit_span=verdict.limit_span,
-            lasted=lasted,
-            findings=findings,
+            limit=limit or _NO_LIMIT,
+            limit_span=limit.after if limit else None,
+            lasted=self.now - stay.since,
+            first_known=limits.proven_since(first_known, job) if first_known else None,
         )
-        return _Look(
-            again_in=None if verdict.step == "stop" and case.enforced else verdict.again_in,
-            decision=self._decision(case, detail, verdict.step) if verdict.step else None,
-        )
-
-    def _decision(self, case: Case, detail: Detail, step: limits.Step) -> "_Decision":
-        if step == "warn":
-            return _Decision(case=case, detail=detail, notice=limits.warning(case))
-        stop = self._stop(case) if case.enforced else None
-        return _Decision(case=case, detail=detail, notice=limits.overstayed(case), stop=stop)
-
-    def _verify(self, stay: Stay, job: Change, detail: Detail) -> "_Look":
-        terminated = bool(detail.get("isTerminated"))
-        fate = limits.fate(stay, job, accepted=_is_accepted(detail), terminated=terminated)
-        if fate == "accepted":
-            return _Look(again_in=limits.ACCEPTED_AGAIN)
-        if fate == "gone":
+        if stay.stops and (look := self._after_stop(case, detail, exempt=exemption is not None)):
+            return look
+        if not limits.lasts(stay, job) or limit is None or job.kind in ("array", "node"):
             return _Look()
-        limit = self.policy.limit_for(job, stay.status) or _NO_LONGER_LIMITED
-        lasted = limits.waited(stay, job, self.now)
-        case = Case(stay=stay, job=job, limit=limit, limit_span=limit.after, lasted=lasted)
-        if fate == "escaped":
-            escalated = limit.escalate and not job.ended
-            notice = limits.escaped(case, escalated=escalated)
-            stop = replace(self._stop(case), how="terminate", escalates=True) if escalated else None
-        elif stay.stops < limits.STOPS_MAX:
-            notice, stop = None, self._stop(case)
-        else:
-            notice, stop = limits.unstoppable(case), None
-        return _Look(decision=_Decision(case=case, detail=detail, notice=notice, stop=stop))
+        case = replace(case, stay=replace(stay, stopped_at=None))
+        put_off = limit.first_due - case.lasted
+        if _is_accepted(detail):  # Somebody has stopped it already.
+            put_off = limits.ACCEPTED_AGAIN
+        if exemption:
+            put_off = exemption.until - self.now
+        if put_off > timedelta():
+            return _Look(again_in=put_off, stay=case.stay)
+        return self._judged(case, detail)
 
-    def _stop(self, case: Case) -> StopJobs:
+    def _judged(self, case: Case, detail: Detail) -> "_Look":
+        """What is said and done about a job that has been in its state for so long."""
+        findings = self.inquiry.findings(detail) if case.stay.status != "RUNNING" else ()
+        verdict = limits.judge(case.limit, case.lasted, findings)
+        case = replace(case, limit_span=verdict.limit_span, findings=findings)
+        if verdict.step == "stop":
+            return self._overstayed(case, detail, verdict.again_in)
+        warns = verdict.step == "warn"
+        told = _Decision(case=case, detail=detail, notice=limits.warning(case)) if warns else None
+        decisions = (told,) if told else ()
+        return _Look(again_in=verdict.again_in, stay=case.stay, decisions=decisions)
+
+    def _after_stop(self, case: Case, detail: Detail, *, exempt: bool) -> "_Look | None":
+        """What a stop has led to; None where Batch did not take it, and the job is still there."""
+        terminated = bool(detail.get("isTerminated"))
+        accepted = _is_accepted(detail)
+        fate = limits.fate(case.stay, case.job, accepted=accepted, terminated=terminated)
+        if fate == "accepted":
+            return self._accepted(case, detail)
+        if fate == "escaped":
+            return _Look() if exempt else self._escaped(case, detail)
+        return None
+
+    def _overstayed(self, case: Case, detail: Detail, again_in: timedelta) -> "_Look":
+        """What is said and done about a job that has passed its limit."""
+        if not case.enforced:
+            told = _Decision(case=case, detail=detail, notice=limits.overstayed(case))
+            return _Look(again_in=again_in, stay=case.stay, decisions=(told,))
+        if case.stay.stops >= limits.STOPS_MAX:
+            told = _Decision(case=case, detail=detail, notice=limits.unstoppable(case))
+            return _Look(again_in=limits.OBSERVED_AGAIN, stay=case.stay, decisions=(told,))
+        # It is told with the first stop.
+        notice = None if case.stay.stops else limits.overstayed(case)
+        return _Look(decisions=(self._stopping(case, detail, notice),))
+
+    def _escaped(self, case: Case, detail: Detail) -> "_Look":
+        """What is said and done about a job that went on in spite of its stop, if it was meant."""
+        if not (case.stay.awaits_stop and case.limit.stops):
+            return _Look()
+        escalates = case.limit.escalate and not case.job.ended
+        if escalates and self.held:
+            return _Look(again_in=wheel.MINUTE, stay=case.stay)
+        told = _Decision(case=case, detail=detail, notice=limits.escaped(case, escalated=escalates))
+        if not escalates:
+            return _Look(decisions=(told,))
+        if case.stay.stops >= limits.STOPS_MAX:
+            told = _Decision(case=case, detail=detail, notice=limits.unstoppable(case))
+            return _Look(again_in=limits.OBSERVED_AGAIN, stay=case.stay, decisions=(told,))
+        return _Look(decisions=(told, self._stopping(case, detail, None, escalates=True)))
+
+    def _accepted(self, case: Case, detail: Detail) -> "_Look":
+        """Look again until the job has ended; where that takes too long, operators are told."""
+        asked_at = case.stay.stopped_at or self.now
+        stay = replace(case.stay, stopped_at=asked_at)
+        left = asked_at + limits.ends_within(case.job.status) - self.now
+        if left > timedelta():
+            return _Look(again_in=min(left, limits.ACCEPTED_AGAIN), stay=stay)
+        terminated = bool(detail.get("isTerminated"))
+        notice = limits.unended(case, asked_at, self.now, terminated=terminated)
+        told = _Decision(case=case, detail=detail, notice=notice)
+        return _Look(again_in=limits.UNENDED_AGAIN, stay=stay, decisions=(told,))
+
+    def _stopping(
+        self, case: Case, detail: Detail, notice: Notice | None, *, escalates: bool = False
+    ) -> "_Decision":
         span = case.limit_span or case.lasted
-        return StopJobs(
-            how="terminate" if case.limit.action == "terminate" else "cancel",
+        terminates = escalates or case.limit.action == "terminate"
+        cause = CAUSE_OF[case.findings[0].code] if case.findings else None
+        stop = StopJobs(
+            how="terminate" if terminates else "cancel",
             job_ids=(case.stay.job_id,),
             reason=limits.stop_reason(case.stay, case.limit, span),
             rule=case.limit.rule,
             service=case.stay.service,
             status=case.stay.status,
             since=(case.stay.since,),
+            escalates=escalates,
+            cause=cause,
         )
+        asked = replace(case, stay=replace(case.stay, stopped_at=self.now))
+        return _Decision(case=asked, detail=detail, notice=notice, stop=stop)
 
     # ---- Deciding once --------------------------------------------------------------------
 
@@ -261,7 +376,7 @@ class LimitWatch:
             if (job_id, detail["status"], len(made)) not in known:
                 job = change_of(detail, self.now)
                 job = replace(job, at=_proven_since(job, detail, self.now))
-                begun = limits.begin(job, self.policy, max(self.now, job.at))
+                begun = limits.begin(job, self.policy, max(self.now, job.at), described=True)
                 found += [begun] if begun else []
         wheel.Wheel(self.table).file(stays.entries(found, self.now))
 
@@ -287,30 +402,46 @@ class _Decision:
 
     @property
     def stay_to_verify(self) -> Stay:
-        return replace(self.case.stay, status=self.case.job.status, stops=self.case.stay.stops + 1)
+        return replace(self.case.stay, stops=self.case.stay.stops + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Look:
-    """What a look at a stay showed: when to look again, and what is decided."""
+    """
+    What a look at a stay showed: when to look again, at which stay, and what is decided.
+    """
 
     again_in: timedelta | None = None
-    decision: _Decision | None = None
+    stay: Stay | None = None
+    decisions: "tuple[_Decision, ...]" = ()
+
+    @property
+    def rests_on_time(self) -> bool:
+        """Whether something is decided because the stay has lasted so long."""
+        return any(
+            not each.stop.escalates if each.stop else not each.case.stay.awaits_stop
+            for each in self.decisions
+        )
 
 
-_NO_LONGER_LIMITED = Limit(
-    rule="no longer in the policy", mode="enforce", action="cancel", after=None
-)
+# What rules match. Batch shows the tags of a job that has none, too: as an empty map. What a job
+# lacks might exempt it.
+_NAMED_BY = ("jobName", "jobQueue", "status", "tags")
+
+# For what is said of a job that nothing limits any more.
+_NO_LIMIT = Limit(rule="none in the policy now", mode="observe", action="warn", after=None)
 
 
-def _merged(due: Iterable[Stay]) -> Iterator[Stay]:
-    """The stays, each once: every `since` is proven, so the earliest is the best."""
-    merged: dict[Stay, Stay] = {}
-    for stay in due:
-        name = replace(stay, since=EPOCH)
-        known = merged.get(name, stay)
-        merged[name] = min(known, stay, key=lambda each: each.since)
-    return iter(merged.values())
+def _missed(stay: Stay, detail: Detail | None) -> "_Look":
+    """Of a job that Batch does not show, or not whole: it may do so a minute later."""
+    if stay.missed < limits.MISSED_MAX:
+        return _Look(again_in=wheel.MINUTE, stay=replace(stay, missed=stay.missed + 1))
+    # Batch has forgotten the job, days after its end.
+    return _Look(again_in=limits.LOOK_AGAIN, stay=stay) if detail else _Look()
+
+
+def _is_whole(detail: Detail | None) -> TypeIs[Detail]:
+    return detail is not None and all(detail.get(name) is not None for name in _NAMED_BY)
 
 
 def _is_accepted(detail: Detail) -> bool:
