@@ -1,7 +1,6 @@
 """What is done about jobs that stay too long: by reminders, and by listing what waits."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -30,12 +29,13 @@ _HELD = timedelta(minutes=5)  # until a stop that the brake held is tried again
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitWatch:
     """
-    The limits of a sweep at `now`.
+    The limits of a sweep for `now`; `clock` says what time it is.
 
     `exempt` are jobs, and arrays with all their children, that an operator has exempted. While
     the watchdog is `held`, nothing is stopped; what is due stays due. Where nothing
     can be decided about a job, `failed` has the error: it is looked at again in the next minute,
-    and the others are seen to all the same.
+    and the others are seen to all the same. `alike` has a job for each array that has been asked
+    for, with the tags of all its children.
     """
 
     table: Table
@@ -43,18 +43,23 @@ class LimitWatch:
     inquiry: Inquiry
     policy: Policy
     now: datetime
+    clock: Callable[[], datetime]
     exempt: Mapping[str, Exemption] = field(default_factory=dict)
     held: bool = False
     failed: dict[str, Exception] = field(default_factory=dict)
+    alike: dict[str, Change | None] = field(default_factory=dict)
 
     def see_to(self, due: Iterable[Stay]) -> None:
-        """Look at stays that are due, act on those that last too long, file the rest anew."""
+        """
+        Look at stays that are due, act on those that last too long, file the rest anew.
+
+        Two reminders of one job, with two beginnings, are looked at apart: they may be two stays,
+        and events say where the first one ended. What is decided of one stay is recorded once.
+        """
         for some in batched(dict.fromkeys(due), _STAYS_MAX, strict=False):
-            later, due_now = self._with_tags(some)
-            details = self._ask(due_now)
-            looks = {stay: self._tried(stay, details.get(stay.job_id)) for stay in due_now}
-            looks |= self._placed(looks, details)
-            later += [
+            looks = dict(self._looks(some))
+            looks |= self._placed(looks)
+            later = [
                 (self.now + look.again_in, look.stay or stay)
                 for stay, look in looks.items()
                 if look.again_in
@@ -63,39 +68,40 @@ class LimitWatch:
             wheel.Wheel(self.table).file(stays.entries(later, self.now))
             self._record(decision for look in looks.values() for decision in look.decisions)
 
-    def _with_tags(self, some: Iterable[Stay]) -> tuple[list[tuple[datetime, Stay]], list[Stay]]:
-        """
-        The stays that are due now, and those of which the tags put off the first look.
+    def _looks(self, due: Sequence[Stay]) -> Iterator[tuple[Stay, "_Look"]]:
+        by_tags = self._by_tags_of_arrays(due)
+        yield from by_tags.items()
+        due = [stay for stay in due if stay not in by_tags]
+        details = self.batch.describe(stay.job_id for stay in due if not stay.service)
+        details |= self.batch.describe_service(stay.job_id for stay in due if stay.service)
+        yield from ((stay, self._tried(stay, details.get(stay.job_id))) for stay in due)
 
-        The children of an array share its tags, so one of them, or the array, shows the tags of
-        all. Any other job is due, and its tags are seen then.
+    def _by_tags_of_arrays(self, due: Iterable[Stay]) -> dict[Stay, "_Look"]:
         """
-        some = list(some)
-        families: dict[str, list[Stay]] = defaultdict(list)
-        for stay in some:
-            if (child := array_child(stay.job_id)) and not stay.tags_known:
-                families[child[0]].append(stay)
-        asked = [
-            job_id for parent, stays in families.items() for job_id in (parent, stays[0].job_id)
-        ]
-        details = self.batch.describe(asked)
-        later: list[tuple[datetime, Stay]] = []
-        put_off: set[Stay] = set()
-        for parent, children in families.items():
-            like = self._like(details.get(children[0].job_id), details.get(parent))
-            if like is None:
-                continue
-            for stay in children:
-                after = self.policy.first_due_after(like, stay.status)
-                if after is None:
-                    put_off.add(stay)
-                elif stay.since + after > self.now:
-                    put_off.add(stay)
-                    later.append((stay.since + after, replace(stay, tags_known=True)))
-        return later, [stay for stay in some if stay not in put_off]
+        First looks at children of arrays, where their tags say that nothing is due yet.
 
-    def _like(self, *details: Detail | None) -> Change | None:
-        """That of the jobs which has own tags for the watchdog, or else one without; if any."""
+        The children share the tags of their array, so the array, and one of them, are described
+        once for all. Those of which something is due, and all other jobs, are described themselves.
+        """
+        first = [stay for stay in due if not stay.tags_known and array_child(stay.job_id)]
+        asked = {stay.job_id.rpartition(":")[0]: stay.job_id for stay in reversed(first)}
+        asked = {array: child for array, child in asked.items() if array not in self.alike}
+        details = self.batch.describe([*asked, *asked.values()])
+        for array, child in asked.items():
+            self.alike[array] = self._alike(details.get(child), details.get(array))
+        looks = {}
+        for stay in first:
+            like = self.alike[stay.job_id.rpartition(":")[0]]
+            after = self.policy.first_due_after(like, stay.status) if like else timedelta()
+            known = replace(stay, tags_known=True)
+            if after is None:
+                looks[stay] = self._unlimited(known)
+            elif stay.since + after > self.now:
+                looks[stay] = _Look(again_in=stay.since + after - self.now, stay=known)
+        return looks
+
+    def _alike(self, *details: Detail | None) -> Change | None:
+        """The job that has tags for the watchdog, else one without; None where none is whole."""
         jobs = []
         for detail in filter(_is_whole, details):
             with suppress(*UNDECIDABLE):  # It is seen when the children are looked at.
@@ -103,31 +109,29 @@ class LimitWatch:
         own = (job for job in jobs if any(name.startswith(TAG_PREFIX) for name in job.tags))
         return next(own, next(iter(jobs), None))
 
-    def _ask(self, some: Iterable[Stay]) -> dict[str, Detail]:
-        plain_ids = [stay.job_id for stay in some if not stay.service]
-        service_ids = [stay.job_id for stay in some if stay.service]
-        return self.batch.describe(plain_ids) | self.batch.describe_service(service_ids)
-
-    def _placed(
-        self, looks: Mapping[Stay, "_Look"], details: Mapping[str, Detail]
-    ) -> dict[Stay, "_Look"]:
+    def _placed(self, looks: Mapping[Stay, "_Look"]) -> dict[Stay, "_Look"]:
         """
         New looks at those of which something is to be said or done, as late as events allow.
 
         Events show that a job has left its state and come back, and are read for these jobs only.
+        A job that has begun another attempt has a reminder of it where its event has come.
         """
-        acted_on = [stay for stay, look in looks.items() if look.rests_on_time]
-        if not acted_on:
+        asked = [stay for stay, look in looks.items() if look.rests_on_time or look.is_renewed]
+        if not asked:
             return {}
-        since = min(stay.since for stay in acted_on)
-        seen = sightings.read(self.table, since, {stay.job_id for stay in acted_on})
+        since = min(stay.since for stay in asked)
+        seen = sightings.read(self.table, since, {stay.job_id for stay in asked})
         again = {}
-        for stay in acted_on:
-            of_job = seen.get(stay.job_id, ())
+        for stay in asked:
+            look, of_job = looks[stay], seen.get(stay.job_id, ())
+            if look.is_renewed and look.stay:
+                if any(limits.begins(look.stay, each) for each in of_job):
+                    again[stay] = _Look()
+                continue
             placed = limits.placed(stay, of_job)
             first_known = limits.first_known(stay, of_job) if placed == stay else placed.since
             if (placed.since, first_known) != (stay.since, stay.since):
-                again[stay] = self._tried(placed, details.get(stay.job_id), first_known)
+                again[stay] = self._tried(placed, look.detail, first_known)
         return again
 
     def _tried(
@@ -141,7 +145,7 @@ class LimitWatch:
         except UNDECIDABLE as error:  # The sweep raises it, when it has seen to all others.
             self.failed[repr(error)] = error
             look = _Look(again_in=wheel.MINUTE)
-        return replace(look, stay=look.stay or stay)
+        return replace(look, stay=look.stay or stay, detail=detail)
 
     def _look(
         self, stay: Stay, job: Change, detail: Detail, first_known: datetime | None
@@ -160,8 +164,12 @@ class LimitWatch:
         )
         if stay.stops and (look := self._after_stop(case, detail, exempt=exemption is not None)):
             return look
-        if not limits.lasts(stay, job) or limit is None or job.kind in ("array", "node"):
+        if job.status != stay.status or job.kind in ("array", "node"):
             return _Look()
+        if not limits.lasts(stay, job):
+            return self._renewed(stay, job)
+        if limit is None:
+            return self._unlimited(replace(stay, stopped_at=None))
         case = replace(case, stay=replace(stay, stopped_at=None))
         put_off = limit.first_due - case.lasted
         if _is_accepted(detail):  # Somebody has stopped it already.
@@ -171,6 +179,31 @@ class LimitWatch:
         if put_off > timedelta():
             return _Look(again_in=put_off, stay=case.stay)
         return self._judged(case, detail)
+
+    def _renewed(self, stay: Stay, job: Change) -> "_Look":
+        """What becomes of a reminder whose job is in the same state, in another attempt."""
+        if job.attempts < stay.attempts:  # The answer is older than the event.
+            return _Look(again_in=wheel.MINUTE, stay=stay)
+        # The event may have been lost. What is known of the new stay is that it lasts now.
+        new = Stay(
+            job_id=stay.job_id,
+            status=stay.status,
+            since=self.clock(),
+            attempts=job.attempts,
+            service=stay.service,
+        )
+        after = self.policy.first_due_after(job, job.status)
+        again_in = after or limits.UNLIMITED_AGAIN
+        return _Look(again_in=again_in, stay=new, is_renewed=True)
+
+    def _unlimited(self, stay: Stay) -> "_Look":
+        """
+        Keep since when a job is in a state in which nothing limits it: its tags may change.
+
+        The states that are listed are meant; a job in another one is not found by listing either.
+        """
+        listed = stay.status == "RUNNABLE" or self.policy.has_limits(stay.status)
+        return _Look(again_in=limits.UNLIMITED_AGAIN if listed else None, stay=stay)
 
     def _judged(self, case: Case, detail: Detail) -> "_Look":
         """What is said and done about a job that has been in its state for so long."""
@@ -376,7 +409,7 @@ class LimitWatch:
             if (job_id, detail["status"], len(made)) not in known:
                 job = change_of(detail, self.now)
                 job = replace(job, at=_proven_since(job, detail, self.now))
-                begun = limits.begin(job, self.policy, max(self.now, job.at), described=True)
+                begun = limits.begin(job, self.policy, max(self.now, job.at))
                 found += [begun] if begun else []
         wheel.Wheel(self.table).file(stays.entries(found, self.now))
 
@@ -414,6 +447,8 @@ class _Look:
     again_in: timedelta | None = None
     stay: Stay | None = None
     decisions: "tuple[_Decision, ...]" = ()
+    is_renewed: bool = False  # `stay` is another one than was looked at
+    detail: Detail | None = field(default=None, repr=False)
 
     @property
     def rests_on_time(self) -> bool:

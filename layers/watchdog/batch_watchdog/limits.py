@@ -35,6 +35,7 @@ from batch_watchdog.notices import (
 from batch_watchdog.policy import LIMITED, Limit, Policy, is_exempt, knows_tags
 
 LOOK_AGAIN = timedelta(minutes=15)  # at a job whose cause may yet become one with a shorter limit
+UNLIMITED_AGAIN = timedelta(hours=6)  # at a job that nothing limits, should its tags change
 OBSERVED_AGAIN = timedelta(hours=1)  # at a job of which everything is said, should a policy change
 VERIFY_AFTER = timedelta(minutes=2)  # from asking for a stop to looking whether it took
 ACCEPTED_AGAIN = timedelta(minutes=5)  # at a job whose stop was accepted, and that is still there
@@ -100,23 +101,26 @@ class Verdict:
 
 
 def begin(
-    change: Change, policy: Policy, now: datetime, *, described: bool = False
+    change: Change, policy: Policy, now: datetime, unlimited_after: timedelta | None = None
 ) -> tuple[datetime, Stay] | None:
     """
     A stay that a change begins, and when to look at it first; None where nothing limits it.
 
     A job's own tag may limit its time in any state, and shorter than every rule. An event need not
-    show the tags (those of service jobs never do), and then the next sweep looks at the job, unless
-    the change was `described` by Batch. But where the policy has no limit at all, nothing is filed
-    for an event without tags: own tags count there as soon as the waiting jobs are listed.
+    show the tags (those of service jobs never do), and then the next sweep looks at the job. But
+    where the policy has no limit at all, nothing is filed for an event without tags: own tags count
+    there as soon as the waiting jobs are listed.
+
+    A job that Batch has described shows its tags. With `unlimited_after`, the change is such a job,
+    and one that nothing limits is looked at after so long.
     """
     if change.kind in ("array", "node"):
         return None  # A parent waits for its children, and a node for its job.
-    tags_known = described or knows_tags(change.tags)
-    if tags_known:
-        after = policy.first_due_after(change, change.status)
-    else:
-        after = timedelta() if policy.limit and change.status in LIMITED else None
+    tags_known = unlimited_after is not None or knows_tags(change.tags)
+    after = policy.first_due_after(change, change.status) if tags_known else timedelta()
+    if not tags_known and not (policy.limit and change.status in LIMITED):
+        return None
+    after = unlimited_after if after is None else after
     if after is None:
         return None
     since = min(change.at, now)  # A clock that is ahead must not put off a limit.
@@ -162,6 +166,11 @@ def _order(change: Change) -> tuple[bool, datetime, int, int]:
     return change.ended, change.at, change.attempts, rank
 
 
+def begins(stay: Stay, seen: Sighting) -> bool:
+    """Whether an event begins a stay of this state and attempt: it has filed a reminder of it."""
+    return (seen.status, seen.attempts) == (stay.status, stay.attempts)
+
+
 def placed(stay: Stay, seen: Iterable[Sighting]) -> Stay:
     """
     The stay, begun no earlier than events of the same job allow.
@@ -184,7 +193,7 @@ def first_known(stay: Stay, seen: Iterable[Sighting]) -> datetime:
     """
     began = stay.since
     for each in sorted(seen, key=lambda each: each.at, reverse=True):
-        if (each.status, each.attempts) != (stay.status, stay.attempts):
+        if not begins(stay, each):
             break
         began = min(began, each.at)
     return began

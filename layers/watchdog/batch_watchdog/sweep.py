@@ -87,6 +87,7 @@ class Sweeper:
             inquiry=inquiry,
             policy=policy,
             now=now,
+            clock=self.clock,
             exempt=exemptions.read_all(self.table, now),
             held=operator_hold.read(self.table).is_on,
         )
