@@ -245,7 +245,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "what was stopped is looked at in its time, whatever the policy",
         "sweep.py",
-        " and not row.content.stops",
+        " and not row.content.awaits_stop",
         "",
         _LIMITS,
     ),

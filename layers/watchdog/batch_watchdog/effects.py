@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Literal
 
 from batch_watchdog.notices import Notice
+from batch_watchdog.policy import Cause
 
 # Every reason that we give for a stop begins so: Batch shows it as the job's statusReason, and
 # we know our own doing again by it.
@@ -33,8 +34,9 @@ class StopJobs:
     The other fields say on what the stop rests, so that it can be judged again in the second in
     which the call is made. A limit's stop has the limited `status`, and `since` when each of the
     jobs, in their order, has been in it; `escalates` says that they have left it, and are
-    terminated all the same. A guard's stop has the `guard` and its `run_id`. An array rule's stop
-    has the `array_id`.
+    terminated all the same; `cause` is the cause whose limit they have passed, or None where
+    no cause was known. A guard's stop has the `guard` and its `run_id`. An array
+    rule's stop has the `array_id`.
     """
 
     how: Literal["cancel", "terminate"]
@@ -45,6 +47,7 @@ class StopJobs:
     status: str = ""
     since: tuple[datetime, ...] = ()
     escalates: bool = False
+    cause: Cause | None = None
     guard: str = ""
     run_id: str = ""
     array_id: str = ""

@@ -5,8 +5,8 @@ The list is read a page at a time. Only jobs that no reminder is filed for are d
 of these is filed, also one that nothing limits: so none is described with each listing.
 
 A retry whose events were lost looks like the stay before it. Where a summary shows that the job has
-run since, it is described. Pages of few jobs are described whole, which is one call a page. All
-else shows when the reminder of the stay before it comes due.
+run since, it is described. Where a page shows few jobs, all of them are described, as long as that
+is a few calls a sweep. All else shows when the reminder of the stay before it comes due.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,17 +17,15 @@ from itertools import batched
 from batch_watchdog import limits
 from batch_watchdog.batch_api import DESCRIBE_MAX, BatchApi, Detail, kinds_of
 from batch_watchdog.changes import Change, change_of, from_millis
-from batch_watchdog.limits import Stay
+from batch_watchdog.limit_watch import is_whole
+from batch_watchdog.limits import UNLIMITED_AGAIN, Stay
 from batch_watchdog.policy import LIMITED, Policy
 from batch_watchdog.recorder import UNDECIDABLE
 from batch_watchdog.store import stays, wheel
 from batch_watchdog.store.cursor import Place
 from batch_watchdog.store.table import Table
 
-# A job that nothing limits is looked at again so late: its tags may have been changed.
-UNLIMITED_AGAIN = timedelta(hours=6)
-
-_FEW_PAGES_MAX = 10  # described whole by one sweep
+_SPARE_CALLS = 10  # of one sweep, for jobs that are known
 _SAME = timedelta(minutes=1)  # Two clocks, and events that tell the time in whole seconds.
 
 
@@ -51,7 +49,7 @@ class Discovery:
     known: Mapping[tuple[str, str], Stay]
     out_of_time: Callable[[], bool]
     failed: list[Exception] = field(default_factory=list)
-    _few_pages: int = 0
+    _spare_calls: int = _SPARE_CALLS
     _queue_page: tuple[Place, _Page] | None = None  # the one that was read last
 
     def go_on(self, place: Place | None) -> Iterator[Place | None]:
@@ -160,9 +158,10 @@ class Discovery:
         """File the jobs that are not known; return whether there was time for all of them."""
         jobs = [each for each in summaries if not _is_array(each)]
         unknown = [each["jobId"] for each in jobs if not self._is_known(each)]
-        if 0 < len(jobs) <= DESCRIBE_MAX and not service and self._few_pages < _FEW_PAGES_MAX:
+        calls = len(jobs) if service else 1
+        if 0 < len(jobs) <= DESCRIBE_MAX and calls <= self._spare_calls:
             unknown = [each["jobId"] for each in jobs]
-            self._few_pages += 1
+            self._spare_calls -= calls
         describe = self.batch.describe_service if service else self.batch.describe
         found: list[tuple[datetime, Stay]] = []
         done = 0
@@ -196,9 +195,14 @@ class Discovery:
                 self.failed.append(error)
                 continue
             stay = self.known.get((job.job_id, job.status))
-            if stay and limits.lasts(stay, job):
+            if (
+                stay
+                and limits.lasts(stay, job)
+                and stay.since == limits.proven_since(stay.since, job)
+            ):
                 continue
-            unlimited_after = UNLIMITED_AGAIN if job.status in LIMITED else None
+            shows_all = job.status in LIMITED and is_whole(detail)
+            unlimited_after = UNLIMITED_AGAIN if shows_all else None
             job = replace(job, at=_since(job, detail, now))
             begun = limits.begin(job, self.policy, now, unlimited_after)
             if begun:
@@ -218,6 +222,9 @@ def _is_array(summary: Detail) -> bool:
 
 
 def _since(job: Change, detail: Detail, now: datetime) -> datetime:
-    """Since when a job is known for certain to be in its state: RUNNING is proven."""
-    started = from_millis(detail.get("startedAt")) if job.status == "RUNNING" else None
-    return min(started or now, now)
+    """Since when a job is known for certain to be in its state: proven, where Batch shows it."""
+    name = {"SUBMITTED": "createdAt", "RUNNING": "startedAt"}.get(job.status, "")
+    proven = from_millis(detail.get(name))
+    if proven is None or (job.status == "RUNNING" and proven != job.not_before):
+        return now
+    return min(proven, now)

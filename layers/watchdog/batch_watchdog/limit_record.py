@@ -50,7 +50,7 @@ class Decision:
 
     @property
     def stay_to_verify(self) -> Stay:
-        return replace(self.case.stay, status=self.case.job.status, stops=self.case.stay.stops + 1)
+        return replace(self.case.stay, stops=self.case.stay.stops + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Taking in what AWS Batch reports, one batch of queue messages at a time."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -16,7 +16,7 @@ from batch_watchdog.errors import MalformedEventError
 from batch_watchdog.policy import Policy
 from batch_watchdog.recorder import Outcome, Recorder
 from batch_watchdog.store import cursor as cursors
-from batch_watchdog.store import stays
+from batch_watchdog.store import sightings, stays
 from batch_watchdog.store.arrays import Arrays
 from batch_watchdog.store.ledger import Entry
 from batch_watchdog.store.table import Table
@@ -65,7 +65,7 @@ class Observer:
         # least as late as the sweep has come.
         now = max(sent_at, cursors.read(self.table, sent_at).minute)
         changes = self._with_parents_known(changes)
-        self._stays(changes.values(), now)
+        self._stays(changes.values(), sent_at, now)
         return [
             *self._arrivals(changes, now),
             *self._arrays(changes, now),
@@ -91,8 +91,10 @@ class Observer:
         watch = ArrivalWatch(table=self.table, batch=self.batch, policy=self.policy(), now=now)
         return watch.observe(changes)
 
-    def _stays(self, changes: Iterable[Change], now: datetime) -> None:
+    def _stays(self, changes: Collection[Change], sent_at: datetime, now: datetime) -> None:
         policy = self.policy()
+        # Sightings first: who is reminded of a stay can then see that it is over.
+        sightings.file(self.table, limits.sightings(changes, policy, sent_at), sent_at)
         begun = (limits.begin(change, policy, now) for change in changes)
         due = stays.entries(filter(None, begun), now, policy=policy.version)
         Wheel(self.table).file(due)

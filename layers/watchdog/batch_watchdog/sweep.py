@@ -273,7 +273,7 @@ class _Sweep:
             row
             for entry in entries
             for row in _rows_of(entry)
-            if (entry.minute, entry.key, row.number) > place and not row.content.stops
+            if (entry.minute, entry.key, row.number) > place and not row.content.awaits_stop
         ]
 
     def _list_all(self) -> Iterator[bool]:
@@ -364,6 +364,7 @@ class Sweeper:
             inquiry=self.inquiry(),
             policy=policy,
             now=now,
+            clock=self.clock,
             exempt=exemptions.read_all(self.table, now),
             held=operator_hold.read(self.table).is_on,
         )
