@@ -57,11 +57,7 @@ class LimitWatch:
             How many of them, from the first on, have been seen to before the time was up: at least
             one, if there are any.
         """
-        looks: dict[Stay, _Look] = {}
-        for stay, look in self._looks(dict.fromkeys(due)):
-            looks[stay] = look
-            if out_of_time():
-                break
+        looks = dict(self._looks(dict.fromkeys(due), out_of_time))
         looks |= self._placed(looks)
         later = [
             (self.now + look.again_in, look.stay or stay)
@@ -75,9 +71,19 @@ class LimitWatch:
         self.failed.update({repr(error): error for error in errors})
         return next((number for number, stay in enumerate(due) if stay not in looks), len(due))
 
-    def _looks(self, due: Iterable[Stay]) -> Iterator[tuple[Stay, "_Look"]]:
-        """Look at stays, in their order; describe as many jobs at a time as one call takes."""
+    def _looks(
+        self, due: Iterable[Stay], out_of_time: Callable[[], bool]
+    ) -> Iterator[tuple[Stay, "_Look"]]:
+        """
+        Look at stays, in their order; describe as many jobs at a time as one call takes.
+
+        The time is asked for before whatever takes calls: but for the first look of all.
+        """
+        queues: set[object] = set()  # A diagnosis takes calls for each queue.
+        begun = False
         for some in batched(due, DESCRIBE_MAX, strict=False):
+            if begun and out_of_time():
+                return
             try:
                 looks = self._by_tags_of_arrays(some)
                 details = self.batch.describe(
@@ -86,9 +92,16 @@ class LimitWatch:
             except UNDECIDABLE as error:  # The sweep raises it, when it has seen to all others.
                 self.failed[repr(error)] = error
                 yield from ((stay, _Look(again_in=wheel.MINUTE)) for stay in some)
+                begun = True
                 continue
             for stay in some:
-                yield stay, looks.get(stay) or self._look_at(stay, details.get(stay.job_id))
+                detail = details.get(stay.job_id)
+                queue = detail.get("jobQueue") if detail else None
+                if begun and (stay.service or queue not in queues) and out_of_time():
+                    return
+                queues.add(queue)
+                yield stay, looks.get(stay) or self._look_at(stay, detail)
+                begun = True
 
     def _look_at(self, stay: Stay, detail: Detail | None) -> "_Look":
         if stay.service:

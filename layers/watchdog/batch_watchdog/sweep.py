@@ -1,8 +1,9 @@
 """
 What time brings: once a minute, all that is due.
 
-All long work goes in slices. After each slice the cursor is written, and the time that is left is
-asked for, so that a sweep that ends early, or is killed, leaves what it has done.
+All long work goes in slices. After each slice the time that is left is asked for, and where much
+has been done the cursor is written, so that a sweep that ends early, or is killed, leaves what it
+has done.
 """
 
 from collections import defaultdict
@@ -47,6 +48,9 @@ _STAYS = ("stay", "held", "braked")
 _LISTED_EVERY = timedelta(minutes=15)
 _READ_AHEAD = timedelta(days=1)  # of the wheel, in one go
 _FAR = timedelta(days=60)  # ahead of the latest reminder; a limit is at most 30 days
+_UNSAVED_MAX = 500  # reminders seen to since the cursor was kept
+_UNSAVED_FOR = timedelta(seconds=5)
+_OF_A_PAGE = 100  # reminders that are as much work as a page of jobs most of which are known
 _TRIES = 5  # to write the cursor, against other sweeps
 
 
@@ -75,14 +79,25 @@ class _Progress:
 
     table: Table
     cursor: Cursor
-    before: Cursor = field(init=False)
+    clock: Callable[[], datetime]
+    before: Cursor = field(init=False)  # as it was last read or written
+    saved_at: datetime = field(init=False)
+    unsaved: int = 0
 
     def __post_init__(self) -> None:
         self.before = self.cursor
+        self.saved_at = self.clock()
 
-    def save(self, cursor: Cursor) -> None:
-        """Keep how far this sweep has come."""
+    def moved(self, cursor: Cursor, reminders: int) -> None:
+        """The cursor has moved by so many reminders; keep it where much would be done again."""
         self.cursor = cursor
+        self.unsaved += reminders
+        if self.unsaved >= _UNSAVED_MAX or self.clock() - self.saved_at >= _UNSAVED_FOR:
+            self.save()
+
+    def save(self) -> None:
+        """Keep how far this sweep has come."""
+        self.unsaved, self.saved_at = 0, self.clock()
         for _ in range(_TRIES):
             try:
                 cursors.write(self.table, self.cursor)
@@ -144,7 +159,7 @@ class _Sweep:
             cursor = cursor.passed(cursor.minute, seen, all_of_them=False)
             if not some[done - 1].is_last:
                 cursor = cursor.came_to(some[done - 1].entry, some[done - 1].number)
-            self.progress.save(cursor)
+            self.progress.moved(cursor, done)
             if self.out_of_time():
                 return False
         return True
@@ -249,7 +264,7 @@ class _Sweep:
                 refiling = replace(
                     refiling, minute=last.entry.minute, entry=last.entry.key, number=last.number
                 )
-                progress.save(replace(progress.cursor, refiling=refiling))
+                progress.moved(replace(progress.cursor, refiling=refiling), done)
                 yield True
             minute = refiling.minute + _READ_AHEAD
             refiling = Refiling(policy=refiling.policy, minute=minute)
@@ -297,7 +312,7 @@ class _Sweep:
         )
         for place in discovery.go_on(listing.place):
             now_at = replace(listing, place=place) if place else None
-            progress.save(replace(progress.cursor, listing=now_at))
+            progress.moved(replace(progress.cursor, listing=now_at), _OF_A_PAGE)
             yield True
         if discovery.failed:
             self.failed += discovery.failed
@@ -357,7 +372,9 @@ class Sweeper:
         """
         minute, policy = minute_of(now), self.policies.settle(now)
         GuardWatch(table=self.table, policy=policy, now=self.clock()).time_passes()
-        progress = _Progress(table=self.table, cursor=cursors.read(self.table, minute))
+        progress = _Progress(
+            table=self.table, cursor=cursors.read(self.table, minute), clock=self.clock
+        )
         limits = LimitWatch(
             table=self.table,
             batch=self.batch,
@@ -381,7 +398,7 @@ class Sweeper:
             progress.cursor = progress.cursor.passed(minute, (), all_of_them=True)
             sweep.look_around()
         if progress.cursor != progress.before:
-            progress.save(progress.cursor)
+            progress.save()
         failed = [*sweep.failed, *limits.failed.values()]
         if failed:
             raise ExceptionGroup("not all that was due could be decided", failed)

@@ -1,7 +1,7 @@
 """
 How far the sweep has come: with what is due, with a new policy, and with listing all jobs.
 
-It is kept after each slice of work, so that a sweep that is killed leaves what it has done.
+It is kept as the work goes on, so that a sweep that is killed leaves what it has done.
 """
 
 from collections.abc import Iterable, Mapping
