@@ -58,6 +58,8 @@ def _contract(*names: str) -> tuple[str, ...]:
 
 
 _LIMITS = ("tests/integration/test_limits.py",)
+_SLICES = ("tests/integration/test_slices.py",)
+_STORES = _contract("stores")
 
 MUTANTS: Sequence[Mutant] = (
     # ---- Arrays ---------------------------------------------------------------------------
@@ -473,6 +475,112 @@ MUTANTS: Sequence[Mutant] = (
         "left = [job for job, (code, _) in errors.items() if code in PASSING]",
         "left = []",
         _unit("batch_api"),
+    ),
+    # ---- Slices, and writes of every size -------------------------------------------------
+    Mutant(
+        "what does not fit into one write is split",
+        "recorder.py",
+        "parts = self.halves(key)",
+        "parts: Sequence[K] = ()",
+        _unit("recorder"),
+    ),
+    Mutant(
+        "one that cannot be written keeps no other from being written",
+        "recorder.py",
+        "            if len(keys) == 1:\n",
+        "            if keys:\n",
+        _unit("recorder"),
+    ),
+    Mutant(
+        "a bucket of the ledger is never full",
+        "store/ledger.py",
+        "while len(every) > _FULL:",
+        "while False:",
+        _STORES,
+    ),
+    Mutant(
+        "what has been moved away in the ledger is remembered",
+        "store/ledger.py",
+        'for number in range(int(item.get("full", 0)))',
+        "for number in range(0)",
+        _STORES,
+    ),
+    Mutant(
+        "a stop counts once it is written",
+        "limit_record.py",
+        "[read.put(count, self.now)] if count else [],",
+        "[],",
+        _LIMITS,
+    ),
+    Mutant(
+        "an entry that is seen to in part goes on there",
+        "sweep.py",
+        "if row.number > done)",
+        ")",
+        _SLICES,
+    ),
+    Mutant(
+        "a sweep keeps what it has done",
+        "sweep.py",
+        "if self.unsaved >= _UNSAVED_MAX or self.clock() - self.saved_at >= _UNSAVED_FOR:",
+        "if False:",
+        _SLICES,
+    ),
+    Mutant(
+        "what two sweeps have seen is seen",
+        "store/cursor.py",
+        "at: self.seen.get(at, frozenset()) | other.seen.get(at, frozenset())",
+        "at: self.seen.get(at, frozenset())",
+        _STORES,
+    ),
+    Mutant(
+        "a sweep that is short of time ends",
+        "limit_watch.py",
+        "            if begun and out_of_time():\n",
+        "            if False:\n",
+        _SLICES,
+    ),
+    Mutant(
+        "a listing goes on at its page",
+        "sweep.py",
+        "discovery.go_on(listing.place)",
+        "discovery.go_on(None)",
+        _SLICES,
+    ),
+    Mutant(
+        "known jobs are not described by the listing",
+        "limit_discovery.py",
+        "            return False\n        # One that has run",
+        "            return False\n        return False\n        # One that has run",
+        _SLICES,
+    ),
+    Mutant(
+        "a job that nothing limits is not described by each listing",
+        "limit_discovery.py",
+        "unlimited_after = UNLIMITED_AGAIN if shows_all else None",
+        "unlimited_after = None",
+        _SLICES,
+    ),
+    Mutant(
+        "what a hold or the brake postpones waits without a call",
+        "limit_watch.py",
+        "        if waits:\n            kind",
+        "        waits = False\n        if waits:\n            kind",
+        _SLICES,
+    ),
+    Mutant(
+        "what a hold postpones is due when it ends",
+        "limit_record.py",
+        '{"held": wheel.MINUTE,',
+        '{"held": timedelta(minutes=30),',
+        _SLICES,
+    ),
+    Mutant(
+        "a new policy goes on where it stopped",
+        "sweep.py",
+        "refiling = progress.cursor.refiling\n        if refiling is None:",
+        "refiling = None\n        if refiling is None:",
+        _SLICES,
     ),
 )
 

@@ -141,6 +141,19 @@ def test_a_hundred_items_are_one_write_and_more_are_refused(table: Table) -> Non
     assert len(list(table.query("P"))) == TRANSACTION_MAX
 
 
+@pytest.mark.parametrize("sizes", [[410_000], [350_000] * 13], ids=["an item", "all of them"])
+def test_what_is_larger_than_dynamodb_takes_is_refused(table: Table, sizes: list[int]) -> None:
+    puts = [
+        Put({"pk": "P", "sk": str(number), "body": b"x" * size})
+        for number, size in enumerate(sizes)
+    ]
+
+    with pytest.raises(UnwritableError, match=f"{sizes[0] // 1000}"):
+        table.write(puts)
+
+    assert list(table.query("P")) == []
+
+
 def test_one_item_twice_in_one_write_is_refused(table: Table) -> None:
     with pytest.raises(ValueError, match="twice"):
         table.write([a_put("a"), a_put("a", text="other")])

@@ -87,7 +87,7 @@ def test_jobs_that_are_known_are_listed_without_being_described() -> None:
 
 
 def test_jobs_that_nothing_limits_are_described_once() -> None:
-    watching = Noting("", lost=waiting(1_200)).run(at("12:00"), at("13:00"))  # type: ignore[assignment]
+    watching = Noting("", lost=waiting(1_200)).run(at("12:00"), at("13:00"))
 
     assert isinstance(watching, Noting)
     assert set(watching.described.values()) == {1}

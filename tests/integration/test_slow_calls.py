@@ -85,7 +85,7 @@ class Crowd:
         """Not looked at."""
 
     def dead_letter(self, at: datetime, reason: str, event: Any) -> None:
-        self.problems.append(reason)
+        self.problems.append(f"{at}: {reason}: {event}")
 
     def run(self) -> "Crowd":
         """Let time pass until the last job must have been stopped, or a sweep has failed."""

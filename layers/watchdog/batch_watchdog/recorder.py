@@ -80,7 +80,7 @@ class Recorder:
 
     def decide[K: Hashable](
         self, keys: Iterable[K], decide: Callable[[K], Outcome], now: datetime
-    ) -> Sequence[K]:
+    ) -> list[K]:
         """
         The same as `write_each`, of keys that can't be split.
 
@@ -93,7 +93,7 @@ class Recorder:
         """
         written = self.write_each(keys, decide, now)
         written.raise_failed()
-        return written.lost
+        return list(written.lost)
 
     def write_each[K: Hashable](
         self,
