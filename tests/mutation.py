@@ -137,8 +137,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "the sweep asks for arrays in the next minute too",
         "sweep.py",
-        "            Wheel(self.table).file([reminder(some, now)])",
-        "            pass",
+        "        Wheel(self.table).file([reminder(open_ids, now)])",
+        "        pass",
     ),
     # ---- Limits ---------------------------------------------------------------------------
     Mutant(
@@ -150,8 +150,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a stay counts from its beginning, not from the last attempt's",
         "limits.py",
-        "since = max(stay.since, job.attempt_stopped_at or stay.since)",
-        "since = stay.since - timedelta(minutes=3)",
+        "    return max(since, job.not_before or since)",
+        "    return since - timedelta(minutes=3)",
     ),
     Mutant(
         "the same state and the same attempt are the same stay",
@@ -180,21 +180,21 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "a limit in observe mode stops nobody",
-        "limits.py",
-        'return self.limit.mode == "enforce" and self.limit.action != "warn"',
-        'return self.limit.action != "warn"',
+        "policy.py",
+        'return self.mode == "enforce" and self.action != "warn"',
+        'return self.action != "warn"',
     ),
     Mutant(
         "who is looked at too soon is looked at again",
         "limit_watch.py",
-        "again_in=limit.first_due - lasted)",
-        "again_in=None)",
+        "            return _Look(again_in=put_off, stay=case.stay)",
+        "            return _Look()",
     ),
     Mutant(
         "who was exempted by an operator is not looked at",
         "limit_watch.py",
-        "return self._exempted(job) or look(stay, job, detail)",
-        "return look(stay, job, detail)",
+        "            put_off = exemption.until - self.now",
+        "            pass",
     ),
     Mutant(
         "who is exempt by a tag has no limit",
@@ -205,8 +205,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a job found waiting begins its stay when it is found",
         "limit_discovery.py",
-        ' if job.status == "RUNNING" else None',
-        ' or from_millis(detail.get("createdAt"))',
+        '.get(job.status, "")',
+        '.get(job.status, "createdAt")',
     ),
     Mutant(
         "jobs that no event told of are found",
@@ -389,8 +389,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a lost race is decided again",
         "recorder.py",
-        "            except StaleItemError:\n                lost += chunk",
-        "            except StaleItemError:\n                lost += []",
+        "        except StaleItemError:\n            return list(chunk)",
+        "        except StaleItemError:\n            return []",
     ),
     Mutant(
         "messages that lost a race come again",
@@ -439,9 +439,9 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "a failure is told once",
-        "observe.py",
-        "            return Outcome(puts=puts, effects=[announce] if notices else [])",
-        "            return Outcome(effects=[announce] if notices else [])",
+        "recorder.py",
+        "return Outcome(puts=[*puts, *outcome.puts], effects=outcome.effects)",
+        "return Outcome(puts=outcome.puts, effects=outcome.effects)",
     ),
     Mutant(
         "our own stops are no news",
