@@ -247,15 +247,14 @@ class Scheduler:
         job.rests = wait_ms > 0
         self._world.move(job, "RUNNABLE", self._world.now_ms)
         if job.rests:
-            self._world.agenda.plan(self._world.now_ms + wait_ms, self._rested, job, job.run)
+            self._world.agenda.plan(self._world.now_ms + wait_ms, self._rested, job)
         self._world.tell(job)
         self.wake()
 
-    def _rested(self, job: Job, run: int) -> None:
-        if job.rests and run == job.run:
-            job.rests = False
-            if job.turn:
-                job.queue.own.add(job)
+    def _rested(self, job: Job) -> None:
+        job.rests = False
+        if job.turn:  # It has not been stopped meanwhile.
+            job.queue.own.add(job)
             self.wake()
 
     def _must_requeue(self, job: Job) -> bool:

@@ -296,8 +296,7 @@ class World:
         self._mark(job, terminate=terminate)
         if terminate in job.pending_stops:
             return
-        slow = self.dice.happens(self.disorder.slow_stops)
-        if slow and not job.stop:
+        if self.dice.happens(self.disorder.slow_stops):
             job.pending_stops.add(terminate)
             at_ms = self.now_ms + self.dice.ms(self.disorder.slow_stop_s)
             self.agenda.plan(at_ms, self._stop_late, job, reason, terminate)

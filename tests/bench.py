@@ -28,17 +28,18 @@ class Bench:
     """
     Notes calls, messages and dead letters with their times, and answers calls as told.
 
-    `answers` are functions of the event by the name of the function's folder.
+    `answers` are functions of the event by the name of the function's folder; `how` is for the
+    dispatcher.
     """
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, **how: Any) -> None:
         self.stack = stack
         self.answers: dict[str, Callable[[Any], Any]] = {}
         self.calls: list[tuple[str, str, Any]] = []
         self.messages: list[tuple[str, Mapping[str, Any]]] = []
         self.letters: list[tuple[str, str, Any]] = []
-        batch = SimulatedBatch(emit=self._emitted)
-        self.dispatcher = Dispatcher(stack, batch, witness=self)
+        self.batch = SimulatedBatch(emit=self._emitted)
+        self.dispatcher = Dispatcher(stack, self.batch, witness=self, **how)
         self.dispatcher.run(NOON)
         in_use[:] = [self]
 

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from batch_watchdog.store.table import Put
+from batch_watchdog.wiring import container
 from local import stack as stacks
+from local.functions import Outcome
+from local.sources import Call
 from local.stack import Stack
 from tests.bench import HANDLER, NOON, Bench
 
@@ -374,3 +377,141 @@ def test_a_topic_refuses_what_sns_refuses(bench: Bench) -> None:
     sns.publish(TopicArn=topic, Subject="s", Message="m")
 
     assert [at for at, _ in bench.messages] == ["12:00:00"]
+
+
+# ---- Calls that take time -----------------------------------------------------------------
+
+
+def calling(bench: Bench, times: int, log: list[str]) -> Callable[[Any], None]:
+    """A handler that calls Batch so many times, and notes when each call was answered."""
+    client = bench.dispatcher.session.client("batch")
+
+    def answer(event: Any) -> None:
+        for _ in range(times):
+            client.describe_job_queues()
+            log.append(f"{bench.dispatcher.clock.now:%H:%M:%S.%f}"[:-5])
+
+    return answer
+
+
+def test_a_call_takes_its_time_while_a_function_makes_it(small_stack: Stack) -> None:
+    bench = Bench(small_stack, call_seconds={"batch": 0.5})
+    log: list[str] = []
+    bench.answers["reader"] = calling(bench, 3, log)
+    bench.answers["ticker"] = calling(bench, 2, log)
+
+    bench.dispatcher.session.client("batch").describe_job_queues()
+    assert f"{bench.dispatcher.clock.now:%H:%M:%S}" == "12:00:00"
+    for _ in range(3):
+        bench.deliver(1)
+    bench.run(seconds=2)
+    bench.dispatcher.notify({"Records": [{"Sns": {"Message": "m"}}]})
+
+    assert log == ["12:00:01.5", "12:00:02.0", "12:00:02.5", "12:00:03.0", "12:00:03.5"]
+    bench.dispatcher.session.client("batch").describe_job_queues()
+    assert f"{bench.dispatcher.clock.now:%H:%M:%S.%f}" == "12:00:03.500000"
+
+
+def test_what_came_due_during_a_call_is_done_after_it_and_time_does_not_go_back(
+    small_stack: Stack,
+) -> None:
+    bench = Bench(small_stack, call_seconds={"batch": 20})
+    bench.answers["ticker"] = calling(bench, 1, [])
+    for second in (1, 2, 30):
+        bench.deliver(second)
+
+    bench.dispatcher.notify({"Records": [{"Sns": {"Message": "m"}}]})
+    bench.run(minutes=1)
+
+    assert bench.batches("reader") == [("12:00:25", 2), ("12:00:35", 1)]
+
+
+def test_batch_goes_on_during_a_call_and_all_else_is_late(small_stack: Stack) -> None:
+    bench = Bench(small_stack, call_seconds={"batch": 20})
+    bench.batch.add_world(
+        {
+            "jobQueues": [
+                {
+                    "jobQueueName": "q",
+                    "computeEnvironmentOrder": [{"order": 1, "computeEnvironment": "ce"}],
+                }
+            ],
+            "computeEnvironments": [{"computeEnvironmentName": "ce"}],
+        }
+    )
+    log: list[str] = []
+    bench.answers["ticker"] = calling(bench, 1, log)
+    job = bench.batch.submit("a", "q", seconds=10)
+
+    bench.dispatcher.notify({"Records": [{"Sns": {"Message": "m"}}]})
+
+    [found] = bench.batch.call("DescribeJobs", {"jobs": [job]})["jobs"]
+    assert found["status"] == "SUCCEEDED"
+    assert bench.batches("reader") == []
+    bench.run(seconds=30)
+    assert bench.batches("reader") == [("12:00:20", 3), ("12:00:25", 1)]
+
+
+def test_a_function_is_killed_when_its_time_is_over(small_stack: Stack) -> None:
+    outcomes: list[Outcome] = []
+
+    def noting(call: Call) -> Call:
+        def called(arn: str, event: Any) -> Outcome:
+            outcomes.append(call(arn, event))
+            return outcomes[-1]
+
+        return called
+
+    bench = Bench(small_stack, call_seconds={"batch": 7}, around=noting)
+    log: list[str] = []
+    bench.answers["reader"] = calling(bench, 100, log)
+    for _ in range(3):
+        bench.deliver(1)
+    bench.run(seconds=62)
+
+    assert len(log) == 8  # The ninth would have ended after 63 s.
+    assert [outcome.error for outcome in outcomes] == ["Crash: timed out after 60 s"]
+    assert f"{bench.dispatcher.clock.now:%H:%M:%S}" == "12:01:02"
+    bench.answers["reader"] = calling(bench, 8, log)
+    bench.run(hours=1)
+    assert bench.batches("reader") == [("12:00:01", 3), ("12:02:31", 3)]
+    assert bench.letters == []
+
+
+def test_a_function_sees_its_time_run_out(small_stack: Stack) -> None:
+    bench = Bench(small_stack, call_seconds={"table": 2.5})
+    seen: list[float] = []
+    [ticker] = [arn for arn, each in small_stack.functions.items() if each.folder.name == "ticker"]
+
+    def answer(event: Any) -> None:
+        table = container().table
+        table.write([Put({"pk": "a", "sk": "1"})])
+        assert table.get("a", "1")
+        assert len(table.get_many([("a", "1")])) == 1
+        assert len(list(table.query("a"))) == 1
+        seen.append((bench.dispatcher.clock.now - NOON).total_seconds())
+
+    bench.answers["ticker"] = answer
+    outcome = bench.dispatcher.functions.call(ticker, {})
+
+    assert outcome.error == ""
+    assert seen == [10]
+
+
+# ---- The policy's parameter ---------------------------------------------------------------
+
+
+def test_each_change_of_a_parameter_makes_another_version(bench: Bench) -> None:
+    ssm = bench.dispatcher.session.client("ssm")
+
+    def shown() -> tuple[str, int, str]:
+        found = ssm.get_parameter(Name="/policy")["Parameter"]
+        return found["Value"], found["Version"], f"{found['LastModifiedDate']:%Y %H:%M:%S}"
+
+    assert shown() == ("#", 1, "1970 00:00:00")
+    bench.run(minutes=1)
+    assert ssm.put_parameter(Name="/policy", Value="x", Overwrite=True)["Version"] == 2
+    assert shown() == ("x", 2, "2026 12:01:00")
+    bench.run(minutes=2)
+    bench.dispatcher.parameters["/policy"] = "x"
+    assert shown() == ("x", 3, "2026 12:02:00")

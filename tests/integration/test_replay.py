@@ -230,6 +230,27 @@ def test_a_stop_is_a_call_and_what_the_log_says_later_is_overruled(play: Play) -
     assert [row["facts"]["job_id"] for row in notices(rows, "limit-enforced")] == ["job-1"]
 
 
+def test_a_job_that_the_log_shows_running_on_after_an_accepted_terminate_is_not_ended(
+    play: Play,
+) -> None:
+    terminate = 'mode = "enforce"\n[[limit]]\nRUNNING = { after = "1h", action = "terminate" }\n'
+    events = a_job(("12:00", "RUNNING"), ("14:00", "RUNNING"), ("20:00", "FAILED"))
+    unmarked = play(events, policy=terminate)
+    for event in events[1:]:
+        event["detail"]["isTerminated"] = True
+
+    rows = play(events, policy=terminate)
+
+    calls = [row for row in rows if row["kind"] == "call"]
+    assert calls[0]["at"].startswith("2026-01-01T13:0")
+    assert rows[-1]["overruled"] == []
+    [failed] = notices(rows, "job-failed")
+    assert failed["at"].startswith("2026-01-01T20:0")
+    # Without the mark, the log is one of a job that nobody had stopped.
+    assert unmarked[-1]["overruled"] == ["job-1"]
+    assert len([row for row in unmarked if row["kind"] == "call"]) == 1
+
+
 def test_what_the_log_says_of_a_stopped_job_is_not_delivered(play: Play) -> None:
     events = a_job(("12:00", "RUNNABLE"), ("13:30", "STARTING"), ("13:40", "FAILED"))
 

@@ -85,7 +85,7 @@ class Crowd:
         """Not looked at."""
 
     def dead_letter(self, at: datetime, reason: str, event: Any) -> None:
-        self.problems.append(f"{at}: {reason}: {event}")
+        self.problems.append(f"{at:%H:%M:%S}: {reason}: {event!r:.80}")
 
     def run(self) -> "Crowd":
         """Let time pass until the last job must have been stopped, or a sweep has failed."""

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.batch import ApiError, Disorder
-from local.batch_disorder import FIELDS
+from local.batch_disorder import FIELDS, Dice
 from tests.simulated import (
     ARN,
     NOON,
@@ -126,6 +126,15 @@ def test_a_terminate_may_follow_a_cancel_that_came_too_late() -> None:
     assert batch.at(31).job(job)["statusReason"] == "too dear"
 
 
+def test_asking_again_makes_a_slow_stop_no_faster() -> None:
+    jobs = [f"j{n}" for n in range(100)]
+    batch = disorderly(*(an_event(job, "RUNNABLE", 0) for job in jobs), slow_stops=0.5)
+
+    batch.cancel(*jobs * 5)
+
+    assert 30 < len(batch.at(1).listed(jobQueue="q", jobStatus="RUNNABLE")) < 70
+
+
 def test_a_slow_stop_of_an_array_reaches_its_children_together() -> None:
     batch = disorderly(slow_stops=1, slow_stop_s=(60, 60))
     parent = batch.it.submit("array", "q", array_size=3, vcpus=9)
@@ -235,18 +244,30 @@ def test_a_mark_of_before_says_so_too_and_one_of_another_attempt_does_not() -> N
         ("RUNNABLE", "isTerminated", "cancel", True),
         ("RUNNABLE", "isCancelled", "terminate", False),
         ("RUNNING", "isCancelled", "cancel", False),  # A cancel does nothing to it.
-        ("FAILED", "isCancelled", "cancel", False),
+        ("FAILED", "isTerminated", "cancel", False),
         ("RUNNABLE", "other", "cancel", False),
     ],
 )
 def test_only_a_mark_of_the_same_kind_of_stop_proves_that_it_ended_nothing(
     status: str, mark: str, stop: str, *, goes_on: bool
 ) -> None:
-    batch = Batch(an_event("a", "RUNNABLE", 0), an_event("a", status, 60, **{mark: True}))
+    marks: dict[str, Any] = {mark: True}
+    batch = Batch(an_event("a", "RUNNABLE", 0), an_event("a", status, 60, **marks))
 
     getattr(batch.at(5), stop)("a")
 
     assert batch.at(6).status("a") == ("RUNNABLE" if goes_on else "FAILED")
+
+
+def test_a_mark_in_a_later_attempt_shows_that_the_job_went_on() -> None:
+    failed = an_event("a", "RUNNABLE", 100, attempts=1)
+    marked = an_event("a", "RUNNING", 200, attempts=1, isTerminated=True)
+    batch = Batch(*a_life("a")[:3], failed, marked)
+
+    batch.at(30).terminate("a")
+
+    assert batch.at(99).status("a") == "RUNNING"
+    assert batch.at(200).status("a") == "RUNNING"
 
 
 def test_a_child_that_a_stop_did_not_end_keeps_its_array_open_until_the_log_ends_it() -> None:
@@ -312,13 +333,17 @@ def test_children_service_jobs_and_filtered_lists_lag_too() -> None:
 
 
 def test_a_cancel_shows_late_in_a_list_that_lags() -> None:
-    batch = disorderly(an_event("a", "RUNNABLE", 0), list_lag_s=100, slow_stops=1, seed=2).at(200)
+    batch = disorderly(
+        an_event("a", "RUNNABLE", 0), list_lag_s=100, slow_stops=1, slow_stop_s=(400, 400)
+    )
 
-    batch.cancel("a")
+    batch.at(200).cancel("a")
     [at_once] = batch.ask("ListJobs", jobQueue="q", jobStatus="RUNNABLE")["jobSummaryList"]
 
     assert "isCancelled" not in at_once
     assert batch.job("a")["isCancelled"] is True
+    [later] = batch.at(300).ask("ListJobs", jobQueue="q", jobStatus="RUNNABLE")["jobSummaryList"]
+    assert later["isCancelled"] is True
 
 
 def test_an_array_in_a_list_that_lags_is_counted_as_it_is() -> None:
@@ -349,6 +374,23 @@ def test_a_description_may_lag_too() -> None:
     job = service_job(batch)
     with pytest.raises(ApiError, match="not found"):
         described(batch, job)
+
+
+@pytest.mark.parametrize("lag", ["list_lag_s", "describe_lag_s"])
+def test_what_is_shown_late_is_shown_in_order(lag: str) -> None:
+    lived = ["RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED"]
+    for seed in range(10):
+        batch = disorderly(*a_life("a"), seed=seed, **{lag: 60})
+        seen = []
+        for seconds in range(130):
+            batch.at(seconds)
+            if lag == "describe_lag_s":
+                seen += [batch.status("a")]
+            else:
+                seen += [each for each in lived if ids_in(batch, each)]
+        shown = [each for each in seen if each]
+        assert shown == sorted(shown, key=lived.index)
+        assert shown[-1] == "SUCCEEDED"
 
 
 # ---- Descriptions with gaps ---------------------------------------------------------------
@@ -447,6 +489,20 @@ def test_preempted_runs_may_count_as_attempts_but_use_none_up() -> None:
     assert len(described(batch, job)["attempts"]) == 3
 
 
+def test_a_preemption_ends_no_later_run_than_its_own() -> None:
+    for seed in range(20):
+        batch = Batch(disorder=Disorder(seed=seed, preempted=1))
+        job = service_job(batch, seconds=600)
+        batch.at(6.5).it.preempt(job)
+        dice = Dice(Disorder(seed=seed))
+        drawn = [(dice.happens(1), dice.ms((0, 600))) for _ in range(2)]
+
+        summary = described(batch.at(700), job)["preemptionSummary"]
+
+        run = summary["recentPreemptedAttempts"][1]
+        assert run["stoppedAt"] - run["startedAt"] == drawn[1][1]
+
+
 def test_only_the_latest_preempted_runs_are_shown_and_all_are_counted() -> None:
     batch = Batch()
     job = service_job(batch, seconds=600)
@@ -500,14 +556,15 @@ def test_a_scheduled_service_job_may_go_back() -> None:
     batch = Batch()
     job = service_job(batch, seconds=10)
 
-    assert batch.at(2).it.requeue(job)
+    assert batch.at(2).it.requeue(job, wait_s=60)
 
     assert "preemptionSummary" not in described(batch.at(99), job)
-    assert [status for _, status in batch.told(job)[:4]] == [
-        "RUNNABLE",
-        "SCHEDULED",
-        "RUNNABLE",
-        "SCHEDULED",
+    assert batch.told(job)[:5] == [
+        ("12:00:01", "RUNNABLE"),
+        ("12:00:02", "SCHEDULED"),
+        ("12:00:02", "RUNNABLE"),
+        ("12:01:03", "SCHEDULED"),
+        ("12:01:04", "STARTING"),
     ]
 
 
