@@ -228,7 +228,7 @@ def runs_on(watching: Watching) -> None:
     """Have Batch accept each terminate, and end nothing."""
     call, taken = watching.batch.call, set[str]()
 
-    def answered(operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    def answered(operation: str, params: dict[str, Any]) -> dict[str, Any]:
         if operation == "TerminateJobs":
             taken.update(params["jobs"])
             return {"errors": []}

@@ -96,7 +96,9 @@ def test_jobs_that_nothing_limits_are_described_once() -> None:
 
 def test_a_sweep_that_is_short_of_time_does_some_of_it_and_the_next_one_goes_on() -> None:
     watching = taken_in(TWO_HOURS, 1_000)
-    for minute in range(6):
+    watching.hurried(at("14:00"), calls=5)
+    assert 0 < len(watching.stopped()) <= 500
+    for minute in range(1, 6):
         watching.hurried(at("14:00") + minute * MINUTE, calls=5)
 
     assert len(watching.stopped()) == 1_000
@@ -162,6 +164,14 @@ def test_a_listing_that_is_short_of_time_takes_a_slice_a_sweep() -> None:
         if name == "ListJobs" and "nextToken" not in params and params["jobStatus"] == "RUNNABLE"
     ]
     assert len(begun) <= 3  # A page is read again where the time was up in the middle of it.
+
+
+def test_a_listing_is_over_though_there_is_nothing_left_to_list() -> None:
+    watching = Noting(TWO_HOURS).run(at("12:00"), at("12:14"))
+
+    assert isinstance(watching, Noting)
+    assert [name for name, _ in watching.calls] == ["DescribeJobQueues"]
+    assert cursors.read(watching.table, at("12:14")).listing is None
 
 
 def test_a_queue_that_cannot_be_listed_keeps_no_other_from_being_listed() -> None:

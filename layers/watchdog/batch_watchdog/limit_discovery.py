@@ -60,7 +60,14 @@ class Discovery:
             The place of the next page, when one has been read; None when all have been. It ends
             early where the time is up in the middle of a page.
         """
-        for first, following in self._listings(place):
+        try:
+            places = self._listings(place)
+        except UNDECIDABLE as error:
+            self.failed.append(error)
+            return
+        if not places:
+            yield None
+        for number, first in enumerate(places, 1):
             here: Place | None = first
             while here:
                 try:
@@ -72,29 +79,24 @@ class Discovery:
                 if there == here:
                     return
                 here = there
-                yield here or following
+                yield here or next(iter(places[number:]), None)
 
-    def _listings(self, place: Place | None) -> Iterator[tuple[Place, Place | None]]:
-        """The listings from a place on: where each begins, and where the next one does."""
-        try:
-            queues = [(queue["jobQueueArn"], kinds_of(queue)) for queue in self.batch.queues()]
-        except UNDECIDABLE as error:
-            self.failed.append(error)
-            return
+    def _listings(self, place: Place | None) -> list[Place]:
+        """Where each listing begins, from a place on."""
         names = sorted(
-            (queue, service, status)
-            for queue, kinds in queues
-            for service in kinds
+            (queue["jobQueueArn"], service, status)
+            for queue in self.batch.queues()
+            for service in kinds_of(queue)
             for status in self._listed(service=service)
         )
         places = [
             Place(queue=queue, service=service, status=each) for queue, service, each in names
         ]
-        if place:
-            left = [each for each in places if _order(each) > _order(place)]
-            # A queue may be gone, or a state no longer be limited.
-            places = [place, *left] if _order(place) in map(_order, places) else left
-        yield from zip(places, [*places[1:], None], strict=True)
+        if place is None:
+            return places
+        left = [each for each in places if _order(each) > _order(place)]
+        # A queue may be gone, or a state no longer be limited.
+        return [place, *left] if _order(place) in map(_order, places) else left
 
     def _listed(self, *, service: bool) -> list[str]:
         """The states that are listed: the limited ones, and the one of arrays at work."""
