@@ -355,7 +355,7 @@ def test_a_job_that_batch_does_not_show_is_looked_at_again() -> None:
     watching = Watching(TWO_HOURS, [moved("RUNNABLE", "12:00")])
     call = watching.batch.call
 
-    def shy(operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    def shy(operation: str, params: dict[str, Any]) -> dict[str, Any]:
         answer = call(operation, params)
         if operation == "DescribeJobs" and watching.batch.now < at("14:02"):
             return answer | {"jobs": []}
