@@ -219,6 +219,7 @@ MUTANTS: Sequence[Mutant] = (
         "sweep.py",
         "            clock=self.clock,\n            known=",
         "            clock=lambda: self.limits.now,\n            known=",
+        _SLICES,
     ),
     Mutant(
         "a stop is decided once",
