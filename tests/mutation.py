@@ -58,6 +58,8 @@ def _contract(*names: str) -> tuple[str, ...]:
 
 
 _LIMITS = ("tests/integration/test_limits.py",)
+_SLICES = ("tests/integration/test_slices.py",)
+_STORES = _contract("stores")
 
 MUTANTS: Sequence[Mutant] = (
     # ---- Arrays ---------------------------------------------------------------------------
@@ -135,8 +137,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "the sweep asks for arrays in the next minute too",
         "sweep.py",
-        "            Wheel(self.table).file([reminder(some, now)])",
-        "            pass",
+        "        Wheel(self.table).file([reminder(open_ids, now)])",
+        "        pass",
     ),
     # ---- Limits ---------------------------------------------------------------------------
     Mutant(
@@ -148,8 +150,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a stay counts from its beginning, not from the last attempt's",
         "limits.py",
-        "since = max(stay.since, job.attempt_stopped_at or stay.since)",
-        "since = stay.since - timedelta(minutes=3)",
+        "    return max(since, job.not_before or since)",
+        "    return since - timedelta(minutes=3)",
     ),
     Mutant(
         "the same state and the same attempt are the same stay",
@@ -178,21 +180,21 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "a limit in observe mode stops nobody",
-        "limits.py",
-        'return self.limit.mode == "enforce" and self.limit.action != "warn"',
-        'return self.limit.action != "warn"',
+        "policy.py",
+        'return self.mode == "enforce" and self.action != "warn"',
+        'return self.action != "warn"',
     ),
     Mutant(
         "who is looked at too soon is looked at again",
         "limit_watch.py",
-        "again_in=limit.first_due - lasted)",
-        "again_in=None)",
+        "            return _Look(again_in=put_off, stay=case.stay)",
+        "            return _Look()",
     ),
     Mutant(
         "who was exempted by an operator is not looked at",
         "limit_watch.py",
-        "return self._exempted(job) or look(stay, job, detail)",
-        "return look(stay, job, detail)",
+        "            put_off = exemption.until - self.now",
+        "            pass",
     ),
     Mutant(
         "who is exempt by a tag has no limit",
@@ -202,26 +204,27 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "a job found waiting begins its stay when it is found",
-        "limit_watch.py",
-        "    return max(now, proven or now)",
-        "    return proven or now",
+        "limit_discovery.py",
+        '.get(job.status, "")',
+        '.get(job.status, "createdAt")',
     ),
     Mutant(
         "jobs that no event told of are found",
-        "limit_watch.py",
-        'if (job_id, detail["status"], len(made)) not in known:',
-        "if False:",
+        "limit_discovery.py",
+        "if not self._is_known(each)",
+        "if False",
     ),
     Mutant(
-        "a sweep that comes late counts from what Batch proves",
-        "limit_watch.py",
-        "    return max(now, proven or now)",
-        "    return now",
+        "a job that a late sweep finds is known since the answer that shows it",
+        "sweep.py",
+        "            clock=self.clock,\n            known=",
+        "            clock=lambda: self.limits.now,\n            known=",
+        _SLICES,
     ),
     Mutant(
         "a stop is decided once",
         "store/ledger.py",
-        "if entry.digest not in seen:",
+        "if entry.digest not in self._known(entry.bucket):",
         "if True:",
     ),
     Mutant(
@@ -239,21 +242,21 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a new policy counts for jobs that wait",
         "sweep.py",
-        "if is_new and cursor.policy:",
-        "if False:",
+        "if progress.cursor.policy == version and not progress.cursor.refiling:",
+        "if True:",
     ),
     Mutant(
         "what was stopped is looked at in its time, whatever the policy",
         "sweep.py",
-        "limits.see_to(stay for stay in ahead if not stay.stops)",
-        "limits.see_to(ahead)",
+        " and not row.content.awaits_stop",
+        "",
         _LIMITS,
     ),
     Mutant(
         "the brake holds",
         "store/brake.py",
-        "allowed = max(0, min(wanted, most - sum(used.values())))",
-        "allowed = wanted",
+        "return max(0, min(wanted, most - sum(self.counts.values())))",
+        "return wanted",
         _LIMITS,
     ),
     # ---- Guards ---------------------------------------------------------------------------
@@ -387,8 +390,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a lost race is decided again",
         "recorder.py",
-        "            except StaleItemError:\n                lost += chunk",
-        "            except StaleItemError:\n                lost += []",
+        "        except StaleItemError:\n            return list(chunk)",
+        "        except StaleItemError:\n            return []",
     ),
     Mutant(
         "messages that lost a race come again",
@@ -437,9 +440,9 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "a failure is told once",
-        "observe.py",
-        "            return Outcome(puts=puts, effects=[announce] if notices else [])",
-        "            return Outcome(effects=[announce] if notices else [])",
+        "recorder.py",
+        "return Outcome(puts=[*puts, *outcome.puts], effects=outcome.effects)",
+        "return Outcome(puts=outcome.puts, effects=outcome.effects)",
     ),
     Mutant(
         "our own stops are no news",
@@ -649,6 +652,112 @@ MUTANTS: Sequence[Mutant] = (
         "        if not policy.readable:",
         "        if False:",
         ("tests/integration/test_unreadable_policies.py",),
+    ),
+    # ---- Slices, and writes of every size -------------------------------------------------
+    Mutant(
+        "what does not fit into one write is split",
+        "recorder.py",
+        "parts = self.halves(key)",
+        "parts: Sequence[K] = ()",
+        _unit("recorder"),
+    ),
+    Mutant(
+        "one that cannot be written keeps no other from being written",
+        "recorder.py",
+        "            if len(keys) == 1:\n",
+        "            if keys:\n",
+        _unit("recorder"),
+    ),
+    Mutant(
+        "a bucket of the ledger is never full",
+        "store/ledger.py",
+        "while len(every) > _FULL:",
+        "while False:",
+        _STORES,
+    ),
+    Mutant(
+        "what has been moved away in the ledger is remembered",
+        "store/ledger.py",
+        'for number in range(int(item.get("full", 0)))',
+        "for number in range(0)",
+        _STORES,
+    ),
+    Mutant(
+        "a stop counts once it is written",
+        "limit_record.py",
+        "[read.put(count, self.now)] if count else [],",
+        "[],",
+        _LIMITS,
+    ),
+    Mutant(
+        "an entry that is seen to in part goes on there",
+        "sweep.py",
+        "if row.number > done)",
+        ")",
+        _SLICES,
+    ),
+    Mutant(
+        "a sweep keeps what it has done",
+        "sweep.py",
+        "if self.unsaved >= _UNSAVED_MAX or self.clock() - self.saved_at >= _UNSAVED_FOR:",
+        "if False:",
+        _SLICES,
+    ),
+    Mutant(
+        "what two sweeps have seen is seen",
+        "store/cursor.py",
+        "at: self.seen.get(at, frozenset()) | other.seen.get(at, frozenset())",
+        "at: self.seen.get(at, frozenset())",
+        _STORES,
+    ),
+    Mutant(
+        "a sweep that is short of time ends",
+        "limit_watch.py",
+        "            if begun and out_of_time():\n",
+        "            if False:\n",
+        _SLICES,
+    ),
+    Mutant(
+        "a listing goes on at its page",
+        "sweep.py",
+        "discovery.go_on(listing.place)",
+        "discovery.go_on(None)",
+        _SLICES,
+    ),
+    Mutant(
+        "known jobs are not described by the listing",
+        "limit_discovery.py",
+        "            return False\n        # One that has run",
+        "            return False\n        return False\n        # One that has run",
+        _SLICES,
+    ),
+    Mutant(
+        "a job that nothing limits is not described by each listing",
+        "limit_discovery.py",
+        "unlimited_after = UNLIMITED_AGAIN if shows_all else None",
+        "unlimited_after = None",
+        _SLICES,
+    ),
+    Mutant(
+        "what a hold or the brake postpones waits without a call",
+        "limit_watch.py",
+        "        if waits:\n            kind",
+        "        waits = False\n        if waits:\n            kind",
+        _SLICES,
+    ),
+    Mutant(
+        "what a hold postpones is due when it ends",
+        "limit_record.py",
+        '{"held": wheel.MINUTE,',
+        '{"held": timedelta(minutes=30),',
+        _SLICES,
+    ),
+    Mutant(
+        "a new policy goes on where it stopped",
+        "sweep.py",
+        "refiling = progress.cursor.refiling\n        if refiling is None:",
+        "refiling = None\n        if refiling is None:",
+        _SLICES,
     ),
 )
 

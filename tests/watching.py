@@ -88,15 +88,18 @@ class Watching:
             due = []
             while self._inbox and self._inbox[0]["time"] <= f"{now:%Y-%m-%dT%H:%M:%SZ}":
                 due.append(self._inbox.popleft())
-            bodies = [json.dumps(event) for event in due if not self.batch.is_overruled(event)]
-            if bodies:
-                messages = [Message(str(n), body, now) for n, body in enumerate(bodies)]
-                assert self.observer.observe(messages) == []
-                self.act()
+            self.hear(*(event for event in due if not self.batch.is_overruled(event)), now=now)
             self.sweep(now)
             self.act()
             now += MINUTE
         return self
+
+    def hear(self, *events: Any, now: datetime) -> None:
+        """Deliver events, all at once."""
+        if events:
+            messages = [Message(str(n), json.dumps(event), now) for n, event in enumerate(events)]
+            assert self.observer.observe(messages) == []
+            self.act()
 
     def sweep(self, now: datetime) -> None:
         self.batch.advance_to(now)

@@ -19,11 +19,11 @@ from batch_watchdog.effects import Announce, Effect, SetQueueState, StartRun, St
 from batch_watchdog.errors import StaleItemError
 from batch_watchdog.observe import Observer
 from batch_watchdog.policy import parse_policy
+from batch_watchdog.store import brake, wheel
 from batch_watchdog.store import cursor as cursors
-from batch_watchdog.store import wheel
 from batch_watchdog.store.actions import Actions, to_action
 from batch_watchdog.store.arrays import Arrays
-from batch_watchdog.store.cursor import LOOKBACK, Cursor
+from batch_watchdog.store.cursor import LOOKBACK, Cursor, Listing, Place, Refiling
 from batch_watchdog.store.ledger import Entry as Decision
 from batch_watchdog.store.ledger import Ledger, by_bucket
 from batch_watchdog.store.table import FIRST, LAST, Item, Key, MemoryTable, Put, Table, pack
@@ -312,6 +312,82 @@ def test_a_storm_of_decisions_is_a_few_items(table: Table) -> None:
     assert sum(size_of(put.item) for put in puts) < 9 * len(names)
 
 
+def in_one_bucket(count: int) -> dict[str, Decision]:
+    """So many decisions that one item remembers."""
+    found = (Decision(f"job-failed:{number}", NOW) for number in range(20 * count))
+    alike = (each for each in found if each.bucket[1] == "7")
+    return {each.name: each for each, _ in zip(alike, range(count), strict=False)}
+
+
+def test_a_bucket_is_never_full(table: Table) -> None:
+    entries = in_one_bucket(9_000)
+    names = list(entries)
+    for first, last in ((0, 3_999), (3_999, 4_000), (4_000, 4_001), (4_001, 9_000)):
+        some = {name: entries[name] for name in names[:last]}
+        ((bucket, _),) = by_bucket(some).items()
+        fresh, puts = Ledger(table).new(bucket, some, NOW)
+        assert fresh == names[first:last]
+        table.write(puts)
+
+    items = list(table.query(bucket[0]))
+    assert Ledger(table).new(bucket, entries, NOW) == ([], [])
+    assert len(items) == 3
+    assert max(map(size_of, items)) < 33_000
+    assert {item["expires_at"] for item in items} == {items[0]["expires_at"]}
+
+
+def test_an_item_of_an_older_version_is_read_and_moved_away_though_it_is_full(table: Table) -> None:
+    entries = in_one_bucket(20_000)
+    *old, new = entries.values()
+    pk, sk = new.bucket
+    digests = b"".join(each.digest for each in old)
+    table.write([Put({"pk": pk, "sk": sk, "digests": digests, "expires_at": 1})])
+
+    fresh, puts = Ledger(table).new(new.bucket, entries, NOW)
+    table.write(puts)
+
+    assert fresh == [new.name]
+    assert len(puts) == 5
+    assert Ledger(table).new(new.bucket, entries, NOW) == ([], [])
+
+
+def test_of_two_that_move_a_full_item_away_one_must_read_again(table: Table) -> None:
+    entries = in_one_bucket(4_002)
+    *some, last, other = entries.values()
+    _, puts = Ledger(table).new(last.bucket, {each.name: each for each in some}, NOW)
+    table.write(puts)
+    _, first = Ledger(table).new(last.bucket, {"last": last}, NOW)
+    _, second = Ledger(table).new(last.bucket, {"other": other}, NOW)
+    table.write(first)
+
+    with pytest.raises(StaleItemError):
+        table.write(second)
+    assert Ledger(table).new(last.bucket, {"last": last, "other": other}, NOW)[0] == ["other"]
+
+
+# ---- The brake ----------------------------------------------------------------------------
+
+
+def test_stops_count_for_an_hour_and_only_once_they_are_written(table: Table) -> None:
+    before = brake.read(table, NOW)
+    assert before.allowed(9, 5) == 5
+    put = before.put(4, NOW)
+    assert brake.read(table, NOW).allowed(9, 5) == 5
+
+    table.write([put])
+
+    assert brake.read(table, at("12:59:59")).allowed(9, 5) == 1
+    assert brake.read(table, at("13:00")).allowed(9, 5) == 5
+
+
+def test_of_two_that_count_stops_one_must_read_again(table: Table) -> None:
+    one, other = brake.read(table, NOW), brake.read(table, NOW)
+    table.write([one.put(4, NOW)])
+
+    with pytest.raises(StaleItemError):
+        table.write([other.put(4, NOW)])
+
+
 # ---- The cursor ---------------------------------------------------------------------------
 
 
@@ -323,8 +399,15 @@ def test_a_cursor_comes_back_as_it_was_written(table: Table) -> None:
     cursor = Cursor(
         minute=NOW,
         seen={NOW: frozenset({"array#1", "stay#2"}), NOW - MINUTE: frozenset()},
+        begun={NOW: {"stay#3": 1_200}},
         listed_at=at("11:50"),
+        listing=Listing(
+            began_at=at("11:50"),
+            place=Place(queue=QUEUE, service=False, status="PENDING", parent=ARRAY),
+        ),
+        relist=True,
         policy="0123456789abcdef",
+        refiling=Refiling(policy="f", minute=at("12:30"), entry="stay#4", number=7),
     )
 
     cursors.write(table, cursor)
@@ -362,6 +445,23 @@ def test_a_sweep_that_ran_out_of_time_goes_on_where_it_stopped() -> None:
     assert cursor.first <= at("11:50")
     assert cursor.has_seen(done)
     assert not cursor.has_seen(left)
+
+
+def test_what_either_of_two_sweeps_has_seen_is_seen() -> None:
+    one, other, both = (an_entry("12:00", content=[name]) for name in ("one", "other", "both"))
+    before = Cursor(minute=at("11:59"), policy="old", listed_at=at("11:50"))
+    mine = before.passed(NOW, [one], all_of_them=False).came_to(both, 500)
+    mine = replace(mine, policy="new")
+    stored = before.passed(NOW, [other], all_of_them=False).came_to(both, 400)
+    stored = replace(stored, listed_at=at("12:00"), version=3)
+
+    joined = mine.joined(before, stored)
+
+    assert joined.has_seen(one)
+    assert joined.has_seen(other)
+    assert joined.done_of(both) == 500
+    assert (joined.minute, joined.version) == (at("11:59"), 3)
+    assert (joined.policy, joined.listed_at) == ("new", at("12:00"))
 
 
 # ---- What it costs ------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch_watchdog.errors import StaleItemError
+from batch_watchdog.errors import StaleItemError, UnwritableError
 from batch_watchdog.store.table import (
     TRANSACTION_MAX,
     DynamoTable,
@@ -141,6 +141,19 @@ def test_a_hundred_items_are_one_write_and_more_are_refused(table: Table) -> Non
     assert len(list(table.query("P"))) == TRANSACTION_MAX
 
 
+@pytest.mark.parametrize("sizes", [[410_000], [350_000] * 13], ids=["an item", "all of them"])
+def test_what_is_larger_than_dynamodb_takes_is_refused(table: Table, sizes: list[int]) -> None:
+    puts = [
+        Put({"pk": "P", "sk": str(number), "body": b"x" * size})
+        for number, size in enumerate(sizes)
+    ]
+
+    with pytest.raises(UnwritableError, match=f"{sizes[0] // 1000}"):
+        table.write(puts)
+
+    assert list(table.query("P")) == []
+
+
 def test_one_item_twice_in_one_write_is_refused(table: Table) -> None:
     with pytest.raises(ValueError, match="twice"):
         table.write([a_put("a"), a_put("a", text="other")])
@@ -207,7 +220,7 @@ def test_a_partition_of_more_than_a_page_is_read_whole(table: Table) -> None:
 
 def test_an_error_that_is_no_lost_race_is_not_taken_for_one(dynamo_table: DynamoTable) -> None:
     for puts in ([a_put("")], [a_put(""), a_put("b")]):  # DynamoDB refuses an empty key.
-        with pytest.raises(ClientError, match="empty"):
+        with pytest.raises(UnwritableError, match="empty"):
             dynamo_table.write(puts)
 
 
@@ -229,7 +242,7 @@ def test_keys_that_dynamodb_leaves_out_are_asked_for_again() -> None:
         ("ConditionalCheckFailedException", StaleItemError),
         ("TransactionConflictException", StaleItemError),
         ("ProvisionedThroughputExceededException", ClientError),
-        ("ValidationException", ClientError),
+        ("ValidationException", UnwritableError),
     ],
 )
 def test_only_a_lost_race_is_told_as_one(code: str, error: type[Exception]) -> None:

@@ -267,9 +267,9 @@ def test_a_bad_policy_changes_nothing_and_is_told_once_with_line_and_key() -> No
 
 @pytest.mark.parametrize("waiting", [10, 3_000])
 def test_a_sweep_reads_as_much_however_many_jobs_wait(waiting: int) -> None:
-    """As long as none is due."""
+    """As long as none is due, and the first looks, at their tags, are some minutes past."""
     events = [moved("RUNNABLE", "12:00", job_id=f"job-{number}") for number in range(waiting)]
-    watching = Watching(SIX_HOURS, events).run(at("12:00"), at("12:02"))
+    watching = Watching(SIX_HOURS, events).run(at("12:00"), at("12:05"))
     read: list[object] = []
     query = watching.table.query
 
@@ -279,6 +279,6 @@ def test_a_sweep_reads_as_much_however_many_jobs_wait(waiting: int) -> None:
         return iter(items)
 
     watching.table.query = counted  # type: ignore[method-assign]
-    watching.run(at("12:03"), at("12:05"))
+    watching.run(at("12:06"), at("12:08"))
 
     assert read == []

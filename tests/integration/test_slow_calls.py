@@ -98,10 +98,6 @@ class Crowd:
         return {job: call.at for call in self.batch.journal for job in call.jobs}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a sweep lists and describes all jobs at once, is killed, and begins anew",
-)
 @pytest.mark.parametrize(
     ("jobs", "known"),
     [

@@ -18,6 +18,8 @@ WITH_AWS = {
     "console",
     "dead_letters",
     "inquiry",
+    "limit_discovery",
+    "limit_record",
     "observe",
     "policies",
     "recorder",

@@ -104,7 +104,7 @@ def test_a_single_job_is_read_whole() -> None:
         status="FAILED",
         kind="single",
         attempts=1,
-        attempt_stopped_at=at("12:00"),
+        not_before=at("12:00"),
         reason=EXITED,
         exit_code=137,
         log_stream="render/default/0123456789abcdef",
@@ -189,7 +189,7 @@ def test_a_failed_eks_job_tells_its_pods_exit_code() -> None:
     failed = change(a_failure(container=None, attempts=[], eksProperties=eks, eksAttempts=made))
 
     assert (failed.exit_code, failed.container_reason, failed.attempts) == (137, "OOMKilled", 2)
-    assert failed.attempt_stopped_at == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
+    assert failed.not_before == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
 
 
 def test_an_attempt_lost_with_its_host_has_no_exit_code() -> None:
@@ -300,7 +300,7 @@ def test_a_time_in_another_zone_is_told_in_utc() -> None:
 
 @pytest.mark.parametrize("millis", [0, None, -5, 10**18, 10**30])
 def test_an_impossible_end_of_an_attempt_is_unknown(millis: Any) -> None:
-    assert change(a_failure(attempts=[{"stoppedAt": millis}])).attempt_stopped_at is None
+    assert change(a_failure(attempts=[{"stoppedAt": millis}])).not_before is None
 
 
 # ---- What is refused ----------------------------------------------------------------------

@@ -1,14 +1,15 @@
 """How decisions are written: together where it fits, whole or not at all, and never twice."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import pytest
 
 from batch_watchdog.effects import Announce, Effect, SetQueueState, StopJobs
 from batch_watchdog.errors import CommandError, StaleItemError
-from batch_watchdog.recorder import Outcome, Recorder
+from batch_watchdog.recorder import Outcome, Recorder, halves
 from batch_watchdog.store.actions import Action, Actions, to_action
+from batch_watchdog.store.ledger import Entry
 from batch_watchdog.store.table import MemoryTable, Put, Table
 from tests.fakes import RacedTable
 from tests.makers import a_notice, at
@@ -247,6 +248,85 @@ def test_a_key_about_which_nothing_can_be_decided_keeps_no_other_from_being_writ
 
     assert states(table) == ["good"]
     assert [str(error) for error in caught.value.exceptions] == ["no number", "no number"]
+
+
+# ---- Too much for one write ---------------------------------------------------------------
+
+
+def test_what_does_not_fit_into_one_write_is_split_and_all_of_it_is_written_once() -> None:
+    table = MemoryTable()
+    names = tuple(f"{number:03}" for number in range(250))
+
+    def outcome(some: tuple[str, ...]) -> Outcome:
+        return Outcome(
+            puts=[a_put(name) for name in some],
+            effects=[a_stop(name, reason=f"batch-watchdog: {name}") for name in some],
+        )
+
+    recorder = Recorder(table=table, asked_by="sweep")
+    written = recorder.write_each([names], outcome, NOON, halves)
+
+    assert (list(written.lost), dict(written.failed)) == ([], {})
+    assert states(table) == list(names)
+    assert len(recorded(table)) == 250
+
+
+def test_one_that_can_be_neither_written_nor_split_is_reported_and_stops_no_other() -> None:
+    table = MemoryTable()
+    huge = Outcome(puts=[Put({"pk": "STATE", "sk": "huge", "body": b"x" * 500_000})])
+    outcomes = {"a": Outcome(puts=[a_put("a")]), "huge": huge, "b": Outcome(puts=[a_put("b")])}
+
+    written = Recorder(table=table, asked_by="sweep").write_each(
+        outcomes, outcomes.__getitem__, NOON
+    )
+
+    assert states(table) == ["a", "b"]
+    assert written.lost == []
+    assert list(written.failed) == ["huge"]
+    with pytest.raises(ExceptionGroup, match="about 1"):
+        written.raise_failed()
+
+
+def test_many_decisions_of_one_bucket_with_an_action_each_are_made_once() -> None:
+    table = MemoryTable()
+    found = (Entry(f"job-{number}", NOON) for number in range(9_999))
+    entries = {each.name: each for each in found if each.bucket[1] == "a"}
+    names = list(entries)[:180]
+    decided: list[str] = []
+
+    def decide(fresh: Sequence[str]) -> Outcome:
+        decided.extend(fresh)
+        return Outcome(effects=[a_stop(name, reason=f"batch-watchdog: {name}") for name in fresh])
+
+    recorder = Recorder(table=table, asked_by="sweep")
+    for some in (names[:150], names):
+        written = recorder.once({name: entries[name] for name in some}, decide, NOON)
+        assert (written.lost, written.failed) == ([], {})
+
+    stopped = [a.effect.job_ids for a in recorded(table) if isinstance(a.effect, StopJobs)]
+    assert sorted(stopped) == sorted((name,) for name in names)
+    assert decided.count(names[-1]) == 1
+
+
+def test_what_is_decided_once_is_decided_once_though_half_of_it_was_written_by_another() -> None:
+    inside = MemoryTable()
+    names = [f"job-{number}" for number in range(150)]
+    entries = {name: Entry("same" + name, NOON) for name in names}
+    bucket = next(iter(entries.values())).bucket
+    entries = {name: each for name, each in entries.items() if each.bucket == bucket}
+
+    def decide(fresh: Sequence[str]) -> Outcome:
+        return Outcome(effects=[a_stop(name, reason=f"batch-watchdog: {name}") for name in fresh])
+
+    def others() -> None:
+        first = dict(list(entries.items())[:3])
+        Recorder(table=inside, asked_by="other").once(first, decide, NOON)
+
+    table = RacedTable(inside, others)
+    written = Recorder(table=table, asked_by="sweep").once(entries, decide, NOON)
+
+    assert (written.lost, written.failed) == ([], {})
+    assert len(recorded(inside)) == len(entries)
 
 
 def test_what_is_refused_on_purpose_is_refused_as_a_whole() -> None:

@@ -15,7 +15,7 @@ from batch_watchdog.recorder import Outcome, Recorder
 from batch_watchdog.runs import Chunk
 from batch_watchdog.store import guards, ledger, operator_hold
 from batch_watchdog.store import runs as run_store
-from batch_watchdog.store.table import Key, Put, Table
+from batch_watchdog.store.table import Table
 
 # In the order in which a job passes them, perhaps several in one second.
 _STATES = (*WAITING, *STARTED, *ENDED)
@@ -64,17 +64,14 @@ class ArrivalWatch:
             The ids of messages that lost a race: they are to come again.
         """
         stops = dict(self._stops(changes))
-        buckets = ledger.by_bucket(
-            {key: ledger.Entry(stop.name, stop.change.at) for key, stop in stops.items()}
-        )
+        entries = {key: ledger.Entry(stop.name, stop.change.at) for key, stop in stops.items()}
 
-        def decide(bucket: Key) -> Outcome:
-            fresh, puts = ledger.Ledger(self.table).new(bucket, buckets[bucket], self.now)
-            return self._outcome([stops[key] for key in fresh], puts)
+        def decide(fresh: Sequence[str]) -> Outcome:
+            return self._outcome([stops[key] for key in fresh])
 
-        recorder = Recorder(table=self.table, asked_by="job_events")
-        lost = recorder.decide(buckets, decide, self.now)
-        return [message_id for bucket in lost for message_id in buckets[bucket]]
+        written = Recorder(table=self.table, asked_by="job_events").once(entries, decide, self.now)
+        written.raise_failed()
+        return list(written.lost)
 
     def _stops(self, changes: Mapping[str, Change]) -> Iterator[tuple[str, _Stop]]:
         if not self.policy.guard:
@@ -143,7 +140,7 @@ class ArrivalWatch:
             for key, change in changes.items()
         }
 
-    def _outcome(self, stops: Sequence[_Stop], puts: Sequence[Put]) -> Outcome:
+    def _outcome(self, stops: Sequence[_Stop]) -> Outcome:
         together: dict[tuple[str, bool], list[_Stop]] = defaultdict(list)
         for stop in stops:
             together[stop.together].append(stop)
@@ -164,7 +161,7 @@ class ArrivalWatch:
             )
             for key, chunk in chunks.items()
         ]
-        return Outcome(puts=[*puts, *arrivals], effects=effects)
+        return Outcome(puts=arrivals, effects=effects)
 
     def _chunk(self, stops: Sequence[_Stop]) -> Chunk:
         first = stops[0]

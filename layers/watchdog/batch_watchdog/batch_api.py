@@ -15,7 +15,7 @@ from batch_watchdog.changes import STARTED, WAITING
 
 type Detail = Mapping[str, Any]  # in the API's own shape
 
-_DESCRIBE_MAX = 100  # jobs a DescribeJobs call
+DESCRIBE_MAX = 100  # jobs a DescribeJobs call
 STOP_MAX = 50  # jobs a CancelJobs, TerminateJobs or TerminateServiceJobs call
 _STOP_ROUNDS = 5  # for jobs whose stop was throttled or failed on Batch's side
 _REASON_MAX = 1_024  # characters
@@ -58,7 +58,7 @@ class BatchApi:
     def describe(self, job_ids: Iterable[str]) -> dict[str, Detail]:
         """The jobs as Batch knows them, by id; one that it has forgotten is left out."""
         found: dict[str, Detail] = {}
-        for some in batched(dict.fromkeys(job_ids), _DESCRIBE_MAX, strict=False):
+        for some in batched(dict.fromkeys(job_ids), DESCRIBE_MAX, strict=False):
             self._pace()
             answer = self._client.describe_jobs(jobs=list(some))
             found |= {detail["jobId"]: detail for detail in answer["jobs"]}
@@ -110,9 +110,11 @@ class BatchApi:
         """One page of a queue's jobs in one state, and the token of the next, if there is one."""
         return self._page({"jobQueue": queue, "jobStatus": status}, token, service=service)
 
-    def listed(self, queue: str, status: str, *, service: bool) -> Iterator[Detail]:
-        """A queue's jobs in one state, as summaries; read page by page."""
-        return self._pages({"jobQueue": queue, "jobStatus": status}, service=service)
+    def page_of_children(
+        self, array_id: str, status: str, token: str | None
+    ) -> tuple[Sequence[Detail], str | None]:
+        """One page of an array's children in one state, and the token of the next."""
+        return self._page({"arrayJobId": array_id, "jobStatus": status}, token, service=False)
 
     def children(self, array_id: str, status: str) -> Iterator[Detail]:
         """An array's children in one state, as summaries; read page by page."""

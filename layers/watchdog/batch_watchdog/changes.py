@@ -21,6 +21,7 @@ from pydantic import (
     AliasChoices,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -56,7 +57,7 @@ class Change:
     size: int | None = None  # of an array parent
     summary: Mapping[str, int] = field(default_factory=dict)  # children by state, of a parent
     attempts: int = 0  # attempts made so far
-    attempt_stopped_at: datetime | None = None  # end of the latest attempt
+    not_before: datetime | None = None  # Batch proves: it entered its state then, or later
     reason: str = ""
     container_reason: str = ""
     exit_code: int | None = None
@@ -189,11 +190,27 @@ class _EksProperties(_Lenient):
     podProperties: _PodProperties | None = None  # noqa: N815
 
 
+def _known_millis(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+# A time that is no more than a proof: one of another type than AWS's proves nothing.
+type _Millis = Annotated[int | None, BeforeValidator(_known_millis)]
+
+
 class _Attempt(_Lenient):
     container: _Container | None = None
     containers: list[_Container] | None = None  # of an EKS attempt
     taskProperties: list[_Task] | None = None  # noqa: N815 - of several containers
     stoppedAt: int | None = None  # noqa: N815
+
+
+class _PreemptedAttempt(_Lenient):
+    stoppedAt: _Millis = None  # noqa: N815
+
+
+class _PreemptionSummary(_Lenient):
+    recentPreemptedAttempts: list[_PreemptedAttempt] | None = None  # noqa: N815
 
 
 class _ArrayProperties(_Lenient):
@@ -220,10 +237,32 @@ class _Detail(_Lenient):
     arrayProperties: _ArrayProperties | None = None  # noqa: N815
     nodeProperties: dict[str, Any] | None = None  # noqa: N815
     serviceJobType: str | None = None  # noqa: N815
+    scheduledAt: _Millis = None  # noqa: N815 - of a service job
+    startedAt: _Millis = None  # noqa: N815
+    preemptionSummary: _PreemptionSummary | None = None  # noqa: N815 - of a service job
     tags: dict[_Name, _Name | None] | None = None
 
     def made(self) -> list[_Attempt]:
         return self.attempts or self.eksAttempts or []
+
+    def not_before(self) -> datetime | None:
+        """
+        The latest time that lies before the job's time in its state, or begins it.
+
+        A job may come back to RUNNABLE without a new attempt: a service job is preempted, or taken
+        back after it was SCHEDULED. AWS does not say whether `attempts` counts a preempted run.
+        So each run that has ended counts, and each time at which the job was handed on or started:
+        in RUNNABLE it came before, and in SCHEDULED or RUNNING it begins the state.
+        https://docs.aws.amazon.com/batch/latest/APIReference/API_DescribeServiceJob.html
+        """
+        preempted = self.preemptionSummary and self.preemptionSummary.recentPreemptedAttempts
+        millis = [
+            *(attempt.stoppedAt for attempt in self.made()),
+            *(attempt.stoppedAt for attempt in preempted or ()),
+            self.scheduledAt,
+            self.startedAt,
+        ]
+        return max(filter(None, map(from_millis, millis)), default=None)
 
     def ending(self) -> _Container:
         """The container whose end tells most: the job's own, else the first that failed."""
@@ -315,7 +354,7 @@ def _change(detail: _Detail, at: datetime) -> Change:
         size=size,
         summary=summary,
         attempts=len(made),
-        attempt_stopped_at=from_millis(made[-1].stoppedAt) if made else None,
+        not_before=detail.not_before(),
         reason=detail.statusReason or "",
         container_reason=container.reason or "",
         exit_code=container.exitCode,

@@ -6,6 +6,7 @@ Everything that this package raises on purpose.
   - MalformedEventError
     - EvidenceError
   - StaleItemError
+  - UnwritableError
   - HeldBackError
   - OutOfTimeError
     - ThrottledError
@@ -35,6 +36,10 @@ class EvidenceError(MalformedEventError):
 
 class StaleItemError(WatchdogError):
     """Another writer was faster. Nothing was written: read again, and decide again."""
+
+
+class UnwritableError(WatchdogError, ValueError):
+    """A write is too large, or not one that DynamoDB takes. A smaller one may be possible."""
 
 
 class HeldBackError(WatchdogError):

@@ -1,38 +1,38 @@
-"""What is done about jobs that stay too long: by reminders, and by listing what waits."""
+"""What is done about jobs that stay too long, when a reminder of them comes due."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import batched
+from typing import TypeIs
 
 from batch_watchdog import limits
-from batch_watchdog.batch_api import BatchApi, Detail, kinds_of
-from batch_watchdog.changes import EPOCH, WAITING, Change, change_of, from_millis
+from batch_watchdog.batch_api import DESCRIBE_MAX, BatchApi, Detail
+from batch_watchdog.changes import Change, array_child, change_of
 from batch_watchdog.diagnosis import CAUSE_OF
-from batch_watchdog.effects import Announce, Effect, StopJobs
+from batch_watchdog.effects import StopJobs
 from batch_watchdog.inquiry import Inquiry
+from batch_watchdog.limit_record import POSTPONED_FOR, Decision, LimitRecorder
 from batch_watchdog.limits import Case, Stay
-from batch_watchdog.notices import Notice, iso, subject
-from batch_watchdog.policy import LIMITED, Limit, Policy
-from batch_watchdog.recorder import UNDECIDABLE, Outcome, Recorder
-from batch_watchdog.store import brake, ledger, stays, wheel
+from batch_watchdog.notices import Notice
+from batch_watchdog.policy import TAG_PREFIX, Limit, Policy
+from batch_watchdog.recorder import UNDECIDABLE
+from batch_watchdog.store import brake, sightings, stays, wheel
 from batch_watchdog.store.exemptions import Exemption
-from batch_watchdog.store.table import Key, Put, Table
-
-_STAYS_MAX = 1_000  # looked at in one go
-_HELD = timedelta(minutes=5)  # until a stop that the brake held is tried again
+from batch_watchdog.store.table import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitWatch:
     """
-    The limits of a sweep at `now`.
+    The limits of a sweep for `now`; `clock` says what time it is.
 
     `exempt` are jobs, and arrays with all their children, that an operator has exempted. While
     the watchdog is `held`, nothing is stopped; what is due stays due. Where nothing
     can be decided about a job, `failed` has the error: it is looked at again in the next minute,
-    and the others are seen to all the same.
+    and the others are seen to all the same. `alike` has a job for each array that has been asked
+    for, with the tags of all its children.
     """
 
     table: Table
@@ -40,294 +40,352 @@ class LimitWatch:
     inquiry: Inquiry
     policy: Policy
     now: datetime
+    clock: Callable[[], datetime]
     exempt: Mapping[str, Exemption] = field(default_factory=dict)
     held: bool = False
     failed: dict[str, Exception] = field(default_factory=dict)
+    alike: dict[str, Change | None] = field(default_factory=dict)
 
-    def see_to(self, due: Iterable[Stay]) -> None:
-        """Look at stays that are due, act on those that last too long, file the rest anew."""
-        for some in batched(_merged(due), _STAYS_MAX, strict=False):
-            details = self._ask(some)
-            later: list[tuple[datetime, Stay]] = []
-            decisions: list[_Decision] = []
+    def see_to(self, due: Sequence[Stay], out_of_time: Callable[[], bool]) -> int:
+        """
+        Look at stays that are due, act on those that last too long, file the rest anew.
+
+        Two reminders of one job, with two beginnings, are looked at apart: they may be two stays,
+        and events say where the first one ended. What is decided of one stay is recorded once.
+
+        Returns:
+            How many of them, from the first on, have been seen to before the time was up: at least
+            one, if there are any.
+        """
+        looks = dict(self._looks(dict.fromkeys(due), out_of_time))
+        looks |= self._placed(looks)
+        later = [
+            (self.now + look.again_in, look.stay or stay)
+            for stay, look in looks.items()
+            if look.again_in
+        ]
+        # Reminders first: a crash in between repeats a question, and loses none.
+        wheel.Wheel(self.table).file(stays.entries(later, self.now, policy=self.policy.version))
+        recorder = LimitRecorder(table=self.table, policy=self.policy, now=self.now, held=self.held)
+        errors = recorder.record(each for look in looks.values() for each in look.decisions)
+        self.failed.update({repr(error): error for error in errors})
+        return next((number for number, stay in enumerate(due) if stay not in looks), len(due))
+
+    def _looks(
+        self, due: Iterable[Stay], out_of_time: Callable[[], bool]
+    ) -> Iterator[tuple[Stay, "_Look"]]:
+        """
+        Look at stays, in their order; describe as many jobs at a time as one call takes.
+
+        The time is asked for before whatever takes calls: but for the first look of all.
+        """
+        queues: set[object] = set()  # A diagnosis takes calls for each queue.
+        begun = False
+        for some in batched(due, DESCRIBE_MAX, strict=False):
+            if begun and out_of_time():
+                return
+            try:
+                looks = self._by_tags_of_arrays(some)
+                details = self.batch.describe(
+                    stay.job_id for stay in some if not stay.service and stay not in looks
+                )
+            except UNDECIDABLE as error:  # The sweep raises it, when it has seen to all others.
+                self.failed[repr(error)] = error
+                yield from ((stay, _Look(again_in=wheel.MINUTE)) for stay in some)
+                begun = True
+                continue
             for stay in some:
                 detail = details.get(stay.job_id)
-                if detail is not None:
-                    seen = self._tried(stay, detail)
-                    later += [(self.now + seen.again_in, stay)] if seen.again_in else []
-                    decisions += [seen.decision] if seen.decision else []
-            # Reminders first: a crash in between repeats a question, and loses none.
-            wheel.Wheel(self.table).file(stays.entries(later, self.now))
-            self._record(decisions)
+                queue = detail.get("jobQueue") if detail else None
+                if begun and (stay.service or queue not in queues) and out_of_time():
+                    return
+                queues.add(queue)
+                yield stay, looks.get(stay) or self._look_at(stay, detail)
+                begun = True
 
-    def _ask(self, some: Iterable[Stay]) -> dict[str, Detail]:
-        plain_ids = [stay.job_id for stay in some if not stay.service]
-        service_ids = [stay.job_id for stay in some if stay.service]
-        return self.batch.describe(plain_ids) | self.batch.describe_service(service_ids)
+    def _look_at(self, stay: Stay, detail: Detail | None) -> "_Look":
+        if stay.service:
+            try:
+                detail = self.batch.describe_service([stay.job_id]).get(stay.job_id)
+            except UNDECIDABLE as error:
+                self.failed[repr(error)] = error
+                return _Look(again_in=wheel.MINUTE)
+        return self._tried(stay, detail)
 
-    def _tried(self, stay: Stay, detail: Detail) -> "_Look":
+    def wait_on(self, entry: wheel.Entry) -> bool:
+        """
+        File again what is due and must wait on, as long as its stops can't be made.
+
+        Returns:
+            Whether it must wait on. It costs no call of AWS Batch.
+        """
+        match entry.kind:
+            case "held":
+                waits = self.held
+            case "braked":
+                most = self.policy.safety.max_stops_per_hour
+                waits = self.held or not brake.read(self.table, self.now).allowed(1, most)
+            case _:
+                waits = False
+        if waits:
+            kind: wheel.Kind = "held" if self.held else "braked"
+            at = wheel.minute_from(self.now + POSTPONED_FOR[kind])
+            wheel.Wheel(self.table).file([replace(entry, minute=at, kind=kind)])
+        return waits
+
+    def _by_tags_of_arrays(self, due: Iterable[Stay]) -> dict[Stay, "_Look"]:
+        """
+        First looks at children of arrays, where their tags say that nothing is due yet.
+
+        The children share the tags of their array, so the array, and one of them, are described
+        once for all. Those of which something is due, and all other jobs, are described themselves.
+        """
+        first = [stay for stay in due if not stay.tags_known and array_child(stay.job_id)]
+        asked = {stay.job_id.rpartition(":")[0]: stay.job_id for stay in reversed(first)}
+        asked = {array: child for array, child in asked.items() if array not in self.alike}
+        details = self.batch.describe([*asked, *asked.values()])
+        for array, child in asked.items():
+            self.alike[array] = self._alike(details.get(child), details.get(array))
+        looks = {}
+        for stay in first:
+            like = self.alike[stay.job_id.rpartition(":")[0]]
+            after = self.policy.first_due_after(like, stay.status) if like else timedelta()
+            known = replace(stay, tags_known=True)
+            if after is None:
+                looks[stay] = self._unlimited(known)
+            elif stay.since + after > self.now:
+                looks[stay] = _Look(again_in=stay.since + after - self.now, stay=known)
+        return looks
+
+    def _alike(self, *details: Detail | None) -> Change | None:
+        """The job that has tags for the watchdog, else one without; None where none is whole."""
+        jobs = []
+        for detail in filter(is_whole, details):
+            with suppress(*UNDECIDABLE):  # It is seen when the children are looked at.
+                jobs.append(change_of(detail, self.now))
+        own = (job for job in jobs if any(name.startswith(TAG_PREFIX) for name in job.tags))
+        return next(own, next(iter(jobs), None))
+
+    def _placed(self, looks: Mapping[Stay, "_Look"]) -> dict[Stay, "_Look"]:
+        """
+        New looks at those of which something is to be said or done, as late as events allow.
+
+        Events show that a job has left its state and come back, and are read for these jobs only.
+        A job that has begun another attempt has a reminder of it where its event has come.
+        """
+        asked = [stay for stay, look in looks.items() if look.rests_on_time or look.is_renewed]
+        if not asked:
+            return {}
+        since = min(stay.since for stay in asked)
+        seen = sightings.read(self.table, since, {stay.job_id for stay in asked})
+        again = {}
+        for stay in asked:
+            look, of_job = looks[stay], seen.get(stay.job_id, ())
+            if look.is_renewed and look.stay:
+                if any(limits.begins(look.stay, each) for each in of_job):
+                    again[stay] = _Look()
+                continue
+            placed = limits.placed(stay, of_job)
+            first_known = limits.first_known(stay, of_job) if placed == stay else placed.since
+            if (placed.since, first_known) != (stay.since, stay.since):
+                again[stay] = self._tried(placed, look.detail, first_known)
+        return again
+
+    def _tried(
+        self, stay: Stay, detail: Detail | None, first_known: datetime | None = None
+    ) -> "_Look":
+        if not is_whole(detail):
+            return _missed(stay, detail)
+        stay = replace(stay, missed=0, tags_known=True)
         try:
-            job = change_of(detail, self.now)
-            look = self._verify if stay.stops else self._look
-            return self._exempted(job) or look(stay, job, detail)
+            look = self._look(stay, change_of(detail, self.now), detail, first_known)
         except UNDECIDABLE as error:  # The sweep raises it, when it has seen to all others.
             self.failed[repr(error)] = error
-            return _Look(again_in=wheel.MINUTE)
+            look = _Look(again_in=wheel.MINUTE)
+        return replace(look, stay=look.stay or stay, detail=detail)
 
-    def _exempted(self, job: Change) -> "_Look | None":
-        exemption = self.exempt.get(job.job_id) or self.exempt.get(job.parent_id)
-        return _Look(again_in=exemption.until - self.now) if exemption else None
-
-    def _look(self, stay: Stay, job: Change, detail: Detail) -> "_Look":
+    def _look(
+        self, stay: Stay, job: Change, detail: Detail, first_known: datetime | None
+    ) -> "_Look":
+        """Decide about a stay as the policy, the tags and the exemptions are now."""
         limit = self.policy.limit_for(job, stay.status)
-        if limit is None or not limits.lasts(stay, job):
-            return _Look()
-        if _is_accepted(detail):  # Somebody has stopped it already.
-            return _Look(again_in=limits.ACCEPTED_AGAIN)
-        lasted = limits.waited(stay, job, self.now)
-        if lasted < limit.first_due:
-            return _Look(again_in=limit.first_due - lasted)
-        findings = self.inquiry.findings(detail) if stay.status in WAITING else ()
-        verdict = limits.judge(limit, lasted, findings)
+        exemption = self.exempt.get(job.job_id) or self.exempt.get(job.parent_id)
+        stay = replace(stay, since=limits.proven_since(stay.since, job))
         case = Case(
             stay=stay,
             job=job,
-            limit=limit,
-            limit_span=verdict.limit_span,
-            lasted=lasted,
-            findings=findings,
+            limit=limit or _NO_LIMIT,
+            limit_span=limit.after if limit else None,
+            lasted=self.now - stay.since,
+            first_known=limits.proven_since(first_known, job) if first_known else None,
         )
-        return _Look(
-            again_in=None if verdict.step == "stop" and case.enforced else verdict.again_in,
-            decision=self._decision(case, detail, verdict.step) if verdict.step else None,
-        )
-
-    def _decision(self, case: Case, detail: Detail, step: limits.Step) -> "_Decision":
-        if step == "warn":
-            return _Decision(case=case, detail=detail, notice=limits.warning(case))
-        stop = self._stop(case) if case.enforced else None
-        return _Decision(case=case, detail=detail, notice=limits.overstayed(case), stop=stop)
-
-    def _verify(self, stay: Stay, job: Change, detail: Detail) -> "_Look":
-        terminated = bool(detail.get("isTerminated"))
-        fate = limits.fate(stay, job, accepted=_is_accepted(detail), terminated=terminated)
-        if fate == "accepted":
-            return _Look(again_in=limits.ACCEPTED_AGAIN)
-        if fate == "gone":
+        if stay.stops and (look := self._after_stop(case, detail, exempt=exemption is not None)):
+            return look
+        if job.status != stay.status or job.kind in ("array", "node"):
             return _Look()
-        limit = self.policy.limit_for(job, stay.status) or _NO_LONGER_LIMITED
-        lasted = limits.waited(stay, job, self.now)
-        case = Case(stay=stay, job=job, limit=limit, limit_span=limit.after, lasted=lasted)
-        if fate == "escaped":
-            escalated = limit.escalate and not job.ended
-            notice = limits.escaped(case, escalated=escalated)
-            stop = replace(self._stop(case), how="terminate", escalates=True) if escalated else None
-        elif stay.stops < limits.STOPS_MAX:
-            notice, stop = None, self._stop(case)
-        else:
-            notice, stop = limits.unstoppable(case), None
-        return _Look(decision=_Decision(case=case, detail=detail, notice=notice, stop=stop))
+        if not limits.lasts(stay, job):
+            return self._renewed(stay, job)
+        if limit is None:
+            return self._unlimited(replace(stay, stopped_at=None))
+        case = replace(case, stay=replace(stay, stopped_at=None))
+        put_off = limit.first_due - case.lasted
+        if _is_accepted(detail):  # Somebody has stopped it already.
+            put_off = limits.ACCEPTED_AGAIN
+        if exemption:
+            put_off = exemption.until - self.now
+        if put_off > timedelta():
+            return _Look(again_in=put_off, stay=case.stay)
+        return self._judged(case, detail)
 
-    def _stop(self, case: Case) -> StopJobs:
+    def _renewed(self, stay: Stay, job: Change) -> "_Look":
+        """What becomes of a reminder whose job is in the same state, in another attempt."""
+        if job.attempts < stay.attempts:  # The answer is older than the event.
+            return _Look(again_in=wheel.MINUTE, stay=stay)
+        # The event may have been lost. What is known of the new stay is that it lasts now.
+        new = Stay(
+            job_id=stay.job_id,
+            status=stay.status,
+            since=self.clock(),
+            attempts=job.attempts,
+            service=stay.service,
+        )
+        after = self.policy.first_due_after(job, job.status)
+        again_in = after or limits.UNLIMITED_AGAIN
+        return _Look(again_in=again_in, stay=new, is_renewed=True)
+
+    def _unlimited(self, stay: Stay) -> "_Look":
+        """
+        Keep since when a job is in a state in which nothing limits it: its tags may change.
+
+        The states that are listed are meant; a job in another one is not found by listing either.
+        """
+        listed = stay.status == "RUNNABLE" or self.policy.has_limits(stay.status)
+        return _Look(again_in=limits.UNLIMITED_AGAIN if listed else None, stay=stay)
+
+    def _judged(self, case: Case, detail: Detail) -> "_Look":
+        """What is said and done about a job that has been in its state for so long."""
+        findings = self.inquiry.findings(detail) if case.stay.status != "RUNNING" else ()
+        verdict = limits.judge(case.limit, case.lasted, findings)
+        case = replace(case, limit_span=verdict.limit_span, findings=findings)
+        if verdict.step == "stop":
+            return self._overstayed(case, detail, verdict.again_in)
+        warns = verdict.step == "warn"
+        told = Decision(case=case, detail=detail, notice=limits.warning(case)) if warns else None
+        decisions = (told,) if told else ()
+        return _Look(again_in=verdict.again_in, stay=case.stay, decisions=decisions)
+
+    def _after_stop(self, case: Case, detail: Detail, *, exempt: bool) -> "_Look | None":
+        """What a stop has led to; None where Batch did not take it, and the job is still there."""
+        terminated = bool(detail.get("isTerminated"))
+        accepted = _is_accepted(detail)
+        fate = limits.fate(case.stay, case.job, accepted=accepted, terminated=terminated)
+        if fate == "accepted":
+            return self._accepted(case, detail)
+        if fate == "escaped":
+            return _Look() if exempt else self._escaped(case, detail)
+        return None
+
+    def _overstayed(self, case: Case, detail: Detail, again_in: timedelta) -> "_Look":
+        """What is said and done about a job that has passed its limit."""
+        if not case.enforced:
+            told = Decision(case=case, detail=detail, notice=limits.overstayed(case))
+            return _Look(again_in=again_in, stay=case.stay, decisions=(told,))
+        if case.stay.stops >= limits.STOPS_MAX:
+            told = Decision(case=case, detail=detail, notice=limits.unstoppable(case))
+            return _Look(again_in=limits.OBSERVED_AGAIN, stay=case.stay, decisions=(told,))
+        # It is told with the first stop.
+        notice = None if case.stay.stops else limits.overstayed(case)
+        return _Look(decisions=(self._stopping(case, detail, notice),))
+
+    def _escaped(self, case: Case, detail: Detail) -> "_Look":
+        """What is said and done about a job that went on in spite of its stop, if it was meant."""
+        if not (case.stay.awaits_stop and case.limit.stops):
+            return _Look()
+        escalates = case.limit.escalate and not case.job.ended
+        if escalates and self.held:
+            return _Look(again_in=wheel.MINUTE, stay=case.stay)
+        told = Decision(case=case, detail=detail, notice=limits.escaped(case, escalated=escalates))
+        if not escalates:
+            return _Look(decisions=(told,))
+        if case.stay.stops >= limits.STOPS_MAX:
+            told = Decision(case=case, detail=detail, notice=limits.unstoppable(case))
+            return _Look(again_in=limits.OBSERVED_AGAIN, stay=case.stay, decisions=(told,))
+        return _Look(decisions=(told, self._stopping(case, detail, None, escalates=True)))
+
+    def _accepted(self, case: Case, detail: Detail) -> "_Look":
+        """Look again until the job has ended; where that takes too long, operators are told."""
+        asked_at = case.stay.stopped_at or self.now
+        stay = replace(case.stay, stopped_at=asked_at)
+        left = asked_at + limits.ends_within(case.job.status) - self.now
+        if left > timedelta():
+            return _Look(again_in=min(left, limits.ACCEPTED_AGAIN), stay=stay)
+        terminated = bool(detail.get("isTerminated"))
+        notice = limits.unended(case, asked_at, self.now, terminated=terminated)
+        told = Decision(case=case, detail=detail, notice=notice)
+        return _Look(again_in=limits.UNENDED_AGAIN, stay=stay, decisions=(told,))
+
+    def _stopping(
+        self, case: Case, detail: Detail, notice: Notice | None, *, escalates: bool = False
+    ) -> Decision:
         span = case.limit_span or case.lasted
+        terminates = escalates or case.limit.action == "terminate"
         cause = CAUSE_OF[case.findings[0].code] if case.findings else None
-        return StopJobs(
-            how="terminate" if case.limit.action == "terminate" else "cancel",
+        stop = StopJobs(
+            how="terminate" if terminates else "cancel",
             job_ids=(case.stay.job_id,),
             reason=limits.stop_reason(case.stay, case.limit, span),
             rule=case.limit.rule,
             service=case.stay.service,
             status=case.stay.status,
             since=(case.stay.since,),
+            escalates=escalates,
             cause=cause,
         )
-
-    # ---- Deciding once --------------------------------------------------------------------
-
-    def _record(self, decisions: Iterable["_Decision"]) -> None:
-        by_name = {decision.name: decision for decision in decisions}
-        buckets = ledger.by_bucket(
-            {name: ledger.Entry(name, decision.about) for name, decision in by_name.items()}
-        )
-        held: dict[str, _Decision] = {}
-
-        def decide(bucket: Key) -> Outcome:
-            entries = buckets[bucket]
-            fresh, _ = ledger.Ledger(self.table).new(bucket, entries, self.now)
-            allowed, over = self._allowed([by_name[name] for name in fresh])
-            held.update({decision.name: decision for decision in over})
-            names = {decision.name: entries[decision.name] for decision in allowed}
-            _, puts = ledger.Ledger(self.table).new(bucket, names, self.now)
-            return self._outcome(allowed, puts)
-
-        recorder = Recorder(table=self.table, asked_by="sweep")
-        lost = recorder.decide(buckets, decide, self.now)
-        later = [decision for bucket in lost for decision in map(by_name.get, buckets[bucket])]
-        again = [(self.now, each.case.stay) for each in later if each]
-        held_until = self.now if self.held else self.now + _HELD  # at the soonest: the next sweep
-        again += [(held_until, decision.case.stay) for decision in held.values()]
-        wheel.Wheel(self.table).file(stays.entries(again, self.now))
-        if held and not self.held:
-            self._tell_held(len(held))
-
-    def _allowed(self, fresh: Sequence["_Decision"]) -> "tuple[list[_Decision], list[_Decision]]":
-        if self.held:
-            return [each for each in fresh if not each.stop], [each for each in fresh if each.stop]
-        stops = [decision for decision in fresh if decision.stop and not decision.case.stay.stops]
-        others = [decision for decision in fresh if decision not in stops]
-        most = self.policy.safety.max_stops_per_hour
-        count = brake.reserve(self.table, len(stops), most, self.now) if stops else 0
-        return others + stops[:count], stops[count:]
-
-    def _outcome(self, decisions: Sequence["_Decision"], puts: Sequence[Put]) -> Outcome:
-        over = self.policy.notify.digest_over
-        notices = [decision.notice for decision in decisions if decision.notice]
-        stopped = [decision for decision in decisions if decision.stop]
-        effects: list[Effect] = [decision.stop for decision in stopped if decision.stop]
-        effects += [Announce(notices=(notice,), digest_over=over) for notice in notices]
-        verify = [(self.now + limits.VERIFY_AFTER, decision.stay_to_verify) for decision in stopped]
-        reminders = [wheel.put(entry) for entry in stays.entries(verify, self.now)]
-        return Outcome(puts=[*puts, *reminders], effects=effects)
-
-    def _tell_held(self, count: int) -> None:
-        name = f"brake:{iso(self.now)[:13]}"
-        entry = ledger.Entry(name, self.now.replace(minute=0, second=0, microsecond=0))
-        most = self.policy.safety.max_stops_per_hour
-        notice = Notice(
-            kind="watchdog-trouble",
-            id=f"watchdog-trouble:{name}",
-            severity="critical",
-            subject=subject(f"Brake: {count} jobs over their limit are not stopped"),
-            text="\n".join(
-                [
-                    f"{count} jobs have passed their limits and are not stopped, because limits",
-                    f"have stopped {most} jobs within an hour: that is the most that the policy",
-                    "allows (safety.max_stops_per_hour).",
-                    "",
-                    "If so many are to be stopped, raise that number. If not, correct the limits.",
-                    "The jobs are tried again every five minutes.",
-                ]
-            ),
-            facts={"held": count, "max_stops_per_hour": most},
-        )
-
-        def decide(bucket: Key) -> Outcome:
-            fresh, puts = ledger.Ledger(self.table).new(bucket, {name: entry}, self.now)
-            return Outcome(puts=puts, effects=[Announce(notices=(notice,))] if fresh else [])
-
-        Recorder(table=self.table, asked_by="sweep").decide([entry.bucket], decide, self.now)
-
-    # ---- What no event told ---------------------------------------------------------------
-
-    def find(self, ahead: Iterable[Stay]) -> None:
-        """
-        List all jobs that wait or run under a limit, and file those that nothing reminds of.
-
-        `ahead` are the stays in the wheel. A job found so begins its stay now, as nothing
-        proves more; RUNNING is proven by `startedAt`.
-        """
-        known = {(stay.job_id, stay.status, stay.attempts) for stay in ahead}
-        listings = [
-            (queue["jobQueueArn"], status, service)
-            for queue in self.batch.queues()
-            for service in kinds_of(queue)
-            for status in self._limited(service=service)
-        ]
-        for queue, status, service in listings:
-            summaries = self._listed(queue, status, service=service)
-            for some in batched(summaries, _STAYS_MAX, strict=False):
-                self._file_unknown([each["jobId"] for each in some], known, service=service)
-
-    def _listed(self, queue: str, status: str, *, service: bool) -> Iterator[Detail]:
-        yield from self.batch.listed(queue, status, service=service)
-        if not service:  # A queue's list need not hold the children of its arrays.
-            for parent in self.batch.listed(queue, "PENDING", service=False):
-                if parent.get("arrayProperties", {}).get("size"):
-                    yield from self.batch.children(parent["jobId"], status)
-
-    def _limited(self, *, service: bool) -> list[str]:
-        # A job's own tag may limit it where no rule does, and most of all while it waits.
-        return [
-            status
-            for status in LIMITED
-            if (service or status != "SCHEDULED")
-            and (status == "RUNNABLE" or self.policy.has_limits(status))
-        ]
-
-    def _file_unknown(
-        self, job_ids: Sequence[str], known: AbstractSet[tuple[str, str, int]], *, service: bool
-    ) -> None:
-        describe = self.batch.describe_service if service else self.batch.describe
-        found = []
-        for job_id, detail in describe(job_ids).items():
-            made = detail.get("attempts") or detail.get("eksAttempts") or ()
-            if (job_id, detail["status"], len(made)) not in known:
-                job = change_of(detail, self.now)
-                job = replace(job, at=_proven_since(job, detail, self.now))
-                begun = limits.begin(job, self.policy, max(self.now, job.at))
-                found += [begun] if begun else []
-        wheel.Wheel(self.table).file(stays.entries(found, self.now))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Decision:
-    """One stay, and what is to be said and done about it, once."""
-
-    case: Case
-    detail: Detail = field(repr=False)
-    notice: Notice | None = None
-    stop: StopJobs | None = None
-
-    @property
-    def name(self) -> str:
-        stop = f":stop {self.case.stay.stops + 1}" if self.stop else ""
-        return (self.notice.id if self.notice else self.case.about) + stop
-
-    @property
-    def about(self) -> datetime:
-        """When the job was created: the same time whenever this is decided."""
-        return from_millis(self.detail.get("createdAt")) or EPOCH
-
-    @property
-    def stay_to_verify(self) -> Stay:
-        return replace(self.case.stay, status=self.case.job.status, stops=self.case.stay.stops + 1)
+        asked = replace(case, stay=replace(case.stay, stopped_at=self.now))
+        return Decision(case=asked, detail=detail, notice=notice, stop=stop)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Look:
-    """What a look at a stay showed: when to look again, and what is decided."""
+    """
+    What a look at a stay showed: when to look again, at which stay, and what is decided.
+    """
 
     again_in: timedelta | None = None
-    decision: _Decision | None = None
+    stay: Stay | None = None
+    decisions: tuple[Decision, ...] = ()
+    is_renewed: bool = False  # `stay` is another one than was looked at
+    detail: Detail | None = field(default=None, repr=False)
+
+    @property
+    def rests_on_time(self) -> bool:
+        """Whether something is decided because the stay has lasted so long."""
+        return any(
+            not each.stop.escalates if each.stop else not each.case.stay.awaits_stop
+            for each in self.decisions
+        )
 
 
-_NO_LONGER_LIMITED = Limit(
-    rule="no longer in the policy", mode="enforce", action="cancel", after=None
-)
+# What rules match. Batch shows the tags of a job that has none, too: as an empty map. What a job
+# lacks might exempt it.
+_NAMED_BY = ("jobName", "jobQueue", "status", "tags")
+
+# For what is said of a job that nothing limits any more.
+_NO_LIMIT = Limit(rule="none in the policy now", mode="observe", action="warn", after=None)
 
 
-def _merged(due: Iterable[Stay]) -> Iterator[Stay]:
-    """The stays, each once: every `since` is proven, so the earliest is the best."""
-    merged: dict[Stay, Stay] = {}
-    for stay in due:
-        name = replace(stay, since=EPOCH)
-        known = merged.get(name, stay)
-        merged[name] = min(known, stay, key=lambda each: each.since)
-    return iter(merged.values())
+def _missed(stay: Stay, detail: Detail | None) -> "_Look":
+    """Of a job that Batch does not show, or not whole: it may do so a minute later."""
+    if stay.missed < limits.MISSED_MAX:
+        return _Look(again_in=wheel.MINUTE, stay=replace(stay, missed=stay.missed + 1))
+    # Batch has forgotten the job, days after its end.
+    return _Look(again_in=limits.LOOK_AGAIN, stay=stay) if detail else _Look()
+
+
+def is_whole(detail: Detail | None) -> TypeIs[Detail]:
+    """Whether Batch shows all of a job that rules and its own tags are about."""
+    return detail is not None and all(detail.get(name) is not None for name in _NAMED_BY)
 
 
 def _is_accepted(detail: Detail) -> bool:
     return bool(detail.get("isCancelled") or detail.get("isTerminated"))
-
-
-def _proven_since(job: Change, detail: Detail, now: datetime) -> datetime:
-    """
-    Since when a job is known for certain to be in its state.
-
-    A sweep may come late, and what Batch answers is then younger than the sweep's own time.
-    """
-    name = "startedAt" if job.status == "RUNNING" else "createdAt"
-    proven = from_millis(detail.get(name))
-    if job.status == "RUNNING" and proven:
-        return proven
-    return max(now, proven or now)

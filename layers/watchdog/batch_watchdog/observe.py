@@ -1,7 +1,7 @@
 """Taking in what AWS Batch reports, one batch of queue messages at a time."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -16,10 +16,10 @@ from batch_watchdog.errors import MalformedEventError
 from batch_watchdog.policy import Policy
 from batch_watchdog.recorder import Outcome, Recorder
 from batch_watchdog.store import cursor as cursors
-from batch_watchdog.store import stays
+from batch_watchdog.store import sightings, stays
 from batch_watchdog.store.arrays import Arrays
-from batch_watchdog.store.ledger import Entry, Ledger, by_bucket
-from batch_watchdog.store.table import Key, Table
+from batch_watchdog.store.ledger import Entry
+from batch_watchdog.store.table import Table
 from batch_watchdog.store.wheel import Wheel
 
 
@@ -65,7 +65,7 @@ class Observer:
         # least as late as the sweep has come.
         now = max(sent_at, cursors.read(self.table, sent_at).minute)
         changes = self._with_parents_known(changes)
-        self._stays(changes.values(), now)
+        self._stays(changes.values(), sent_at, now)
         return [
             *self._arrivals(changes, now),
             *self._arrays(changes, now),
@@ -91,10 +91,13 @@ class Observer:
         watch = ArrivalWatch(table=self.table, batch=self.batch, policy=self.policy(), now=now)
         return watch.observe(changes)
 
-    def _stays(self, changes: Iterable[Change], now: datetime) -> None:
+    def _stays(self, changes: Collection[Change], sent_at: datetime, now: datetime) -> None:
         policy = self.policy()
+        # Sightings first: who is reminded of a stay can then see that it is over.
+        sightings.file(self.table, limits.sightings(changes, policy, sent_at), sent_at)
         begun = (limits.begin(change, policy, now) for change in changes)
-        Wheel(self.table).file(stays.entries(filter(None, begun), now))
+        due = stays.entries(filter(None, begun), now, policy=policy.version)
+        Wheel(self.table).file(due)
 
     def _blocked(self, events: dict[str, Blocked], now: datetime) -> list[str]:
         by_queue: dict[str, dict[str, Blocked]] = defaultdict(dict)
@@ -124,19 +127,17 @@ class Observer:
         policy = self.policy()
         if not policy.notify.job_failures:
             return []
-        buckets = by_bucket(
-            {
-                message_id: Entry(f"job-failed:{change.job_id}", change.at)
-                for message_id, change in changes.items()
-                if jobs.is_news(change)
-            }
-        )
+        entries = {
+            message_id: Entry(f"job-failed:{change.job_id}", change.at)
+            for message_id, change in changes.items()
+            if jobs.is_news(change)
+        }
 
-        def decide(bucket: Key) -> Outcome:
-            fresh, puts = Ledger(self.table).new(bucket, buckets[bucket], now)
+        def decide(fresh: Sequence[str]) -> Outcome:
             notices = tuple(jobs.failed(changes[message_id]) for message_id in fresh)
-            announce = Announce(notices=notices, digest_over=policy.notify.digest_over)
-            return Outcome(puts=puts, effects=[announce] if notices else [])
+            over = policy.notify.digest_over
+            return Outcome(effects=[Announce(notices=notices, digest_over=over)])
 
-        lost = Recorder(table=self.table, asked_by="job_events").decide(buckets, decide, now)
-        return [message_id for bucket in lost for message_id in buckets[bucket]]
+        written = Recorder(table=self.table, asked_by="job_events").once(entries, decide, now)
+        written.raise_failed()
+        return list(written.lost)

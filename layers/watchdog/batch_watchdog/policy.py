@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from batch_watchdog.changes import STARTED, WAITING
 from batch_watchdog.policy_tables import (
     Action,
     ArrayRule,
@@ -52,13 +53,14 @@ __all__ = [
     "StopRest",
     "UnreadablePolicy",
     "is_exempt",
+    "knows_tags",
     "parse_policy",
     "tag_problems",
 ]
 
 TAG_PREFIX = "batch-watchdog:"  # a job's own tags that begin so are meant for the watchdog
 EXEMPT_TAG = TAG_PREFIX + "exempt"
-LIMITED = ("RUNNABLE", "SCHEDULED", "STARTING", "RUNNING")  # the states that can have a limit
+LIMITED = (*WAITING, *STARTED)  # the states that can have a limit: all that a job can leave
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +82,11 @@ class Limit:
     def after_for(self, cause: Cause | None) -> timedelta | None:
         """The longest stay where the cause is known, or None where there is no limit."""
         return self.after_by_cause.get(cause, self.after) if cause else self.after
+
+    @property
+    def stops(self) -> bool:
+        """Whether a job that stays too long is stopped, and not only reported."""
+        return self.mode == "enforce" and self.action != "warn"
 
     @property
     def first_due(self) -> timedelta:
@@ -149,7 +156,7 @@ class Policy(Table):
         if own is None:
             return limit
         warn_after = limit.warn_after if limit else None
-        usual: Action = "cancel" if status in ("RUNNABLE", "SCHEDULED") else "terminate"
+        usual: Action = "terminate" if status in STARTED else "cancel"
         return Limit(
             rule=f"tag {TAG_PREFIX}{status}",
             mode=self.mode_of(rule) if rule else self.mode,
@@ -172,6 +179,14 @@ class Policy(Table):
         limits = (self._limit_of(rule, status) for rule in self._rules_that_may_count(job))
         return min((limit.first_due for limit in limits if limit), default=None)
 
+    def may_limit(self, job: Job) -> bool:
+        """Whether a limit may be meant for a job, in whatever state it comes."""
+        if is_exempt(job.tags):
+            return False
+        if not knows_tags(job.tags):
+            return bool(self.limit)
+        return any(self.limit_for(job, status) for status in LIMITED)
+
     def has_limits(self, status: str) -> bool:
         """Whether any rule limits a state. (A job's own tag can limit it nevertheless.)"""
         return any(rule.for_state(status) for rule in self.limit)
@@ -185,13 +200,11 @@ class Policy(Table):
         return tuple(guard for guard in self.guard if guard.covers(job) and not guard.spares(job))
 
     def _rules_that_may_count(self, job: Job) -> Iterator[LimitRule]:
-        # AWS itself adds a tag of this name to events.
-        tags_are_known = bool(job.tags.keys() - {"resourceArn"})
         for rule in self.limit:
             if rule.match.matches(job):
                 yield rule
                 return
-            if not tags_are_known and rule.match.may_match(job):
+            if not knows_tags(job.tags) and rule.match.may_match(job):
                 yield rule
 
     def _limit_of(self, rule: LimitRule, status: str) -> Limit | None:
@@ -242,6 +255,12 @@ def _same_names(tree: Mapping[str, Any]) -> Iterator[Found]:
 
 
 # ---- A job's own tags ---------------------------------------------------------------------
+
+
+def knows_tags(tags: Mapping[str, str]) -> bool:
+    """Whether an event that has these tags shows the job's own: AWS adds one, and may leave out
+    all others."""
+    return bool(tags.keys() - {"resourceArn"})
 
 
 def is_exempt(tags: Mapping[str, str]) -> bool:

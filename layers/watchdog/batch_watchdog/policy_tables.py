@@ -327,6 +327,12 @@ class LimitRule(Table):
     """The jobs that this rule is for; every job, unless given."""
     mode: Mode | None = None
     """This rule's own mode."""
+    SUBMITTED: StateLimit | None = None
+    """Not taken up by AWS Batch. No event says that a job was submitted: it is found when the
+    waiting jobs are listed, every 15 minutes."""
+    PENDING: StateLimit | None = None
+    """Waiting for the jobs that it depends on. A job that is cancelled then ends when these have
+    ended. The parent of an array, which is PENDING while its children run, has no limit."""
     RUNNABLE: RunnableLimit | None = None
     """Waiting for an instance."""
     SCHEDULED: StateLimit | None = None
@@ -337,17 +343,15 @@ class LimitRule(Table):
     """Running."""
 
     def for_state(self, status: str) -> StateLimit | None:
-        match status:
-            case "RUNNABLE":
-                return self.RUNNABLE
-            case "SCHEDULED":
-                return self.SCHEDULED
-            case "STARTING":
-                return self.STARTING
-            case "RUNNING":
-                return self.RUNNING
-            case _:
-                return None
+        limits: dict[str, StateLimit | None] = {
+            "SUBMITTED": self.SUBMITTED,
+            "PENDING": self.PENDING,
+            "RUNNABLE": self.RUNNABLE,
+            "SCHEDULED": self.SCHEDULED,
+            "STARTING": self.STARTING,
+            "RUNNING": self.RUNNING,
+        }
+        return limits.get(status)
 
 
 class Stage(Table):

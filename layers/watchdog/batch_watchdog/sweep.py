@@ -1,40 +1,59 @@
-"""What time tells: once a minute, all that is due."""
+"""
+What time brings: once a minute, all that is due.
+
+All long work goes in slices. After each slice the time that is left is asked for, and where much
+has been done the cursor is written, so that a sweep that ends early, or is killed, leaves what it
+has done.
+"""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import batched
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from batch_watchdog import blocked_watch
 from batch_watchdog.action_watch import ActionWatch
 from batch_watchdog.array_watch import ArrayWatch, reminder
-from batch_watchdog.batch_api import BatchApi
+from batch_watchdog.batch_api import DESCRIBE_MAX, BatchApi, Detail
 from batch_watchdog.blocked_watch import BlockedWatch
 from batch_watchdog.changes import Time
 from batch_watchdog.errors import MalformedEventError, StaleItemError
 from batch_watchdog.guard_watch import GuardWatch
 from batch_watchdog.inquiry import Inquiry
+from batch_watchdog.limit_discovery import Discovery
 from batch_watchdog.limit_watch import LimitWatch
+from batch_watchdog.limits import Stay
 from batch_watchdog.policies import Policies
-from batch_watchdog.policy import Policy
 from batch_watchdog.queue_watch import QueueWatch
-from batch_watchdog.recorder import Outcome, Recorder
+from batch_watchdog.recorder import UNDECIDABLE, Outcome, Recorder
 from batch_watchdog.store import cursor as cursors
 from batch_watchdog.store import exemptions, operator_hold, stays
 from batch_watchdog.store.arrays import Arrays
-from batch_watchdog.store.cursor import Cursor
+from batch_watchdog.store.cursor import Cursor, Listing, Refiling
 from batch_watchdog.store.table import Table, unpack
 from batch_watchdog.store.wheel import MINUTE, Entry, Kind, Wheel, minute_of
 
-_KINDS: Sequence[Kind] = ("stay", "array", "blocked")  # in the order in which they are seen to
-_ENTRIES_MAX = 50  # seen to in one go, between two looks at the time that is left
-_ARRAYS_MAX = 500  # reminded of by one entry
+# In the order in which they are seen to within a minute, and how many at a time.
+_SLICES: Mapping[Kind, int] = {
+    "stay": 1_000,
+    "held": 1_000,
+    "braked": 1_000,
+    "array": 500,
+    "blocked": 50,
+}
+_STAYS = ("stay", "held", "braked")
 _LISTED_EVERY = timedelta(minutes=15)
+_READ_AHEAD = timedelta(days=1)  # of the wheel, in one go
 _FAR = timedelta(days=60)  # ahead of the latest reminder; a limit is at most 30 days
+_UNSAVED_MAX = 500  # reminders seen to since the cursor was kept
+_UNSAVED_FOR = timedelta(seconds=5)
+_OF_A_PAGE = 100  # reminders that are as much work as a page of jobs most of which are known
+_TRIES = 5  # to write the cursor, against other sweeps
 
 
 _TIME: TypeAdapter[datetime] = TypeAdapter(Time)
@@ -54,6 +73,279 @@ def time_of(event: object, now: datetime) -> datetime:
             with suppress(ValidationError):
                 return min(_TIME.validate_python(text), now)
     raise MalformedEventError('a sweep expects {"time": "2026-01-01T12:00:00Z"}, by the schedule')
+
+
+@dataclass(slots=True, kw_only=True)
+class _Progress:
+    """The cursor of one sweep, which another sweep may move at the same time."""
+
+    table: Table
+    cursor: Cursor
+    clock: Callable[[], datetime]
+    before: Cursor = field(init=False)  # as it was last read or written
+    saved_at: datetime = field(init=False)
+    unsaved: int = 0
+
+    def __post_init__(self) -> None:
+        self.before = self.cursor
+        self.saved_at = self.clock()
+
+    def moved(self, cursor: Cursor, reminders: int) -> None:
+        """The cursor has moved by so many reminders; keep it where much would be done again."""
+        self.cursor = cursor
+        self.unsaved += reminders
+        if self.unsaved >= _UNSAVED_MAX or self.clock() - self.saved_at >= _UNSAVED_FOR:
+            self.save()
+
+    def save(self) -> None:
+        """Keep how far this sweep has come."""
+        self.unsaved, self.saved_at = 0, self.clock()
+        for _ in range(_TRIES):
+            try:
+                cursors.write(self.table, self.cursor)
+            except StaleItemError:
+                other = cursors.read(self.table, self.before.minute)
+                self.cursor = self.cursor.joined(self.before, other)
+                self.before = other
+            else:
+                self.before = self.cursor = replace(self.cursor, version=self.cursor.version + 1)
+                return
+        # Another try comes with the next slice.
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One reminder in an entry: its number, and whether it is the last one."""
+
+    entry: Entry
+    number: int
+    is_last: bool
+    content: Any
+
+
+@dataclass(slots=True, kw_only=True)
+class _Sweep:
+    """One sweep for the minute `minute`, which is at work at `limits.now`."""
+
+    table: Table
+    batch: BatchApi
+    limits: LimitWatch
+    progress: _Progress
+    minute: datetime
+    clock: Callable[[], datetime]
+    out_of_time: Callable[[], bool]
+    failed: list[Exception] = field(default_factory=list)
+
+    # ---- What is due ----------------------------------------------------------------------
+
+    def see_to_what_is_due(self) -> bool:
+        """See to the entries that are due, the oldest first; return whether these are all done."""
+        due: dict[datetime, dict[Kind, list[Entry]]] = defaultdict(lambda: defaultdict(list))
+        for entry in Wheel(self.table).between(self.progress.cursor.first, self.minute):
+            if not self.progress.cursor.has_seen(entry):
+                due[entry.minute][entry.kind].append(entry)
+        for minute, by_kind in sorted(due.items()):
+            for kind, most in _SLICES.items():
+                if not self._see_to_entries(kind, by_kind[kind], most):
+                    return False
+            cursor = self.progress.cursor
+            if minute > cursor.minute:
+                self.progress.cursor = cursor.passed(minute, (), all_of_them=True)
+        return True
+
+    def _see_to_entries(self, kind: Kind, entries: Iterable[Entry], most: int) -> bool:
+        for some in batched(self._rows(entries), most, strict=False):
+            done = self._see_to(kind, [row.content for row in some])
+            cursor = self.progress.cursor
+            seen = [row.entry for row in some[:done] if row.is_last]
+            cursor = cursor.passed(cursor.minute, seen, all_of_them=False)
+            if not some[done - 1].is_last:
+                cursor = cursor.came_to(some[done - 1].entry, some[done - 1].number)
+            self.progress.moved(cursor, done)
+            if self.out_of_time():
+                return False
+        return True
+
+    def _rows(self, entries: Iterable[Entry]) -> Iterator[_Row]:
+        """What is left to be seen to of the entries."""
+        for entry in entries:
+            if self.limits.wait_on(entry):
+                cursor = self.progress.cursor
+                self.progress.cursor = cursor.passed(cursor.minute, [entry], all_of_them=False)
+            else:
+                done = self.progress.cursor.done_of(entry)
+                yield from (row for row in _rows_of(entry) if row.number > done)
+
+    def _see_to(self, kind: Kind, contents: Sequence[Any]) -> int:
+        """See to reminders of one kind; return how many, from the first on, are done."""
+        match kind:
+            case "array":
+                self._see_to_arrays(contents)
+            case "blocked":
+                self._see_to_blocked(contents)
+            case _:
+                return self.limits.see_to(contents, self.out_of_time)
+        return len(contents)
+
+    def _see_to_arrays(self, job_ids: Iterable[str]) -> None:
+        heads = Arrays(self.table).heads(job_ids)
+        open_ids = sorted(job_id for job_id, array in heads.items() if not array.announced)
+        if not open_ids:
+            return
+        now = self.limits.now
+        watch = ArrayWatch(table=self.table, batch=self.batch, policy=self.limits.policy)
+        # First the reminders for the next minute, then the news: a crash in between repeats
+        # the question, and the other order could lose it.
+        Wheel(self.table).file([reminder(open_ids, now)])
+        details: dict[str, Detail] = {}
+        asked: list[str] = []
+        for some in batched(open_ids, DESCRIBE_MAX, strict=False):
+            if asked and self.out_of_time():
+                break
+            try:
+                details |= self.batch.describe(some)
+            except UNDECIDABLE as error:
+                self.failed.append(error)
+            else:
+                asked += some
+
+        def decide(job_id: str) -> Outcome:
+            if job_id != asked[0] and self.out_of_time():
+                return Outcome()  # It has its reminder.
+            return watch.ask(job_id, details.get(job_id), now)
+
+        written = Recorder(table=self.table, asked_by="sweep").write_each(asked, decide, now)
+        self.failed += written.failed.values()
+
+    def _see_to_blocked(self, queues: Iterable[str]) -> None:
+        now, some = self.limits.now, sorted(set(queues))
+        watch = BlockedWatch(
+            table=self.table, batch=self.batch, inquiry=self.limits.inquiry, now=now
+        )
+        left: set[str] = set()
+
+        def decide(queue: str) -> Outcome:
+            if queue != some[0] and self.out_of_time():
+                left.add(queue)
+                return Outcome()
+            return watch.ask(queue)
+
+        written = Recorder(table=self.table, asked_by="sweep").write_each(some, decide, now)
+        self.failed += written.failed.values()
+        again = sorted({*left, *written.failed, *written.lost})
+        at = minute_of(now) + MINUTE
+        Wheel(self.table).file(blocked_watch.reminder(queue, at) for queue in again)
+
+    # ---- What no reminder brings ----------------------------------------------------------
+
+    def look_around(self) -> None:
+        """See to a new policy, and to jobs that no event told of: a slice of each in turn."""
+        steps = [self._file_anew(), self._list_all()]
+        while steps:
+            for step in tuple(steps):
+                if self.out_of_time():
+                    return
+                if not next(step, False):
+                    steps.remove(step)
+
+    def _file_anew(self) -> Iterator[bool]:
+        """Have all stays looked at that an older policy has filed. A stop is given its time."""
+        progress, version = self.progress, self.limits.policy.version
+        if not progress.cursor.policy:  # The first sweep ever.
+            progress.cursor = replace(progress.cursor, policy=version)
+        if progress.cursor.policy == version and not progress.cursor.refiling:
+            return
+        refiling = progress.cursor.refiling
+        if refiling is None:
+            refiling = Refiling(policy=version, minute=self.minute + MINUTE)
+            progress.cursor = replace(progress.cursor, relist=True)
+        while refiling.minute <= self.minute + _FAR:
+            for some in batched(self._ahead(refiling), _SLICES["stay"], strict=False):
+                done = self.limits.see_to([row.content for row in some], self.out_of_time)
+                last = some[done - 1]
+                refiling = replace(
+                    refiling, minute=last.entry.minute, entry=last.entry.key, number=last.number
+                )
+                progress.moved(replace(progress.cursor, refiling=refiling), done)
+                yield True
+            minute = refiling.minute + _READ_AHEAD
+            refiling = Refiling(policy=refiling.policy, minute=minute)
+            progress.cursor = replace(progress.cursor, refiling=refiling)
+            yield True
+        progress.cursor = replace(progress.cursor, policy=refiling.policy, refiling=None)
+
+    def _ahead(self, refiling: Refiling) -> list[_Row]:
+        """The next stays that are to be filed anew, in their order."""
+        first = max(refiling.minute, self.minute + MINUTE)
+        entries = sorted(
+            (
+                entry
+                for entry in Wheel(self.table).between(first, first + _READ_AHEAD)
+                if entry.kind in _STAYS and entry.policy != self.limits.policy.version
+            ),
+            key=lambda entry: (entry.minute, entry.key),
+        )
+        place = refiling.minute, refiling.entry, refiling.number
+        return [
+            row
+            for entry in entries
+            for row in _rows_of(entry)
+            if (entry.minute, entry.key, row.number) > place and not row.content.awaits_stop
+        ]
+
+    def _list_all(self) -> Iterator[bool]:
+        """Go on with listing all jobs, or begin anew when it is time."""
+        progress, now = self.progress, self.limits.now
+        cursor = progress.cursor
+        listing = cursor.listing
+        if listing is None:
+            listed_at = None if cursor.relist else cursor.listed_at
+            if listed_at and now < listed_at + _LISTED_EVERY:
+                return
+            listing = Listing(began_at=now)
+            progress.cursor = replace(cursor, listing=listing, listed_at=now, relist=False)
+        discovery = Discovery(
+            table=self.table,
+            batch=self.batch,
+            policy=self.limits.policy,
+            clock=self.clock,
+            known=self._known(),
+            out_of_time=self.out_of_time,
+        )
+        for place in discovery.go_on(listing.place):
+            now_at = replace(listing, place=place) if place else None
+            progress.moved(replace(progress.cursor, listing=now_at), _OF_A_PAGE)
+            yield True
+        if discovery.failed:
+            self.failed += discovery.failed
+            progress.cursor = replace(progress.cursor, relist=True)
+
+    def _known(self) -> dict[tuple[str, str], Stay]:
+        """The stays in the wheel, by job and state; of several the latest."""
+        known: dict[tuple[str, str], Stay] = {}
+        for entry in Wheel(self.table).between(self.progress.cursor.first, self.minute + _FAR):
+            if entry.kind in _STAYS and not self.progress.cursor.has_seen(entry):
+                for stay in stays.read(unpack(entry.content)):
+                    other = known.setdefault((stay.job_id, stay.status), stay)
+                    if _latest(stay) > _latest(other):
+                        known[stay.job_id, stay.status] = stay
+        return known
+
+
+def _latest(stay: Stay) -> tuple[int, datetime]:
+    return stay.attempts, stay.since
+
+
+def _rows_of(entry: Entry) -> list[_Row]:
+    content = unpack(entry.content)
+    match entry.kind:
+        case "array":
+            rows = content
+        case "blocked":
+            rows = [content]
+        case _:
+            rows = list(stays.read(content))
+    return [_Row(entry, number, number == len(rows), row) for number, row in enumerate(rows, 1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,106 +372,39 @@ class Sweeper:
             ExceptionGroup: nothing could be decided about some jobs, arrays or queues. All else has
                 been seen to, and these are due again in the next minute.
         """
-        minute, policy, inquiry = minute_of(now), self.policies.settle(now), self.inquiry()
+        minute, policy = minute_of(now), self.policies.settle(now)
         GuardWatch(table=self.table, policy=policy, now=self.clock()).time_passes()
         ActionWatch(table=self.table, now=self.clock()).see_to(out_of_time)
         QueueWatch(table=self.table, batch=self.batch, policy=policy, now=self.clock()).see_to(
             out_of_time
         )
-        cursor = cursors.read(self.table, minute)
+        progress = _Progress(
+            table=self.table, cursor=cursors.read(self.table, minute), clock=self.clock
+        )
         limits = LimitWatch(
             table=self.table,
             batch=self.batch,
-            inquiry=inquiry,
+            inquiry=self.inquiry(),
             policy=policy,
             now=now,
+            clock=self.clock,
             exempt=exemptions.read_all(self.table, now),
             held=operator_hold.read(self.table).is_on,
         )
-        due = self._due(cursor, minute)
-        seen_to: list[Entry] = []
-        failed: list[Exception] = []
-        for kind in _KINDS:
-            for some in batched(due[kind], _ENTRIES_MAX, strict=False):
-                if out_of_time():
-                    break
-                failed += self._see_to(kind, some, limits)
-                seen_to += some
-        all_of_them = len(seen_to) == sum(map(len, due.values()))
-        cursor = cursor.passed(minute, seen_to, all_of_them=all_of_them)
-        if all_of_them and not out_of_time():
-            cursor = self._look_around(cursor, limits, policy, now)
-        with suppress(StaleItemError):  # Another sweep saw to the same, and goes on from here.
-            cursors.write(self.table, cursor)
-        failed += limits.failed.values()
+        sweep = _Sweep(
+            table=self.table,
+            batch=self.batch,
+            limits=limits,
+            progress=progress,
+            minute=minute,
+            clock=self.clock,
+            out_of_time=out_of_time,
+        )
+        if sweep.see_to_what_is_due():
+            progress.cursor = progress.cursor.passed(minute, (), all_of_them=True)
+            sweep.look_around()
+        if progress.cursor != progress.before:
+            progress.save()
+        failed = [*sweep.failed, *limits.failed.values()]
         if failed:
             raise ExceptionGroup("not all that was due could be decided", failed)
-
-    def _due(self, cursor: Cursor, minute: datetime) -> dict[Kind, list[Entry]]:
-        due: dict[Kind, list[Entry]] = defaultdict(list)
-        for entry in Wheel(self.table).between(cursor.first, minute):
-            if not cursor.has_seen(entry):
-                due[entry.kind].append(entry)
-        return due
-
-    def _see_to(
-        self, kind: Kind, entries: Iterable[Entry], limits: LimitWatch
-    ) -> Sequence[Exception]:
-        """See to entries; return why nothing could be decided about some of them."""
-        contents = [unpack(entry.content) for entry in entries]
-        match kind:
-            case "stay":
-                limits.see_to(stay for rows in contents for stay in stays.read(rows))
-                return ()
-            case "array":
-                job_ids = {job_id for ids in contents for job_id in ids}
-                return self._arrays(job_ids, limits.policy, limits.now)
-            case "blocked":
-                return self._blocked(set(contents), limits.inquiry, limits.now)
-
-    def _arrays(self, job_ids: set[str], policy: Policy, now: datetime) -> Sequence[Exception]:
-        heads = Arrays(self.table).heads(job_ids)
-        open_ids = sorted(job_id for job_id, array in heads.items() if not array.announced)
-        details = self.batch.describe(open_ids)
-        watch = ArrayWatch(table=self.table, batch=self.batch, policy=policy)
-
-        def decide(job_id: str) -> Outcome:
-            return watch.ask(job_id, details.get(job_id), now)
-
-        # First the reminders for the next minute, then the news: a crash in between repeats
-        # the question, and the other order could lose it.
-        for some in batched(open_ids, _ARRAYS_MAX, strict=False):
-            Wheel(self.table).file([reminder(some, now)])
-        try:
-            Recorder(table=self.table, asked_by="sweep").decide(open_ids, decide, now)
-        except ExceptionGroup as group:
-            return group.exceptions
-        return ()
-
-    def _blocked(self, queues: set[str], inquiry: Inquiry, now: datetime) -> Sequence[Exception]:
-        watch = BlockedWatch(table=self.table, batch=self.batch, inquiry=inquiry, now=now)
-        try:
-            Recorder(table=self.table, asked_by="sweep").decide(sorted(queues), watch.ask, now)
-        except ExceptionGroup as group:
-            again = minute_of(now) + MINUTE
-            Wheel(self.table).file(blocked_watch.reminder(queue, again) for queue in sorted(queues))
-            return group.exceptions
-        return ()
-
-    def _look_around(
-        self, cursor: Cursor, limits: LimitWatch, policy: Policy, now: datetime
-    ) -> Cursor:
-        """See to what no reminder brings: a new policy, and jobs that no event told of."""
-        is_new = cursor.policy != policy.version
-        if not is_new and cursor.listed_at and now < cursor.listed_at + _LISTED_EVERY:
-            return cursor
-        ahead = [
-            stay
-            for entry in Wheel(self.table).between(minute_of(now), now + _FAR)
-            if entry.kind == "stay"
-            for stay in stays.read(unpack(entry.content))
-        ]
-        if is_new and cursor.policy:
-            limits.see_to(stay for stay in ahead if not stay.stops)  # A stop is given its time.
-        limits.find(ahead)
-        return replace(cursor, listed_at=now, policy=policy.version)

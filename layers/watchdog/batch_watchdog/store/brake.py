@@ -1,39 +1,46 @@
-"""The brake: how many jobs limits have stopped in the last hour."""
+"""
+The brake: how many jobs limits have stopped in the last hour.
 
-from contextlib import suppress
+Stops are counted in the write that records them, so a stop counts when it is recorded, and only
+then. One that is recorded and not carried out later (since it is no longer meant) stays counted.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from batch_watchdog.errors import StaleItemError
 from batch_watchdog.notices import iso
 from batch_watchdog.store.table import Item, Put, Table, pack, unpack
 from batch_watchdog.store.wheel import minute_of
 
 _KEY = ("SAFETY", "BRAKE")
 _WINDOW = timedelta(hours=1)
-_TRIES = 5
 
 
-def reserve(table: Table, wanted: int, most: int, now: datetime) -> int:
-    """
-    How many of the wanted stops are allowed now, of at most so many in an hour.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brake:
+    """The stops of the last hour, by minute, as they were read."""
 
-    What is allowed counts as used, even should it not be carried out.
+    counts: Mapping[str, int]
+    version: int = 0
 
-    Raises:
-        StaleItemError: too many others reserve at once.
-    """
-    for _ in range(_TRIES):
-        item = table.get(*_KEY)
-        counts: dict[str, int] = unpack(item["body"]) if item else {}
-        since = iso(now - _WINDOW)
-        used = {minute: count for minute, count in counts.items() if minute > since}
-        allowed = max(0, min(wanted, most - sum(used.values())))
-        if not allowed:
-            return 0
+    def allowed(self, wanted: int, most: int) -> int:
+        """How many of the wanted stops are allowed, of at most so many in an hour."""
+        return max(0, min(wanted, most - sum(self.counts.values())))
+
+    def put(self, stops: int, now: datetime) -> Put:
+        """The write that counts stops. It is refused where others have counted meanwhile."""
         minute = iso(minute_of(now))
-        used[minute] = used.get(minute, 0) + allowed
-        body: Item = {"pk": _KEY[0], "sk": _KEY[1], "body": pack(used)}
-        with suppress(StaleItemError):
-            table.write([Put(body, read=int(item["version"]) if item else 0)])
-            return allowed
-    raise StaleItemError("/".join(_KEY))
+        counts = {**self.counts, minute: self.counts.get(minute, 0) + stops}
+        body: Item = {"pk": _KEY[0], "sk": _KEY[1], "body": pack(counts)}
+        return Put(body, read=self.version)
+
+
+def read(table: Table, now: datetime) -> Brake:
+    """The brake, as it is now."""
+    item = table.get(*_KEY)
+    if item is None:
+        return Brake(counts={})
+    since = iso(now - _WINDOW)
+    counts = {minute: count for minute, count in unpack(item["body"]).items() if minute > since}
+    return Brake(counts=counts, version=int(item["version"]))

@@ -1,5 +1,12 @@
-"""Stays in the wheel: many in one entry, in few bytes each."""
+"""
+Stays in the wheel: many in one entry, in few bytes each.
 
+A row has the fields of a stay in the order of `_FIELDS`; those at its end that are zero are left
+out, so rows of older versions are shorter. The children of one array that came into a state in the
+same second are one row, with their indices.
+"""
+
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
@@ -8,41 +15,76 @@ from typing import Any
 
 from batch_watchdog.changes import EPOCH
 from batch_watchdog.limits import Stay
+from batch_watchdog.store.families import children, families
 from batch_watchdog.store.table import pack
-from batch_watchdog.store.wheel import MINUTE, Entry, minute_from, minute_of
+from batch_watchdog.store.wheel import MINUTE, Entry, Kind, minute_from, minute_of
 
 _ENTRY_MAX = 5_000  # stays; an item holds 400 KB, and one takes 24 bytes
 
+type _Row = list[str | int]
+_FIELDS: _Row = ["", "", 0, 0, 0, 0, 0, 0, 0, ""]  # when nothing is said of them
 
-def entries(due: Iterable[tuple[datetime, Stay]], now: datetime) -> Iterator[Entry]:
+
+def entries(
+    due: Iterable[tuple[datetime, Stay]],
+    now: datetime,
+    *,
+    kind: Kind = "stay",
+    policy: str = "",
+) -> Iterator[Entry]:
     """
     The entries that remind of stays at these times, or as soon as a sweep can.
 
-    The same stays give the same entries, in whatever order they come.
+    The same stays give the same entries, in whatever order they come. `policy` is the version by
+    which they are filed.
     """
     soonest = minute_of(now) + MINUTE
     by_minute: dict[datetime, set[Stay]] = defaultdict(set)
     for at, stay in due:
         by_minute[max(minute_from(at), soonest)].add(stay)
     for minute, stays in by_minute.items():
-        rows = sorted(map(_to_row, stays))
+        rows = sorted((_to_row(stay), stay.job_id) for stay in stays)
         for some in batched(rows, _ENTRY_MAX, strict=False):
-            yield Entry(minute=minute, kind="stay", content=pack(some))
+            yield Entry(
+                minute=minute, kind=kind, content=pack(list(_with_ids(some))), policy=policy
+            )
 
 
 def read(content: Any) -> Iterator[Stay]:
     """The stays of an entry."""
-    for status, job_id, since, attempts, service, stops in content:
-        yield Stay(
-            job_id=job_id,
-            status=status,
-            since=EPOCH + timedelta(seconds=since),
-            attempts=attempts,
-            service=bool(service),
-            stops=stops,
-        )
+    for given in content:
+        row = [*given, *_FIELDS[len(given) :]]
+        status, job_id, since, attempts, service, stops, stopped_at, unseen, missed, indices = row
+        for each in children(job_id, indices) if indices else [job_id]:
+            yield Stay(
+                job_id=each,
+                status=status,
+                since=EPOCH + timedelta(seconds=since),
+                attempts=attempts,
+                service=bool(service),
+                stops=stops,
+                stopped_at=EPOCH + timedelta(seconds=stopped_at) if stopped_at else None,
+                tags_known=not unseen,
+                missed=missed,
+            )
 
 
-def _to_row(stay: Stay) -> tuple[str, str, int, int, int, int]:
-    since = int(stay.since.timestamp())
-    return stay.status, stay.job_id, since, stay.attempts, int(stay.service), stay.stops
+def _to_row(stay: Stay) -> _Row:
+    # A stay whose beginning is known to the millisecond counts from the next second on: none
+    # is stopped before its time.
+    since = math.ceil(stay.since.timestamp())
+    stopped_at = math.ceil(stay.stopped_at.timestamp()) if stay.stopped_at else 0
+    numbers = stay.attempts, int(stay.service), stay.stops, stopped_at
+    return [stay.status, "", since, *numbers, int(not stay.tags_known), stay.missed, ""]
+
+
+def _with_ids(rows: Iterable[tuple[_Row, str]]) -> Iterator[_Row]:
+    alike: dict[tuple[str | int, ...], list[str]] = defaultdict(list)
+    for row, job_id in rows:
+        alike[tuple(row)].append(job_id)
+    for fields, ids in alike.items():
+        for job_id, indices in families(ids):
+            row = [fields[0], job_id, *fields[2:-1], indices]
+            while row[-1] == _FIELDS[len(row) - 1]:
+                row.pop()
+            yield row

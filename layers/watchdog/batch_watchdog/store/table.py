@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from botocore.exceptions import ClientError
 
-from batch_watchdog.errors import StaleItemError
+from batch_watchdog.errors import StaleItemError, UnwritableError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -30,6 +30,9 @@ type Key = tuple[str, str]
 
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
 TRANSACTION_MAX = 100
+_TRANSACTION_SIZE_MAX = 4 * 1024 * 1024
+_ITEM_SIZE_MAX = 400 * 1024
+_NUMBER_SIZE = 21
 _GET_MAX = 100
 
 FIRST, LAST = " ", "~"  # before and after all sort keys that there are; they are plain ASCII
@@ -63,6 +66,7 @@ class Table(Protocol):
 
         Raises:
             StaleItemError: one of them has changed since it was read. Nothing was written.
+            UnwritableError: they are too many or too large. Nothing was written.
         """
 
 
@@ -125,7 +129,7 @@ class DynamoTable:
             yield from map(from_image, page["Items"])
 
     def write(self, puts: Sequence[Put]) -> None:
-        _check_count(puts)
+        _check(puts)
         requests = [self._request(put) for put in puts]
         try:
             if len(requests) == 1:
@@ -137,6 +141,8 @@ class DynamoTable:
         except ClientError as error:
             if _lost_the_race(error):
                 raise _stale(puts) from error
+            if _is_refused(error):
+                raise UnwritableError(str(error)) from error
             raise
 
     def _request(self, put: Put) -> Any:
@@ -173,7 +179,7 @@ class MemoryTable:
         return iter([self._partitions[pk][sk] for sk in found])
 
     def write(self, puts: Sequence[Put]) -> None:
-        _check_count(puts)
+        _check(puts)
         before = self.get_many([put.key for put in puts])
         for put in puts:
             known = before.get(put.key)
@@ -197,11 +203,33 @@ def _stale(puts: Sequence[Put]) -> StaleItemError:
     return StaleItemError(", ".join("/".join(put.key) for put in puts))
 
 
-def _check_count(puts: Sequence[Put]) -> None:
+def _check(puts: Sequence[Put]) -> None:
     if len(puts) > TRANSACTION_MAX:
-        raise ValueError(f"{len(puts)} items in one write, of at most {TRANSACTION_MAX}")
+        raise UnwritableError(f"{len(puts)} items in one write, of at most {TRANSACTION_MAX}")
     if len({put.key for put in puts}) != len(puts):
-        raise ValueError("one item twice in one write")
+        raise UnwritableError("one item twice in one write")
+    sizes = [_size(put.item) for put in puts]
+    if max(sizes, default=0) > _ITEM_SIZE_MAX or sum(sizes) > _TRANSACTION_SIZE_MAX:
+        raise UnwritableError(f"{sum(sizes)} bytes in one write, {max(sizes)} in one item")
+
+
+def _size(item: Item) -> int:
+    """
+    How many bytes an item takes, at most.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+    """
+    size = len("version") + _NUMBER_SIZE
+    for name, value in item.items():
+        size += len(name)
+        match value:
+            case bytes():
+                size += len(value)
+            case str():
+                size += len(value) if value.isascii() else len(value.encode("utf-8", "replace"))
+            case int():
+                size += _NUMBER_SIZE
+    return size
 
 
 def _lost_the_race(error: ClientError) -> bool:
@@ -209,6 +237,14 @@ def _lost_the_race(error: ClientError) -> bool:
     reasons: Iterable[Any] = error.response.get("CancellationReasons", ())
     return error.response["Error"]["Code"].removesuffix("Exception") in races or any(
         reason.get("Code") in races for reason in reasons
+    )
+
+
+def _is_refused(error: ClientError) -> bool:
+    """Whether DynamoDB does not take what the write holds: its size, above all."""
+    reasons: Iterable[Any] = error.response.get("CancellationReasons", ())
+    return error.response["Error"]["Code"] == "ValidationException" or any(
+        reason.get("Code") == "ValidationError" for reason in reasons
     )
 
 

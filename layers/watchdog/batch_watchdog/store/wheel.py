@@ -21,16 +21,23 @@ KEPT = timedelta(days=7)  # after it was due, for an operator to look at
 # Entries are spread over this many partitions, as one takes 1,000 write units a second.
 _SHARDS = 4
 
-type Kind = Literal["stay", "array", "blocked"]
+# A stay is due to be looked at; "held" and "braked" ones have been looked at, and their stops wait.
+type Kind = Literal["stay", "held", "braked", "array", "blocked"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """Reminders of one kind for one minute; `content` is packed by whoever files them."""
+    """
+    Reminders of one kind for one minute, packed.
+
+    `policy` is the version of the policy by which they were filed, where that is known. It makes
+    no difference to which entry this is.
+    """
 
     minute: datetime
     kind: Kind
     content: bytes
+    policy: str = ""
 
     @property
     def digest(self) -> str:
@@ -84,20 +91,25 @@ class Wheel:
 
 def put(entry: Entry) -> Put:
     """The write that files an entry, for a write together with other items."""
-    return Put(
-        {
-            "pk": _pk(int(entry.digest[-1], 16) % _SHARDS),
-            "sk": f"{_text(entry.minute)}#{entry.kind}#{entry.digest}",
-            "content": entry.content,
-            "expires_at": int((entry.minute + KEPT).timestamp()),
-        }
-    )
+    item: Item = {
+        "pk": _pk(int(entry.digest[-1], 16) % _SHARDS),
+        "sk": f"{_text(entry.minute)}#{entry.kind}#{entry.digest}",
+        "content": entry.content,
+        "policy": entry.policy,
+        "expires_at": int((entry.minute + KEPT).timestamp()),
+    }
+    return Put(item)
 
 
 def _to_entry(item: Item) -> Entry:
     minute, kind, _ = str(item["sk"]).split("#")
     known: Any = kind
-    return Entry(minute=datetime.fromisoformat(minute), kind=known, content=binary(item["content"]))
+    return Entry(
+        minute=datetime.fromisoformat(minute),
+        kind=known,
+        content=binary(item["content"]),
+        policy=str(item.get("policy", "")),
+    )
 
 
 def _pk(shard: int) -> str:
