@@ -8,7 +8,7 @@ from itertools import batched
 
 from batch_watchdog import limits
 from batch_watchdog.batch_api import BatchApi, Detail, kinds_of
-from batch_watchdog.changes import EPOCH, WAITING, Change, change_of, from_millis
+from batch_watchdog.changes import EPOCH, Change, change_of, from_millis
 from batch_watchdog.effects import Announce, Effect, StopJobs
 from batch_watchdog.inquiry import Inquiry
 from batch_watchdog.limits import Case, Stay
@@ -86,7 +86,7 @@ class LimitWatch:
         lasted = limits.waited(stay, job, self.now)
         if lasted < limit.first_due:
             return _Look(again_in=limit.first_due - lasted)
-        findings = self.inquiry.findings(detail) if stay.status in WAITING else ()
+        findings = self.inquiry.findings(detail) if stay.status != "RUNNING" else ()
         verdict = limits.judge(limit, lasted, findings)
         case = Case(
             stay=stay,

@@ -55,11 +55,11 @@ def time_of(event: object) -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweeper:
-    """What is due, once a minute. `inquiry` makes a new one for each sweep."""
+    """What is due, once a minute. `inquiry` makes a new one for each sweep, for its time."""
 
     table: Table
     batch: BatchApi
-    inquiry: Callable[[], Inquiry]
+    inquiry: Callable[[datetime], Inquiry]
     policies: Policies
 
     def sweep(self, now: datetime, *, out_of_time: Callable[[], bool]) -> None:
@@ -72,7 +72,7 @@ class Sweeper:
             ExceptionGroup: nothing could be decided about some jobs, arrays or queues. All else has
                 been seen to, and these are due again in the next minute.
         """
-        minute, policy, inquiry = minute_of(now), self.policies.settle(now), self.inquiry()
+        minute, policy, inquiry = minute_of(now), self.policies.settle(now), self.inquiry(now)
         GuardWatch(table=self.table, policy=policy, now=now).time_passes()
         cursor = cursors.read(self.table, minute)
         limits = LimitWatch(
