@@ -442,9 +442,9 @@ def test_what_batch_itself_says_is_the_first_finding_and_is_quoted(reason: str, 
 
 
 def test_every_code_has_been_planted() -> None:
-    said = {"configuration-unsupported", "permissions", "insufficient-capacity"}
+    elsewhere = {"configuration-unsupported", "permissions", "insufficient-capacity", "share-limit"}
 
-    assert {code for _, code, _ in PLANTED} | said == set(CODES)
+    assert {code for _, code, _ in PLANTED} | elsewhere == set(CODES)
 
 
 def test_a_cause_is_why_a_job_waits_in_its_queue_and_otherwise_there_is_none() -> None:
@@ -474,6 +474,7 @@ def test_a_cause_is_why_a_job_waits_in_its_queue_and_otherwise_there_is_none() -
             "at-max-vcpus",
             "instances-not-joining",
             "consumable-resource",
+            "share-limit",
             "fair-share",
             "waiting-its-turn",
         ],
@@ -1121,6 +1122,52 @@ def test_the_first_job_of_a_quota_share_is_a_head_wherever_it_stands_in_the_queu
     assert codes(world, NOON) == ["waiting-its-turn"]
     assert codes(world, EVENING) == ["undetermined"]
     assert "number 1 in the quota share blue, of 1 listed" in first(world, EVENING).evidence
+
+
+def quota_shares(held: float | None, *fronts: str, at: int = NOON_MS) -> dict[str, Any]:
+    """A snapshot in which the share "blue" has these jobs at its front, and holds so much."""
+    usage = [{"capacityUnit": "ml.g5.xlarge", "quantity": held}]
+    utilization = [{"quotaShareName": "blue", "capacityUsage": usage}] if held is not None else []
+    front = [
+        {"jobArn": f"{ACCOUNT}:service-job/{job_id}", "earliestTimeAtPosition": at}
+        for job_id in fronts
+    ]
+    return {
+        "frontOfQuotaShares": {"quotaShares": {"blue": front}},
+        "queueUtilization": {"quotaShareUtilization": {"topCapacityUtilization": utilization}},
+    }
+
+
+@pytest.mark.parametrize("held", [None, 0], ids=["not told", "nothing"])
+def test_the_first_of_a_quota_share_that_holds_nothing_is_not_at_the_limit(
+    held: float | None,
+) -> None:
+    job = {"quotaShareName": "blue"}
+
+    assert codes(a_service_world(snapshot=quota_shares(held, JOB_ID), job=job), EVENING) == [
+        "undetermined"
+    ]
+
+
+def test_jobs_of_a_quota_share_wait_for_those_that_run() -> None:
+    job = {"quotaShareName": "blue"}
+    head = a_service_world(snapshot=quota_shares(3, JOB_ID), job=job)
+    behind = a_service_world(snapshot=quota_shares(3, "a"), job=job)
+
+    assert codes(head, EVENING) == ["share-limit"]
+    assert "quota share blue hold 3 ml.g5.xlarge" in first(head).evidence
+    assert "its limit, which is not known here, may leave no room" in first(head).evidence
+    assert codes(behind, EVENING) == ["share-limit", "waiting-its-turn"]
+
+
+def test_behind_the_stuck_first_job_of_a_quota_share_something_needs_repair() -> None:
+    behind = a_service_world(snapshot=quota_shares(0, "a"), job={"quotaShareName": "blue"})
+
+    found = first(behind, EVENING)
+
+    assert found.code == "waiting-its-turn"
+    assert "the first job of the quota share, a, has not started since" in found.evidence
+    assert "Nothing needs repair" not in found.remedy
 
 
 # ---- Consumable resources ------------------------------------------------------------------------

@@ -18,6 +18,7 @@ type FindingCode = Literal[
     "at-max-vcpus",
     "instances-not-joining",
     "consumable-resource",
+    "share-limit",
     "fair-share",
     "waiting-its-turn",
     "dependency-unfinished",
@@ -44,6 +45,7 @@ CAUSE_OF: Mapping[FindingCode, Cause | None] = {
     "at-max-vcpus": "capacity",
     "instances-not-joining": "capacity",
     "consumable-resource": "capacity",
+    "share-limit": "capacity",
     "fair-share": "capacity",
     "waiting-its-turn": "capacity",
     "dependency-unfinished": None,
@@ -182,6 +184,11 @@ _ADVICE: Mapping[FindingCode, _Advice] = {
         remedy="See how much of the resource is available (DescribeConsumableResource). Wait for"
         " the jobs that hold it, raise its total quantity, or let the job ask for less.",
         page=f"{GUIDE}resource-aware-scheduling.html",
+    ),
+    "share-limit": _Advice(
+        remedy="See the share's capacity limits, and whether it may borrow (ListQuotaShares). Wait"
+        " for the jobs of the share that run, raise its limits, or let it borrow.",
+        page=f"{GUIDE}quota-shares.html",
     ),
     "fair-share": _Advice(
         remedy="Jobs of shares that have used less go first. To be faster: lower the weight factor"

@@ -20,6 +20,7 @@ LISTED_MAX = 100  # so many of a queue's jobs are listed
 _HEAD_MAX = timedelta(minutes=10)  # later than that, the head of a queue is stuck for a cause
 _NAME_MAX = 80
 _SHARES_SHOWN = 3
+_TOP = "topCapacityUtilization"  # the shares that hold the most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,14 +74,32 @@ def shown(place: Place, now: datetime) -> str:
 
 
 def stuck_head(world: World, now: datetime) -> str:
-    """The first job of the queue, if it has been first for long, for people; "" if not."""
-    front = front_of(world)
+    """The job that is first before this one, if it has been first for long, for people; or ""."""
+    share = own_quota_share(world)
+    front = share or front_of(world)
     head = mapping(front[0]) if front else {}
     since = moment(head.get("earliestTimeAtPosition"))
     job_id = plain(text(head.get("jobArn")).rpartition("/")[2], _NAME_MAX)
     if not job_id or since is None or not _long_ago(since, now):
         return ""
-    return f"the first job of the queue, {job_id}, has not started since {_since(since, now)}"
+    line = "quota share" if share else "queue"
+    return f"the first job of the {line}, {job_id}, has not started since {_since(since, now)}"
+
+
+def own_quota_share(world: World) -> Sequence[Any]:
+    """The jobs at the front of the job's quota share; empty where it has none."""
+    name = text(mapping(world.job).get("quotaShareName"))
+    return next((front for share, front in _fronts(world) if share and share == name), ())
+
+
+def held_by_quota_share(world: World, name: str) -> str:
+    """What the jobs of a quota share hold, for people; "" where it is nothing, or not known."""
+    shares = items(mapping(_utilization(world).get("quotaShareUtilization")).get(_TOP))
+    for share in map(mapping, shares):
+        if name and plain(text(share.get("quotaShareName")), _NAME_MAX) == name:
+            usage = _usage(share.get("capacityUsage"))
+            return " and ".join(amount(quantity, unit) for unit, quantity in usage if quantity)
+    return ""
 
 
 def front_of(world: World) -> Sequence[Any]:
@@ -101,7 +120,7 @@ def shares_use(world: World) -> str:
         ("fairshareUtilization", "shareIdentifier"),
         ("quotaShareUtilization", "quotaShareName"),
     ):
-        shares = items(mapping(utilization.get(of)).get("topCapacityUtilization"))
+        shares = items(mapping(utilization.get(of)).get(_TOP))
         for share in map(mapping, shares[:_SHARES_SHOWN]):
             held = [amount(quantity, unit) for unit, quantity in _usage(share.get("capacityUsage"))]
             if held:

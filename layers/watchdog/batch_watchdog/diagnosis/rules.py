@@ -35,6 +35,8 @@ from batch_watchdog.diagnosis.line import (
     LISTED_MAX,
     Place,
     front_of,
+    held_by_quota_share,
+    own_quota_share,
     place_of,
     shares_use,
     shown,
@@ -69,8 +71,8 @@ _NAME_MAX = 80
 _WITH_SAGEMAKER = "SCHEDULED"  # a state of service jobs only
 _SAGEMAKER_REMEDY = "Wait, ask for another instance type, or check the account's SageMaker quotas."
 _STANDSTILL_REMEDY = (
-    "See why the first job of the queue does not start (explain it), and repair that or cancel it:"
-    " the jobs behind it wait for it."
+    "See why the first job does not start (explain it), and repair that or cancel it: the jobs"
+    " behind it wait for it."
 )
 
 
@@ -193,15 +195,29 @@ def _waits_for(
 ) -> list[Clue]:
     """`explained`: a reason was found already, so the head of the queue waits for that."""
     place = place_of(world)
-    busy = [
-        clue for clue in (_full(world, needs, environments), _not_joining(environments)) if clue
-    ]
+    reasons = (_full(world, needs, environments), _not_joining(environments), _share(world, place))
+    busy = [clue for clue in reasons if clue]
     resources = _consumable_resources(mapping(world.job))
-    if place and place.is_head and (place.is_stuck(now) or explained or busy or resources):
-        return busy + resources
+    if place and place.is_head:
+        stays = place.is_stuck(now) or explained or busy or resources
+        return busy + resources + ([] if stays else _turn(world, place, now, standstill=False))
     turn = _turn(world, place, now, standstill=not (busy or explained))
     # It is at the head that a job waits for what it consumes; before, it waits for its turn.
-    return busy + (turn + resources if turn and not (place and place.is_head) else resources + turn)
+    return busy + turn + resources
+
+
+def _share(world: World, place: Place | None) -> Clue | None:
+    """A quota share has a limit of its own: what its jobs hold may be all that it may have."""
+    name = place.quota_share if place else text(mapping(world.job).get("quotaShareName"))
+    name = plain(name, _NAME_MAX)
+    held = held_by_quota_share(world, name)
+    if not held:
+        return None
+    evidence = (
+        f"the jobs of the quota share {name} hold {held}; its limit, which is not known here, may"
+        " leave no room for more"
+    )
+    return Clue(code="share-limit", evidence=evidence)
 
 
 def _turn(world: World, place: Place | None, now: datetime, *, standstill: bool) -> list[Clue]:
@@ -210,17 +226,19 @@ def _turn(world: World, place: Place | None, now: datetime, *, standstill: bool)
     share = plain(text(mapping(world.job).get("shareIdentifier")), _NAME_MAX)
     if place:
         evidence = shown(place, now)
+    elif own_quota_share(world):
+        evidence = "the job is not the first of its quota share"
     elif listed >= LISTED_MAX:
         evidence = f"the job is not among the first {listed} of the queue"
     else:
         return []
     by_share = bool(share) and not (place and place.number == 1)
-    parts = [evidence, shares_use(world) if by_share else ""]
-    stuck = stuck_head(world, now) if standstill and not (place and place.is_head) else ""
+    stuck = stuck_head(world, now) if standstill else ""
+    parts = [evidence, shares_use(world) if by_share else "", stuck]
     return [
         Clue(
             code="fair-share" if by_share else "waiting-its-turn",
-            evidence="; ".join(filter(None, [*parts, stuck])),
+            evidence="; ".join(filter(None, parts)),
             remedy=_STANDSTILL_REMEDY if stuck else "",
         )
     ]
