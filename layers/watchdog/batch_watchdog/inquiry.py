@@ -111,7 +111,7 @@ class Inquiry:
         return found
 
     def _container_instances(self, environments: Sequence[Detail]) -> dict[str, Any]:
-        found = {}
+        found: dict[str, Any] = {}
         for environment in environments:
             if cluster := environment.get("ecsClusterArn"):
                 try:
@@ -119,7 +119,8 @@ class Inquiry:
                 except ClientError as error:
                     _without(error)
                 else:
-                    found |= {} if instances is None else {cluster: instances}
+                    if instances is not None:
+                        found[cluster] = instances
         return found
 
     def _instances_of(self, cluster: str) -> list[Any] | None:

@@ -160,7 +160,7 @@ def _in_share(world: World, before: Sequence[Any], share: str) -> int | None:
     ids = [text(mapping(each).get("jobArn")).rpartition("/")[2] for each in before]
     if any(job_id not in known for job_id in ids):
         return None
-    return 1 + sum(known[job_id] == share for job_id in ids)
+    return 1 + sum(text(known[job_id]) == share for job_id in ids)
 
 
 def _long_ago(since: datetime | None, now: datetime) -> bool:
