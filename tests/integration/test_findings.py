@@ -72,7 +72,7 @@ def test_a_job_that_runs_for_too_long_is_told_without_findings() -> None:
 @pytest.mark.parametrize(
     ("environments", "known"),
     [
-        pytest.param([], "what render can take is not known here", id="nothing"),
+        pytest.param([], "the environment render is not known here", id="nothing"),
         pytest.param([ENVIRONMENT], "render wants 16 of at most 64 vCPUs", id="an environment"),
     ],
 )

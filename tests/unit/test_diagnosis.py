@@ -1232,7 +1232,7 @@ def test_an_environment_that_is_not_known_may_take_the_job(known: Mapping[str, A
     (found,) = diagnose(world, NOON)
 
     assert found.code == "undetermined"
-    assert "what other can take is not known here" in found.evidence
+    assert "the environment other is not known here" in found.evidence
 
 
 def test_an_environment_that_is_not_known_is_not_full() -> None:
@@ -1360,6 +1360,12 @@ def test_a_broken_queue_goes_before_a_job_not_being_taken_up() -> None:
     assert "the job waits for a" in first(a_world(job=job)).evidence
 
 
+def test_what_fargate_may_have_is_told_too() -> None:
+    evidence = first(a_world(an_environment(resources=FARGATE | {"desiredvCpus": None}))).evidence
+
+    assert "ce may have 256 vCPUs at most" in evidence
+
+
 def test_a_starting_job_is_not_explained_by_what_kept_it_waiting() -> None:
     job = a_job(status="STARTING", statusReason=MAX_RESOURCE)
 
@@ -1415,7 +1421,10 @@ def test_a_pod_that_starts_is_told_with_how_to_see_its_events() -> None:
 
     found = first(World(job=a_job(status="STARTING", container=None, eksProperties=properties)))
 
-    assert "the pod batch.1 do not run yet, on the node node-1, 1 init containers" in found.evidence
+    assert (
+        "the pod batch.1 do not run yet, on the node node-1, 1 init container must"
+        in found.evidence
+    )
     assert "kubectl describe pod batch.1 -n jobs" in found.remedy
 
 

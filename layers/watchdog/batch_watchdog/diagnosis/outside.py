@@ -117,7 +117,7 @@ def _pod(pod: Mapping[Any, Any]) -> Clue:
         f"the containers of the pod {name}".rstrip() + " do not run yet",
         [
             f"on the node {node}" if node else "",
-            f"{first} init containers must end first" if first else "",
+            f"{first} init container{'s' * (first > 1)} must end first" if first else "",
             _images(items(pod.get("containers"))),
         ],
         remedy=f"See the pod's events (kubectl describe pod {name}{f' -n {space}' if space else ''}"

@@ -327,14 +327,14 @@ def _nothing_found(
     wanted = "; ".join(filter(None, map(wish, needs.asks[:1])))
     place = place_of(world)
     known = [each for each in environments if each.known]
-    unknown = ", ".join(each.shown for each in environments[:_SHOWN_MAX] if not each.known)
+    unknown = [each.shown for each in environments if not each.known][:_SHOWN_MAX]
     names = ", ".join(each.shown for each in known[:_SHOWN_MAX])
     parts = [
         *([shown(place, now)] if place else []),
         f"Batch says: {reason}" if reason else "Batch gives no reason",
         f"{names} can take the job{f' ({wanted})' if wanted else ''}" if names else "",
         *(_room(each) for each in known[:_SHOWN_MAX]),
-        f"what {unknown} can take is not known here" if unknown else "",
+        *(f"the environment {name} is not known here" for name in unknown),
         "the queue's environments are not known here" if not environments else "",
     ]
     return [Clue(code="undetermined", evidence="; ".join(filter(None, parts)))]
@@ -342,8 +342,10 @@ def _nothing_found(
 
 def _room(environment: Environment) -> str:
     desired, most = environment.desired, environment.limits.get("vcpu")
-    if desired is None or most is None:
+    if most is None:
         return ""
+    if desired is None:
+        return f"{environment.shown} may have {amount(most)} at most"
     room = f"{environment.shown} wants {desired:,.12g} of at most {amount(most)}"
     if environment.instances is None and 0 < environment.kept == desired:
         room += ", which it keeps running; what its instances have free is not known here"
