@@ -1,5 +1,6 @@
 """python -m local COMMAND: the watchdog on this machine."""
 
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -13,6 +14,8 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] not in _COMMANDS:
         print(f"usage: python -m local {{{','.join(_COMMANDS)}}} ...", file=sys.stderr)
         return 2
+    # EC2 and ECS tell nothing here: that they do not is no trouble worth a warning.
+    logging.getLogger("batch_watchdog.inquiry").setLevel(logging.ERROR)
     return _COMMANDS[arguments[0]](arguments[1:])
 
 

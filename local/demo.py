@@ -153,6 +153,7 @@ class Day:
             batch=BatchApi(clients.client("batch")),
             ec2=clients.client("ec2"),
             ecs=clients.client("ecs"),
+            now=self.now,
         )
 
     def end(self) -> None:

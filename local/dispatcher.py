@@ -104,8 +104,8 @@ class Dispatcher:
         taken = dict(call_seconds or {})
         all_responders: dict[str, Responder] = {
             "batch": batch.call,
-            "ec2": _nothing_known,
-            "ecs": _nothing_known,
+            "ec2": _not_known,
+            "ecs": _not_known,
             "lambda": self._answer_lambda,
             "sns": self._answer_sns,
             "sqs": self._answer_sqs,
@@ -473,15 +473,13 @@ class _SlowTable:
         self._table.write(puts)
 
 
-def _nothing_known(operation: str, params: dict[str, Any]) -> dict[str, Any]:
-    """EC2 and ECS know no more of a simulated AWS Batch than it says itself."""
-    match operation:
-        case "DescribeInstanceTypes":
-            return {"InstanceTypes": []}
-        case "ListContainerInstances":
-            return {"containerInstanceArns": []}
-        case _:
-            raise ApiError("UnknownOperationException", f"{operation} is not simulated", 404)
+def _not_known(operation: str, _: dict[str, Any]) -> dict[str, Any]:
+    """
+    EC2 and ECS refuse to answer: a log and a world tell nothing of instances.
+
+    An empty answer would say that there are none.
+    """
+    raise ApiError("AccessDeniedException", f"{operation}: nothing is known of that here", 403)
 
 
 def _every(rule: Rule) -> timedelta:

@@ -121,7 +121,11 @@ class Faults:
                 for job_id in params["jobs"]:
                     if self.random.random() < 0.5:
                         self.refuse(job_id, [self.random.choice(codes)])
-            answered = responder(operation, params)
+            try:
+                answered = responder(operation, params)
+            except ApiError:  # A crash can come after a refusal too.
+                self.after(service)
+                raise
             self.after(service)
             return answered
 

@@ -54,7 +54,7 @@ class Desk:
         self.console = Console(
             table=self.table,
             batch=self.aws.batch,
-            inquiry=lambda: Inquiry(batch=self.aws.batch, ec2=None, ecs=None),
+            inquiry=lambda now: Inquiry(batch=self.aws.batch, ec2=None, ecs=None, now=now),
             policy=lambda: policy,
         )
 

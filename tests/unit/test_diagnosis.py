@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -28,6 +29,7 @@ from batch_watchdog.diagnosis.instance_types import sizes
 from batch_watchdog.diagnosis.needs import needs_of
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+EVENING = NOON.replace(hour=20)
 NOON_MS = int(NOON.timestamp()) * 1000
 ACCOUNT = "arn:aws:batch:us-east-1:111122223333"
 CLUSTER = "arn:aws:ecs:us-east-1:111122223333:cluster/AWSBatch-ce"
@@ -139,11 +141,11 @@ def an_instance_type(vcpus: int, memory_mib: int, gpus: int = 0) -> dict[str, An
     return info | ({"GpuInfo": {"Gpus": [{"Count": gpus}]}} if gpus else {})
 
 
-def codes(world: World, now: datetime | None = None) -> list[str]:
+def codes(world: World, now: datetime = NOON) -> list[str]:
     return [finding.code for finding in diagnose(world, now)]
 
 
-def first(world: World, now: datetime | None = None) -> Finding:
+def first(world: World, now: datetime = NOON) -> Finding:
     return diagnose(world, now)[0]
 
 
@@ -368,7 +370,7 @@ PLANTED: list[tuple[str, FindingCode, World]] = [
     ),
     (
         "it depends on others",
-        "waiting-its-turn",
+        "dependency-unfinished",
         a_world(job=a_job(status="PENDING", dependsOn=[{"jobId": "other"}])),
     ),
     (
@@ -382,7 +384,7 @@ PLANTED: list[tuple[str, FindingCode, World]] = [
     ),
     (
         "others may hold a licence",
-        "waiting-its-turn",
+        "consumable-resource",
         a_world(
             job=a_job(
                 consumableResourceProperties={
@@ -391,6 +393,13 @@ PLANTED: list[tuple[str, FindingCode, World]] = [
             )
         ),
     ),
+    (
+        "jobs of other shares are before it",
+        "fair-share",
+        a_world(job=a_job(shareIdentifier="blue"), snapshot=a_snapshot("a", JOB_ID)),
+    ),
+    ("Batch has not looked at it", "not-taken-up", a_world(job=a_job(status="SUBMITTED"))),
+    ("its image is pulled", "container-not-started", a_world(job=a_job(status="STARTING"))),
     ("nothing is wrong", "undetermined", a_world()),
     ("nothing is known", "undetermined", World(job={})),
 ]
@@ -433,13 +442,44 @@ def test_what_batch_itself_says_is_the_first_finding_and_is_quoted(reason: str, 
 
 
 def test_every_code_has_been_planted() -> None:
-    said = {"configuration-unsupported", "permissions", "insufficient-capacity"}
+    elsewhere = {"configuration-unsupported", "permissions", "insufficient-capacity", "share-limit"}
 
-    assert {code for _, code, _ in PLANTED} | said == set(CODES)
+    assert {code for _, code, _ in PLANTED} | elsewhere == set(CODES)
 
 
-def test_the_first_eight_codes_are_misconfigurations_and_the_last_has_no_cause() -> None:
-    assert [CAUSE_OF[code] for code in CODES] == ["misconfigured"] * 8 + ["capacity"] * 5 + [None]
+def test_a_cause_is_why_a_job_waits_in_its_queue_and_otherwise_there_is_none() -> None:
+    by_cause = {
+        cause: [code for code in CODES if CAUSE_OF[code] == cause]
+        for cause in (
+            "misconfigured",
+            "capacity",
+            None,
+        )
+    }
+
+    assert by_cause == {
+        "misconfigured": [
+            "compute-environment-invalid",
+            "compute-environment-disabled",
+            "queue-invalid",
+            "exceeds-max-vcpus",
+            "no-gpu-instances",
+            "exceeds-instance-size",
+            "platform-mismatch",
+            "configuration-unsupported",
+        ],
+        "capacity": [
+            "permissions",
+            "insufficient-capacity",
+            "at-max-vcpus",
+            "instances-not-joining",
+            "consumable-resource",
+            "share-limit",
+            "fair-share",
+            "waiting-its-turn",
+        ],
+        None: ["dependency-unfinished", "not-taken-up", "container-not-started", "undetermined"],
+    }
 
 
 # ---- Several environments --------------------------------------------------------------------
@@ -477,7 +517,7 @@ def test_when_no_environment_can_take_the_job_each_one_is_explained() -> None:
         an_environment("tiny", resources={"maxvCpus": 1}),
     )
 
-    disabled, beyond = diagnose(world)
+    disabled, beyond = diagnose(world, NOON)
 
     assert (disabled.code, beyond.code) == ("compute-environment-disabled", "exceeds-max-vcpus")
     assert "small may have 1 vCPU" in beyond.evidence
@@ -494,7 +534,7 @@ def test_of_many_environments_five_are_explained() -> None:
 def test_environments_of_other_queues_count_for_nothing() -> None:
     other = an_environment("other", status="INVALID")
 
-    (found,) = diagnose(a_world(other, an_environment(), queue=a_queue("ce")))
+    (found,) = diagnose(a_world(other, an_environment(), queue=a_queue("ce")), NOON)
 
     assert found.code == "undetermined"
     assert "other" not in found.evidence
@@ -559,7 +599,7 @@ def test_the_same_cause_found_and_said_is_one_finding() -> None:
     invalid = an_environment(status="INVALID")
     world = a_world(invalid, job=a_job(statusReason="ACTION_REQUIRED - CE(s) … are invalid."))
 
-    (found,) = diagnose(world)
+    (found,) = diagnose(world, NOON)
 
     assert "ce is INVALID" in found.evidence
     assert "Batch says: ACTION_REQUIRED" in found.evidence
@@ -670,7 +710,7 @@ def test_an_instance_type_without_enough_memory_for_sure_depends_on_what_the_sys
         resources={"instanceTypes": ["g4dn.xlarge"], "maxvCpus": 16, "desiredvCpus": 16}
     )
 
-    (alone,) = diagnose(a_world(environment, job=tight, instance_types=types))
+    (alone,) = diagnose(a_world(environment, job=tight, instance_types=types), NOON)
     behind = codes(a_world(full, job=tight, instance_types=types))
     beside = codes(a_world(environment, an_environment("roomy"), job=tight, instance_types=types))
 
@@ -890,11 +930,11 @@ def test_an_array_child_is_found_in_the_queue() -> None:
     assert "number 3" in found.evidence
 
 
-@pytest.mark.parametrize("status", ["STARTING", "RUNNING", "SUCCEEDED", "FAILED"])
+@pytest.mark.parametrize("status", ["RUNNING", "SUCCEEDED", "FAILED"])
 def test_a_job_that_has_started_is_not_explained_by_its_queue(status: str) -> None:
     world = a_world(an_environment(status="INVALID"), job=a_job(status=status))
 
-    (found,) = diagnose(world)
+    (found,) = diagnose(world, NOON)
 
     assert found.code == "undetermined"
     assert status in found.evidence
@@ -971,12 +1011,434 @@ def test_the_time_at_a_place_may_be_in_milliseconds_or_seconds(at: int) -> None:
     assert "since 2026-01-01T12:00:00Z (2 h 5 min)" in found.evidence
 
 
-def test_at_the_head_of_the_queue_nothing_is_left_to_wait_for() -> None:
-    world = a_world(snapshot=a_snapshot(JOB_ID, "a"))
+@pytest.mark.parametrize("at", [NOON_MS, NOON_MS // 1000], ids=["milliseconds", "seconds"])
+def test_at_the_head_of_the_queue_nothing_is_left_to_wait_for(at: int) -> None:
+    world = a_world(snapshot=a_snapshot(JOB_ID, "a", at=at))
 
     assert codes(world, NOON.replace(minute=10)) == ["waiting-its-turn"]
     assert codes(world, NOON.replace(minute=11)) == ["undetermined"]
-    assert "number 1" in first(world, NOON.replace(minute=11)).evidence
+    assert first(world, NOON.replace(minute=11)).evidence == (
+        "the job is number 1 in the queue, of 2 listed, there since 2026-01-01T12:00:00Z (11 min);"
+        " Batch gives no reason; ce can take the job (2 vCPUs, 2,048 MiB);"
+        " ce wants 0 of at most 256 vCPUs"
+    )
+
+
+@pytest.mark.parametrize("since", [{}, {"earliestTimeAtPosition": 0}], ids=["missing", "zero"])
+def test_a_head_of_the_queue_since_nobody_knows_when_does_not_wait_its_turn(
+    since: Mapping[str, Any],
+) -> None:
+    front = {"jobs": [{"jobArn": f"{ACCOUNT}:job/{JOB_ID}", **since}]}
+
+    assert codes(a_world(snapshot={"frontOfQueue": front})) == ["undetermined"]
+
+
+def test_a_head_of_the_queue_that_a_reason_was_found_for_does_not_wait_its_turn_besides() -> None:
+    full = an_environment(resources={"maxvCpus": 4, "desiredvCpus": 4})
+    head = a_snapshot(JOB_ID)
+
+    assert codes(a_world(full, snapshot=head)) == ["at-max-vcpus"]
+    assert codes(a_world(job=a_job(statusReason=NO_CAPACITY), snapshot=head)) == [
+        "insufficient-capacity"
+    ]
+
+
+def test_behind_a_first_job_that_does_not_start_something_needs_repair() -> None:
+    world = a_world(snapshot=a_snapshot("first", JOB_ID))
+
+    fresh, later = first(world, NOON.replace(minute=10)), first(world, NOON.replace(hour=15))
+
+    assert fresh.code == later.code == "waiting-its-turn"
+    assert "Nothing needs repair" in fresh.remedy
+    assert "Nothing needs repair" not in later.remedy
+    assert later.evidence.endswith(
+        "the first job of the queue, first, has not started since 2026-01-01T12:00:00Z (3 h)"
+    )
+
+
+def test_far_behind_a_first_job_that_does_not_start_something_needs_repair() -> None:
+    world = a_world(snapshot=a_snapshot(*map(str, range(100))))
+
+    assert "the first job of the queue, 0, has" in first(world, NOON.replace(hour=15)).evidence
+
+
+def test_behind_a_first_job_that_waits_for_room_nothing_needs_repair() -> None:
+    full = an_environment(resources={"maxvCpus": 4, "desiredvCpus": 4})
+
+    taken, waiting = diagnose(a_world(full, snapshot=a_snapshot("first", JOB_ID)), EVENING)
+
+    assert (taken.code, waiting.code) == ("at-max-vcpus", "waiting-its-turn")
+    assert "Nothing needs repair" in waiting.remedy
+
+
+# ---- Shares ------------------------------------------------------------------------------------
+
+
+def a_share_world(**changes: Any) -> World:
+    usage = [
+        {"shareIdentifier": "red", "capacityUsage": [{"capacityUnit": "VCPU", "quantity": 120}]},
+        {"shareIdentifier": "blue", "capacityUsage": [{"capacityUnit": "VCPU", "quantity": 8}]},
+    ]
+    snapshot = a_snapshot("a", "b", JOB_ID)
+    snapshot["queueUtilization"]["fairshareUtilization"] = {"topCapacityUtilization": usage}
+    parts = {"job": a_job(shareIdentifier="blue"), "snapshot": snapshot} | changes
+    return a_world(**parts)
+
+
+def test_a_job_behind_others_of_its_share_is_told_what_the_shares_hold() -> None:
+    found = first(a_share_world(shares={"a": "red", "b": "blue"}), NOON)
+
+    assert found.code == "fair-share"
+    assert "number 3 in the queue, of 3 listed" in found.evidence
+    assert "number 2 of its share blue" in found.evidence
+    assert "shares hold: red 120 vCPUs, blue 8 vCPUs" in found.evidence
+    assert "weight factor" in found.remedy
+
+
+def test_the_first_job_of_a_share_is_a_head_too() -> None:
+    world = a_share_world(shares={"a": "red", "b": "red"})
+
+    assert codes(world, NOON.replace(minute=10)) == ["fair-share"]
+    assert codes(world, NOON.replace(minute=11)) == ["undetermined"]
+    assert "number 1 of its share blue" in first(world, NOON.replace(minute=11)).evidence
+
+
+def test_a_job_is_first_of_its_share_only_where_the_shares_before_it_are_known() -> None:
+    found = first(a_share_world(shares={"a": "red"}), EVENING)
+
+    assert found.code == "fair-share"
+    assert "of its share" not in found.evidence
+
+
+def test_the_first_job_of_a_quota_share_is_a_head_wherever_it_stands_in_the_queue() -> None:
+    arn = f"{ACCOUNT}:service-job/{JOB_ID}"
+    head = {"jobArn": arn, "earliestTimeAtPosition": NOON_MS}
+    snapshot = {
+        "frontOfQueue": {"jobs": [{"jobArn": "a/b"}, {"jobArn": "a/c"}, head]},
+        "frontOfQuotaShares": {"quotaShares": {"green": [{"jobArn": "a/b"}], "blue": [head]}},
+    }
+    world = a_service_world(snapshot=snapshot, job={"quotaShareName": "blue"})
+
+    assert codes(world, NOON) == ["waiting-its-turn"]
+    assert codes(world, EVENING) == ["undetermined"]
+    assert "number 1 in the quota share blue, of 1 listed" in first(world, EVENING).evidence
+
+
+def quota_shares(held: float | None, *fronts: str, at: int = NOON_MS) -> dict[str, Any]:
+    """A snapshot in which the share "blue" has these jobs at its front, and holds so much."""
+    usage = [{"capacityUnit": "ml.g5.xlarge", "quantity": held}]
+    utilization = [{"quotaShareName": "blue", "capacityUsage": usage}] if held is not None else []
+    front = [
+        {"jobArn": f"{ACCOUNT}:service-job/{job_id}", "earliestTimeAtPosition": at}
+        for job_id in fronts
+    ]
+    return {
+        "frontOfQuotaShares": {"quotaShares": {"blue": front}},
+        "queueUtilization": {"quotaShareUtilization": {"topCapacityUtilization": utilization}},
+    }
+
+
+@pytest.mark.parametrize("held", [None, 0], ids=["not told", "nothing"])
+def test_the_first_of_a_quota_share_that_holds_nothing_is_not_at_the_limit(
+    held: float | None,
+) -> None:
+    job = {"quotaShareName": "blue"}
+
+    assert codes(a_service_world(snapshot=quota_shares(held, JOB_ID), job=job), EVENING) == [
+        "undetermined"
+    ]
+
+
+def test_jobs_of_a_quota_share_wait_for_those_that_run() -> None:
+    job = {"quotaShareName": "blue"}
+    head = a_service_world(snapshot=quota_shares(3, JOB_ID), job=job)
+    behind = a_service_world(snapshot=quota_shares(3, "a"), job=job)
+
+    assert codes(head, EVENING) == ["share-limit"]
+    assert "quota share blue hold 3 ml.g5.xlarge" in first(head).evidence
+    assert "its limit, which is not known here, may leave no room" in first(head).evidence
+    assert codes(behind, EVENING) == ["share-limit", "waiting-its-turn"]
+
+
+def test_behind_the_stuck_first_job_of_a_quota_share_something_needs_repair() -> None:
+    behind = a_service_world(snapshot=quota_shares(0, "a"), job={"quotaShareName": "blue"})
+
+    found = first(behind, EVENING)
+
+    assert found.code == "waiting-its-turn"
+    assert "the first job of the quota share, a, has not started since" in found.evidence
+    assert "Nothing needs repair" not in found.remedy
+
+
+# ---- Consumable resources ------------------------------------------------------------------------
+
+
+def consuming(*wanted: tuple[str, object], **changes: Any) -> dict[str, Any]:
+    resources = [{"consumableResource": name, "quantity": quantity} for name, quantity in wanted]
+    return a_job(consumableResourceProperties={"consumableResourceList": resources}, **changes)
+
+
+def test_consumable_resources_are_named_without_their_arn() -> None:
+    licence = f"{ACCOUNT}:consumable-resource/solver-licence"
+    job = consuming((licence, 4), ("bandwidth", "2.5"))
+
+    found = first(a_world(job=job, snapshot=a_snapshot(JOB_ID)), EVENING)
+
+    assert found.code == "consumable-resource"
+    assert "4 of solver-licence and 2.5 of bandwidth" in found.evidence
+    assert "arn:" not in found.evidence
+    assert "not known here" in found.evidence
+
+
+def test_a_job_waits_for_what_it_consumes_when_its_turn_has_come() -> None:
+    job = consuming(("licence", 1))
+    full = an_environment(resources={"maxvCpus": 4, "desiredvCpus": 4})
+
+    assert codes(a_world(job=job, snapshot=a_snapshot(JOB_ID))) == ["consumable-resource"]
+    assert codes(a_world(job=job, snapshot=a_snapshot("a", JOB_ID))) == [
+        "waiting-its-turn",
+        "consumable-resource",
+    ]
+    assert codes(a_world(full, job=job, snapshot=a_snapshot(JOB_ID))) == [
+        "at-max-vcpus",
+        "consumable-resource",
+    ]
+
+
+# ---- What is not known ---------------------------------------------------------------------------
+
+
+def test_instances_that_nobody_was_asked_about_are_not_said_to_be_missing() -> None:
+    environment = an_environment(resources={"desiredvCpus": 16})
+
+    assert codes(a_world(environment)) == ["undetermined"]
+    assert codes(a_world(environment, container_instances={CLUSTER: []})) == [
+        "instances-not-joining"
+    ]
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        pytest.param(an_environment("ce", status="INVALID"), id="invalid"),
+        pytest.param(an_environment("ce", state="DISABLED"), id="disabled"),
+        pytest.param(an_environment("ce", resources={"maxvCpus": 1}), id="too small"),
+        pytest.param(an_environment("ce", resources=FARGATE), id="another platform"),
+    ],
+)
+def test_an_environment_that_is_not_known_may_take_the_job(known: Mapping[str, Any]) -> None:
+    world = a_world(known, queue=a_queue("ce", "other"), job=a_job(platformCapabilities=["EC2"]))
+
+    (found,) = diagnose(world, NOON)
+
+    assert found.code == "undetermined"
+    assert "the environment other is not known here" in found.evidence
+
+
+def test_an_environment_that_is_not_known_is_not_full() -> None:
+    full = an_environment(resources={"maxvCpus": 4, "desiredvCpus": 4})
+    world = a_world(full, queue=a_queue("ce", "other"), snapshot=a_snapshot(used_vcpus=4))
+
+    assert codes(world) == ["undetermined"]
+
+
+# ---- Instances that are kept running -------------------------------------------------------------
+
+
+def running(*registered: tuple[int, int]) -> dict[str, Any]:
+    return {
+        CLUSTER: [
+            {
+                "status": "ACTIVE",
+                "agentConnected": True,
+                "registeredResources": [
+                    {"name": "CPU", "integerValue": cpu},
+                    {"name": "MEMORY", "integerValue": memory_mib},
+                ],
+            }
+            for cpu, memory_mib in registered
+        ]
+    }
+
+
+def a_kept_world(least: int = 8, **changes: Any) -> World:
+    kept = {"minvCpus": least, "maxvCpus": 8, "desiredvCpus": 8, "instanceTypes": ["optimal"]}
+    parts = {"job": a_job(container=required(4, 8_000))} | changes
+    return a_world(an_environment(resources=kept), **parts)
+
+
+def test_instances_that_run_without_a_job_are_not_held_by_others() -> None:
+    assert codes(a_kept_world()) == ["undetermined"]
+    assert "its instances have free is not known here" in first(a_kept_world()).evidence
+    assert codes(a_kept_world(snapshot=a_snapshot(used_vcpus=8))) == ["at-max-vcpus"]
+    assert codes(a_kept_world(least=0)) == ["at-max-vcpus"]
+
+
+def test_a_job_that_fits_into_no_instance_that_is_kept_can_never_start() -> None:
+    found = first(a_kept_world(container_instances=running((4096, 7_600), (4096, 7_500))))
+
+    assert found.code == "exceeds-instance-size"
+    assert "8,000 MiB" in found.evidence
+    assert "7,600 MiB" in found.evidence
+    assert "minvCpus" in found.remedy
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        pytest.param(a_kept_world(container_instances=running((4096, 8_000))), id="it fits"),
+        pytest.param(
+            a_kept_world(least=4, container_instances=running((4096, 7_600))), id="there is room"
+        ),
+        pytest.param(
+            a_kept_world(container_instances={CLUSTER: [*running((4096, 7_600))[CLUSTER], {}]}),
+            id="not all of them say what they offer",
+        ),
+        pytest.param(a_kept_world(), id="they are not known"),
+    ],
+)
+def test_only_instances_that_are_all_kept_and_all_too_small_keep_a_job_out(world: World) -> None:
+    assert "exceeds-instance-size" not in codes(world)
+
+
+# ---- Not in the queue: before it, and on the way to run ------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("depends_on", "array", "named"),
+    [
+        pytest.param([{"jobId": "a"}, {"jobId": "b"}], {}, "for a, b", id="jobs"),
+        pytest.param(
+            [{"jobId": str(number)} for number in range(7)], {}, "4, 2 others", id="many jobs"
+        ),
+        pytest.param(
+            [{"jobId": "a", "type": "N_TO_N"}],
+            {"index": 4},
+            "for a (its index 4, N_TO_N)",
+            id="a child",
+        ),
+        pytest.param(
+            [{"jobId": "a", "type": "N_TO_N"}],
+            {"size": 9, "statusSummary": {"PENDING": 9, "RUNNING": 0}},
+            "for a (each child for its own index, N_TO_N)",
+            id="an array",
+        ),
+        pytest.param(
+            [{"type": "SEQUENTIAL"}],
+            {"index": 4},
+            "for the child before it, index 3 (SEQUENTIAL)",
+            id="a child in a row",
+        ),
+    ],
+)
+def test_a_pending_job_names_what_it_waits_for(
+    depends_on: Any, array: dict[str, Any], named: str
+) -> None:
+    job = a_job(status="PENDING", dependsOn=depends_on, arrayProperties=array)
+
+    found = first(a_world(an_environment(status="INVALID"), job=job))
+
+    assert found.code == "dependency-unfinished"
+    assert named in found.evidence
+    assert "Nothing needs repair" not in found.remedy
+
+
+def test_a_pending_job_that_waits_for_nothing_is_not_said_to_wait_its_turn() -> None:
+    found = first(a_world(job=a_job(status="PENDING")))
+
+    assert found.code == "undetermined"
+    assert "names no job that it waits for" in found.evidence
+
+
+def test_a_broken_queue_goes_before_a_job_not_being_taken_up() -> None:
+    job = a_job(status="SUBMITTED", dependsOn=[{"jobId": "a"}])
+
+    assert codes(a_world(job=job, queue=a_queue("ce", status="INVALID"))) == [
+        "queue-invalid",
+        "not-taken-up",
+    ]
+    assert "the job waits for a" in first(a_world(job=job)).evidence
+
+
+def test_what_fargate_may_have_is_told_too() -> None:
+    evidence = first(a_world(an_environment(resources=FARGATE | {"desiredvCpus": None}))).evidence
+
+    assert "ce may have 256 vCPUs at most" in evidence
+
+
+def test_a_starting_job_is_not_explained_by_what_kept_it_waiting() -> None:
+    job = a_job(status="STARTING", statusReason=MAX_RESOURCE)
+
+    (found,) = diagnose(a_world(an_environment(status="INVALID"), job=job), NOON)
+
+    assert found.code == "container-not-started"
+    assert MAX_RESOURCE in found.evidence
+
+
+def test_a_job_that_starts_on_fargate_is_told_what_it_needs_there() -> None:
+    container = {
+        "image": "registry.example/work:7",
+        "executionRoleArn": "arn:aws:iam::111122223333:role/pulls",
+        "secrets": [{}, {}],
+        "volumes": [{}],
+        "taskArn": "arn:aws:ecs:us-east-1:111122223333:task/c/0123",
+        "networkConfiguration": {"assignPublicIp": "DISABLED"},
+    }
+    job = a_job(status="STARTING", container=container, platformCapabilities=["FARGATE"])
+
+    found = first(World(job=job))
+
+    assert found.code == "container-not-started"
+    assert found.evidence == (
+        "the job's container on Fargate does not run yet, task 0123,"
+        " image registry.example/work:7, execution role pulls, 2 secrets, 1 volume,"
+        " no public address (assignPublicIp DISABLED)"
+    )
+    assert "NAT or VPC endpoints" in found.remedy
+
+
+def test_a_job_that_starts_on_an_instance_is_told_which() -> None:
+    instance = "arn:aws:ecs:us-east-1:111122223333:container-instance/c/4567"
+    containers = [{"image": "a:1"}, {"image": "b:1", "dependsOn": [{"containerName": "a"}]}]
+    task = {"containers": containers, "containerInstanceArn": instance}
+    job = a_job(status="STARTING", container=None, ecsProperties={"taskProperties": [task]})
+
+    evidence = first(World(job=job)).evidence
+
+    assert "on the ECS instance 4567" in evidence
+    assert "image a:1, b:1" in evidence
+    assert "some of its containers wait for others" in evidence
+
+
+def test_a_pod_that_starts_is_told_with_how_to_see_its_events() -> None:
+    properties = pod(
+        {"image": "a:1"},
+        podName="batch.1",
+        nodeName="node-1",
+        initContainers=[{}],
+        metadata={"namespace": "jobs"},
+    )
+
+    found = first(World(job=a_job(status="STARTING", container=None, eksProperties=properties)))
+
+    assert (
+        "the pod batch.1 do not run yet, on the node node-1, 1 init container must"
+        in found.evidence
+    )
+    assert "kubectl describe pod batch.1 -n jobs" in found.remedy
+
+
+def test_a_service_job_that_starts_is_told_with_its_training_job() -> None:
+    training = "arn:aws:sagemaker:us-east-1:111122223333:training-job/batch-1"
+    latest = {"serviceResourceId": {"name": "TrainingJobArn", "value": training}}
+
+    found = first(a_service_world(job={"status": "STARTING", "latestAttempt": latest}))
+
+    assert found.code == "container-not-started"
+    assert "training job batch-1" in found.evidence
+
+
+# ---- Room ----------------------------------------------------------------------------------------
 
 
 def test_instances_started_for_the_job_itself_are_not_held_by_others() -> None:
@@ -1042,7 +1504,7 @@ def test_a_recorded_job_that_a_gpu_instance_cannot_hold_is_explained(payloads: P
         instance_types={"g4dn.xlarge": an_instance_type(4, 16_384, 1)},
     )
 
-    (found,) = diagnose(world)
+    (found,) = diagnose(world, NOON)
 
     assert found.code == "exceeds-instance-size"
     assert "16,000 MiB" in found.evidence
@@ -1065,7 +1527,7 @@ def test_every_recorded_answer_can_be_diagnosed(payloads: Path) -> None:
         for queue in [None, *queues]:
             for snapshot in [None, *snapshots]:
                 world = World(job=job, queue=queue, environments=environments, snapshot=snapshot)
-                assert diagnose(world)
+                assert diagnose(world, NOON)
 
 
 @pytest.mark.parametrize(
@@ -1107,7 +1569,7 @@ def test_untrusted_text_is_harmless_in_the_evidence() -> None:
         queue=None,
     )
 
-    for found in diagnose(world):
+    for found in diagnose(world, NOON):
         assert found.evidence.isprintable()
         assert "<" not in found.evidence
         assert len(found.evidence) < 1000
@@ -1162,7 +1624,9 @@ RICH = {
         ),
         ecsProperties={"taskProperties": [{"containers": [required()]}]},
         arrayProperties={"statusSummary": {"RUNNABLE": 3}},
-        dependsOn=[{"jobId": "a"}],
+        dependsOn=[{"jobId": "a"}, {"jobId": "b", "type": "N_TO_N"}, {"type": "SEQUENTIAL"}],
+        shareIdentifier="blue",
+        latestAttempt={"serviceResourceId": {"value": "arn:a:b/c"}},
         capacityUsage=[{"capacityUnit": "NUM_INSTANCES", "quantity": 2}],
         consumableResourceProperties={
             "consumableResourceList": [{"consumableResource": "a", "quantity": 2}]
@@ -1177,6 +1641,7 @@ RICH = {
     "snapshot": a_snapshot("a", JOB_ID, used_vcpus=3)
     | {"frontOfQuotaShares": {"quotaShares": {"a": [{"jobArn": "b"}]}}},
     "instance_types": {"c5.4xlarge": an_instance_type(16, 32_768, 1)},
+    "shares": {"a": "red", JOB_ID: "blue"},
     "container_instances": {
         CLUSTER: [
             {
@@ -1204,6 +1669,22 @@ def test_whatever_the_answers_look_like_there_is_a_finding(world: World) -> None
     for each in found:
         assert each.code in CODES
         assert each.evidence.isprintable()
+
+
+@settings(max_examples=100, deadline=None)
+@given(odd_worlds(), st.sampled_from(["SUBMITTED", "PENDING", "SCHEDULED", "STARTING"]))
+def test_whatever_a_job_outside_the_queue_looks_like_there_is_a_finding(
+    world: World, status: str
+) -> None:
+    job = {**world.job, "status": status} if isinstance(world.job, dict) else world.job
+
+    found = diagnose(replace(world, job=job), NOON)
+
+    assert found
+    assert len({each.code for each in found}) == len(found)
+    for each in found:
+        assert each.evidence.isprintable()
+        assert each.remedy.isprintable()
 
 
 @settings(deadline=None)

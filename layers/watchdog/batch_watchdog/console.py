@@ -41,11 +41,11 @@ _QUEUES_AT_ONCE = 50  # set by one write
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Console:
-    """Answers commands. `inquiry` makes a new one for each."""
+    """Answers commands. `inquiry` makes a new one for each, for its time."""
 
     table: Table
     batch: BatchApi
-    inquiry: Callable[[], Inquiry]
+    inquiry: Callable[[datetime], Inquiry]
     policy: Callable[[], Policy]
 
     def answer(self, event: Any, now: datetime) -> Answer:
@@ -206,7 +206,7 @@ class Console:
         job, policy = change_of(detail, now), self.policy()
         limit = policy.limit_for(job, job.status)
         exemption = exemptions.read_all(self.table, now).get(job_id)
-        findings = () if job.ended else self.inquiry().findings(detail)
+        findings = () if job.ended else self.inquiry(now).findings(detail)
         return {
             "at": iso(now),
             "job_id": job_id,

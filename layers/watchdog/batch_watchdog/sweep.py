@@ -351,14 +351,14 @@ def _rows_of(entry: Entry) -> list[_Row]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweeper:
     """
-    What is due, once a minute. `inquiry` makes a new one for each sweep.
+    What is due, once a minute. `inquiry` makes a new one for each sweep, for its time.
 
     A sweep may run minutes after the time that it is for: `clock` says what time it is.
     """
 
     table: Table
     batch: BatchApi
-    inquiry: Callable[[], Inquiry]
+    inquiry: Callable[[datetime], Inquiry]
     policies: Policies
     clock: Callable[[], datetime]
 
@@ -384,7 +384,7 @@ class Sweeper:
         limits = LimitWatch(
             table=self.table,
             batch=self.batch,
-            inquiry=self.inquiry(),
+            inquiry=self.inquiry(self.clock()),
             policy=policy,
             now=now,
             clock=self.clock,

@@ -135,8 +135,9 @@ class Container:
     def _stop_queue(self) -> StopQueue:
         return StopQueue(self._client("sqs"), self.settings.stop_queue_url)
 
-    def _inquiry(self) -> Inquiry:
-        return Inquiry(batch=self.batch, ec2=self._client("ec2"), ecs=self._client("ecs"))
+    def _inquiry(self, now: datetime) -> Inquiry:
+        ec2, ecs = self._client("ec2"), self._client("ecs")
+        return Inquiry(batch=self.batch, ec2=ec2, ecs=ecs, now=now)
 
     def _client(self, service: Any) -> Any:
         if service not in self._clients:

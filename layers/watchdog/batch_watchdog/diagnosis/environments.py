@@ -11,7 +11,7 @@ from typing import Any
 
 from batch_watchdog.changes import resource_name
 from batch_watchdog.diagnosis.findings import GUIDE, Clue
-from batch_watchdog.diagnosis.instance_types import Size, registered, sizes
+from batch_watchdog.diagnosis.instance_types import Size, offers, registered, sizes
 from batch_watchdog.diagnosis.loosely import items, mapping, number, text, texts
 from batch_watchdog.diagnosis.needs import Ask, Needs, unit_of
 from batch_watchdog.notices import plain
@@ -55,12 +55,15 @@ class World:
     """InstanceTypeInfo of EC2's DescribeInstanceTypes, by name; `patterns` says which."""
     container_instances: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     """Of ECS's DescribeContainerInstances, by cluster ARN. An empty sequence says that the
-    cluster was asked and has none."""
+    cluster was asked and has none; a cluster that is missing was not asked."""
+    shares: Mapping[str, str] = field(default_factory=dict)
+    """The share identifiers of the jobs at the front of the queue, by job id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
     shown: str  # the name, harmless
+    known: bool  # False: the queue names it, and that is all
     state: str
     status: str
     reason: str  # harmless
@@ -69,6 +72,7 @@ class Environment:
     spot: bool
     best_fit: bool  # with On-Demand Instances: then maxvCpus is never exceeded
     limits: Mapping[str, float]  # the most it may hold, by capacity unit
+    kept: float  # vCPUs that it keeps running, whether or not jobs need them
     desired: float | None  # vCPUs
     sizes: tuple[Size, ...]
     instances: Sequence[Any] | None  # None: not asked
@@ -89,12 +93,23 @@ class Verdict:
 
 
 def verdicts(world: World, needs: Needs) -> list[Verdict]:
-    """One for each environment that the queue names; for all given ones where it names none."""
+    """
+    One for each environment that the queue names; for all given ones where it names none.
+
+    One that is named and not given may be able to take the job: nothing is known against it.
+    """
     given = [mapping(each) for each in items(world.environments)]
-    named = set(_named(mapping(world.queue)))
-    if named:
-        given = [each for each in given if named & {_name(each), text(each.get(_arn(each)))}]
-    return [_verdict(_environment(each, world), needs) for each in given]
+    queue = mapping(world.queue)
+    named = dict.fromkeys(_named(queue))
+    if not named:
+        return [_verdict(_environment(each, world), needs) for each in given]
+    found = []
+    for key, name in named:
+        details = [each for each in given if {name, resource_name(name)} & _names(each)]
+        found += [_environment(each, world) for each in details[:1]]
+        if not details:
+            found.append(_environment({f"{key}Name": resource_name(name)}, world, known=False))
+    return [_verdict(each, needs) for each in found]
 
 
 def queue_trouble(queue: Mapping[Any, Any]) -> Clue | None:
@@ -134,16 +149,16 @@ def wish(ask: Ask) -> str:
 # ---- Reading ------------------------------------------------------------------------------
 
 
-def _named(queue: Mapping[Any, Any]) -> Iterable[str]:
-    """Each attached environment as it stands there, and by its name."""
-    for order, key in (
-        ("computeEnvironmentOrder", "computeEnvironment"),
-        ("serviceEnvironmentOrder", "serviceEnvironment"),
-    ):
-        for each in map(mapping, items(queue.get(order))):
+def _named(queue: Mapping[Any, Any]) -> Iterable[tuple[str, str]]:
+    """Each attached environment: its kind, and its name or ARN as it stands there."""
+    for key in ("computeEnvironment", "serviceEnvironment"):
+        for each in map(mapping, items(queue.get(f"{key}Order"))):
             if name := text(each.get(key)):
-                yield name
-                yield resource_name(name)
+                yield key, name
+
+
+def _names(detail: Mapping[Any, Any]) -> set[str]:
+    return {_name(detail), text(detail.get(_arn(detail)))} - {""}
 
 
 def _arn(detail: Mapping[Any, Any]) -> str:
@@ -157,17 +172,18 @@ def _name(detail: Mapping[Any, Any]) -> str:
     return name or resource_name(text(detail.get(arn)))
 
 
-def _environment(detail: Mapping[Any, Any], world: World) -> Environment:
+def _environment(detail: Mapping[Any, Any], world: World, *, known: bool = True) -> Environment:
     resources = mapping(detail.get("computeResources"))
     kind = text(resources.get("type"))
     managed = text(detail.get("type")) != "UNMANAGED"
     asked = mapping(world.container_instances)
     cluster = text(detail.get("ecsClusterArn"))
     instances = items(asked[cluster]) if cluster and cluster in asked else None
-    platform = _platform(detail, kind, managed=managed)
+    platform = _platform(detail, kind, managed=managed) if known else ""
     types = texts(resources.get("instanceTypes")) if platform in _WITH_TYPES else ()
     return Environment(
         shown=plain(_name(detail), _NAME_MAX) or "an environment",
+        known=known,
         state=plain(text(detail.get("state")), _NAME_MAX),
         status=plain(text(detail.get("status")), _NAME_MAX),
         reason=plain(text(detail.get("statusReason")), _REASON_MAX),
@@ -176,6 +192,7 @@ def _environment(detail: Mapping[Any, Any], world: World) -> Environment:
         spot=kind in {"SPOT", "FARGATE_SPOT"},
         best_fit=text(resources.get("allocationStrategy")) == "BEST_FIT" and kind == "EC2",
         limits=_limits(detail, resources),
+        kept=number(resources.get("minvCpus")) or 0,
         desired=number(resources.get("desiredvCpus")),
         sizes=sizes(types, mapping(world.instance_types), registered(instances or ())),
         instances=instances,
@@ -242,7 +259,9 @@ def _misfits(environment: Environment, needs: Needs) -> Iterable[Clue]:
         beyond = (
             _beyond_fargate(environment, ask)
             if environment.platform == "FARGATE"
-            else _without_gpu(environment, ask) or _beyond_sizes(environment, ask)
+            else _without_gpu(environment, ask)
+            or _beyond_sizes(environment, ask)
+            or _beyond_running(environment, ask)
         )
         if beyond:
             yield beyond
@@ -340,6 +359,33 @@ def _beyond_sizes(environment: Environment, ask: Ask) -> Clue | None:
         code="exceeds-instance-size",
         evidence=f"the job asks for {wish(ask)} on one instance; {environment.shown} has at most"
         f" {_most(offered, ask)}",
+    )
+
+
+def _beyond_running(environment: Environment, ask: Ask) -> Clue | None:
+    """
+    Instances that run already are kept, none fits, and the maximum leaves no room for others.
+
+    Only where the minimum keeps them: else they go when they are idle, and one that fits comes.
+    """
+    most, running = environment.limits.get("vcpu"), offers(environment.instances or ())
+    if (
+        environment.platform != "EC2"
+        or most is None
+        or not running
+        or environment.kept + max(ask.vcpus, 1) <= most
+        or any(offer.takes(ask) for offer in running)
+    ):
+        return None
+    largest = max(running, key=lambda offer: (offer.memory_mib, offer.vcpus))
+    return Clue(
+        code="exceeds-instance-size",
+        evidence=f"the job asks for {wish(ask)} on one instance; of the instances that"
+        f" {environment.shown} keeps running, the largest offers {amount(largest.vcpus)},"
+        f" {amount(largest.memory_mib, 'MiB')} for containers, and with a minimum of"
+        f" {amount(environment.kept)} and a maximum of {amount(most)} no other is started",
+        remedy="Raise the environment's maximum (maxvCpus) or lower its minimum (minvCpus), so that"
+        " a larger instance can start, or submit the job with less.",
     )
 
 

@@ -17,18 +17,42 @@ type FindingCode = Literal[
     "insufficient-capacity",
     "at-max-vcpus",
     "instances-not-joining",
+    "consumable-resource",
+    "share-limit",
+    "fair-share",
     "waiting-its-turn",
+    "dependency-unfinished",
+    "not-taken-up",
+    "container-not-started",
     "undetermined",
 ]
 type Cause = Literal["misconfigured", "capacity"]
 
 CODES: tuple[FindingCode, ...] = get_args(FindingCode.__value__)
-_MISCONFIGURED = 8  # so many of the codes, from the first
-CAUSE_OF: Mapping[FindingCode, Cause | None] = (
-    dict.fromkeys(CODES, None)
-    | dict.fromkeys(CODES[:_MISCONFIGURED], "misconfigured")
-    | dict.fromkeys(CODES[_MISCONFIGURED:-1], "capacity")
-)
+# `after_by_cause` tells apart why a job waits in its queue. Outside of it, and where the cause is
+# not known, no cause's limit counts, but the policy's `after`.
+CAUSE_OF: Mapping[FindingCode, Cause | None] = {
+    "compute-environment-invalid": "misconfigured",
+    "compute-environment-disabled": "misconfigured",
+    "queue-invalid": "misconfigured",
+    "exceeds-max-vcpus": "misconfigured",
+    "no-gpu-instances": "misconfigured",
+    "exceeds-instance-size": "misconfigured",
+    "platform-mismatch": "misconfigured",
+    "configuration-unsupported": "misconfigured",
+    "permissions": "capacity",
+    "insufficient-capacity": "capacity",
+    "at-max-vcpus": "capacity",
+    "instances-not-joining": "capacity",
+    "consumable-resource": "capacity",
+    "share-limit": "capacity",
+    "fair-share": "capacity",
+    "waiting-its-turn": "capacity",
+    "dependency-unfinished": None,
+    "not-taken-up": None,
+    "container-not-started": None,
+    "undetermined": None,
+}
 
 GUIDE = "https://docs.aws.amazon.com/batch/latest/userguide/"
 _REFERENCE = "https://docs.aws.amazon.com/batch/latest/APIReference/"
@@ -156,10 +180,41 @@ _ADVICE: Mapping[FindingCode, _Advice] = {
         " VPC endpoints), an instance role that ECS accepts, and an image with the ECS agent.",
         page=f"{GUIDE}job_stuck_in_runnable.html",
     ),
+    "consumable-resource": _Advice(
+        remedy="See how much of the resource is available (DescribeConsumableResource). Wait for"
+        " the jobs that hold it, raise its total quantity, or let the job ask for less.",
+        page=f"{GUIDE}resource-aware-scheduling.html",
+    ),
+    "share-limit": _Advice(
+        remedy="See the share's capacity limits, and whether it may borrow (ListQuotaShares). Wait"
+        " for the jobs of the share that run, raise its limits, or let it borrow.",
+        page=f"{GUIDE}quota-shares.html",
+    ),
+    "fair-share": _Advice(
+        remedy="Jobs of shares that have used less go first. To be faster: lower the weight factor"
+        " of the job's share (a lower one gets more), or add capacity.",
+        page=f"{GUIDE}fair-share-scheduling.html",
+    ),
     "waiting-its-turn": _Advice(
         remedy="Nothing needs repair. To be faster: raise the job's priority, add capacity, or use"
         " a queue with less before it.",
         page=f"{GUIDE}job_queue_viewing_status.html",
+    ),
+    "dependency-unfinished": _Advice(
+        remedy="See why the jobs that it depends on do not end. When one of them fails, Batch fails"
+        " this job too; if one will never end, stop it, or cancel this job.",
+        page=f"{GUIDE}job_dependencies.html",
+    ),
+    "not-taken-up": _Advice(
+        remedy="See whether the queue and its environments are VALID, and whether AWS reports"
+        " trouble with Batch; then cancel the job and submit it again.",
+        page=f"{GUIDE}job_states.html",
+    ),
+    "container-not-started": _Advice(
+        remedy="See the ECS task and its events: whether the image can be pulled (a large one takes"
+        " long), what the execution role allows, secrets, volumes, and the instance's disk and"
+        " agent.",
+        page=f"{GUIDE}job_states.html",
     ),
     "undetermined": _Advice(
         remedy="Go through AWS's list: log driver, network of the instances, EC2 quotas,"

@@ -23,6 +23,7 @@ _BUNDLES = {
     "default_x86_64": _X86,
     "default_arm64": ("m6g", "c6g", "r6g", "c7g"),
 }
+_CPU_UNITS = 1_024  # of ECS, a vCPU
 _GIB_PER_VCPU = {"c": 2.0, "m": 4.0, "r": 8.0}
 _VCPUS_PER_XLARGE = 4
 _FIRST_REGULAR = 3  # c1, m1 and m2 followed no rule
@@ -173,3 +174,35 @@ def registered(instances: Iterable[Any]) -> dict[str, float]:
         if kind and mib:
             most[kind] = max(mib, most.get(kind, 0))
     return most
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What one container instance registered."""
+
+    vcpus: float
+    memory_mib: float
+    gpus: float
+
+    def takes(self, ask: Ask) -> bool:
+        return (
+            ask.vcpus <= self.vcpus and ask.memory_mib <= self.memory_mib and ask.gpus <= self.gpus
+        )
+
+
+def offers(instances: Iterable[Any]) -> list[Offer] | None:
+    """What each ECS container instance registered; None where one does not say it all."""
+    found = []
+    for instance in map(mapping, instances):
+        resources = [mapping(each) for each in items(instance.get("registeredResources"))]
+        amounts = {text(each.get("name")): number(each.get("integerValue")) for each in resources}
+        cpu, memory = amounts.get("CPU"), amounts.get("MEMORY")
+        if cpu is None or memory is None:
+            return None
+        gpus = [
+            len(items(each.get("stringSetValue")))
+            for each in resources
+            if each.get("name") == "GPU"
+        ]
+        found.append(Offer(vcpus=cpu / _CPU_UNITS, memory_mib=memory, gpus=sum(gpus)))
+    return found

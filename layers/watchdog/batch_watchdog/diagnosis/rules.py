@@ -10,11 +10,11 @@ https://docs.aws.amazon.com/batch/latest/userguide/job_stuck_in_runnable.html
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
-from batch_watchdog.changes import ENDED, STARTED
+from batch_watchdog.changes import ENDED, STARTED, resource_name
 from batch_watchdog.diagnosis.environments import (
     Environment,
     World,
@@ -31,9 +31,22 @@ from batch_watchdog.diagnosis.findings import (
     in_order,
     merged,
 )
-from batch_watchdog.diagnosis.loosely import items, mapping, moment, number, text
-from batch_watchdog.diagnosis.needs import Needs, is_service_job, needs_of, unit_of
-from batch_watchdog.notices import iso, plain, span
+from batch_watchdog.diagnosis.line import (
+    LISTED_MAX,
+    Place,
+    front_of,
+    held_by_quota_share,
+    own_quota_share,
+    place_of,
+    shares_use,
+    shown,
+    stuck_head,
+    used,
+)
+from batch_watchdog.diagnosis.loosely import items, mapping, number, text
+from batch_watchdog.diagnosis.needs import Needs, is_service_job, needs_of
+from batch_watchdog.diagnosis.outside import before_the_queue, starting, waiting_for_nothing
+from batch_watchdog.notices import plain
 
 # What Batch writes into a stuck job's `statusReason`. The more special stand first.
 # https://docs.aws.amazon.com/batch/latest/userguide/job_stuck_in_runnable_misconfiguration.html
@@ -53,41 +66,57 @@ _REASONS: tuple[tuple[str, FindingCode], ...] = (
 )
 _REASON_MAX = 240
 _SHOWN_MAX = 5  # environments
+_NAME_MAX = 80
 
 _WITH_SAGEMAKER = "SCHEDULED"  # a state of service jobs only
 _SAGEMAKER_REMEDY = "Wait, ask for another instance type, or check the account's SageMaker quotas."
-_LISTED_MAX = 100  # so many of a queue's jobs are listed by GetJobQueueSnapshot
-_HEAD_MAX = timedelta(minutes=10)  # later than that, the head of a queue is stuck for a cause
+_STANDSTILL_REMEDY = (
+    "See why the first job does not start (explain it), and repair that or cancel it: the jobs"
+    " behind it wait for it."
+)
 
 
-def diagnose(world: World, now: datetime | None = None) -> tuple[Finding, ...]:
+def diagnose(world: World, now: datetime) -> tuple[Finding, ...]:
     """
-    Say why a job does not start, the likeliest reason first. Never raises, never empty.
+    Say why a job does not go on, the likeliest reason first. Never raises, never empty.
 
-    `undetermined` comes alone, when nothing else was found. `now` (with a time zone) only
-    tells how long the job has been where it is in the queue.
+    `undetermined` comes alone, when nothing else was found. `now` (with a time zone) says how long
+    the job has been where it is in the queue: at the head it is soon no longer its turn that it
+    waits for.
     """
     job = mapping(world.job)
-    started = text(job.get("status")) in (_WITH_SAGEMAKER, *STARTED, *ENDED)
-    clues = _when_started(job) if started else _when_waiting(world, job, now)
+    status = text(job.get("status"))
+    if status in (_WITH_SAGEMAKER, *STARTED, *ENDED):
+        clues = _when_started(job, status)
+    else:
+        clues = _when_waiting(world, job, now)
     return tuple(finding(clue, service=is_service_job(job)) for clue in merged(clues))
 
 
-def _when_started(job: Mapping[Any, Any]) -> list[Clue]:
-    """A job that has its place: only what Batch says of it can tell why it hangs or ended."""
+def _when_started(job: Mapping[Any, Any], status: str) -> list[Clue]:
+    """
+    A job that has its place: only what Batch says of it can tell why it hangs or ended.
+
+    Batch may still show there why the job was stuck before it had its place. That is no cause any
+    more as long as the job lives, so it is quoted at most.
+    """
     said = _batch_says(job)
-    if said:
+    if said and status in ENDED:
         return [said]
-    status = text(job.get("status"))
     reason = plain(text(job.get("statusReason")), _REASON_MAX)
+    quoted = f"; Batch says: {reason}" if reason else ""
     if status == _WITH_SAGEMAKER:
         evidence = "Batch has handed the job to SageMaker, which has no instances for it yet"
-        return [Clue(code="insufficient-capacity", evidence=evidence, remedy=_SAGEMAKER_REMEDY)]
+        return [
+            Clue(code="insufficient-capacity", evidence=evidence + quoted, remedy=_SAGEMAKER_REMEDY)
+        ]
+    if status == "STARTING":
+        clue = starting(job)
+        return [replace(clue, evidence=clue.evidence + quoted)]
     return [
         Clue(
             code="undetermined",
-            evidence=f"the job is {status}"
-            + (f"; Batch says: {reason}" if reason else ", so it has found its place"),
+            evidence=f"the job is {status}{quoted or ', so it has found its place'}",
             remedy="Look at its image, execution role, secrets and log: the queue is not to blame."
             if status in STARTED
             else "Look at its status reason and its log.",
@@ -95,7 +124,7 @@ def _when_started(job: Mapping[Any, Any]) -> list[Clue]:
     ]
 
 
-def _when_waiting(world: World, job: Mapping[Any, Any], now: datetime | None) -> list[Clue]:
+def _when_waiting(world: World, job: Mapping[Any, Any], now: datetime) -> list[Clue]:
     needs = needs_of(job)
     judged = verdicts(world, needs)
     usable = [each for each in judged if each.usable]
@@ -108,15 +137,20 @@ def _when_waiting(world: World, job: Mapping[Any, Any], now: datetime | None) ->
     environments = [each.environment for each in usable]
 
     clues = in_order([*([] if usable else broken), *([trouble] if trouble else [])])
+    if text(job.get("status")) == "PENDING":  # It may wait for other jobs alone.
+        waits = before_the_queue(job) or _consumable_resources(job)
+        return waits + clues or [waiting_for_nothing(job)]
+    if text(job.get("status")) == "SUBMITTED":
+        return clues + before_the_queue(job)
     said = _batch_says(job)
     if _REQUIREMENT in text(job.get("statusReason")) and said:
         clues += _explained(said, [*in_order(misfits), *tight], environments)
         tight = []
     else:
         clues += [*([said] if said else []), *in_order(misfits)]
-    clues += _waits_for(world, job, needs, environments, now)
+    clues += _waits_for(world, needs, environments, now, explained=bool(clues))
     clues += tight
-    clues = clues or _nothing_found(world, job, needs, environments, now)
+    clues = clues or _nothing_found(world, needs, environments, now)
     if usable and broken:
         aside = "; ".join(clue.evidence for clue in broken[:_SHOWN_MAX])
         clues[0] = replace(clues[0], evidence=f"{clues[0].evidence}; besides, {aside}")
@@ -151,63 +185,91 @@ def _explained(
 # ---- What a job waits for -----------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    number: int  # 1 is the head
-    of: int  # so many are listed
-    since: datetime | None
-
-
 def _waits_for(
     world: World,
-    job: Mapping[Any, Any],
     needs: Needs,
     environments: Sequence[Environment],
-    now: datetime | None,
+    now: datetime,
+    *,
+    explained: bool,
 ) -> list[Clue]:
-    if text(job.get("status")) in {"SUBMITTED", "PENDING"}:
-        return _before_the_queue(job)
-    full = _full(world, needs, environments)
-    absent = _not_joining(environments)
-    clues = [clue for clue in (full, absent) if clue]
-    front = _fronts(world)[0]
-    place = _place(world, job)
+    """`explained`: a reason was found already, so the head of the queue waits for that."""
+    place = place_of(world)
+    reasons = (_full(world, needs, environments), _not_joining(environments), _share(world, place))
+    busy = [clue for clue in reasons if clue]
+    resources = _consumable_resources(mapping(world.job))
+    if place and place.is_head:
+        stays = place.is_stuck(now) or explained or busy or resources
+        return busy + resources + ([] if stays else _turn(world, place, now, standstill=False))
+    turn = _turn(world, place, now, standstill=not (busy or explained))
+    # It is at the head that a job waits for what it consumes; before, it waits for its turn.
+    return busy + turn + resources
+
+
+def _share(world: World, place: Place | None) -> Clue | None:
+    """A quota share has a limit of its own: what its jobs hold may be all that it may have."""
+    name = place.quota_share if place else text(mapping(world.job).get("quotaShareName"))
+    name = plain(name, _NAME_MAX)
+    held = held_by_quota_share(world, name)
+    if not held:
+        return None
+    evidence = (
+        f"the jobs of the quota share {name} hold {held}; its limit, which is not known here, may"
+        " leave no room for more"
+    )
+    return Clue(code="share-limit", evidence=evidence)
+
+
+def _turn(world: World, place: Place | None, now: datetime, *, standstill: bool) -> list[Clue]:
+    """`standstill`: nothing explains why a job that has been first for long does not start."""
+    listed = len(front_of(world))
+    share = plain(text(mapping(world.job).get("shareIdentifier")), _NAME_MAX)
     if place:
-        # At the head, nothing in the queue is before the job: that is no reason to wait long.
-        fresh = now is None or place.since is None or now - place.since <= _HEAD_MAX
-        if place.number > 1 or clues or fresh:
-            clues.append(Clue(code="waiting-its-turn", evidence=_shown(place, now)))
-    elif len(front) >= _LISTED_MAX:
-        evidence = f"the job is not among the first {len(front)} of the queue"
-        clues.append(Clue(code="waiting-its-turn", evidence=evidence))
-    return clues or _held_resources(job)
+        evidence = shown(place, now)
+    elif own_quota_share(world):
+        evidence = "the job is not the first of its quota share"
+    elif listed >= LISTED_MAX:
+        evidence = f"the job is not among the first {listed} of the queue"
+    else:
+        return []
+    by_share = bool(share) and not (place and place.number == 1)
+    stuck = stuck_head(world, now) if standstill else ""
+    parts = [evidence, shares_use(world) if by_share else "", stuck]
+    return [
+        Clue(
+            code="fair-share" if by_share else "waiting-its-turn",
+            evidence="; ".join(filter(None, parts)),
+            remedy=_STANDSTILL_REMEDY if stuck else "",
+        )
+    ]
 
 
-def _before_the_queue(job: Mapping[Any, Any]) -> list[Clue]:
-    summary = mapping(mapping(job.get("arrayProperties")).get("statusSummary"))
-    counts = ((text(state), number(count)) for state, count in summary.items())
-    children = [amount(count, state) for state, count in counts if state and count]
-    if children:
-        evidence = f"an array's parent stays PENDING while its children run: {', '.join(children)}"
-        return [Clue(code="waiting-its-turn", evidence=evidence)]
-    depends_on = len(items(job.get("dependsOn")))
-    if depends_on:
-        jobs = "1 other job" if depends_on == 1 else f"{depends_on} other jobs"
-        evidence = f"the job depends on {jobs} and enters the queue when they are done"
-        return [Clue(code="waiting-its-turn", evidence=evidence)]
-    return []
+def _consumable_resources(job: Mapping[Any, Any]) -> list[Clue]:
+    listed = mapping(job.get("consumableResourceProperties")).get("consumableResourceList")
+    wanted = [
+        f"{number(each.get('quantity')) or 0:,.12g} of {plain(resource_name(name), _NAME_MAX)}"
+        for each in map(mapping, items(listed))
+        if (name := text(each.get("consumableResource")))
+    ]
+    if not wanted:
+        return []
+    evidence = (
+        f"the job starts only when it can have {' and '.join(wanted)}; how much of that is"
+        " available is not known here"
+    )
+    return [Clue(code="consumable-resource", evidence=evidence)]
 
 
 def _full(world: World, needs: Needs, environments: Sequence[Environment]) -> Clue | None:
     """Whether others hold all that the usable environments may have."""
-    used = _used(world)
-    by_desired = [_full_by_desired(each, needs, used) for each in environments]
+    held_by_unit = used(world)
+    by_desired = [_full_by_desired(each, needs, held_by_unit) for each in environments]
     if environments and all(by_desired):
         return Clue(code="at-max-vcpus", evidence="; ".join(filter(None, by_desired)))
     for unit, wanted in needs.total.items():
         limits = [each.limits.get(unit) for each in environments]
         most = sum(limit for limit in limits if limit is not None)
-        held = used.get(unit, 0)
+        held = held_by_unit.get(unit, 0)
         if limits and None not in limits and held and (held + wanted > most or held >= most):
             return Clue(
                 code="at-max-vcpus",
@@ -223,6 +285,8 @@ def _full_by_desired(
     desired, most = environment.desired, environment.limits.get("vcpu")
     if desired is None or most is None or _joined(environment) is False:
         return None
+    if environment.kept >= desired:  # These run without any job.
+        return None
     wanted = needs.total.get("vcpu", 0)
     # What is less than the maximum may have been started for this very job.
     by_others = used.get("vcpu") != 0
@@ -232,15 +296,6 @@ def _full_by_desired(
             f" the job needs {amount(wanted)}"
         )
     return None
-
-
-def _used(world: World) -> Mapping[str, float]:
-    utilization = mapping(mapping(world.snapshot).get("queueUtilization"))
-    usage = map(mapping, items(utilization.get("totalCapacityUsage")))
-    read = (
-        (unit_of(text(each.get("capacityUnit"))), number(each.get("quantity"))) for each in usage
-    )
-    return {unit: quantity for unit, quantity in read if quantity is not None}
 
 
 def _joined(environment: Environment) -> bool | None:
@@ -265,61 +320,33 @@ def _not_joining(environments: Sequence[Environment]) -> Clue | None:
     return Clue(code="instances-not-joining", evidence="; ".join(parts))
 
 
-def _fronts(world: World) -> list[Sequence[Any]]:
-    """The jobs at the front of the queue, then those at the front of each quota share."""
-    snapshot = mapping(world.snapshot)
-    shares = mapping(mapping(snapshot.get("frontOfQuotaShares")).get("quotaShares"))
-    front = items(mapping(snapshot.get("frontOfQueue")).get("jobs"))
-    return [front, *map(items, shares.values())]
-
-
-def _place(world: World, job: Mapping[Any, Any]) -> _Place | None:
-    arn, job_id = text(job.get("jobArn")), text(job.get("jobId"))
-    for front in _fronts(world):
-        for index, each in enumerate(map(mapping, front)):
-            listed = text(each.get("jobArn"))
-            if listed and (listed == arn or listed.rpartition("/")[2] == job_id):
-                since = moment(each.get("earliestTimeAtPosition"))
-                return _Place(number=index + 1, of=len(front), since=since)
-    return None
-
-
-def _shown(place: _Place, now: datetime | None) -> str:
-    since = ""
-    if place.since:
-        long = f" ({span((now - place.since).total_seconds())})" if now else ""
-        since = f", there since {iso(place.since)}{long}"
-    return f"the job is number {place.number} in the queue, of {place.of} listed{since}"
-
-
-def _held_resources(job: Mapping[Any, Any]) -> list[Clue]:
-    listed = mapping(job.get("consumableResourceProperties")).get("consumableResourceList")
-    wanted = [
-        amount(number(each.get("quantity")) or 0, text(each.get("consumableResource")))
-        for each in map(mapping, items(listed))
-    ]
-    if not wanted:
-        return []
-    evidence = f"the job needs consumable resources, which others may hold: {', '.join(wanted)}"
-    return [Clue(code="waiting-its-turn", evidence=evidence)]
-
-
 def _nothing_found(
-    world: World,
-    job: Mapping[Any, Any],
-    needs: Needs,
-    environments: Sequence[Environment],
-    now: datetime | None,
+    world: World, needs: Needs, environments: Sequence[Environment], now: datetime
 ) -> list[Clue]:
-    reason = plain(text(job.get("statusReason")), _REASON_MAX)
+    reason = plain(text(mapping(world.job).get("statusReason")), _REASON_MAX)
     wanted = "; ".join(filter(None, map(wish, needs.asks[:1])))
-    names = ", ".join(each.shown for each in environments[:_SHOWN_MAX])
-    place = _place(world, job)
+    place = place_of(world)
+    known = [each for each in environments if each.known]
+    unknown = [each.shown for each in environments if not each.known][:_SHOWN_MAX]
+    names = ", ".join(each.shown for each in known[:_SHOWN_MAX])
     parts = [
+        *([shown(place, now)] if place else []),
         f"Batch says: {reason}" if reason else "Batch gives no reason",
-        f"{names} can take the job{f' ({wanted})' if wanted else ''}"
-        if environments
-        else "the queue's environments are not known here",
-        *([_shown(place, now)] if place else []),
+        f"{names} can take the job{f' ({wanted})' if wanted else ''}" if names else "",
+        *(_room(each) for each in known[:_SHOWN_MAX]),
+        *(f"the environment {name} is not known here" for name in unknown),
+        "the queue's environments are not known here" if not environments else "",
     ]
-    return [Clue(code="undetermined", evidence="; ".join(parts))]
+    return [Clue(code="undetermined", evidence="; ".join(filter(None, parts)))]
+
+
+def _room(environment: Environment) -> str:
+    desired, most = environment.desired, environment.limits.get("vcpu")
+    if most is None:
+        return ""
+    if desired is None:
+        return f"{environment.shown} may have {amount(most)} at most"
+    room = f"{environment.shown} wants {desired:,.12g} of at most {amount(most)}"
+    if environment.instances is None and 0 < environment.kept == desired:
+        room += ", which it keeps running; what its instances have free is not known here"
+    return room

@@ -1,0 +1,100 @@
+"""What notices say of why a job is stuck, and which limit counts for it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local import replay
+from local.event_log import read_log
+from local.stack import Stack
+from tests import logs
+from tests.makers import JOB, an_event, at
+from tests.watching import Watching
+
+BY_CAUSE = """
+mode = "enforce"
+[[limit]]
+[limit.RUNNABLE]
+warn_after = "30m"
+after = "2h"
+action = "cancel"
+after_by_cause = { capacity = "4h" }
+[limit.STARTING]
+after = "1h"
+action = "terminate"
+"""
+ENVIRONMENT = {
+    "computeEnvironmentName": "render",
+    "computeResources": {
+        "type": "EC2",
+        "minvCpus": 0,
+        "maxvCpus": 64,
+        "desiredvCpus": 16,
+        "instanceTypes": ["m6i"],
+        "subnets": [],
+    },
+}
+
+
+def moved(status: str, clock: str, **more: Any) -> Any:
+    return an_event(clock, jobId=JOB, status=status, attempts=[], **more)
+
+
+def test_the_head_of_a_queue_is_given_the_limit_of_no_cause() -> None:
+    events = [moved("RUNNABLE", "12:00"), an_event("12:01", jobId="behind", status="RUNNABLE")]
+    watching = Watching(BY_CAUSE, events).run(at("12:00"), at("15:00"))
+
+    assert watching.stopped() == {JOB: "14:00"}
+    [notice] = watching.told("limit-enforced")
+    assert notice["facts"]["findings"] == ["undetermined"]
+    assert "number 1 in the queue, of 2 listed, there since" in notice["text"]
+
+
+def test_a_job_that_starts_for_too_long_is_told_with_what_to_look_at() -> None:
+    events = [moved("RUNNABLE", "12:00"), moved("STARTING", "12:01")]
+    watching = Watching(BY_CAUSE, events).run(at("12:00"), at("13:10"))
+
+    [notice] = watching.told("limit-enforced")
+    assert notice["facts"]["findings"] == ["container-not-started"]
+    assert "whether the image can be pulled" in notice["text"]
+
+
+def test_a_job_that_runs_for_too_long_is_told_without_findings() -> None:
+    policy = 'mode = "enforce"\n[[limit]]\nRUNNING = { after = "1h", action = "terminate" }\n'
+    events = [moved("RUNNING", "12:01", startedAt=1_767_268_860_000)]
+    watching = Watching(policy, events).run(at("12:00"), at("13:10"))
+
+    [notice] = watching.told("limit-enforced")
+    assert notice["facts"]["findings"] == []
+
+
+@pytest.mark.parametrize(
+    ("environments", "known"),
+    [
+        pytest.param([], "the environment render is not known here", id="nothing"),
+        pytest.param([ENVIRONMENT], "render wants 16 of at most 64 vCPUs", id="an environment"),
+    ],
+)
+def test_a_replay_says_of_instances_only_what_its_world_says(
+    stack: Stack, tmp_path: Path, environments: list[Any], known: str
+) -> None:
+    event = logs.event(logs.NOON, {"jobId": "job-1", "status": "RUNNABLE"})
+    queue = {
+        "jobQueueName": event["detail"]["jobQueue"].rpartition("/")[2],
+        "computeEnvironmentOrder": [{"order": 1, "computeEnvironment": "render"}],
+    }
+    rows: list[Any] = []
+
+    replay.replay(
+        read_log(logs.write(tmp_path / "log.jsonl", [event])),
+        stack=stack,
+        tell=rows.append,
+        policy=BY_CAUSE,
+        world={"jobQueues": [queue], "computeEnvironments": environments},
+        until=logs.NOON.replace(hour=13),
+    )
+
+    [warning] = [row for row in rows if row.get("notice") == "limit-warning"]
+    assert warning["facts"]["findings"] == ["undetermined"]
+    assert known in warning["text"]
