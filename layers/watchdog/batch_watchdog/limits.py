@@ -21,7 +21,6 @@ from batch_watchdog.notices import (
     job_link,
     plain,
     queue_link,
-    region_of,
     span,
     subject,
 )
@@ -248,7 +247,7 @@ def unstoppable(case: Case) -> Notice:
                 f"Rule: {plain(case.limit.rule)}",
                 "",
                 "What to do: see the results of the stops in the table, and stop the job by hand.",
-                f"Job:   {job_link(region_of(case.job.queue), case.job.job_id)}",
+                f"Job:   {job_link(case.job.queue, case.job.job_id)}",
             ]
         ),
         facts=_facts(case),
@@ -268,7 +267,7 @@ def _notice(  # noqa: PLR0913
     head: str,
     news: Sequence[str],
 ) -> Notice:
-    job, region = case.job, region_of(case.job.queue)
+    job = case.job
     lines = [
         f"The job {case.name} in queue {plain(resource_name(job.queue))} has been "
         f"{case.stay.status} for {_span(case.lasted)}.",
@@ -289,8 +288,8 @@ def _notice(  # noqa: PLR0913
             [
                 *lines,
                 "",
-                f"Job:   {job_link(region, job.job_id)}",
-                f"Queue: {queue_link(region, job.queue)}",
+                f"Job:   {job_link(job.queue, job.job_id)}",
+                f"Queue: {queue_link(job.queue)}",
             ]
         ),
         facts=_facts(case),

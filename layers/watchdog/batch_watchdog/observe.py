@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from batch_watchdog import blocked_watch, jobs, limits
+from batch_watchdog import blocked_watch, chain_watch, chains, jobs, limits
 from batch_watchdog.array_watch import ArrayWatch
 from batch_watchdog.arrival_watch import ArrivalWatch
 from batch_watchdog.batch_api import BatchApi
@@ -21,6 +21,7 @@ from batch_watchdog.store.arrays import Arrays
 from batch_watchdog.store.ledger import Entry, Ledger, by_bucket
 from batch_watchdog.store.table import Key, Table
 from batch_watchdog.store.wheel import Wheel
+from batch_watchdog.store.wheel import put as wheel_put
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,17 +125,23 @@ class Observer:
         policy = self.policy()
         if not policy.notify.job_failures:
             return []
+        news = {
+            message_id: change for message_id, change in changes.items() if jobs.is_news(change)
+        }
+        held = chains.held(news.values())
         buckets = by_bucket(
             {
                 message_id: Entry(f"job-failed:{change.job_id}", change.at)
-                for message_id, change in changes.items()
-                if jobs.is_news(change)
+                for message_id, change in news.items()
             }
         )
 
         def decide(bucket: Key) -> Outcome:
             fresh, puts = Ledger(self.table).new(bucket, buckets[bucket], now)
-            notices = tuple(jobs.failed(changes[message_id]) for message_id in fresh)
+            failures = [news[message_id] for message_id in fresh]
+            kept = [change for change in failures if change.job_id in held]
+            puts += [wheel_put(entry) for entry in chain_watch.reminders(kept, now)]
+            notices = tuple(jobs.failed(change) for change in failures if change.job_id not in held)
             announce = Announce(notices=notices, digest_over=policy.notify.digest_over)
             return Outcome(puts=puts, effects=[announce] if notices else [])
 

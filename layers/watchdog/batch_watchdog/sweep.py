@@ -13,6 +13,7 @@ from batch_watchdog import blocked_watch
 from batch_watchdog.array_watch import ArrayWatch, reminder
 from batch_watchdog.batch_api import BatchApi
 from batch_watchdog.blocked_watch import BlockedWatch
+from batch_watchdog.chain_watch import ChainWatch
 from batch_watchdog.changes import Time
 from batch_watchdog.errors import MalformedEventError, StaleItemError
 from batch_watchdog.guard_watch import GuardWatch
@@ -21,15 +22,21 @@ from batch_watchdog.limit_watch import LimitWatch
 from batch_watchdog.policies import Policies
 from batch_watchdog.policy import Policy
 from batch_watchdog.recorder import Outcome, Recorder
+from batch_watchdog.store import chains, exemptions, operator_hold, stays
 from batch_watchdog.store import cursor as cursors
-from batch_watchdog.store import exemptions, operator_hold, stays
 from batch_watchdog.store.arrays import Arrays
 from batch_watchdog.store.cursor import Cursor
 from batch_watchdog.store.table import Table, unpack
 from batch_watchdog.store.wheel import MINUTE, Entry, Kind, Wheel, minute_of
 
-_KINDS: Sequence[Kind] = ("stay", "array", "blocked")  # in the order in which they are seen to
+_KINDS: Sequence[Kind] = (
+    "stay",
+    "array",
+    "blocked",
+    "chain",
+)  # in the order in which they are seen to
 _ENTRIES_MAX = 50  # seen to in one go, between two looks at the time that is left
+_CHAINS_MAX = 2_000  # the same, of chains: what belongs together is told together
 _ARRAYS_MAX = 500  # reminded of by one entry
 _LISTED_EVERY = timedelta(minutes=15)
 _FAR = timedelta(days=60)  # ahead of the latest reminder; a limit is at most 30 days
@@ -88,7 +95,8 @@ class Sweeper:
         seen_to: list[Entry] = []
         failed: list[Exception] = []
         for kind in _KINDS:
-            for some in batched(due[kind], _ENTRIES_MAX, strict=False):
+            at_once = _CHAINS_MAX if kind == "chain" else _ENTRIES_MAX
+            for some in batched(due[kind], at_once, strict=False):
                 if out_of_time():
                     break
                 failed += self._see_to(kind, some, limits)
@@ -124,6 +132,12 @@ class Sweeper:
                 return self._arrays(job_ids, limits.policy, limits.now)
             case "blocked":
                 return self._blocked(set(contents), limits.inquiry, limits.now)
+            case "chain":
+                failures = [change for rows in contents for change in chains.read(rows)]
+                ChainWatch(
+                    table=self.table, batch=self.batch, policy=limits.policy, now=limits.now
+                ).see_to(failures)
+                return ()
 
     def _arrays(self, job_ids: set[str], policy: Policy, now: datetime) -> Sequence[Exception]:
         heads = Arrays(self.table).heads(job_ids)

@@ -21,7 +21,7 @@ KEPT = timedelta(days=7)  # after it was due, for an operator to look at
 # Entries are spread over this many partitions, as one takes 1,000 write units a second.
 _SHARDS = 4
 
-type Kind = Literal["stay", "array", "blocked"]
+type Kind = Literal["stay", "array", "blocked", "chain"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
