@@ -1,5 +1,6 @@
 """A log of EventBridge events as the truth about jobs: each event holds from its own time on."""
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -21,6 +22,7 @@ _RANK = {
 }
 _UNKNOWN_RANK = 6
 _LARGEST_ARRAY = 10_000
+_NEGATIVE = re.compile(r".:-[0-9]+\Z", re.DOTALL)
 _STARTED = ("STARTING", "RUNNING", "SUCCEEDED")
 
 
@@ -144,8 +146,7 @@ class Log:
             return None
         if kind and not kind.startswith(("Batch Job ", "Batch Service Job ")):
             return None
-        child = child_of(job_id)
-        if child and child[1] >= _LARGEST_ARRAY:
+        if not _has_sound_index(job_id, detail):
             return None
         made = detail.get("attempts") or detail.get("eksAttempts")
         self._number += 1
@@ -325,6 +326,18 @@ def child_of(job_id: str) -> tuple[str, int] | None:
     if colon and parent and index.isascii() and index.isdigit():
         return parent, int(index)
     return None
+
+
+def _has_sound_index(job_id: str, detail: Mapping[str, Any]) -> bool:
+    """Whether the index that an event names, if it does, is one that an array can have."""
+    child = child_of(job_id)
+    if (child and child[1] >= _LARGEST_ARRAY) or _NEGATIVE.search(job_id):
+        return False
+    array = detail.get("arrayProperties")
+    told = array.get("index") if isinstance(array, dict) else None
+    if type(told) is not int:
+        return True
+    return told == child[1] if child else 0 <= told < _LARGEST_ARRAY
 
 
 @lru_cache(maxsize=1024)

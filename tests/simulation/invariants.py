@@ -548,15 +548,20 @@ def i10_nothing_is_lost(seen: History) -> Iterator[str]:
     buried = [r for _, r, _ in seen.letters if r.startswith("received")]
     if len(malformed) < seen.malformed and not buried:
         yield f"{seen.malformed} events were malformed, and {len(malformed)} were kept"
-    failed = Counter(
-        notice.facts["job_id"] for _, notice in seen.notices() if notice.kind == "job-failed"
-    )
-    told = _told_ids(seen)
+    # A notice tells a job's failure, or also that of those which depend on it.
+    failures = [
+        (notice.id, {notice.facts["job_id"], *notice.facts.get("follower_ids", ())})
+        for _, notice in seen.notices()
+        if notice.kind == "job-failed"
+    ]
+    failed = Counter(job_id for _, job_ids in failures for job_id in job_ids)
+    told_ids = _told_ids(seen)
+    told = {job_id for id_, job_ids in failures if id_ in told_ids for job_id in job_ids}
     for job_id, job in seen.jobs.items():
         if failed[job_id] > 1:
             yield f"the failure of {job_id} was recorded {failed[job_id]} times"
         is_late = seen.stays[job_id][-1].since > seen.ended - _UNDER_WAY
-        if failed[job_id] and f"job-failed:{job_id}" not in told and not is_late:
+        if failed[job_id] and job_id not in told and not is_late:
             yield f"the failure of {job_id} was never delivered"
         is_news = job.status == "FAILED" and job.kind in ("single", "multi-node", "service")
         heard = any(each.status == "FAILED" for each in seen.heard.get(job_id, ()))

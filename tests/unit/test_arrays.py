@@ -1,6 +1,7 @@
 """Array progress: a union that order and repeats cannot spoil, causes, groups, and being done."""
 
 import random
+import zlib
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
@@ -35,7 +36,9 @@ from batch_watchdog.arrays import (
     without_log,
 )
 from batch_watchdog.changes import Change
-from batch_watchdog.notices import ranges
+from batch_watchdog.notices import DEFAULT_PLACE, ranges
+from batch_watchdog.store.arrays import Arrays
+from batch_watchdog.store.table import Item, MemoryTable, Put, pack
 from tests.makers import (
     ARRAY,
     EXITED,
@@ -209,8 +212,56 @@ def test_ids_and_numbers_make_no_difference(one: str, other: str, alike: str) ->
     assert normalise(one) == normalise(other) == alike
 
 
+FULL = "no space left on device"
+
+
+@pytest.mark.parametrize(
+    "reasons",
+    [
+        [
+            f"CannotPullContainerError: write /var/lib/docker/tmp/GetImageBlob4711: {FULL}",
+            f"CannotPullContainerError: failed to register layer: write /opt/bin/tool: {FULL}",
+            "CannotPullContainerError: failed to register layer: Error processing tar file"
+            f"(exit status 1): mkdir /root/.npm/har-validator: {FULL}",
+            "CannotPullContainerError: ref pull has been retried 1 time(s): failed to extract layer"
+            " sha256:0a1b2c3d4e5f60718293a4b5c6d7e8f9: write /var/lib/containerd/"
+            f"io.containerd.snapshotter.v1.overlayfs/snapshots/12/fs/usr/lib/x.so: {FULL}: unknown",
+            "CannotPullContainerError: failed to register layer: write /a/b: No space left on "
+            "device",
+        ],
+        [
+            "OSError: [Errno 28] No space left on device: '/scratch/work/a.bam'",
+            "OSError: [Errno 28] No space left on device: '/data/other.vcf'",
+        ],
+        [
+            "cannot read /tmp/tmpqwertyui/reads: truncated",
+            "cannot read /tmp/tmpasdfghjk/part/of/reads: truncated",
+        ],
+        [
+            "failed to open /var/lib/docker/overlay2/l/QWERTYUIOP/diff/usr/bin/sh",
+            "failed to open /var/lib/docker/overlay2/0a1b2c3d/merged/etc/passwd",
+        ],
+        [
+            'Get "https://bucket.s3.amazonaws.com/layer?X-Amz-Signature=abcdef&b=c": EOF',
+            'Get "https://bucket.s3.amazonaws.com/layer?X-Amz-Signature=fedcba&d=e%2Ff": EOF',
+        ],
+    ],
+)
+def test_one_cause_is_one_though_paths_and_layers_differ(reasons: list[str]) -> None:
+    alike = {normalise(reason) for reason in reasons}
+
+    assert len(alike) == 1
+
+
 DISTINCT = [
     EXITED,
+    f"CannotPullContainerError: failed to register layer: write /opt/bin/tool: {FULL}",
+    f"CannotCreateContainerError: mkdir /var/lib/docker/overlay2/0a1b-init: {FULL}",
+    "CannotPullContainerError: write /opt/bin/tool: disk quota exceeded",
+    'CannotStartContainerError: exec: "/app/train.sh": stat /app/train.sh: no such file',
+    'CannotStartContainerError: exec: "/app/infer.sh": stat /app/infer.sh: no such file',
+    "cannot read /tmp/tmpqwertyui/reads: truncated",
+    "cannot read /tmp/tmpqwertyui/reads: permission denied",
     "Host EC2 (instance i-0a1b2c3d4e5f60718) terminated.",
     "Host EC2 (instance i-0a1b2c3d4e5f60718) stopped.",
     "OutOfMemoryError: Container killed due to memory usage",
@@ -287,6 +338,89 @@ def test_failures_are_grouped_by_cause_the_largest_group_first() -> None:
     ]
     assert found[1].cause.reason == "Host EC2 (instance *) terminated."
     assert [group.log_stream.rpartition("/")[2] for group in found] == ["2", "1", "9"]
+
+
+NOT_BEGUN: Any = {"statusReason": "Dependent Job failed", "container": {}, "attempts": []}
+
+
+def test_a_cause_comes_before_its_consequences_however_many_they_are() -> None:
+    children = [
+        *(a_child(index, "FAILED", **NOT_BEGUN) for index in range(4, 40)),
+        a_failed_child(3),
+    ]
+
+    found = groups(an_array(size=40), all_parts(children))
+
+    assert [group.indices for group in found] == [(3,), tuple(range(4, 40))]
+    text = completed(an_array(size=40), all_parts(children)).text
+    assert text.count("These never began") == 1
+
+
+def test_consequences_have_a_group_of_their_own_among_very_many_causes() -> None:
+    causes = [a_failed_child(index, f"cause {letters(index)}") for index in range(30)]
+    children = [*causes, *(a_child(index, "FAILED", **NOT_BEGUN) for index in range(30, 40))]
+
+    found = groups(an_array(size=40), all_parts(children))
+
+    assert len(found) == GROUPS_MAX + 1
+    assert found[-2].cause.follows
+    assert found[-2].indices == tuple(range(30, 40))
+    assert (found[-1].cause, len(found[-1].indices)) == (OTHER, 11)
+
+
+def test_a_child_that_began_is_not_a_consequence() -> None:
+    assert not Cause(1, "Dependent Job failed").follows
+    assert without_log([a_part(a_child(1, "FAILED", **NOT_BEGUN))]) == []
+
+
+def test_a_part_that_an_earlier_version_wrote_is_read() -> None:
+    table = MemoryTable()
+    causes = [{"cause": {"exit_code": 1, "reason": "x"}, "log_index": 3, "log_stream": "s"}]
+    outcomes = zlib.compress(bytes([0, 1, 1, 2]))
+    item: Item = {
+        "pk": f"ARRAY#{ARRAY}",
+        "sk": "PART#0",
+        "outcomes": outcomes,
+        "causes": pack(causes),
+    }
+    table.write([Put(item)])
+
+    _, parts = Arrays(table).read(ARRAY, [0])
+
+    (group,) = groups(an_array(), parts.values())
+    assert (group.indices, group.log_stream, group.log_place) == ((3,), "s", DEFAULT_PLACE)
+
+
+def test_a_groups_log_is_in_the_log_group_of_the_job() -> None:
+    logs = {"logDriver": "awslogs", "options": {"awslogs-group": "/acme/render"}}
+    container = {"exitCode": 1, "logStreamName": "s", "logConfiguration": logs}
+    child = a_child(1, "FAILED", container=container, attempts=[])
+
+    notice = completed(an_array(size=2), [a_part(child, a_child(0))])
+
+    assert notice.facts["groups"][0]["log_group"] == "/acme/render"
+    assert "$252Facme$252Frender" in notice.text
+
+
+def test_a_group_says_where_another_log_driver_sends_the_log() -> None:
+    container = {"exitCode": 1, "logConfiguration": {"logDriver": "splunk"}}
+    child = a_child(1, "FAILED", container=container, attempts=[])
+
+    notice = completed(an_array(size=2), [a_part(child, a_child(0))])
+
+    assert "which is splunk" in notice.text
+    assert "/cloudwatch/" not in notice.text
+
+
+def test_a_group_names_the_container_whose_log_it_shows() -> None:
+    task = {"containers": [{"name": "main", "exitCode": 2, "logStreamName": "s"}]}
+    ecs = {"taskProperties": [task]}
+    child = a_child(1, "FAILED", container=None, ecsProperties=ecs, attempts=[])
+
+    notice = completed(an_array(size=2), [a_part(child, a_child(0))])
+
+    assert notice.facts["groups"][0]["container"] == "main"
+    assert "log of one, container main: https://" in notice.text
 
 
 def test_a_cause_is_one_group_across_parts() -> None:

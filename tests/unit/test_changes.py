@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from batch_watchdog.changes import Blocked, Change, array_child, change_of, parse_event
 from batch_watchdog.errors import MalformedEventError
+from batch_watchdog.notices import LogPlace
 from tests.makers import (
     ARRAY,
     EXITED,
@@ -192,6 +193,180 @@ def test_a_failed_eks_job_tells_its_pods_exit_code() -> None:
     assert failed.not_before == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
 
 
+def of_task(*containers: Any, seen: Any = ()) -> Change:
+    """A job of several containers in one task; `seen` are those of its latest attempt."""
+    return change(
+        a_failure(
+            container=None,
+            ecsProperties={"taskProperties": [{"containers": list(containers)}]},
+            attempts=[{"taskProperties": [{"containers": list(seen)}]}],
+        )
+    )
+
+
+def of_pod(*containers: Any, init: Any = ()) -> Change:
+    """A job whose pod has containers and init containers."""
+    pod = {"podName": "aws-batch.7", "containers": list(containers), "initContainers": list(init)}
+    made = [{"containers": list(containers), "initContainers": list(init), "stoppedAt": 1_000}]
+    return change(
+        a_failure(
+            container=None, attempts=[], eksProperties={"podProperties": pod}, eksAttempts=made
+        )
+    )
+
+
+MAIN: Any = {"name": "main", "exitCode": 2, "reason": "main failed", "logStreamName": "main"}
+AGENT: Any = {"name": "agent", "exitCode": 143, "reason": "stopped", "logStreamName": "agent"}
+
+
+@pytest.mark.parametrize(
+    "containers",
+    [
+        [AGENT | {"essential": False}, MAIN | {"essential": True}],
+        [AGENT, MAIN],  # AWS takes a container for essential unless it says otherwise
+        [AGENT | {"exitCode": 137}, MAIN],
+        [{"name": "agent", "exitCode": 1, "essential": False}, MAIN],
+        [{"name": "agent", "reason": "stopped"}, MAIN],
+        [{"name": "agent", "exitCode": 0, "reason": "Completed"}, MAIN],
+        [MAIN, {"name": "last", "exitCode": 3}],
+    ],
+)
+def test_the_container_that_made_the_job_fail_tells_why(containers: Any) -> None:
+    failed = of_task(*containers)
+
+    assert (failed.container, failed.exit_code) == ("main", 2)
+    assert (failed.container_reason, failed.log_stream) == ("main failed", "main")
+
+
+def test_a_container_that_ran_out_of_memory_was_not_merely_stopped() -> None:
+    memory = MAIN | {"exitCode": 137, "reason": "OutOfMemoryError: Container killed"}
+
+    assert of_task(AGENT, memory).container == "main"
+
+
+def test_a_container_that_was_stopped_is_the_one_where_no_other_failed() -> None:
+    well = {"name": "main", "exitCode": 0}
+
+    assert of_task(well, AGENT | {"essential": False}).exit_code == 143
+
+
+def test_a_container_that_another_waits_for_makes_the_job_fail() -> None:
+    fetch = {"name": "fetch", "exitCode": 4, "essential": False}
+    waits = {"name": "main", "dependsOn": [{"containerName": "fetch", "condition": "SUCCESS"}]}
+    stopped = waits | {"exitCode": 143}
+
+    assert of_task(waits, fetch).container == "fetch"
+    assert of_task(stopped, fetch).container == "fetch"
+
+
+def test_what_only_the_attempt_shows_of_a_container_counts_too() -> None:
+    known = {"name": "agent", "essential": False}, {"name": "main", "essential": True}
+
+    failed = of_task(*known, seen=[AGENT, MAIN])
+
+    assert (failed.container, failed.exit_code, failed.log_stream) == ("main", 2, "main")
+
+
+def test_an_init_container_that_failed_tells_why() -> None:
+    fetch = {"name": "fetch", "exitCode": 7, "reason": "Error"}
+    waiting = {"name": "main", "reason": "PodInitializing"}
+
+    failed = of_pod(waiting, init=[{"name": "first", "exitCode": 0, "reason": "Completed"}, fetch])
+
+    assert (failed.container, failed.exit_code, failed.container_reason) == ("fetch", 7, "Error")
+
+
+def test_an_init_container_that_ended_well_does_not_tell_why() -> None:
+    first = {"name": "first", "exitCode": 0, "reason": "Completed"}
+
+    assert of_pod({"name": "main", "exitCode": 9}, init=[first]).exit_code == 9
+    assert of_pod({"name": "main"}, init=[first]).exit_code is None
+
+
+# ---- Where the log is ---------------------------------------------------------------------
+
+LOGS: Any = {
+    "logDriver": "awslogs",
+    "options": {"awslogs-group": "/acme/render", "awslogs-region": "eu-west-1"},
+}
+ACME = LogPlace(driver="awslogs", group="/acme/render", region="eu-west-1")
+
+
+def test_the_log_is_where_the_containers_configuration_says() -> None:
+    container = {"exitCode": 1, "logStreamName": "s", "logConfiguration": LOGS}
+
+    assert change(a_failure(container=container)).log_place == ACME
+    assert of_task(AGENT, MAIN | {"logConfiguration": LOGS}).log_place == ACME
+    assert of_task(AGENT | {"logConfiguration": LOGS}, MAIN).log_place == LogPlace()
+
+
+def test_the_log_of_a_multi_node_job_is_that_of_its_main_node() -> None:
+    other = {"logDriver": "splunk"}
+    ranges = [
+        {"targetNodes": "0:3", "container": {"logConfiguration": other}},
+        {"targetNodes": "0", "container": {"logConfiguration": LOGS}},
+        {"targetNodes": "1:", "container": {"logConfiguration": other}},
+        {"targetNodes": 7},
+        "odd",
+    ]
+    nodes = {"numNodes": 4, "mainNode": 0, "nodeRangeProperties": ranges}
+    several = {"taskProperties": [{"containers": ["odd", {"logConfiguration": LOGS}]}]}
+    of_several = [{"targetNodes": "0:", "ecsProperties": several}]
+
+    assert change(a_failure(nodeProperties=nodes)).log_place == ACME
+    nodes["nodeRangeProperties"] = of_several
+    assert change(a_failure(nodeProperties=nodes)).log_place == ACME
+
+
+def test_the_log_of_a_pod_is_with_its_cluster() -> None:
+    assert of_pod({"name": "main", "exitCode": 1}).log_place == LogPlace(pod="aws-batch.7")
+
+
+@pytest.mark.parametrize(
+    "odd", ["awslogs", [], {"logDriver": 7}, {"options": []}, {"options": {"awslogs-group": 7}}]
+)
+def test_an_odd_log_configuration_refuses_no_event(odd: Any) -> None:
+    container = {"exitCode": 1, "logConfiguration": odd}
+
+    assert change(a_failure(container=container)).log_place == LogPlace()
+
+
+# ---- Dependencies -------------------------------------------------------------------------
+
+NOT_BEGUN: Any = {"container": {}, "attempts": []}
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "Dependent Job failed",
+        "Dependent job failed.",
+        "A job dependency has failed",
+        "Job dependencies were cancelled",
+        "A job that this job depends on was terminated",
+    ],
+)
+def test_a_job_that_failed_with_its_dependency_is_known_by_its_reason(reason: str) -> None:
+    follower = change(a_failure(statusReason=reason, dependsOn=[{"jobId": "j"}], **NOT_BEGUN))
+
+    assert follower.followed
+    assert follower.depends_on == ("j",)
+
+
+@pytest.mark.parametrize("reason", [EXITED, SPOT_LOSS, "", "Array Child Job failed"])
+def test_other_reasons_blame_no_dependency(reason: str) -> None:
+    assert not change(a_failure(statusReason=reason, **NOT_BEGUN)).followed
+
+
+def test_a_job_that_began_failed_by_itself() -> None:
+    assert not change(a_failure(statusReason="Dependent Job failed")).followed
+
+
+@pytest.mark.parametrize("odd", ["j", [7], [{"jobId": 7}], [{}], {"jobId": "j"}, [{"jobId": ""}]])
+def test_an_odd_dependency_refuses_no_event(odd: Any) -> None:
+    assert change(a_failure(dependsOn=odd)).depends_on == ()
+
+
 def test_an_attempt_lost_with_its_host_has_no_exit_code() -> None:
     attempts = [{"container": {"exitCode": 1}}, {"container": {"logStreamName": "second"}}]
 
@@ -348,10 +523,24 @@ def test_what_makes_a_change_must_be_there(broken: Any, said: str) -> None:
         ({"jobId": f"{ARRAY}:10000"}, "detail.jobId: index 10000 is not below 10000"),
         ({"jobId": f"{ARRAY}:123456"}, "detail.jobId: index 123456 is not below 10000"),
         ({"jobId": f"{ARRAY}:{'9' * 200}"}, "detail.jobId: index 999"),
+        ({"jobId": f"{ARRAY}:-5"}, "detail.jobId: index -5 is below 0"),
+        ({"jobId": f"{ARRAY}:-0"}, "detail.jobId: index -0 is below 0"),
+        ({"arrayProperties": {"index": -5}}, "detail.arrayProperties.index: "),
+        ({"arrayProperties": {"index": 10_000}}, "detail.arrayProperties.index: "),
+        (
+            {"jobId": f"{ARRAY}:4", "arrayProperties": {"index": 5}},
+            "detail.arrayProperties.index: 5 is not the index 4",
+        ),
     ],
 )
 def test_what_is_there_must_be_of_its_type(parts: Any, said: str) -> None:
     assert said in refusal(json.dumps(an_event(**parts)))
+
+
+def test_a_blocked_queue_whose_job_has_an_impossible_index_is_refused() -> None:
+    event = an_event(kind="Batch Job Queue Blocked", jobId=f"{ARRAY}:-1")
+
+    assert "index -1 is below 0" in refusal(json.dumps(event))
 
 
 @pytest.mark.parametrize(

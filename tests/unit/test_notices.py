@@ -8,16 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch_watchdog.notices import (
+    DEFAULT_PLACE,
+    LogPlace,
     Notice,
     digest,
     fact,
     iso,
     job_link,
-    log_link,
+    log_group,
+    log_text,
     plain,
     queue_link,
     ranges,
-    region_of,
     shorten,
     span,
     subject,
@@ -212,12 +214,12 @@ def test_a_digests_subject_is_harmless_even_if_its_notices_are_not() -> None:
 def test_links_lead_to_the_job_its_queue_and_its_log() -> None:
     console = "https://console.aws.amazon.com"
 
-    assert job_link("us-east-1", JOB) == f"{console}/batch/home?region=us-east-1#jobs/detail/{JOB}"
-    assert queue_link("us-east-1", QUEUE).endswith(
+    assert job_link(QUEUE, JOB) == f"{console}/batch/home?region=us-east-1#jobs/detail/{JOB}"
+    assert queue_link(QUEUE).endswith(
         "#queues/detail/arn%3Aaws%3Abatch%3Aus-east-1%3A111122223333%3Ajob-queue/gpu"
     )
     # CloudWatch's console wants names encoded twice, with $ in place of %.
-    assert log_link("us-east-1", "render/default/0a1b").endswith(
+    assert log_text(QUEUE, "render/default/0a1b", DEFAULT_PLACE).endswith(
         "?region=us-east-1#logsV2:log-groups/log-group/$252Faws$252Fbatch$252Fjob"
         "/log-events/render$252Fdefault$252F0a1b"
     )
@@ -225,9 +227,35 @@ def test_links_lead_to_the_job_its_queue_and_its_log() -> None:
 
 @given(any_text.map(fact))
 def test_links_hold_no_character_that_could_end_them(text: str) -> None:
-    for link in (job_link("r", text), queue_link("r", text), log_link("r", text)):
+    place = LogPlace(group=text, region=text)
+    for link in (job_link(QUEUE, text), queue_link(text), log_text(QUEUE, f"s{text}", place)):
         assert link.isascii()
         assert not set(link) & set(" \"'<>\\\n")
+
+
+@pytest.mark.parametrize(
+    ("partition", "console"),
+    [
+        ("aws", "console.aws.amazon.com"),
+        ("aws-cn", "console.amazonaws.cn"),
+        ("aws-us-gov", "console.amazonaws-us-gov.com"),
+        ("aws-eusc", "console.amazonaws-eusc.eu"),
+    ],
+)
+def test_each_partition_has_links_into_its_own_console(partition: str, console: str) -> None:
+    queue = f"arn:{partition}:batch:there-1:111122223333:job-queue/q"
+
+    for link in (job_link(queue, JOB), queue_link(queue), log_text(queue, "s", DEFAULT_PLACE)):
+        assert link.startswith(f"https://{console}/")
+        assert "?region=there-1#" in link
+
+
+def test_no_link_is_made_up_for_a_partition_whose_console_is_not_known() -> None:
+    queue = "arn:aws-moon:batch:moon-1:111122223333:job-queue/q"
+
+    assert job_link(queue, JOB) == JOB
+    assert queue_link(queue) == queue
+    assert log_text(queue, "s", DEFAULT_PLACE) == "/aws/batch/job, stream s"
 
 
 @pytest.mark.parametrize(
@@ -241,4 +269,32 @@ def test_links_hold_no_character_that_could_end_them(text: str) -> None:
     ],
 )
 def test_the_region_is_the_arns(arn: str, region: str) -> None:
-    assert region_of(arn) == region
+    assert f"?region={region}#" in job_link(arn, JOB)
+
+
+def test_a_log_is_in_the_group_and_the_region_that_the_job_names() -> None:
+    place = LogPlace(driver="awslogs", group="/acme/render", region="eu-west-1")
+
+    link = log_text(QUEUE, "render/default/0a1b", place)
+
+    assert "?region=eu-west-1#logsV2:log-groups/log-group/$252Facme$252Frender/" in link
+    assert log_group("render/default/0a1b", place) == "/acme/render"
+
+
+@pytest.mark.parametrize("driver", ["splunk", "fluentd", "json-file", "awsfirelens"])
+def test_a_log_that_another_driver_sends_elsewhere_has_no_link(driver: str) -> None:
+    place = LogPlace(driver=driver, group="/acme/render")
+
+    assert log_text(QUEUE, "stream", place).endswith(f"which is {driver}")
+    assert log_group("stream", place) is None
+
+
+def test_the_log_of_a_pod_is_with_its_cluster() -> None:
+    told = log_text(QUEUE, "stream", LogPlace(pod="aws-batch.7"))
+
+    assert "https://" not in told
+    assert "aws-batch.7" in told
+
+
+def test_nothing_is_said_of_a_log_that_nothing_is_known_of() -> None:
+    assert log_text(QUEUE, "", DEFAULT_PLACE) == ""

@@ -1695,3 +1695,17 @@ def check_agreement(batch: Batch, jobs: list[str]) -> None:
     own = [described[each] for each in shown["STARTING"] + shown["RUNNING"] if "-" in each]
     needs = [float(job["container"]["resourceRequirements"][0]["value"]) for job in own]
     assert sum(needs) <= 4
+
+
+@pytest.mark.parametrize("told", [-5, 6, 10_000])
+def test_an_event_with_an_impossible_index_makes_nothing_true(told: int) -> None:
+    job_id = "array:7" if told >= 0 else "array:-5"
+    detail = {"jobId": job_id, "status": "RUNNING", "arrayProperties": {"index": told}}
+    event = {
+        "time": "2026-01-01T12:00:00Z",
+        "detail-type": "Batch Job State Change",
+        "detail": detail | {"jobQueue": f"{ARN}job-queue/q"},
+    }
+    batch = Batch(event).at(10)
+
+    assert batch.ask("DescribeJobs", jobs=[job_id, "array"])["jobs"] == []

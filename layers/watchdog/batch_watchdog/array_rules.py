@@ -15,7 +15,6 @@ from batch_watchdog.notices import (
     job_link,
     plain,
     queue_link,
-    region_of,
     span,
     subject,
 )
@@ -205,9 +204,8 @@ def _facts(array: Array, counts: Counts) -> dict[str, Any]:
 
 
 def _links(array: Array) -> list[str]:
-    region = region_of(array.queue)
     return [
         "",
-        f"Job:   {job_link(region, array.job_id)}",
-        f"Queue: {queue_link(region, array.queue)}",
+        f"Job:   {job_link(array.queue, array.job_id)}",
+        f"Queue: {queue_link(array.queue)}",
     ]

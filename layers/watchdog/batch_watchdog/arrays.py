@@ -15,17 +15,26 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from batch_watchdog.changes import ENDED, Change, change_of, from_millis, resource_name
+from batch_watchdog.changes import (
+    ENDED,
+    Change,
+    blames_a_dependency,
+    change_of,
+    from_millis,
+    resource_name,
+)
 from batch_watchdog.notices import (
+    DEFAULT_PLACE,
+    LogPlace,
     Notice,
     fact,
     iso,
     job_link,
-    log_link,
+    log_group,
+    log_text,
     plain,
     queue_link,
     ranges,
-    region_of,
     shorten,
     span,
     subject,
@@ -47,14 +56,25 @@ class Cause:
     exit_code: int | None
     reason: str
 
+    @property
+    def follows(self) -> bool:
+        """Whether it is the consequence of another failure: of a job that these depend on."""
+        return self.exit_code is None and blames_a_dependency(self.reason)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownCause:
-    """A cause in a part, and the log of the lowest index that it hit."""
+    """A cause in a part, and the log of the lowest index that it hit and that has one."""
 
     cause: Cause
     log_index: int = -1
     log_stream: str = ""
+    log_place: LogPlace = DEFAULT_PLACE
+    container: str = ""  # whose log it is, where a child has several
+
+    @property
+    def has_log(self) -> bool:
+        return self.log_index >= 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +113,7 @@ class Array:
     told_percent: int = 0
     rest_told: bool = False  # what would be stopped, in observe mode
     rest_stopped_at: datetime | None = None
+    depends_on: tuple[str, ...] = ()  # ids of jobs
     version: int = 0
 
     @property
@@ -108,8 +129,24 @@ class Group:
 
     cause: Cause
     indices: tuple[int, ...]
-    log_stream: str = ""
+    example: KnownCause | None = None  # with the log of one of them
     unseen: int = 0  # counted by Batch, with no index known
+
+    @property
+    def count(self) -> int:
+        return len(self.indices) + self.unseen
+
+    @property
+    def log_stream(self) -> str:
+        return self.example.log_stream if self.example else ""
+
+    @property
+    def log_place(self) -> LogPlace:
+        return self.example.log_place if self.example else DEFAULT_PLACE
+
+    @property
+    def container(self) -> str:
+        return self.example.container if self.example else ""
 
 
 def part_of(index: int) -> int:
@@ -142,7 +179,11 @@ def take_in(array: Array, change: Change) -> Array:
     array = _named(array, change.job_name, change.queue, change.definition, change.tags)
     if change.kind != "array":
         return array
-    array = replace(array, size=array.size or change.size)
+    array = replace(
+        array,
+        size=array.size or change.size,
+        depends_on=array.depends_on or change.depends_on,
+    )
     return _end(array, change.status, change.reason, change.summary, change.at)
 
 
@@ -150,7 +191,11 @@ def ask(array: Array, detail: Mapping[str, Any], now: datetime) -> Array:
     """What Batch's answer about the parent (a JobDetail) adds."""
     job = change_of(detail, now)
     array = _named(array, job.job_name, job.queue, job.definition, job.tags)
-    array = replace(array, size=array.size or job.size)
+    array = replace(
+        array,
+        size=array.size or job.size,
+        depends_on=array.depends_on or job.depends_on,
+    )
     if array.size is None:
         return array
     stopped_at = from_millis(detail.get("stoppedAt"))
@@ -221,9 +266,17 @@ def _number(cause: Cause, numbers: dict[Cause, int], causes: list[KnownCause]) -
 
 
 def _with_log(known: KnownCause, change: Change) -> KnownCause:
-    if not change.log_stream or (known.log_stream and known.log_index < change.index):
+    if not (change.log_stream or change.log_place.log_group is None):
         return known
-    return replace(known, log_index=change.index, log_stream=fact(change.log_stream))
+    if known.has_log and known.log_index < change.index:
+        return known
+    return replace(
+        known,
+        log_index=change.index,
+        log_stream=fact(change.log_stream),
+        log_place=change.log_place,
+        container=fact(change.container),
+    )
 
 
 # ---- Causes -------------------------------------------------------------------------------
@@ -247,15 +300,35 @@ def cause_from(exit_code: int | None, reason: str, container_reason: str) -> Cau
     return Cause(exit_code, normalise(": ".join(text for text in both if text)))
 
 
+# Where a disk is full, neither the file nor the step at which it filled up is the cause.
+_DISK_FULL = re.compile(
+    r"\b(\w*Error):.*?\b(no space left on device|disk quota exceeded)\b.*", re.IGNORECASE
+)
+# What lies below these is named anew each time, often without a digit: tmpqwertyu, a layer's file.
+_TEMPORARY = re.compile(
+    r"(?<![\w.*-])(/(?:var/|private/)?tmp|/dev/shm|/var/lib/(?:docker|containerd|ecs|kubelet)"
+    r"|/run/(?:docker|containerd)|/docker_scratch|/scratch)/[^\s:;,'\"`()\[\]{}|]+"
+)
+_QUERY = re.compile(r"(?<=[\w/*])\?[^\s'\"`]+")  # of a signed address
+
+
 def normalise(reason: str) -> str:
     """
     A reason with each id and each number as "*", on one line.
 
     A word with a digit in it is taken for an id ("i-0abc12", "10.0.0.7", "run_17"), and so is
-    a long hexadecimal one; a few names with digits, such as EC2, are left alone.
+    a long hexadecimal one; a few names with digits, such as EC2, are left alone. A path below a
+    directory for temporary files is an id as a whole. Other paths without digits are left alone:
+    it matters which program is missing.
     """
-    text = _TOKEN.sub(_star, plain(reason, 2_048))
+    text = _DISK_FULL.sub(_disk_full, plain(reason, 2_048))
+    text = _QUERY.sub("?*", _TEMPORARY.sub(r"\1/*", text))
+    text = _TOKEN.sub(_star, text)
     return plain(_RUN.sub("*", text), _REASON_MAX)
+
+
+def _disk_full(match: re.Match[str]) -> str:
+    return f"{match[1]}: {match[2].lower()}"
 
 
 def _star(match: re.Match[str]) -> str:
@@ -331,12 +404,12 @@ def correct(array: Array, parts: Iterable[Part], failures: Sequence[Change]) -> 
 
 
 def without_log(parts: Iterable[Part]) -> list[int]:
-    """One index for each cause of which no log is known."""
+    """One index for each cause of which no log is known, though there may be one."""
     found = []
     for part in parts:
         for number, known in enumerate(part.causes):
             at = part.outcomes.find(_FAILED + number)
-            if at >= 0 and not known.log_stream:
+            if at >= 0 and not known.has_log and not known.cause.follows:
                 found.append(part.number * PART_SIZE + at)
     return found
 
@@ -354,7 +427,11 @@ def with_logs(parts: Iterable[Part], children: Iterable[Change]) -> list[Part]:
 
 
 def groups(array: Array, parts: Iterable[Part]) -> list[Group]:
-    """The failures by cause, the largest group first; at most 20 and "other"."""
+    """
+    The failures by cause, the largest group first; at most 20 and "other".
+
+    What only followed from other failures comes after these, however many it hit.
+    """
     by_cause: dict[Cause, Group] = {}
     for part in sorted(parts, key=lambda part: part.number):
         for number, known in enumerate(part.causes):
@@ -364,21 +441,23 @@ def groups(array: Array, parts: Iterable[Part]) -> list[Group]:
             if not hit:
                 continue
             group = by_cause.get(known.cause, Group(cause=known.cause, indices=()))
-            by_cause[known.cause] = replace(
-                group,
-                indices=group.indices + hit,
-                log_stream=group.log_stream or known.log_stream,
-            )
+            example = group.example or (known if known.has_log else None)
+            by_cause[known.cause] = replace(group, indices=group.indices + hit, example=example)
     other = by_cause.pop(OTHER, None)
-    found = sorted(by_cause.values(), key=lambda group: (-len(group.indices), group.indices))
-    rest = found[GROUPS_MAX:] + ([other] if other else [])
+    by_size = sorted(by_cause.values(), key=lambda group: (-len(group.indices), group.indices))
+    followed = [group for group in by_size if group.cause.follows]
+    causes = [group for group in by_size if not group.cause.follows]
+    # As many consequences as there is room for are named, and one at least.
+    room = max(GROUPS_MAX - len(followed), GROUPS_MAX - 1)
+    found = [*causes[:room], *followed[: GROUPS_MAX - len(causes[:room])]]
+    rest = [*causes[room:], *followed[GROUPS_MAX - len(causes[:room]) :]]
+    rest += [other] if other else []
     if rest:
         indices = sorted(index for group in rest for index in group.indices)
-        streams = [group.log_stream for group in rest if group.log_stream]
-        stream = next(iter(streams), "")
-        found[GROUPS_MAX:] = [Group(cause=OTHER, indices=tuple(indices), log_stream=stream)]
+        example = next((group.example for group in rest if group.example), None)
+        found.append(Group(cause=OTHER, indices=tuple(indices), example=example))
     unseen = (array.failed_by_batch or 0) - sum(len(group.indices) for group in found)
-    if unseen > 0 and len(found) > GROUPS_MAX:
+    if unseen > 0 and rest:
         found[-1] = replace(found[-1], unseen=unseen)
     elif unseen > 0:
         reason = normalise(array.reason) or "Batch counts these as failed and tells no more"
@@ -398,7 +477,6 @@ def completed(array: Array, parts: Sequence[Part]) -> Notice:
     failed = array.summary.get("FAILED", 0) if by_batch else len(failed_at)
     found = groups(array, parts)
     name = plain(array.job_name, 60) or plain(array.job_id)
-    region = region_of(array.queue)
     counts = f"{succeeded} of {array.size} succeeded, {failed} failed"
     return Notice(
         kind="array-completed",
@@ -410,10 +488,10 @@ def completed(array: Array, parts: Sequence[Part]) -> Notice:
                 f"The array job {name} in queue {plain(resource_name(array.queue))} is done:",
                 f"{counts}.",
                 *_tell_time(array),
-                *_tell_failures(found, failed_at, region),
+                *_tell_failures(array, found, failed_at),
                 "",
-                f"Job:   {job_link(region, array.job_id)}",
-                f"Queue: {queue_link(region, array.queue)}",
+                f"Job:   {job_link(array.queue, array.job_id)}",
+                f"Queue: {queue_link(array.queue)}",
             ]
         ),
         facts={
@@ -426,19 +504,26 @@ def completed(array: Array, parts: Sequence[Part]) -> Notice:
             "succeeded": succeeded,
             "failed": failed,
             "failed_indices": ranges(failed_at),
-            "groups": [
-                {
-                    "count": len(group.indices) + group.unseen,
-                    "indices": ranges(group.indices),
-                    "exit_code": group.cause.exit_code,
-                    "reason": group.cause.reason,
-                    "log_stream": group.log_stream or None,
-                }
-                for group in found
-            ],
+            "groups": [_facts_of(group) for group in found],
             "ended_at": iso(array.ended_at) if array.ended_at else None,
         },
     )
+
+
+def _facts_of(group: Group) -> dict[str, Any]:
+    """A group's facts. Those that most groups lack are there only where they say something."""
+    facts = {
+        "count": group.count,
+        "indices": ranges(group.indices),
+        "exit_code": group.cause.exit_code,
+        "reason": group.cause.reason,
+        "log_stream": group.log_stream or None,
+    }
+    if group.log_stream and group.log_place != DEFAULT_PLACE:
+        facts["log_group"] = log_group(group.log_stream, group.log_place)
+    if group.container:
+        facts["container"] = group.container
+    return facts
 
 
 def _tell_time(array: Array) -> list[str]:
@@ -448,7 +533,7 @@ def _tell_time(array: Array) -> list[str]:
     return [f"It ended at {iso(array.ended_at)}, {took} after it was first seen."]
 
 
-def _tell_failures(found: Sequence[Group], failed_at: Sequence[int], region: str) -> list[str]:
+def _tell_failures(array: Array, found: Sequence[Group], failed_at: Sequence[int]) -> list[str]:
     if not found:
         return ["", "Nothing to do."]
     lines = ["", "Why they failed:"]
@@ -456,13 +541,20 @@ def _tell_failures(found: Sequence[Group], failed_at: Sequence[int], region: str
         code = group.cause.exit_code
         exit_code = "no exit code" if code is None else f"exit code {code}"
         lines.append(
-            f"{number}. {len(group.indices) + group.unseen} × {exit_code}, "
-            f"{group.cause.reason or 'no reason given'}"
+            f"{number}. {group.count} × {exit_code}, {group.cause.reason or 'no reason given'}"
         )
         if group.indices:
             lines.append(f"   indices: {shorten(ranges(group.indices))}")
-        if group.log_stream:
-            lines.append(f"   log of one: {log_link(region, group.log_stream)}")
+        if group.cause.follows:
+            lines.append("   These never began, as a job that they depend on had failed.")
+        log = log_text(array.queue, group.log_stream, group.log_place)
+        if log:
+            of = f", container {plain(group.container, 60)}" if group.container else ""
+            lines.append(f"   log of one{of}: {log}")
+    followed = blames_a_dependency(array.reason) or all(group.cause.follows for group in found)
+    if array.depends_on and followed:
+        named = ", ".join(plain(each, 60) for each in array.depends_on)
+        lines += ["", f"The array depends on: {named}"]
     if failed_at:
         lines += ["", f"To resubmit: {shorten(ranges(failed_at), 2_000)}"]
     return lines

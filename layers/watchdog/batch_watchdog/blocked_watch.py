@@ -50,15 +50,15 @@ class BlockedWatch:
         if known is None or known.over:
             return Outcome()
         describe = self.batch.describe_service if known.service else self.batch.describe
-        job = describe([known.job_id]).get(known.job_id)
-        if job is None or job["status"] != "RUNNABLE":
-            over = replace(known, over=True)
-            notices = [blocked.ended(known, self.now)] if known.told else []
+        details = describe([head.job_id for head in known.blocking])
+        seen = blocked.look(known, details, self.now)
+        if seen.over:
+            notices = [blocked.ended(seen, self.now)] if known.told else []
             effects = [Announce(notices=(notice,)) for notice in notices]
-            return Outcome(puts=[blockages.put(over, self.now)], effects=effects)
+            return Outcome(puts=[blockages.put(seen, self.now)], effects=effects)
         Wheel(self.table).file([reminder(queue, self.now + _ASKED_AGAIN)])
         if known.told:
-            return Outcome()
-        notice = blocked.began(known, self.inquiry.findings(job))
-        told = blockages.put(replace(known, told=True), self.now)
+            return Outcome(puts=[blockages.put(seen, self.now)] if seen != known else [])
+        notice = blocked.began(seen, self.inquiry.findings(details[seen.blocking[0].job_id]))
+        told = blockages.put(replace(seen, told=True), self.now)
         return Outcome(puts=[told], effects=[Announce(notices=(notice,))])

@@ -10,11 +10,11 @@ https://docs.aws.amazon.com/batch/latest/userguide/batch_job_events.html
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -28,6 +28,7 @@ from pydantic import (
 )
 
 from batch_watchdog.errors import MalformedEventError
+from batch_watchdog.notices import DEFAULT_PLACE, LogPlace
 
 # Array jobs have 2 to 10,000 children. https://docs.aws.amazon.com/batch/latest/userguide/array_jobs.html
 ARRAY_MAX = 10_000
@@ -61,12 +62,25 @@ class Change:
     reason: str = ""
     container_reason: str = ""
     exit_code: int | None = None
+    container: str = ""  # whose reason, exit code and log these are, where a job has several
     log_stream: str = ""
+    log_place: LogPlace = DEFAULT_PLACE
+    depends_on: tuple[str, ...] = ()  # ids of jobs
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:
         return self.status in ENDED
+
+    @property
+    def followed(self) -> bool:
+        """Whether it failed without having begun, as a job that it depends on had failed."""
+        return (
+            self.status == "FAILED"
+            and not self.attempts
+            and self.exit_code is None
+            and blames_a_dependency(self.reason)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +106,20 @@ def array_child(job_id: str) -> tuple[str, int] | None:
     if colon and parent and re.fullmatch(r"[0-9]+", index):
         return parent, int(index)
     return None
+
+
+# Batch writes "Dependent Job failed". It documents no list of its reasons, so others that say
+# the same are understood too.
+_DEPENDENCY = re.compile(
+    r"\b(?:dependent jobs?|dependenc(?:y|ies)|jobs? (?:that )?(?:it|this job) depends on)\b",
+    re.IGNORECASE,
+)
+_UNSUCCESSFUL = re.compile(r"fail|cancel|terminat|unsuccess|not succe", re.IGNORECASE)
+
+
+def blames_a_dependency(reason: str) -> bool:
+    """Whether a status reason says that a job failed because one that it depends on had failed."""
+    return bool(_DEPENDENCY.search(reason) and _UNSUCCESSFUL.search(reason))
 
 
 def parse_event(body: str) -> Change | Blocked:
@@ -168,10 +196,16 @@ type _Code = Annotated[int, AfterValidator(_known_code)]
 _TAGS_MAX = 100  # AWS allows 50
 
 
+# What is only read of jobs that failed, or matters for a detail, is read as `Any` and looked at
+# later: that is faster, and no event is refused for it.
 class _Container(_Lenient):
+    name: _Name | None = None
     exitCode: _Code | None = None  # noqa: N815
     reason: _Text | None = None
     logStreamName: _Stream | None = None  # noqa: N815
+    essential: Any = None
+    dependsOn: Any = None  # noqa: N815
+    logConfiguration: Any = None  # noqa: N815
 
 
 class _Task(_Lenient):
@@ -183,7 +217,9 @@ class _EcsProperties(_Lenient):
 
 
 class _PodProperties(_Lenient):
+    podName: Any = None  # noqa: N815
     containers: list[_Container] | None = None
+    initContainers: list[_Container] | None = None  # noqa: N815
 
 
 class _EksProperties(_Lenient):
@@ -199,10 +235,16 @@ type _Millis = Annotated[int | None, BeforeValidator(_known_millis)]
 
 
 class _Attempt(_Lenient):
+    podName: Any = None  # noqa: N815
     container: _Container | None = None
     containers: list[_Container] | None = None  # of an EKS attempt
+    initContainers: list[_Container] | None = None  # noqa: N815 - of an EKS attempt
     taskProperties: list[_Task] | None = None  # noqa: N815 - of several containers
     stoppedAt: int | None = None  # noqa: N815
+
+    def parts(self) -> bool:
+        """Whether it shows several containers."""
+        return bool(self.containers or self.initContainers or self.taskProperties)
 
 
 class _PreemptedAttempt(_Lenient):
@@ -215,7 +257,7 @@ class _PreemptionSummary(_Lenient):
 
 class _ArrayProperties(_Lenient):
     size: Annotated[int, Field(ge=1, le=ARRAY_MAX)] | None = None
-    index: int | None = None
+    index: Annotated[int, Field(ge=0, lt=ARRAY_MAX)] | None = None
     statusSummary: dict[str, _Count | None] | None = None  # noqa: N815
 
     def summary(self) -> dict[str, int]:
@@ -240,6 +282,7 @@ class _Detail(_Lenient):
     scheduledAt: _Millis = None  # noqa: N815 - of a service job
     startedAt: _Millis = None  # noqa: N815
     preemptionSummary: _PreemptionSummary | None = None  # noqa: N815 - of a service job
+    dependsOn: Any = None  # noqa: N815
     tags: dict[_Name, _Name | None] | None = None
 
     def made(self) -> list[_Attempt]:
@@ -264,35 +307,185 @@ class _Detail(_Lenient):
         ]
         return max(filter(None, map(from_millis, millis)), default=None)
 
-    def ending(self) -> _Container:
-        """The container whose end tells most: the job's own, else the first that failed."""
-        several = [
-            *_in_tasks(self.ecsProperties.taskProperties if self.ecsProperties else None),
-            *(
-                (
-                    self.eksProperties
-                    and self.eksProperties.podProperties
-                    and self.eksProperties.podProperties.containers
-                )
-                or []
-            ),
-        ]
-        for attempt in self.made()[-1:]:
-            several += [attempt.container] if attempt.container else []
-            several += [*(attempt.containers or []), *_in_tasks(attempt.taskProperties)]
-        own = self.container or _Container()
-        if own.exitCode is not None or own.reason:
-            several.insert(0, own)
-        failed = next((each for each in several if each.exitCode or each.reason), None)
-        chosen = failed or next(iter(several), own)
-        stream = chosen.logStreamName or own.logStreamName
-        if stream == chosen.logStreamName:
-            return chosen
-        return chosen.model_copy(update={"logStreamName": stream})
+    def ending(self) -> "_End":
+        """How the container ended whose end tells most of the job's."""
+        made = self.made()
+        latest = made[-1] if made else _NO_ATTEMPT
+        several = self._several(latest)
+        own = [each for each in (self.container, latest.container) if each]
+        if not several:
+            return _end_of(own)
+        ends = [_end_of(seen) for seen in several.values()]
+        if any(each.exitCode is not None or each.reason for each in own):
+            ends.insert(0, _end_of(own))
+        awaited = {name for end in ends for name in _awaited_success(end.depends_on)}
+        return min(ends, key=lambda end: end.rank(awaited))
+
+    def pod_name(self) -> Any:
+        """The name of the pod of its latest attempt, for a job on EKS."""
+        pod = (self.eksProperties and self.eksProperties.podProperties) or _NO_POD
+        made = self.made()
+        return (made[-1].podName if made else None) or pod.podName
+
+    def _several(self, latest: _Attempt) -> "dict[tuple[str, str | int], list[_Container]]":
+        """
+        A job's several containers, each as the job and then its latest attempt show it.
+
+        Init containers come first, as they run first.
+        """
+        if self.ecsProperties is None and self.eksProperties is None and not latest.parts():
+            return {}
+        pod = (self.eksProperties and self.eksProperties.podProperties) or _NO_POD
+        tasks = (self.ecsProperties and self.ecsProperties.taskProperties) or []
+        shown = (
+            ("init", pod.initContainers),
+            ("init", latest.initContainers),
+            ("pod", pod.containers),
+            ("pod", latest.containers),
+            ("task", _in_tasks(tasks)),
+            ("task", _in_tasks(latest.taskProperties)),
+        )
+        found: dict[tuple[str, str | int], list[_Container]] = {}
+        for place, containers in shown:
+            for at, each in enumerate(containers or ()):
+                found.setdefault((place, each.name or at), []).append(each)
+        return found
 
 
-def _in_tasks(tasks: list[_Task] | None) -> list[_Container]:
+def _in_tasks(tasks: Iterable[_Task] | None) -> list[_Container]:
     return [container for task in tasks or [] for container in task.containers or []]
+
+
+# ---- Which container ended how ------------------------------------------------------------
+
+_NO_ATTEMPT, _NO_POD, _NO_CONTAINER = _Attempt(), _PodProperties(), _Container()
+_STOPPED = (137, 143)  # by SIGKILL or SIGTERM: mostly since another container had ended
+
+
+class _End(NamedTuple):
+    """How one container ended, as far as is known."""
+
+    name: str
+    exit_code: int | None
+    reason: str
+    stream: str
+    essential: bool
+    depends_on: Any
+    log: Any
+
+    def rank(self, awaited: set[str]) -> tuple[bool, bool, int]:
+        """
+        The lower, the likelier it is that this container made the job fail.
+
+        Those that failed come first. Of these, the essential ones do (another's failure does not
+        end a task), and those for whose success another container waits, which may not be
+        essential. Then a code of its own counts more than having been stopped.
+        """
+        matters = self.essential or self.name in awaited
+        out_of_memory = "memory" in self.reason.lower() or "oomkilled" in self.reason.lower()
+        if self.exit_code in _STOPPED and not out_of_memory:
+            how = 2
+        elif self.exit_code:
+            how = 0
+        elif self.exit_code is None:
+            how = 1 if self.reason else 4
+        else:  # A pod's container that ended well has the reason "Completed".
+            how = 3 if self.reason and self.reason != "Completed" else 5
+        return how > 2, not matters, how  # noqa: PLR2004
+
+
+def _end_of(seen: Sequence[_Container]) -> _End:
+    """One container, as the first that shows a part of it has it."""
+    first = seen[0] if seen else _NO_CONTAINER
+    exit_code, reason, stream = first.exitCode, first.reason, first.logStreamName
+    for other in seen[1:]:
+        exit_code = other.exitCode if exit_code is None else exit_code
+        reason, stream = reason or other.reason, stream or other.logStreamName
+    return _End(
+        first.name or "",
+        exit_code,
+        reason or "",
+        stream or "",
+        first.essential is not False,
+        first.dependsOn,
+        first.logConfiguration,
+    )
+
+
+def _awaited_success(depends_on: Any) -> Iterator[str]:
+    """The containers of its task that a container starts after only if they succeed."""
+    for each in depends_on if isinstance(depends_on, list) else ():
+        match each:
+            case {"containerName": str(name), "condition": "SUCCESS"}:
+                yield name
+
+
+# ---- Where its log is ---------------------------------------------------------------------
+
+
+def _place_of(log: Any) -> LogPlace:
+    """
+    Where a logConfiguration sends a log.
+
+    https://docs.aws.amazon.com/batch/latest/APIReference/API_LogConfiguration.html
+    """
+    if not isinstance(log, Mapping):
+        return DEFAULT_PLACE
+    options = log.get("options")
+    options = options if isinstance(options, Mapping) else {}
+    return LogPlace(
+        driver=_short(log.get("logDriver")),
+        group=_short(options.get("awslogs-group")),
+        region=_short(options.get("awslogs-region")),
+    )
+
+
+_NODES = re.compile(r"([0-9]{0,6})(:?)([0-9]{0,6})")
+
+
+def _log_of_nodes(nodes: Mapping[str, Any]) -> Any:
+    """The logConfiguration of a multi-node job's main node: of the narrowest range that has it."""
+    main, ranges = nodes.get("mainNode"), nodes.get("nodeRangeProperties")
+    found: list[tuple[int, int, Any]] = []
+    for each in ranges if isinstance(ranges, list) else ():
+        targets = each.get("targetNodes") if isinstance(each, Mapping) else None
+        span = _NODES.fullmatch(targets) if isinstance(targets, str) else None
+        if span and isinstance(main, int):
+            low = int(span[1] or 0)
+            high = int(span[3] or ARRAY_MAX) if span[2] else low
+            if low <= main <= high:
+                found.append((high - low, len(found), _log_in_range(each)))
+    return min(found)[2] if found else None
+
+
+def _log_in_range(node_range: Mapping[str, Any]) -> Any:
+    match node_range:
+        case {"container": {"logConfiguration": log}}:
+            return log
+        case {"ecsProperties": {"taskProperties": [{"containers": [*containers]}, *_]}}:
+            essential = (
+                each
+                for each in containers
+                if isinstance(each, Mapping) and each.get("essential") is not False
+            )
+            return next(essential, {}).get("logConfiguration")
+    return None
+
+
+def _short(text: Any) -> str:
+    """A text of bounded length, and fit for UTF-8; empty for anything else."""
+    return text[:512].encode("utf-8", "replace").decode() if isinstance(text, str) else ""
+
+
+def _ids_in(depends_on: Any) -> tuple[str, ...]:
+    """The ids in a job's `dependsOn`, which holds 20 at most."""
+    if not isinstance(depends_on, list):
+        return ()
+    ids = (each.get("jobId") for each in depends_on[:20] if isinstance(each, Mapping))
+    return tuple(dict.fromkeys(each for each in map(_short, ids) if 0 < len(each) <= _ID_KEPT))
+
+
+_ID_KEPT = 64  # characters of an id in `dependsOn`: an id of Batch's has 36, a child's up to 41
 
 
 class _Event(_Lenient):
@@ -303,6 +496,7 @@ class _Event(_Lenient):
 
     def to_blocked(self) -> Blocked:
         detail = self.detail
+        _child(detail)
         return Blocked(
             at=self.time,
             queue=detail.jobQueue or "",
@@ -327,20 +521,46 @@ def change_of(detail: Mapping[str, Any], at: datetime) -> Change:
         return _change(_Detail.model_validate_json(text.encode("utf-8", "replace")), at)
 
 
-def _change(detail: _Detail, at: datetime) -> Change:
-    array = detail.arrayProperties or _ArrayProperties()
+_NO_ARRAY = _ArrayProperties()
+_NOT_AN_INDEX = re.compile(r"(.+):(-[0-9]+)", re.DOTALL)
+
+
+def _child(detail: _Detail) -> tuple[str, int] | None:
+    """
+    Parent and index, where the job is an array child.
+
+    Raises:
+        MalformedEventError: no array has such an index, or the event names another one besides.
+    """
     child = array_child(detail.jobId)
-    if child and not child[1] < ARRAY_MAX:
+    if child is None:
+        negative = _NOT_AN_INDEX.fullmatch(detail.jobId)
+        if negative:
+            raise MalformedEventError(f"detail.jobId: index {negative[2]} is below 0")
+        return None
+    index = child[1]
+    if index >= ARRAY_MAX:
         raise MalformedEventError(
-            f"detail.jobId: index {child[1]} is not below {ARRAY_MAX}, the largest array"
+            f"detail.jobId: index {index} is not below {ARRAY_MAX}, the largest array"
         )
+    told = detail.arrayProperties.index if detail.arrayProperties else None
+    if told is not None and told != index:
+        raise MalformedEventError(
+            f"detail.arrayProperties.index: {told} is not the index {index} of detail.jobId"
+        )
+    return child
+
+
+def _change(detail: _Detail, at: datetime) -> Change:
+    array = detail.arrayProperties or _NO_ARRAY
+    child = _child(detail)
     is_child = child is not None or array.index is not None
     summary = {} if is_child else array.summary()
     # A parent has a size; should it be missing, its children add up to it once all have ended.
     ended = sum(summary.get(state, 0) for state in ENDED) if detail.status in ENDED else 0
     size = None if is_child else array.size or ended or None
     is_parent = size is not None or any(summary.values())
-    made, container = detail.made(), detail.ending()
+    made, end = detail.made(), detail.ending()
     return Change(
         at=at,
         job_id=detail.jobId,
@@ -356,11 +576,22 @@ def _change(detail: _Detail, at: datetime) -> Change:
         attempts=len(made),
         not_before=detail.not_before(),
         reason=detail.statusReason or "",
-        container_reason=container.reason or "",
-        exit_code=container.exitCode,
-        log_stream=container.logStreamName or "",
+        container_reason=end.reason,
+        exit_code=end.exit_code,
+        container=end.name,
+        log_stream=end.stream,
+        log_place=_log_place(detail, end),
+        depends_on=_ids_in(detail.dependsOn) if detail.dependsOn else (),
         tags={key: value or "" for key, value in islice((detail.tags or {}).items(), _TAGS_MAX)},
     )
+
+
+def _log_place(detail: _Detail, end: _End) -> LogPlace:
+    if detail.eksProperties or detail.eksAttempts:
+        return LogPlace(pod=_short(detail.pod_name()) or "not known")
+    if end.log is None and detail.nodeProperties:
+        return _place_of(_log_of_nodes(detail.nodeProperties))
+    return DEFAULT_PLACE if end.log is None else _place_of(end.log)
 
 
 def _kind(detail: _Detail, *, is_child: bool, is_parent: bool) -> JobKind:

@@ -28,7 +28,6 @@ from batch_watchdog.notices import (
     job_link,
     plain,
     queue_link,
-    region_of,
     span,
     subject,
 )
@@ -438,8 +437,8 @@ def unended(case: Case, stopped_at: datetime, now: datetime, *, terminated: bool
                 *why,
                 "The watchdog looks at the job every hour until it has ended.",
                 "",
-                f"Job:   {job_link(region_of(case.job.queue), case.job.job_id)}",
-                f"Queue: {queue_link(region_of(case.job.queue), case.job.queue)}",
+                f"Job:   {job_link(case.job.queue, case.job.job_id)}",
+                f"Queue: {queue_link(case.job.queue)}",
             ]
         ),
         facts=_facts(case)
@@ -466,7 +465,7 @@ def unstoppable(case: Case) -> Notice:
                 f"Rule: {plain(case.limit.rule)}",
                 "",
                 "What to do: see the results of the stops in the table, and stop the job by hand.",
-                f"Job:   {job_link(region_of(case.job.queue), case.job.job_id)}",
+                f"Job:   {job_link(case.job.queue, case.job.job_id)}",
             ]
         ),
         facts=_facts(case),
@@ -486,7 +485,7 @@ def _notice(  # noqa: PLR0913
     head: str,
     news: Sequence[str],
 ) -> Notice:
-    job, region = case.job, region_of(case.job.queue)
+    job = case.job
     lines = [
         f"The job {case.name} in queue {plain(resource_name(job.queue))} has been "
         f"{case.stay.status} for {_span(case.lasted)}.",
@@ -507,8 +506,8 @@ def _notice(  # noqa: PLR0913
             [
                 *lines,
                 "",
-                f"Job:   {job_link(region, job.job_id)}",
-                f"Queue: {queue_link(region, job.queue)}",
+                f"Job:   {job_link(job.queue, job.job_id)}",
+                f"Queue: {queue_link(job.queue)}",
             ]
         ),
         facts=_facts(case),

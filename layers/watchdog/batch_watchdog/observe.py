@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from batch_watchdog import blocked_watch, jobs, limits
+from batch_watchdog import blocked_watch, chain_watch, chains, jobs, limits
 from batch_watchdog.array_watch import ArrayWatch
 from batch_watchdog.arrival_watch import ArrivalWatch
 from batch_watchdog.batch_api import BatchApi
@@ -21,6 +21,7 @@ from batch_watchdog.store.arrays import Arrays
 from batch_watchdog.store.ledger import Entry
 from batch_watchdog.store.table import Table
 from batch_watchdog.store.wheel import Wheel
+from batch_watchdog.store.wheel import put as wheel_put
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,16 +128,22 @@ class Observer:
         policy = self.policy()
         if not policy.notify.job_failures:
             return []
+        news = {
+            message_id: change for message_id, change in changes.items() if jobs.is_news(change)
+        }
+        held = chains.held(news.values())
         entries = {
             message_id: Entry(f"job-failed:{change.job_id}", change.at)
-            for message_id, change in changes.items()
-            if jobs.is_news(change)
+            for message_id, change in news.items()
         }
 
         def decide(fresh: Sequence[str]) -> Outcome:
-            notices = tuple(jobs.failed(changes[message_id]) for message_id in fresh)
-            over = policy.notify.digest_over
-            return Outcome(effects=[Announce(notices=notices, digest_over=over)])
+            failures = [news[message_id] for message_id in fresh]
+            kept = [change for change in failures if change.job_id in held]
+            puts = [wheel_put(entry) for entry in chain_watch.reminders(kept, now)]
+            notices = tuple(jobs.failed(change) for change in failures if change.job_id not in held)
+            announce = Announce(notices=notices, digest_over=policy.notify.digest_over)
+            return Outcome(puts=puts, effects=[announce] if notices else [])
 
         written = Recorder(table=self.table, asked_by="job_events").once(entries, decide, now)
         written.raise_failed()

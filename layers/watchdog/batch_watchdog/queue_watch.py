@@ -21,7 +21,7 @@ from batch_watchdog.effects import Announce, Effect
 from batch_watchdog.errors import StaleItemError
 from batch_watchdog.guard_state import GuardState
 from batch_watchdog.holds import QueueVerdict
-from batch_watchdog.notices import Notice, fact, iso, plain, queue_link, region_of, subject
+from batch_watchdog.notices import Notice, fact, iso, plain, queue_link, subject
 from batch_watchdog.policy import Policy
 from batch_watchdog.recorder import Outcome, Recorder
 from batch_watchdog.store import guards, operator_hold, queue_updates
@@ -131,7 +131,7 @@ def _stays_wrong(update: QueueUpdate) -> Notice:
                 "",
                 "The watchdog goes on trying.",
                 f"What to do: see the queue's status, and set its state to {effect.state} by hand.",
-                f"Queue: {queue_link(region_of(effect.queue), effect.queue)}",
+                f"Queue: {queue_link(effect.queue)}",
             ]
         ),
         facts={

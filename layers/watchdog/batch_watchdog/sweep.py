@@ -21,6 +21,7 @@ from batch_watchdog.action_watch import ActionWatch
 from batch_watchdog.array_watch import ArrayWatch, reminder
 from batch_watchdog.batch_api import DESCRIBE_MAX, BatchApi, Detail
 from batch_watchdog.blocked_watch import BlockedWatch
+from batch_watchdog.chain_watch import ChainWatch
 from batch_watchdog.changes import Time
 from batch_watchdog.errors import MalformedEventError, StaleItemError
 from batch_watchdog.guard_watch import GuardWatch
@@ -31,8 +32,8 @@ from batch_watchdog.limits import Stay
 from batch_watchdog.policies import Policies
 from batch_watchdog.queue_watch import QueueWatch
 from batch_watchdog.recorder import UNDECIDABLE, Outcome, Recorder
+from batch_watchdog.store import chains, exemptions, operator_hold, stays
 from batch_watchdog.store import cursor as cursors
-from batch_watchdog.store import exemptions, operator_hold, stays
 from batch_watchdog.store.arrays import Arrays
 from batch_watchdog.store.cursor import Cursor, Listing, Refiling
 from batch_watchdog.store.table import Table, unpack
@@ -45,6 +46,7 @@ _SLICES: Mapping[Kind, int] = {
     "braked": 1_000,
     "array": 500,
     "blocked": 50,
+    "chain": 2_000,  # What belongs together is announced together.
 }
 _STAYS = ("stay", "held", "braked")
 _LISTED_EVERY = timedelta(minutes=15)
@@ -183,6 +185,13 @@ class _Sweep:
                 self._see_to_arrays(contents)
             case "blocked":
                 self._see_to_blocked(contents)
+            case "chain":
+                ChainWatch(
+                    table=self.table,
+                    batch=self.batch,
+                    policy=self.limits.policy,
+                    now=self.limits.now,
+                ).see_to(contents)
             case _:
                 return self.limits.see_to(contents, self.out_of_time)
         return len(contents)
@@ -343,6 +352,8 @@ def _rows_of(entry: Entry) -> list[_Row]:
             rows = content
         case "blocked":
             rows = [content]
+        case "chain":
+            rows = list(chains.read(content))
         case _:
             rows = list(stays.read(content))
     return [_Row(entry, number, number == len(rows), row) for number, row in enumerate(rows, 1)]
