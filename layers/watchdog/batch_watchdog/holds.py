@@ -6,7 +6,7 @@ from typing import Literal
 
 from batch_watchdog.changes import STARTED, WAITING
 from batch_watchdog.effects import SetQueueState
-from batch_watchdog.guard import closes_queues, is_enforced
+from batch_watchdog.guard import closes_queues, is_current, is_enforced
 from batch_watchdog.guard_state import GuardState, StopAction, hardness
 from batch_watchdog.policy import Guard, Job, Mode, Policy
 
@@ -56,6 +56,40 @@ def asks_for_tags(states: Mapping[str, GuardState], policy: Policy, job: Job) ->
             if guard.spare and guard.spare.tags and guard.spare.may_match(job):
                 return True
     return False
+
+
+def may_still_stop(  # noqa: PLR0913, PLR0911 - each reason has its words
+    states: Mapping[str, GuardState],
+    policy: Policy,
+    guard: str,
+    run_id: str,
+    job: Job,
+    status: str,
+) -> str:
+    """
+    Why a stop that a guard has asked for is not meant any more; "" where it still is.
+
+    All is judged as it is now: the guard's state, the policy, the job's tags and its `status`.
+    The job's tags must be known. What the guard does not stop now, its run finds again, should
+    it be meant later.
+    """
+    rule = next((rule for rule in policy.guard if rule.name == guard), None)
+    state = states.get(guard)
+    if state is None or state.entry is None or not is_current(state, run_id):
+        return "the guard has left the stage for which it was asked"
+    if rule is None:
+        return "the policy has lost the guard"
+    if not is_enforced(state.entry, policy.mode_of(rule)):
+        return "the guard only observes"
+    if not rule.covers(job):
+        return "the job is not in the scope of the guard"
+    if rule.spares(job):
+        return "the guard spares the job"
+    if must_stop(status, state.entry.stage):
+        return ""
+    if status in STARTED:
+        return "the job has started, and may finish"
+    return f"the job is {status or 'in an unknown state'}"
 
 
 def held_by_others(guard: str, states: Mapping[str, GuardState], policy: Policy) -> frozenset[str]:
