@@ -15,14 +15,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from batch_watchdog import array_rules
-from batch_watchdog.changes import STARTED, Change, change_of
+from batch_watchdog import array_rules, holds, limits
+from batch_watchdog.changes import Change, change_of
 from batch_watchdog.effects import StopJobs
 from batch_watchdog.errors import MalformedEventError
-from batch_watchdog.guard import is_current, is_enforced
 from batch_watchdog.guard_state import GuardState
-from batch_watchdog.holds import must_stop
-from batch_watchdog.policy import Policy, is_exempt
+from batch_watchdog.policy import Policy
 
 # What a rule may match. Batch shows `tags` of a job that has none, too: as an empty map.
 _NAMED_BY = ("jobName", "jobQueue", "tags", "status")
@@ -80,52 +78,16 @@ def _read(detail: Mapping[str, Any], stop: StopJobs, now: datetime) -> Change | 
         return None
 
 
-def _not_over_its_limit(  # noqa: C901, PLR0911 - each reason has its words
-    stop: StopJobs, since: datetime, job: Change, grounds: Grounds
-) -> str:
+def _not_over_its_limit(stop: StopJobs, since: datetime, job: Change, grounds: Grounds) -> str:
     if {job.job_id, job.parent_id} & set(grounds.exempt):
         return "an operator has exempted the job"
-    if is_exempt(job.tags):
-        return "the job's own tag exempts it"
-    limit = grounds.policy.limit_for(job, stop.status)
-    if limit is None:
-        return f"nothing limits {stop.status} for the job any more"
-    if limit.mode != "enforce":
-        return "the policy only observes"
-    if stop.escalates:
-        if not limit.escalate:
-            return "the policy leaves a job to run that has started"
-        if job.status not in STARTED:
-            return f"the job is {job.status}"
-    elif job.status != stop.status:
-        return f"the job is {job.status}"
-    elif limit.action != stop.how:
-        return f"the policy's action is {limit.action}"
-    after = limit.after_for(stop.cause)
-    proven = max(since, job.attempt_stopped_at or since)
-    if after is None or grounds.now - proven < after:
-        return "the job's limit has not passed"
-    return ""
+    return limits.why_not(stop, since, job, grounds.policy, grounds.now)
 
 
-def _not_for_its_guard(  # noqa: PLR0911 - each reason has its words
-    stop: StopJobs, job: Change, grounds: Grounds
-) -> str:
-    policy, state = grounds.policy, grounds.guards.get(stop.guard)
-    if state is None or state.entry is None or not is_current(state, stop.run_id):
-        return "the guard has left the stage for which it was asked"
-    rule = next((rule for rule in policy.guard if rule.name == stop.guard), None)
-    if rule is None:
-        return "the policy has no such guard any more"
-    if not is_enforced(state.entry, policy.mode_of(rule)):
-        return "the guard only observes"
-    if not rule.covers(job):
-        return "the job is not in the guard's scope"
-    if rule.spares(job):
-        return "the guard spares the job"
-    if not must_stop(job.status, state.entry.stage):
-        return f"the job is {job.status}"
-    return ""
+def _not_for_its_guard(stop: StopJobs, job: Change, grounds: Grounds) -> str:
+    return holds.may_still_stop(
+        grounds.guards, grounds.policy, stop.guard, stop.run_id, job, job.status
+    )
 
 
 def _not_for_its_array(stop: StopJobs, grounds: Grounds) -> str:
