@@ -228,7 +228,7 @@ def runs_on(watching: Watching) -> None:
     """Have Batch accept each terminate, and end nothing."""
     call, taken = watching.batch.call, set[str]()
 
-    def answered(operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    def answered(operation: str, params: dict[str, Any]) -> dict[str, Any]:
         if operation == "TerminateJobs":
             taken.update(params["jobs"])
             return {"errors": []}
@@ -355,7 +355,7 @@ def test_a_job_that_batch_does_not_show_is_looked_at_again() -> None:
     watching = Watching(TWO_HOURS, [moved("RUNNABLE", "12:00")])
     call = watching.batch.call
 
-    def shy(operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    def shy(operation: str, params: dict[str, Any]) -> dict[str, Any]:
         answer = call(operation, params)
         if operation == "DescribeJobs" and watching.batch.now < at("14:02"):
             return answer | {"jobs": []}

@@ -175,8 +175,7 @@ class Sweeper:
             for stay in stays.read(unpack(entry.content))
         ]
         if is_new and cursor.policy:
-            limits.see_to(
-                stay for stay in ahead if not stay.awaits_stop
-            )  # A stop is given its time.
+            # A stop is given its time.
+            limits.see_to(stay for stay in ahead if not stay.awaits_stop)
         limits.find(ahead)
         return replace(cursor, listed_at=now, policy=policy.version)
