@@ -60,6 +60,7 @@ def _contract(*names: str) -> tuple[str, ...]:
 _LIMITS = ("tests/integration/test_limits.py",)
 _SLICES = ("tests/integration/test_slices.py",)
 _STORES = _contract("stores")
+_STAYS = ("tests/integration/test_limit_stays.py",)
 
 MUTANTS: Sequence[Mutant] = (
     # ---- Arrays ---------------------------------------------------------------------------
@@ -189,12 +190,16 @@ MUTANTS: Sequence[Mutant] = (
         "limit_watch.py",
         "            return _Look(again_in=put_off, stay=case.stay)",
         "            return _Look()",
+        "return _Look(again_in=put_off, stay=case.stay)",
+        "return _Look()",
     ),
     Mutant(
-        "who was exempted by an operator is not looked at",
+        "who was exempted by an operator is not stopped",
         "limit_watch.py",
         "            put_off = exemption.until - self.now",
         "            pass",
+        "            put_off = exemption.until - self.now\n",
+        "            pass\n",
     ),
     Mutant(
         "who is exempt by a tag has no limit",
@@ -871,6 +876,154 @@ MUTANTS: Sequence[Mutant] = (
         'self.inquiry.findings(detail) if stay.status != "RUNNING" else ()',
         'self.inquiry.findings(detail) if stay.status == "RUNNABLE" else ()',
         ("tests/integration/test_findings.py",),
+    ),
+    # ---- Which stays are meant, and what becomes of their stops ----------------------------
+    Mutant(
+        "a stop that is left alone is no longer waited for",
+        "limit_watch.py",
+        "case = replace(case, stay=replace(stay, stopped_at=None))",
+        "case = replace(case, stay=stay)",
+        _STAYS,
+    ),
+    Mutant(
+        "what has started is terminated only if the policy still stops it",
+        "limit_watch.py",
+        "if not (case.stay.awaits_stop and case.limit.stops):",
+        "if not case.stay.awaits_stop:",
+        _STAYS,
+    ),
+    Mutant(
+        "what has started is terminated only if the policy escalates",
+        "limit_watch.py",
+        "escalates = case.limit.escalate and not case.job.ended",
+        "escalates = not case.job.ended",
+        _STAYS,
+    ),
+    Mutant(
+        "a job whose stop was accepted is looked at until it is gone",
+        "limit_watch.py",
+        "return _Look(again_in=limits.UNENDED_AGAIN, stay=stay, decisions=(told,))",
+        "return _Look(decisions=(told,))",
+        _STAYS,
+    ),
+    Mutant(
+        "a job that goes on after its stop was accepted is reported",
+        "limit_watch.py",
+        "left = asked_at + limits.ends_within(case.job.status) - self.now",
+        "left = timedelta(minutes=5)",
+        _STAYS,
+    ),
+    Mutant(
+        "a stay begins no earlier than later events allow",
+        "limits.py",
+        "return replace(stay, since=max([stay.since, *(each.at for each in seen)]))",
+        "return stay",
+        _STAYS,
+    ),
+    Mutant(
+        "a stay is named by the first event of it",
+        "limits.py",
+        "        began = min(began, each.at)",
+        "        began = stay.since",
+        _STAYS,
+    ),
+    Mutant(
+        "another stay in the same attempt is decided about anew",
+        "limits.py",
+        'return f"{self.stay.job_id}:{self.stay.attempts}:{self.stay.status}:{iso(at)}"',
+        'return f"{self.stay.job_id}:{self.stay.attempts}:{self.stay.status}"',
+        _STAYS,
+    ),
+    Mutant(
+        "a preempted run proves when the wait began",
+        "changes.py",
+        "            *(attempt.stoppedAt for attempt in preempted or ()),\n",
+        "",
+        _STAYS,
+    ),
+    Mutant(
+        "being scheduled or started proves when the wait began",
+        "changes.py",
+        "            self.scheduledAt,\n            self.startedAt,\n",
+        "",
+        _STAYS,
+    ),
+    Mutant(
+        "an event without tags has its job looked at",
+        "limits.py",
+        "tags_known = unlimited_after is not None or knows_tags(change.tags)",
+        "tags_known = True",
+        _STAYS,
+    ),
+    Mutant(
+        "children of an array are described once for their tags",
+        "limit_watch.py",
+        "due = [stay for stay in due if stay not in by_tags]",
+        "pass",
+        _STAYS,
+    ),
+    Mutant(
+        "a stop is repeated only if it is still meant",
+        "limit_watch.py",
+        "if not case.enforced:",
+        "if not case.enforced and not case.stay.stops:",
+        _STAYS,
+    ),
+    Mutant(
+        "a job that Batch does not show is looked at again",
+        "limit_watch.py",
+        "if stay.missed < limits.MISSED_MAX:",
+        "if False:",
+        _STAYS,
+    ),
+    Mutant(
+        "what moves on is noted",
+        "observe.py",
+        "sightings.file(self.table, limits.sightings(changes, policy, sent_at), sent_at)",
+        "pass",
+        _STAYS,
+    ),
+    Mutant(
+        "sightings are read from the beginning of the stay on",
+        "store/sightings.py",
+        "first=_minute(since - MINUTE)",
+        "first=_minute(since + 60 * MINUTE)",
+        _contract("stores"),
+    ),
+    Mutant(
+        "a stop is not meant where the policy observes",
+        "limits.py",
+        '    if limit.mode != "enforce":\n        yield',
+        "    if False:\n        yield",
+        _unit("limits"),
+    ),
+    Mutant(
+        "a stop is not meant before the limit in force has passed",
+        "limits.py",
+        "if after is None or now - proven_since(since, job) < after:",
+        "if after is None:",
+        _unit("limits"),
+    ),
+    Mutant(
+        "a job that has gone on is not stopped",
+        "limits.py",
+        "    if job.status != stop.status:\n        yield",
+        "    if False:\n        yield",
+        _unit("limits"),
+    ),
+    Mutant(
+        "the parent of an array waits without a limit",
+        "limit_watch.py",
+        'if job.status != stay.status or job.kind in ("array", "node"):',
+        "if job.status != stay.status:",
+        _STAYS,
+    ),
+    Mutant(
+        "a clock that is ahead does not put off a limit by a sighting",
+        "limits.py",
+        "at=min(change.at, sent_at),",
+        "at=change.at,",
+        _unit("limits"),
     ),
 )
 

@@ -17,16 +17,17 @@ from batch_watchdog.arrays import PART_SIZE, Array, Part, unite
 from batch_watchdog.changes import Change
 from batch_watchdog.effects import Announce, Effect, SetQueueState, StartRun, StopJobs
 from batch_watchdog.errors import StaleItemError
+from batch_watchdog.limits import Sighting, Stay
 from batch_watchdog.observe import Observer
 from batch_watchdog.policy import parse_policy
-from batch_watchdog.store import brake, wheel
+from batch_watchdog.store import brake, sightings, stays, wheel
 from batch_watchdog.store import cursor as cursors
 from batch_watchdog.store.actions import Actions, to_action
 from batch_watchdog.store.arrays import Arrays
 from batch_watchdog.store.cursor import LOOKBACK, Cursor, Listing, Place, Refiling
 from batch_watchdog.store.ledger import Entry as Decision
 from batch_watchdog.store.ledger import Ledger, by_bucket
-from batch_watchdog.store.table import FIRST, LAST, Item, Key, MemoryTable, Put, Table, pack
+from batch_watchdog.store.table import FIRST, LAST, Item, Key, MemoryTable, Put, Table, pack, unpack
 from batch_watchdog.store.wheel import MINUTE, Entry, Kind, Wheel, minute_from, minute_of
 from tests.fakes import Aws
 from tests.makers import (
@@ -586,6 +587,91 @@ def test_states_of_single_jobs_that_nothing_limits_cost_nothing() -> None:
 LIMITED = '[[limit]]\nRUNNABLE = { warn_after = "1h", after = "6h" }\n'
 
 
+def a_stay(job_id: str = JOB, **changes: Any) -> Stay:
+    stay = Stay(job_id=job_id, status="RUNNABLE", since=at("11:00"), attempts=0)
+    return replace(stay, **changes)
+
+
+STAYS = [
+    a_stay(),
+    a_stay(stops=2, stopped_at=at("11:30")),
+    a_stay(tags_known=False, missed=3, service=True, attempts=4, status="SCHEDULED"),
+    *(a_stay(f"{ARRAY}:{index}") for index in (0, 3, 4, 9_999)),
+    a_stay(f"{ARRAY}:07"),  # an id that no array has
+    a_stay("1-2:3"),
+]
+
+
+def read_back(given: Sequence[Stay]) -> set[Stay]:
+    entries = stays.entries([(NOW, stay) for stay in given], NOW)
+    return {stay for entry in entries for stay in stays.read(unpack(entry.content))}
+
+
+def test_stays_survive_the_table() -> None:
+    assert read_back(STAYS) == set(STAYS)
+
+
+@given(st.sets(st.integers(0, 9_999), min_size=1))
+def test_the_children_of_an_array_are_kept_each_in_few_bytes(indices: set[int]) -> None:
+    children = {a_stay(f"{ARRAY}:{index}") for index in indices}
+    [entry] = stays.entries([(NOW, child) for child in children], NOW)
+
+    assert set(stays.read(unpack(entry.content))) == children
+    assert len(entry.content) < 200 + len(indices)
+
+
+def test_a_stay_that_began_within_a_second_counts_from_the_next_one_on() -> None:
+    began = at("11:00") + timedelta(milliseconds=1)
+
+    assert read_back([a_stay(since=began)]) == {a_stay(since=at("11:00:01"))}
+
+
+def test_stays_that_an_older_version_has_filed_are_read() -> None:
+    rows = [
+        ["RUNNABLE", JOB, 1_767_265_200, 1, 0, 2],
+        ["RUNNABLE", f"{ARRAY}:7", 1_767_265_200, 0, 0, 0],
+    ]
+
+    assert list(stays.read(rows)) == [
+        a_stay(attempts=1, stops=2),
+        a_stay(f"{ARRAY}:7"),
+    ]
+
+
+def a_sighting(job_id: str = JOB, status: str = "RUNNABLE", clock: str = "11:00") -> Sighting:
+    return Sighting(job_id=job_id, status=status, attempts=0, at=at(clock))
+
+
+def test_sightings_are_found_by_job_from_a_time_on(table: Table) -> None:
+    child, sibling = f"{ARRAY}:7", f"{ARRAY}:8"
+    early = [a_sighting(clock="10:00"), a_sighting(child, clock="10:00")]
+    late = [a_sighting(), a_sighting(child, "STARTING"), a_sighting(sibling), a_sighting("other")]
+    sightings.file(table, early, at("10:01"))
+    sightings.file(table, late, at("11:30"))
+    sightings.file(table, late, at("11:30"))  # The batch comes again.
+
+    found = sightings.read(table, at("11:00"), {JOB, child, "unknown"})
+
+    assert found == {JOB: [a_sighting()], child: [a_sighting(child, "STARTING")]}
+    everything = sightings.read(table, at("10:00"), {JOB})
+    assert sorted(everything[JOB], key=lambda each: each.at) == [early[0], late[0]]
+
+
+def test_what_was_sent_within_the_minute_before_is_read_too(table: Table) -> None:
+    sightings.file(table, [a_sighting()], at("10:59:30"))
+
+    assert sightings.read(table, at("11:00:10"), {JOB}) == {JOB: [a_sighting()]}
+
+
+def test_a_job_that_is_seen_in_each_state_costs_one_unit_for_each_batch() -> None:
+    table = MeteredTable()
+    for status in ("RUNNABLE", "STARTING", "RUNNING"):
+        observer_on(table, LIMITED).observe(messages(an_event(status=status)))
+
+    # A sighting, and a reminder to look at the job's tags.
+    assert table.units == 3 * 2
+
+
 def test_a_thousand_waiting_jobs_of_one_batch_are_filed_for_sixty_units_at_most() -> None:
     table = MeteredTable()
     chance = random.Random(1)  # noqa: S311 - no secret
@@ -596,7 +682,7 @@ def test_a_thousand_waiting_jobs_of_one_batch_are_filed_for_sixty_units_at_most(
     assert 0 < table.units <= 60
 
 
-def test_an_array_of_ten_thousand_with_a_limit_costs_no_more_than_250_units_in_all() -> None:
+def test_an_array_of_ten_thousand_with_a_limit_costs_no_more_than_120_units_in_all() -> None:
     table = MeteredTable()
     observer = observer_on(table, LIMITED)
     for status in ("RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED"):
@@ -607,7 +693,7 @@ def test_an_array_of_ten_thousand_with_a_limit_costs_no_more_than_250_units_in_a
     observer.observe(messages(a_parent_event(10_000)))
 
     assert len(list(table.query("ACTION#2026-01-01"))) == 1
-    assert 0 < table.units <= 250
+    assert 0 < table.units <= 120
 
 
 def test_a_thousand_failed_jobs_are_a_few_writes() -> None:

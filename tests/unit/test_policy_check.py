@@ -48,8 +48,8 @@ def test_the_sample_is_fine_and_told_in_words(output: Output) -> None:
         "  limit[2] (match queue gpu-*, tags team=imaging) [enforce]: RUNNABLE for 6h, "
         "30m if misconfigured, 12h if it waits for capacity, then cancel, warned of at 1h; "
         "STARTING for 30m, then terminate",
-        "  limit[3] (every job): RUNNABLE for 1d, then warn; SCHEDULED for 2h, then cancel; "
-        "RUNNING for 7d, then warn",
+        "  limit[3] (every job): SUBMITTED for 6h, then cancel; PENDING for 7d, then warn; "
+        "RUNNABLE for 1d, then warn; SCHEDULED for 2h, then cancel; RUNNING for 7d, then warn",
         '  guard "monthly-budget": match queue *; spares tags critical=true; '
         "cancel by batch-spend-80, queues closed; "
         "terminate by batch-spend-100 or 2h of the stage before; release auto",
