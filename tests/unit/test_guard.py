@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from batch_watchdog import guard_notices
 from batch_watchdog.effects import Announce, Effect, SetQueueState, StartRun
-from batch_watchdog.evidence import AlarmState, Evidence, Source
+from batch_watchdog.evidence import AlarmState, BudgetLimit, Evidence, Source
 from batch_watchdog.guard import (
     Decision,
     Happening,
@@ -82,7 +82,15 @@ def word(
         threshold="$400.00",
         detail="Threshold crossed",
     )
-    return replace(usual, **changes)
+    of_budget = {"budget_type": "Cost", "limit": a_limit(), "period": "month"}
+    of_source = {"budget": of_budget, "anomaly": {"period": "day"}}
+    return replace(usual, **of_source.get(changes.get("source", ""), {}) | changes)
+
+
+def a_limit(percent: float | None = 100.0, **changes: Any) -> BudgetLimit:
+    """A threshold of a cost budget of $1,000."""
+    amount = None if percent is None else percent * 10
+    return replace(BudgetLimit(is_cost=True, percent=percent, amount=amount), **changes)
 
 
 @dataclass
@@ -881,7 +889,7 @@ def test_whatever_the_order_and_the_repeats_the_same_is_known_of_the_alarms(
     assert story.rule
     assert story.state.alarms == in_order.state.alarms
     assert (story.stage == "calm") == (in_order.stage == "calm")
-    assert (story.stage == "calm") == (not ringing(story.state, story.rule))
+    assert (story.stage == "calm") == (not ringing(story.state, story.rule, at("15:00")))
     alarms = {each for each in words if each.state == "ALARM"}
     assert len(story.runs) == len(set(story.runs)) <= len(alarms)
     assert story.kinds.count("guard-released") <= story.kinds.count("guard-raised")

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import batched
 
 from batch_watchdog import holds, runs
 from batch_watchdog.batch_api import BatchApi
@@ -19,6 +20,8 @@ from batch_watchdog.store.table import Key, Put, Table
 
 # In the order in which a job passes them, perhaps several in one second.
 _STATES = (*WAITING, *STARTED, *ENDED)
+
+_RUNS_AT_ONCE = 40
 
 _AWS_TAG = "resourceArn"  # AWS puts it into events, beside a job's own tags or alone
 
@@ -64,6 +67,15 @@ class ArrivalWatch:
             The ids of messages that lost a race: they are to come again.
         """
         stops = dict(self._stops(changes))
+        # Each run's jobs are an item and an action: of so many runs, they fit into one write.
+        runs_of = dict.fromkeys(stop.together for stop in stops.values())
+        lost: list[str] = []
+        for some in batched(runs_of, _RUNS_AT_ONCE, strict=False):
+            lost += self._record({key: s for key, s in stops.items() if s.together in some})
+        return lost
+
+    def _record(self, stops: Mapping[str, _Stop]) -> list[str]:
+        """Write down which jobs are stopped; the ids of messages that lost a race."""
         buckets = ledger.by_bucket(
             {key: ledger.Entry(stop.name, stop.change.at) for key, stop in stops.items()}
         )

@@ -18,6 +18,7 @@ from pydantic import Field
 from batch_watchdog.policy_tables import (
     Action,
     ArrayRule,
+    AwsBudget,
     Cause,
     Guard,
     Job,
@@ -40,6 +41,7 @@ __all__ = [
     "TAG_PREFIX",
     "Action",
     "ArrayRule",
+    "AwsBudget",
     "Cause",
     "Guard",
     "Job",
