@@ -138,7 +138,7 @@ def described(job: Job) -> dict[str, Any]:
 
 def _describe(job: Job) -> dict[str, Any]:
     # Batch always tells these; a log may leave them out.
-    detail: dict[str, Any] = {"startedAt": 0, "createdAt": job.created_ms}
+    detail: dict[str, Any] = {"startedAt": 0, "createdAt": job.created_ms, "tags": {}}
     detail |= dict.fromkeys(_named(job), "")
     detail |= {name: item for name, item in event_detail(job).items() if item is not None}
     if isinstance(detail.get("tags"), dict):  # Only events have this one.
@@ -161,7 +161,7 @@ def _named(job: Job) -> tuple[str, ...]:
 
 def _bare(job: Job, detail: dict[str, Any]) -> dict[str, Any]:
     """For a log that gives something that must be there in a shape that cannot be."""
-    bare: dict[str, Any] = {"jobId": job.id, "status": job.status, "startedAt": 0}
+    bare: dict[str, Any] = {"jobId": job.id, "status": job.status, "startedAt": 0, "tags": {}}
     for name in _named(job):
         bare[name] = detail[name] if isinstance(detail[name], str) else ""
     return bare

@@ -336,7 +336,7 @@ def _news(
     what = f"{_WORDS[evidence.source]} {plain(evidence.alarm, 100)}"
     tells = evidence.source != "cloudwatch"
     rang = ringing(state, rule, now)
-    signals = dict.fromkeys((signal for _, signal in fresh), heard)
+    signals = {signal: _following(heard, state.alarms.get(signal)) for _, signal in fresh}
     moment = replace(moment, state=replace(state, alarms={**state.alarms, **signals}))
     if evidence.state == "OK":
         return _relieved(moment, rule, what, rang=any(signal in rang for signal in signals))
@@ -625,8 +625,16 @@ def _heard(evidence: Evidence, now: datetime) -> Heard:
     )
 
 
+def _following(heard: Heard, known: Heard | None) -> Heard:
+    """Evidence as it is kept after what was known: a repeat of that is still known for one."""
+    return replace(heard, said=heard.said or known.said) if known else heard
+
+
 def _is_the_same(known: Heard, heard: Heard) -> bool:
-    return known.state == heard.state and (known.said or known.at) == (heard.said or heard.at)
+    """Whether it is a repeat; of times to come, also an older one."""
+    if heard.said:
+        return known.said is not None and heard.said <= known.said
+    return known.state == heard.state and known.at == heard.at
 
 
 def _order(heard: Heard) -> tuple[datetime, bool]:

@@ -42,6 +42,7 @@ from batch_watchdog.store.table import Table
 _SPARE_S = 15.0  # of an invocation, kept back for what has been begun
 _CHUNK_MAX = 1_100  # jobs to stop: a page, and what is carried over; an id takes 20 bytes
 _DESCRIBED_AT_ONCE = 100
+_NAMED_BY = {"jobName", "jobQueue", "tags"}  # what a rule may match
 _SERVICE_JOBS_AT_ONCE = 10  # judged again; each takes a call
 _QUEUES_AT_ONCE = 50
 _TRIES = 12  # of one call that is throttled
@@ -444,8 +445,8 @@ class _Work:
                 (asked if is_ours and status == "FAILED" else again.escaped).append(job_id)
                 continue
             job, action = _from_detail(detail), stage.entry.stage
-            if "tags" not in detail and runs.needs_tags(stage.rule, job, status, action):
-                continue  # They might spare it.
+            if not _NAMED_BY <= detail.keys():
+                continue  # What it lacks might spare it.
             verdict = runs.judge(stage.rule, job, detail, status, action)
             if (counts := runs.children(detail)) and verdict in ("stop", "left", "spared"):
                 arrays[job_id] = counts
@@ -578,7 +579,10 @@ class _Work:
                     asked[job_id] = None
             if len(asked) > _ASKED_AFTER_MAX:
                 return
-        details = self._described(list(asked), service=False)
+        details: dict[str, Detail] = {}
+        # Where Batch hardly answers, the report does not wait for it.
+        with suppress(OutOfTimeError, ThrottledError):
+            details = self._described(list(asked), service=False)
         escaped = [
             job_id
             for job_id, detail in details.items()
