@@ -110,12 +110,12 @@ class Guarding:
         }
         self.sns(json.dumps(message), subject=f'{state}: "{name}"')
 
-    def budget(self, name: str) -> None:
-        """AWS Budgets says that a budget is overspent."""
+    def budget(self, name: str, threshold: str = "$100.00") -> None:
+        """AWS Budgets says that a budget of $100 has passed a threshold."""
         self.sns(
             f"AWS Budget Notification January 01, 2026\nAWS Account 111122223333\n\n"
             f"Budget Name: {name}\nBudget Type: Cost\nBudgeted Amount: $100.00\n"
-            "Alert Type: ACTUAL\nAlert Threshold: > $80.00\nACTUAL Amount: $85.00\n",
+            f"Alert Type: ACTUAL\nAlert Threshold: > {threshold}\nACTUAL Amount: $105.00\n",
             subject=f"AWS Budgets: {name} has exceeded your alert threshold",
         )
 

@@ -131,8 +131,8 @@ def steps_of_a_small_run() -> int:
 @pytest.mark.parametrize("first", range(1, 24))
 def test_a_run_that_dies_ten_times_gets_to_its_end_and_counts_no_job_twice(first: int) -> None:
     running = a_small_run()
-    assert steps_of_a_small_run() < 230  # So that in all tests together it dies at each step.
-    running.deaths = set(range(first, 230, 23))
+    assert steps_of_a_small_run() < 276  # So that in all tests together it dies at each step.
+    running.deaths = set(range(first, 276, 23))
 
     running.enter("cancel").run(minutes=90)
 

@@ -12,7 +12,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from batch_watchdog.errors import EvidenceError
-from batch_watchdog.evidence import Evidence, Ignored, read, records
+from batch_watchdog.evidence import (
+    BudgetLimit,
+    Evidence,
+    Ignored,
+    Period,
+    end_of,
+    read,
+    records,
+)
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 YEAR_ZERO = "0001-01-01T00:00:00+14:00"
@@ -198,6 +206,12 @@ def test_a_budgets_message_is_an_alarm_from_when_sns_took_it_in() -> None:
         forecasted=False,
         amount="$1,234.56",
         threshold="more than $800.00",
+        budgeted="$1,000.00",
+        budget_type="Cost",
+        period="month",
+        limit=BudgetLimit(
+            is_cost=True, amount=800.0, percent=80.0, amount_slack=0.005, percent_slack=0.0005
+        ),
         detail="ACTUAL amount $1,234.56, alert threshold more than $800.00, budgeted $1,000.00",
     )
 
@@ -264,6 +278,142 @@ def test_a_budgets_message_in_json_is_understood() -> None:
     assert (evidence.source, evidence.alarm, evidence.amount) == ("budget", "monthly", "1234.5")
 
 
+@pytest.mark.parametrize(
+    ("threshold", "budgeted", "percent"),
+    [
+        ("> $1,200.00", "$1,000.00", 120),
+        ("greater than $800.00", "$1,000.00", 80),
+        ("&gt; $800.00", "$1,000.00", 80),
+        ("> 800,00 €", "1.000,00 €", 80),
+        ("> ¥80,000", "¥100,000", 80),
+        ("> USD 800.00", "USD 1,000.00", 80),
+        ("> 800.00 CHF", "1'000.00 CHF", 80),
+        ("> 80%", "$1,000.00", 80),
+        ("> 80 %", "", 80),
+        ("> $800.00", "", None),
+        ("> $800.00", "$0.00", None),
+        ("> $800.00", "1,000.00 USD", None),
+        ("> $800", "$1K", None),
+        ("> 800", "1.000", None),  # It may be one, and it may be a thousand.
+        ("> $800.00", "1.000,00 $", None),  # Two ways of writing.
+        ("> 80% ($800.00)", "$1,000.00", None),
+        ("> -$800.00", "$1,000.00", None),
+        ("> much", "$1,000.00", None),
+        ("", "$1,000.00", None),
+    ],
+)
+def test_a_threshold_is_read_as_a_share_of_what_is_budgeted(
+    threshold: str, budgeted: str, percent: float | None
+) -> None:
+    text = a_budget_text(Alert_Threshold=threshold, Budgeted_Amount=budgeted, ACTUAL_Amount="")
+
+    limit = evidence_of(an_sns_record(text)).limit
+
+    assert limit
+    assert limit.percent == percent
+    assert not limit.below
+
+
+@pytest.mark.parametrize(
+    ("kind", "amount", "is_cost"),
+    [
+        ("Cost", "$1.00", True),
+        ("", "¥1", True),
+        ("", "1.00 EUR", True),
+        ("", "812.4 Hrs", False),
+        ("", "63%", False),
+        ("", "1.00 GB", False),
+        ("Usage", "812.4 Hrs", False),
+        ("RI Utilization", "63.4%", False),
+        ("Savings Plans Coverage", "63.4%", False),
+        ("Something new", "$1.00", False),
+    ],
+)
+def test_a_budget_of_cost_is_told_apart_from_others(kind: str, amount: str, is_cost: bool) -> None:  # noqa: FBT001
+    text = a_budget_text(
+        Budget_Type=kind, ACTUAL_Amount=amount, Budgeted_Amount=amount, Alert_Threshold="> 1"
+    )
+
+    limit = evidence_of(an_sns_record(text)).limit
+
+    assert limit
+    assert limit.is_cost is is_cost
+
+
+def test_a_threshold_that_alerts_below_keeps_its_direction() -> None:
+    text = a_budget_text(
+        Budget_Type="RI Utilization",
+        Budgeted_Amount="80%",
+        Alert_Threshold="< 80%",
+        ACTUAL_Amount="63.4%",
+    )
+
+    evidence = evidence_of(an_sns_record(text))
+
+    assert evidence.limit
+    assert (evidence.limit.below, evidence.limit.is_ratio, evidence.limit.percent) == (
+        True,
+        True,
+        80,
+    )
+    assert evidence.threshold == "less than 80%"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "period"),
+    [
+        ("is greater than $1 for the current month.", "month"),
+        ("is greater than $1 for the current\nquarter.", "quarter"),
+        ("is greater than $1 for the current year.", "year"),
+        ("is greater than $0.75 per day. Yesterday, the cost is $1.70.", "day"),
+        ("is greater than $1.", "month"),
+    ],
+)
+def test_a_budgets_message_says_what_period_it_is_about(sentence: str, period: str) -> None:
+    text = a_budget_text(Budget_Name="per day").replace(
+        "with your budget is greater than $800.00.", f"with your per day budget {sentence}"
+    )
+
+    assert evidence_of(an_sns_record(text)).period == period
+
+
+@pytest.mark.parametrize(
+    ("period", "when", "end"),
+    [
+        ("day", "2026-02-28T23:59:59", "2026-03-01"),
+        ("month", "2026-12-31T08:00:00", "2027-01-01"),
+        ("quarter", "2026-03-31T08:00:00", "2026-04-01"),
+        ("quarter", "2026-10-01T00:00:00", "2027-01-01"),
+        ("year", "2026-01-01T00:00:00", "2027-01-01"),
+    ],
+)
+def test_periods_are_those_of_the_calendar_in_utc(period: Period, when: str, end: str) -> None:
+    began = datetime.fromisoformat(when).replace(tzinfo=UTC)
+
+    assert end_of(period, began) == datetime.fromisoformat(end).replace(tzinfo=UTC)
+
+
+def test_a_budgets_arn_has_the_partition_of_its_topic() -> None:
+    record = an_sns_record(a_budget_text())
+    record["Sns"]["TopicArn"] = "arn:aws-cn:sns:cn-north-1:111122223333:billing"
+
+    assert "arn:aws-cn:budgets::111122223333:budget/monthly" in evidence_of(record).names
+
+
+def test_an_alarm_that_calls_the_function_itself_says_the_same() -> None:
+    event = an_alarm_event()
+    call = {
+        "source": "aws.cloudwatch",
+        "alarmArn": event["resources"][0],
+        "accountId": "111122223333",
+        "time": event["time"],
+        "region": "us-east-1",
+        "alarmData": event["detail"],
+    }
+
+    assert evidence_of(call) == evidence_of(event)
+
+
 def test_an_alarms_event_through_sns_keeps_its_own_time() -> None:
     event = evidence_of(an_sns_record(an_alarm_event(), Timestamp="2026-01-01T15:00:00Z"))
 
@@ -286,6 +436,23 @@ def test_an_anomaly_is_named_after_its_monitor_and_its_subscription() -> None:
     }
     assert evidence.at == NOON
     assert evidence.detail == "$900.00 more than expected, in AWS Batch"
+
+
+@pytest.mark.parametrize(
+    ("last_day", "end"),
+    [
+        ("2025-12-31T00:00:00Z", "2026-01-02T00:00:00"),
+        ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00"),
+        ("2025-12-30T00:00:00Z", "2026-01-01T00:00:00"),
+        (None, "2026-01-02T00:00:00"),
+    ],
+)
+def test_an_anomaly_is_over_with_its_day_and_sooner_if_it_ended_long_ago(
+    last_day: str | None, end: str
+) -> None:
+    evidence = evidence_of(an_sns_record(an_anomaly(anomalyEndDate=last_day)))
+
+    assert evidence.ends_at(evidence.at) == datetime.fromisoformat(end).replace(tzinfo=UTC)
 
 
 def test_an_anomaly_by_eventbridge_counts_from_its_event() -> None:

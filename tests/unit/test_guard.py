@@ -12,10 +12,11 @@ from pydantic import TypeAdapter
 
 from batch_watchdog import guard_notices
 from batch_watchdog.effects import Announce, Effect, SetQueueState, StartRun
-from batch_watchdog.evidence import AlarmState, Evidence, Source
+from batch_watchdog.evidence import AlarmState, BudgetLimit, Evidence, Source
 from batch_watchdog.guard import (
     Decision,
     Happening,
+    Held,
     QueuesFoundOpen,
     StageSet,
     TimePassed,
@@ -25,14 +26,16 @@ from batch_watchdog.guard import (
     in_force,
     is_current,
     ringing,
+    without_holds,
 )
-from batch_watchdog.guard_state import Entry, GuardState, StageName
+from batch_watchdog.guard_state import Entry, GuardState, Heard, StageName
 from batch_watchdog.holds import (
     Hold,
     asks_for_tags,
     hardest,
     held_by_others,
     is_still_wanted,
+    may_still_stop,
     must_stop,
     stopping,
 )
@@ -82,7 +85,15 @@ def word(
         threshold="$400.00",
         detail="Threshold crossed",
     )
-    return replace(usual, **changes)
+    of_budget = {"budget_type": "Cost", "limit": a_limit(), "period": "month"}
+    of_source: dict[str, dict[str, Any]] = {"budget": of_budget, "anomaly": {"period": "day"}}
+    return replace(usual, **of_source.get(changes.get("source", ""), {}) | changes)
+
+
+def a_limit(percent: float | None = 100.0, **changes: Any) -> BudgetLimit:
+    """A threshold of a cost budget of $1,000."""
+    amount = None if percent is None else percent * 10
+    return replace(BudgetLimit(is_cost=True, percent=percent, amount=amount), **changes)
 
 
 @dataclass
@@ -92,15 +103,23 @@ class Story:
     rule: Guard | None = field(default_factory=a_rule)
     mode: Mode = "enforce"
     held: frozenset[str] = frozenset()
+    operator_holds: tuple[Held, ...] = ()
     state: GuardState = field(default_factory=lambda: GuardState(guard="monthly"))
     effects: list[Effect] = field(default_factory=list)
     why: str = ""
+    to_tell: str = ""
 
     def happens(self, happening: Happening) -> Decision:
         decision = decide(
-            self.state, happening, self.rule, mode=self.mode, held_by_others=self.held
+            self.state,
+            happening,
+            self.rule,
+            mode=self.mode,
+            held_by_others=self.held,
+            operator_holds=self.operator_holds,
         )
         self.state, self.why = decision.state, decision.why
+        self.to_tell = decision.to_tell
         self.effects += decision.effects
         return decision
 
@@ -362,6 +381,242 @@ def test_a_sweep_that_finds_nothing_to_do_does_nothing() -> None:
     assert Story().sweep("12:30").effects == ()
 
 
+def test_the_time_under_a_hold_does_not_count() -> None:
+    story = a_raised_story(operator_holds=((at("12:30"), at("14:30")),))
+
+    story.sweep("15:59")
+    assert story.stage == "cancel"
+
+    story.sweep("16:00")
+    assert story.stage == "terminate"
+
+
+def test_of_a_hold_only_the_time_within_the_stage_does_not_count() -> None:
+    two_hours = timedelta(hours=2)
+    noon, holds = at("12:00"), ((at("11:00"), at("12:30")), (at("14:00"), at("15:00")))
+
+    assert without_holds(noon, two_hours, ()) == at("14:00")
+    assert without_holds(noon, two_hours, holds[:1]) == at("14:30")
+    assert without_holds(noon, two_hours, holds) == at("15:30")
+    assert without_holds(noon, two_hours, ((at("16:00"), at("17:00")),)) == at("14:00")
+
+
+def test_what_is_raised_during_a_hold_says_that_nothing_is_stopped_until_the_resume() -> None:
+    story = Story(operator_holds=((at("11:00"), at("12:00")),))
+
+    story.told(word("soft"))
+
+    assert story.stage == "cancel"
+    assert "An operator holds the watchdog" in story.notices[0].text
+
+
+def test_a_time_to_come_counts_as_that_of_the_arrival() -> None:
+    story, later = Story(), timedelta(days=3_650)
+    poison = word("soft")
+    poison = replace(poison, at=poison.at + later)
+    story.told(poison, now="12:00")
+
+    story.told(word("soft", "OK", when="12:30"))
+    assert story.stage == "calm"
+
+    story.told(poison, now="13:00")
+    assert story.stage == "calm"
+
+
+# ---- Budgets and anomalies ----------------------------------------------------------------
+
+
+def a_message(percent: float | None = 100.0, when: str = "12:00", **changes: Any) -> Evidence:
+    """A message about a threshold of the cost budget `money`."""
+    return word("money", source="budget", when=when, limit=a_limit(percent), **changes)
+
+
+def by_thresholds(*harder: dict[str, Any], **milder: Any) -> Guard:
+    """Cancels at a threshold of `money`, of 80 % where nothing else is given."""
+    budget = {"name": "money"} | (milder or {"percent": 80})
+    terminate = a_stage("terminate", alarms=[], aws_budgets=list(harder))
+    return a_rule(stage=[a_stage(alarms=[], aws_budgets=[budget]), terminate])
+
+
+BY_NAME = a_rule(stage=[a_stage(alarms=["money"])])
+
+
+@pytest.mark.parametrize(
+    ("percent", "stage"),
+    [(50.0, "calm"), (99.9, "calm"), (None, "calm"), (100.0, "cancel"), (120.0, "cancel")],
+)
+def test_the_name_of_a_budget_means_its_100_per_cent(percent: float | None, stage: str) -> None:
+    story = Story(rule=BY_NAME)
+
+    story.told(a_message(percent))
+
+    assert story.stage == stage
+    assert bool(story.to_tell) == (stage == "calm")
+
+
+def test_the_name_of_a_budget_does_not_mean_a_forecast_unless_the_stage_says_so() -> None:
+    story = Story(rule=BY_NAME)
+
+    story.told(a_message(forecasted=True))
+
+    assert story.stage == "calm"
+    assert "FORECASTED" in story.to_tell
+
+
+@pytest.mark.parametrize("changes", [{"is_cost": False}, {"below": True}])
+def test_the_name_of_a_budget_means_costs_above_what_is_budgeted(changes: dict[str, Any]) -> None:
+    story = Story(rule=BY_NAME)
+
+    story.told(word("money", source="budget", limit=a_limit(**changes)))
+
+    assert story.stage == "calm"
+    assert story.to_tell
+
+
+def test_two_thresholds_of_one_budget_raise_two_stages() -> None:
+    story = Story(rule=by_thresholds({"name": "money", "percent": 100}))
+
+    story.told(a_message(50.0, "11:00"))
+    assert story.stage == "calm"
+
+    story.told(a_message(80.0, "12:00"))
+    assert story.stage == "cancel"
+
+    story.told(a_message(100.0, "12:30"))
+    assert story.stage == "terminate"
+
+
+def test_two_messages_of_one_budget_may_arrive_in_the_other_order() -> None:
+    story = Story(rule=by_thresholds({"name": "money", "percent": 100}))
+
+    story.told(a_message(100.0, "12:01"))
+    assert story.stage == "terminate"
+
+    story.told(a_message(80.0, "12:00"), now="12:02")
+    assert story.stage == "terminate"
+    assert story.to_tell
+
+
+def test_a_rounded_threshold_is_the_one_that_the_policy_names() -> None:
+    story = Story(rule=by_thresholds())
+    rounded = replace(a_limit(79.9988), percent_slack=0.0015)
+
+    story.told(word("money", source="budget", limit=rounded))
+
+    assert story.stage == "cancel"
+
+
+@pytest.mark.parametrize(
+    ("milder", "limit", "forecasted", "raises"),
+    [
+        ({"amount": 800}, a_limit(80.0), False, True),
+        ({"amount": 801}, a_limit(80.0), False, False),
+        ({"percent": 80, "forecast": True}, a_limit(80.0), True, True),
+        ({"percent": 80, "forecast": True}, a_limit(80.0), False, False),
+        ({"percent": 80}, a_limit(80.0), True, False),
+        ({"percent": 80}, a_limit(80.0, is_cost=False), False, True),
+        ({"percent": 80}, a_limit(80.0, below=True), False, False),
+        ({"percent": 80}, a_limit(80.0, is_cost=False, is_ratio=True, below=True), False, True),
+        ({"percent": 80}, a_limit(60.0, is_cost=False, is_ratio=True, below=True), False, True),
+        ({"percent": 80}, a_limit(90.0, is_cost=False, is_ratio=True, below=True), False, False),
+        ({"percent": 80}, a_limit(None), False, False),
+    ],
+)
+def test_a_stage_names_a_threshold(
+    milder: dict[str, Any],
+    limit: BudgetLimit,
+    forecasted: bool,  # noqa: FBT001
+    raises: bool,  # noqa: FBT001
+) -> None:
+    story = Story(rule=by_thresholds(**milder))
+
+    story.told(word("money", source="budget", limit=limit, forecasted=forecasted))
+
+    assert (story.stage == "cancel") is raises
+    assert bool(story.to_tell) is not raises
+
+
+def test_a_message_that_changes_nothing_is_to_be_told_and_its_repeat_is_not() -> None:
+    story = Story(rule=BY_NAME)
+    story.told(a_message())
+
+    story.told(a_message(), now="12:05")
+    assert not story.to_tell
+
+    story.told(a_message(120.0, "13:00"))
+    assert "at cancel already" in story.to_tell
+
+
+def test_a_budgets_message_is_over_with_its_period() -> None:
+    story = Story(rule=a_rule(stage=[a_stage(alarms=["soft", "money"])]))
+    story.told(a_message(period="day"))
+    story.told(word("soft", when="12:10"))
+
+    story.told(word("soft", "OK", when="13:00"))
+    assert story.stage == "cancel"
+
+    midnight = at("12:00") + timedelta(hours=12)
+    story.happens(TimePassed(now=midnight - timedelta(minutes=1)))
+    assert story.stage == "cancel"
+
+    story.happens(TimePassed(now=midnight))
+    assert story.stage == "calm"
+    assert "the period of budget money is over" in story.notices[-1].text
+    assert story.queues_set == []
+
+
+def test_with_manual_release_no_period_releases() -> None:
+    story = Story(rule=a_rule(release="manual", stage=[a_stage(alarms=["money"])]))
+    story.told(a_message(period="day"))
+
+    story.happens(TimePassed(now=at("12:00") + timedelta(days=3)))
+
+    assert story.stage == "cancel"
+
+
+def test_what_an_operator_raised_no_period_releases() -> None:
+    story = Story(rule=BY_NAME)
+    story.set_stage("cancel", now="11:00")
+    story.told(a_message(period="day"))
+
+    story.happens(TimePassed(now=at("12:00") + timedelta(days=3)))
+
+    assert story.stage == "cancel"
+
+
+def test_when_its_period_is_over_a_message_does_not_make_a_stage_harder() -> None:
+    rule = a_rule(
+        release="manual",
+        stage=[a_stage(alarms=["money"]), a_stage("terminate", after_previous="15h")],
+    )
+    story = Story(rule=rule)
+    story.told(a_message(period="day"))
+
+    story.happens(TimePassed(now=at("12:00") + timedelta(days=1)))
+
+    assert story.stage == "cancel"
+
+
+@pytest.mark.parametrize("source", ["budget", "anomaly"])
+def test_a_message_of_a_period_that_is_over_raises_nothing_and_is_to_be_told(
+    source: Source,
+) -> None:
+    story = Story()
+
+    story.happens(Told(now=at("12:00") + timedelta(days=60), evidence=word("soft", source=source)))
+
+    assert story.stage == "calm"
+    assert "was over at" in story.to_tell
+
+
+def test_an_old_message_that_was_kept_without_its_end_is_over_after_a_month() -> None:
+    rule = BY_NAME
+    old = GuardState(guard="m", alarms={"budget:money": Heard(state="ALARM", at=at("12:00"))})
+
+    assert ringing(old, rule, at("12:00") + timedelta(days=30))
+    assert not ringing(old, rule, at("12:00") + timedelta(days=31))
+
+
 # ---- Being released -----------------------------------------------------------------------
 
 
@@ -480,6 +735,32 @@ def test_after_a_release_the_alarm_must_ring_anew() -> None:
     assert len(set(story.runs)) == 2
 
 
+def test_a_release_ends_what_rang_before_it() -> None:
+    story = a_raised_story()
+    story.told(word("soft", source="budget", when="12:05"))
+    story.set_stage("calm", now="12:10")
+
+    story.told(word("hard", when="12:09"), now="12:20")
+    assert story.stage == "calm"
+    assert "released the guard since" in story.why
+
+    story.rule = a_rule(stage=[a_stage(alarms=["soft", "other"]), a_stage("terminate")])
+    story.told(word("other", when="12:30"))
+    assert story.stage == "cancel"
+
+    story.told(word("other", "OK", when="12:40"))
+    assert story.stage == "calm"
+
+
+def test_an_alarm_that_is_late_after_a_release_by_an_ok_raises_its_guard() -> None:
+    story = a_raised_story()
+    story.told(word("soft", "OK", when="12:30"))
+
+    story.told(word("hard", when="12:29"), now="12:31")
+
+    assert story.stage == "terminate"
+
+
 def test_two_entries_in_one_second_have_two_names() -> None:
     story = Story()
     story.told(word("soft"))
@@ -514,6 +795,19 @@ def test_a_guard_that_the_policy_has_lost_can_be_released() -> None:
     assert story.queues_set[-1] == (GPU, "ENABLED")
 
 
+def test_queues_of_a_guard_that_the_policy_has_lost_are_all_reopened_in_whatever_mode() -> None:
+    story = a_raised_story()
+    story.state = replace(story.state, closed=tuple(f"queue-{n}" for n in range(80)))
+    story.rule, story.mode = None, "observe"
+
+    story.set_stage("calm", now="15:00")
+    story.sweep("15:01")
+
+    assert len([queue for queue, state in story.queues_set if state == "ENABLED"]) == 80
+    assert not story.state.closed
+    assert not story.state.reopens
+
+
 def test_a_guard_that_the_policy_has_lost_reopens_what_others_held() -> None:
     story = a_raised_story(held=frozenset({GPU}))
     story.set_stage("calm")
@@ -539,15 +833,17 @@ def test_an_operator_may_go_back_to_a_milder_stage() -> None:
     assert not is_current(story.state, story.runs[0])
 
 
-def test_time_counts_anew_after_an_operator_went_back() -> None:
+def test_a_stage_that_an_operator_set_does_not_become_harder_by_time_whatever_rings() -> None:
     story = Story()
     story.told(word("hard"))
     story.set_stage("cancel", now="12:30")
 
-    story.sweep("14:29")
+    story.told(word("soft", when="12:40"))
+    story.sweep("23:00")
     assert story.stage == "cancel"
+    assert "goes on to terminate at 20" not in story.notices[-1].text
 
-    story.sweep("14:30")
+    story.told(word("hard", when="23:10"))
     assert story.stage == "terminate"
 
 
@@ -825,6 +1121,36 @@ def test_a_job_is_stopped_for_the_hardest_guard_that_does_not_spare_it() -> None
     assert guard_for("RUNNABLE", team="imaging", critical="true") is None
 
 
+def test_a_stop_that_a_guard_asked_for_is_meant_as_long_as_nothing_has_changed() -> None:
+    state = at_stage(MILD, "soft")
+    assert state.entry
+    run_id, job, spared = state.entry.run_id, AJob(), AJob(tags={"critical": "true"})
+    policy, states = a_policy(MILD), {"mild": state}
+    observing = a_policy(a_rule(name="mild", mode="observe"))
+    elsewhere = a_policy(a_rule(name="mild", match={"queue": "cpu"}))
+
+    def why(**changes: Any) -> str:
+        usual: dict[str, Any] = {
+            "states": states,
+            "policy": policy,
+            "guard": "mild",
+            "run_id": run_id,
+            "job": job,
+            "status": "RUNNABLE",
+        }
+        return may_still_stop(**usual | changes)
+
+    assert why() == ""
+    assert "left the stage" in why(run_id="another")
+    assert "left the stage" in why(states={})
+    assert "lost the guard" in why(policy=a_policy(HARSH))
+    assert "observes" in why(policy=observing)
+    assert "scope" in why(policy=elsewhere)
+    assert "spares" in why(job=spared)
+    assert "started" in why(status="RUNNING")
+    assert "SUCCEEDED" in why(status="SUCCEEDED")
+
+
 def test_tags_are_asked_for_where_they_decide() -> None:
     policy = a_policy(MILD)
 
@@ -881,7 +1207,7 @@ def test_whatever_the_order_and_the_repeats_the_same_is_known_of_the_alarms(
     assert story.rule
     assert story.state.alarms == in_order.state.alarms
     assert (story.stage == "calm") == (in_order.stage == "calm")
-    assert (story.stage == "calm") == (not ringing(story.state, story.rule))
+    assert (story.stage == "calm") == (not ringing(story.state, story.rule, at("15:00")))
     alarms = {each for each in words if each.state == "ALARM"}
     assert len(story.runs) == len(set(story.runs)) <= len(alarms)
     assert story.kinds.count("guard-released") <= story.kinds.count("guard-raised")
@@ -991,14 +1317,26 @@ def test_a_notice_says_why_and_what_comes_next() -> None:
     assert notice.facts["evidence"]["amount"] == "$424.20"
 
 
-@pytest.mark.parametrize(
-    ("source", "release"), [("budget", "auto"), ("anomaly", "auto"), ("cloudwatch", "manual")]
-)
-def test_a_notice_says_so_where_only_an_operator_releases(source: Source, release: str) -> None:
-    story = Story(rule=a_rule(release=release))
+@pytest.mark.parametrize("source", ["budget", "anomaly", "cloudwatch"])
+def test_a_notice_says_so_where_only_an_operator_releases(source: Source) -> None:
+    story = Story(rule=a_rule(release="manual"))
     story.told(word("soft", source=source))
 
     assert "Only an operator releases it" in story.notices[0].text
+
+
+@pytest.mark.parametrize(
+    ("source", "end"), [("budget", "2026-02-01T00:00:00Z"), ("anomaly", "2026-01-02T00:00:00Z")]
+)
+def test_a_notice_says_when_a_period_that_releases_the_guard_is_over(
+    source: Source, end: str
+) -> None:
+    story = Story()
+    story.told(word("soft", source=source))
+
+    text = story.notices[0].text
+    assert "Only an operator releases it" not in text
+    assert f"by itself with the end of the period of soft (at {end})" in text
 
 
 def test_what_strangers_wrote_is_shown_harmless() -> None:

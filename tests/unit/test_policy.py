@@ -730,7 +730,9 @@ GUARD = '[[guard]]\nname = "x"\n'
             GUARD + "stage = [\n{ alarms = ['a'], action = 'cancel' },\n"
             "{ alarms = ['a'], action = 'terminate' }\n]",
             "line 5: guard[1].stage[2].alarms: "
-            "'a' raises the milder stage already, which it would skip",
+            "'a' raises the milder stage already, which it would skip; "
+            'where it is an AWS Budget, name its thresholds: aws_budgets = [{ name = "a", '
+            "percent = 80 }] in the milder stage",
         ),
         (
             GUARD + "release = 'manual'\n"

@@ -8,11 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batch_watchdog import run_tally
 from batch_watchdog.guard_notices import Tally
 from batch_watchdog.guard_state import StopAction
 from batch_watchdog.policy import Guard
-from batch_watchdog.run_tally import tally
-from batch_watchdog.runs import Chunk, Listed, judge, needs_tags
+from batch_watchdog.run_tally import still_there
+from batch_watchdog.runs import (
+    LOOKS_MAX,
+    Chunk,
+    Listed,
+    Run,
+    judge,
+    must_be_sure,
+    must_look_again,
+    needs_tags,
+)
 from tests.makers import ARRAY, DEFINITION, QUEUE, at
 
 RULE = Guard.model_validate(
@@ -58,9 +68,9 @@ def test_what_is_spared_is_not_stopped_and_what_is_out_of_scope_does_not_matter(
 
 
 def test_a_stop_that_was_accepted_is_not_asked_for_again() -> None:
-    assert verdict("RUNNABLE", "cancel", isCancelled=True) == "no matter"
-    assert verdict("RUNNABLE", "terminate", isCancelled=True) == "no matter"
-    assert verdict("RUNNING", "terminate", isTerminated=True) == "no matter"
+    assert verdict("RUNNABLE", "cancel", isCancelled=True) == "asked"
+    assert verdict("RUNNABLE", "terminate", isCancelled=True) == "asked"
+    assert verdict("RUNNING", "terminate", isTerminated=True) == "asked"
     assert verdict("RUNNING", "cancel", isTerminated=True) == "no matter"
 
 
@@ -101,6 +111,16 @@ def test_tags_are_asked_for_where_they_decide() -> None:
 
 
 # ---- Tallies ------------------------------------------------------------------------------
+
+
+def a_run(**changes: Any) -> Run:
+    """A run whose last look began an hour after all that is counted here."""
+    usual = Run(run_id="r", guard="g", due_at=at("13:00"), not_before=at("13:00"))
+    return replace(usual, **{"known_at": at("13:00")} | changes)
+
+
+def tally(chunks: Sequence[Chunk], action: StopAction, run: Run | None = None) -> Tally:
+    return run_tally.tally(chunks, action, run or a_run())
 
 
 def chunk(**changes: Any) -> Chunk:
@@ -175,6 +195,77 @@ def test_a_child_that_was_left_at_work_and_waits_again_is_counted_where_it_is_no
     chunks = [chunk(left=(ARRAY,), arrays={ARRAY: (0, 4)}), chunk(stop=(f"{ARRAY}:1",))]
 
     assert tally(chunks, "cancel") == Tally(cancelled=1, left_running=3)
+
+
+def test_a_stop_that_no_look_has_followed_is_not_known_to_have_ended_the_job() -> None:
+    early, late = chunk(stop=("a",)), chunk(stop=("b",), at=at("13:00"))
+
+    assert tally([early, late], "cancel") == Tally(cancelled=1, not_known=1)
+    assert tally([early], "terminate", a_run(known_at=None)) == Tally(not_known=1)
+    assert tally([early, late], "cancel").found == 2
+
+
+def test_what_would_be_stopped_is_counted_as_if_it_were() -> None:
+    observing = a_run(known_at=None, observing=True)
+
+    assert tally([chunk(stop=("a",))], "cancel", observing) == Tally(cancelled=1)
+
+
+def test_a_stopped_job_that_the_last_look_found_has_not_ended() -> None:
+    stopped = chunk(stop=("a", "b"))
+    found = chunk(alive={"a": 1}, at=at("13:00"))
+
+    assert tally([stopped, found], "terminate") == Tally(
+        terminated=1, not_ended=1, not_ended_jobs=("a",)
+    )
+    gone = a_run(known_at=at("13:01"))
+    assert tally([stopped, found], "terminate", gone) == Tally(terminated=2)
+
+
+def test_of_a_stopped_array_those_children_have_not_ended_that_the_last_look_found() -> None:
+    stopped = chunk(stop=(ARRAY,), arrays={ARRAY: (6, 4)})
+    found = chunk(alive={ARRAY: 3}, at=at("13:00"))
+
+    counted = tally([stopped, found], "terminate")
+
+    assert (counted.terminated, counted.not_ended, counted.found) == (7, 3, 10)
+
+
+def test_a_stopped_job_that_is_spared_by_now_was_not_stopped() -> None:
+    assert tally([chunk(stop=("a",)), chunk(spared=("a",))], "cancel") == Tally(spared=1)
+
+
+def test_a_stopped_job_that_ended_by_itself_has_escaped() -> None:
+    counted = tally([chunk(stop=("a", "b")), chunk(escaped=("a",))], "terminate")
+
+    assert counted == Tally(terminated=1, escaped=1, escaped_jobs=("a",))
+
+
+def test_jobs_are_still_there_that_were_asked_long_ago_and_are_found_now() -> None:
+    rows = [
+        chunk(stop=("a", "b"), refused={"b": "no"}),
+        chunk(stop=("c",), at=at("12:09")),
+        chunk(alive={"a": 1, "b": 1, "c": 1}, at=at("12:11")),
+    ]
+
+    def at_a_look(begun: str, asked_before: str) -> Any:
+        return still_there(lambda: rows, at(begun), at(asked_before))
+
+    found = at_a_look("12:11", "12:01")
+    assert (found.jobs, found.count, found.asked_at) == (("a",), 1, at("12:00"))
+    assert at_a_look("12:12", "12:02") is None
+    assert at_a_look("12:11", "12:09").jobs == ("a", "c")
+
+
+def test_before_the_report_it_is_looked_again_for_what_does_not_end_and_not_for_ever() -> None:
+    assert must_look_again(a_run(alive=1))
+    assert must_look_again(a_run(accepted=1, reported=True))
+    assert not must_look_again(a_run(alive=1, reported=True))
+    assert not must_look_again(a_run(alive=1, accepted=1, look=LOOKS_MAX))
+    assert not must_look_again(a_run())
+    assert must_be_sure(a_run(look=LOOKS_MAX))
+    assert must_be_sure(a_run(reported=True))
+    assert not must_be_sure(a_run())
 
 
 ids = st.lists(st.sampled_from([*"abcdefgh", ARRAY, f"{ARRAY}:0", f"{ARRAY}:1"]), unique=True)

@@ -21,7 +21,7 @@ from batch_watchdog.commands import (
 )
 from batch_watchdog.effects import Effect
 from batch_watchdog.errors import CommandError
-from batch_watchdog.guard import StageSet
+from batch_watchdog.guard import StageSet, ringing, terminates_at
 from batch_watchdog.guard_state import GuardState
 from batch_watchdog.guard_watch import GuardWatch
 from batch_watchdog.inquiry import Inquiry
@@ -92,7 +92,7 @@ class Console:
             case HoldAll():
                 return self._hold(command, now)
             case Resume():
-                return self._resume()
+                return self._resume(now)
             case Exempt():
                 return self._exempt(command, now)
             case _:
@@ -118,14 +118,14 @@ class Console:
         new = replace(held, since=now, by=plain(command.by, 100), why=plain(command.why, 500))
         return "held: nothing is stopped, opened or closed", Outcome(puts=[operator_hold.put(new)])
 
-    def _resume(self) -> tuple[str, Outcome]:
+    def _resume(self, now: datetime) -> tuple[str, Outcome]:
         held = operator_hold.read(self.table)
         if not held.is_on:
             return "not held", Outcome()
         # What does not fit in stays for the next time that the same is asked.
         waiting: list[Effect] = list(islice(held.queues.values(), _QUEUES_AT_ONCE))
         left = dict(islice(held.queues.items(), _QUEUES_AT_ONCE, None))
-        resumed = held if left else OperatorHold(version=held.version)
+        resumed = held if left else held.resumed(now)
         put = operator_hold.put(replace(resumed, queues=left))
         words = f"resumed; {len(waiting)} queues are set now that waited for it"
         if left:
@@ -161,7 +161,8 @@ class Console:
             if held.since
             else None,
             "guards": [
-                self._guard(policy, states.get(name) or GuardState(guard=name)) for name in names
+                self._guard(policy, states.get(name) or GuardState(guard=name), held, now)
+                for name in names
             ],
             "exempt": [
                 {"job_id": each.job_id, "until": iso(each.until), "by": each.by, "why": each.why}
@@ -169,9 +170,13 @@ class Console:
             ],
         }
 
-    def _guard(self, policy: Policy, state: GuardState) -> Answer:
+    def _guard(
+        self, policy: Policy, state: GuardState, held: OperatorHold, now: datetime
+    ) -> Answer:
         rule = next((rule for rule in policy.guard if rule.name == state.guard), None)
         entry = state.entry
+        rings = ringing(state, rule, now) if rule else frozenset()
+        terminates = terminates_at(state, rule, now, held.spans(now)) if rule else None
         return {
             "guard": state.guard,
             "stage": state.stage,
@@ -179,8 +184,16 @@ class Console:
             "since": iso(entry.since) if entry else None,
             "why": entry.why if entry else None,
             "by": entry.by or None if entry else None,
+            "in_policy": rule is not None,
+            "terminates_at": iso(terminates) if terminates else None,
+            "released_at": iso(state.released_at) if state.released_at else None,
             "alarms": {
-                signal: {"state": heard.state, "at": iso(heard.at)}
+                signal: {
+                    "state": heard.state,
+                    "at": iso(heard.at),
+                    "ends": iso(heard.ends) if heard.ends else None,
+                    "rings": signal in rings,
+                }
                 for signal, heard in sorted(state.alarms.items())
             },
             "queues_closed": [resource_name(queue) for queue in state.closed],

@@ -5,30 +5,38 @@ All that arrives ends in one of three ways: `Evidence`, `Ignored` with a reason 
 an `EvidenceError` with a reason for the dead-letter queue. What reads like a word about money
 and is not understood is never passed over in silence.
 
-Evidence has its own time: an alarm's is that of its change of state. A Budgets message tells
-only its day, so the time at which SNS took it in counts; an anomaly, which is told days after
-it began, counts from when it was told.
+Evidence has its own time: an alarm's is that of its change of state. A Budgets message has only
+its day, so the time at which SNS took it in counts; an anomaly, which is reported days after
+it began, counts from when it was reported.
+
+A Budgets message is about a period, and an anomaly about a day: after that, neither says anything
+any more. A message that names no period is taken to be about a month. What an anomaly's message
+calls its end is the last day that was unusual so far; AWS reports it up to a day late, so an
+anomaly that ended earlier than on the day before is over.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
 https://docs.aws.amazon.com/cost-management/latest/userguide/budgets-sns-policy.html
 https://docs.aws.amazon.com/cost-management/latest/userguide/cad-eventbridge.html
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-actions-Lambda.html
 """
 
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from batch_watchdog.amounts import Amount, read_amounts
 from batch_watchdog.changes import EPOCH, TIMES_END
 from batch_watchdog.errors import EvidenceError
 from batch_watchdog.notices import fact, plain
 
 type Source = Literal["cloudwatch", "budget", "anomaly"]
 type AlarmState = Literal["ALARM", "OK", "INSUFFICIENT_DATA"]
+type Period = Literal["day", "month", "quarter", "year"]
 
 # An SQS record around an SNS message around an EventBridge event needs five steps.
 _STEPS_MAX = 8
@@ -44,6 +52,22 @@ _SPEAKS_OF_MONEY = re.compile(
 _SUBJECT_OF_MONEY = re.compile(r'AWS Budgets?:|(ALARM|OK|INSUFFICIENT_DATA): "')
 _LINE = re.compile(r"^[ \t]*([A-Za-z][A-Za-z ]{0,40}):(.*)$", re.MULTILINE)
 _ACCOUNT = re.compile(r"^[ \t]*AWS Account ([0-9]{12})\b", re.MULTILINE)
+_PARTITION = re.compile(r"arn:(aws[a-z-]*):")
+_PERIOD = re.compile(r"(?:\bcurrent|\bper|\bthis) (day|month|quarter|year)\b|\b(yesterday|today)\b")
+_ADJECTIVES: Mapping[str, Period] = {
+    "daily": "day",
+    "monthly": "month",
+    "quarterly": "quarter",
+    "annually": "year",
+    "yearly": "year",
+}
+_PERIODS: tuple[Period, ...] = ("day", "month", "quarter", "year")
+_BELOW = re.compile(r"<|&lt;|≤|\b(?:less|lower|below|under)\b", re.IGNORECASE)
+_COMPARISON = re.compile(
+    r"[<>=≤≥]|&[lg]t;|\b(?:greater|more|less|lower|higher|above|below|under|over|than|or|equal|to)\b",
+    re.IGNORECASE,
+)
+_ANOMALY_IS_LATE = timedelta(days=1)
 _DATAPOINT = re.compile(r"datapoints?\s?[\[(]\s?([-+0-9.,eE]{1,40})")
 _THRESHOLD = re.compile(r"thresholds?\s?[\[(]\s?([-+0-9.,eE]{1,40})")
 
@@ -55,8 +79,11 @@ class Evidence:
 
     `alarm` is the name to show, `names` are all by which a policy may name it (an ARN too).
     A Budgets message and an anomaly are always in ALARM: neither ever says OK again.
-    INSUFFICIENT_DATA is neither an ALARM nor its end. `amount`, `threshold` and `detail` are
-    for people: safe to show, not to calculate with, and "" where not told.
+    INSUFFICIENT_DATA is neither an ALARM nor its end. What is text is for people: safe to show,
+    not to calculate with, and "" where not given.
+
+    `limit` is what a budget's message says in numbers. `period` is what it is about, and `over_at`
+    when that is over, where the message itself says so.
     """
 
     source: Source
@@ -68,6 +95,36 @@ class Evidence:
     amount: str = ""
     threshold: str = ""
     detail: str = ""
+    budget_type: str = ""
+    budgeted: str = ""
+    limit: "BudgetLimit | None" = None
+    period: Period | None = None
+    over_at: datetime | None = None
+
+    def ends_at(self, at: datetime) -> datetime | None:
+        """When evidence that counts from a time is over by itself; None where it is not."""
+        if self.period is None:
+            return None
+        end = end_of(self.period, at)
+        return min(end, self.over_at) if self.over_at else end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetLimit:
+    """
+    The threshold of a budget that a message is about, in numbers; None where unknown.
+
+    `percent` is its share of what is budgeted, or the threshold itself where that is in per cent.
+    The slacks are by how much the two may be too small, because the threshold was rounded.
+    """
+
+    is_cost: bool
+    is_ratio: bool = False
+    below: bool = False
+    amount: float | None = None
+    percent: float | None = None
+    amount_slack: float = 0.0
+    percent_slack: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,11 +156,12 @@ def read(delivered: object) -> Evidence | Ignored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Envelope:
-    """What the wrappings told so far."""
+    """What the wrappings said so far."""
 
     at: datetime | None = None
     subject: str = ""
     by_sns: bool = False
+    partition: str = "aws"
     steps: int = 0
 
 
@@ -116,6 +174,8 @@ def _read(thing: object, envelope: _Envelope) -> Evidence | Ignored:
             return _read_text(thing, deeper)
         case {"Records": [inside]} | {"Sns": inside} | {"body": str(inside)}:
             return _read(inside, deeper)
+        case {"alarmData": dict(data)}:
+            return _read_alarm_action(cast("dict[str, Any]", thing), data)
         case {"detail-type": str(detail_type)}:
             return _read_event(cast("dict[str, Any]", thing), detail_type)
         case {"Message": message}:
@@ -129,11 +189,13 @@ def _read_notification(
     kind, subject = sns.get("Type"), sns.get("Subject")
     if kind in ("SubscriptionConfirmation", "UnsubscribeConfirmation"):
         return Ignored(why=f"an SNS {kind}")
+    partition = _PARTITION.match(str(sns.get("TopicArn")))
     inside = replace(
         envelope,
         at=time_or_none(sns.get("Timestamp")) or envelope.at,
         subject=subject if isinstance(subject, str) else "",
         by_sns=True,
+        partition=partition[1] if partition else envelope.partition,
     )
     return _read(message, inside)
 
@@ -299,6 +361,12 @@ def _read_alarm_event(event: dict[str, Any]) -> Evidence | Ignored:
     )
 
 
+def _read_alarm_action(payload: dict[str, Any], data: dict[Any, Any]) -> Evidence | Ignored:
+    """What CloudWatch calls a function with, where that is the action of an alarm."""
+    event = {"time": payload.get("time"), "resources": [payload.get("alarmArn")], "detail": data}
+    return _read_alarm_event(event)
+
+
 def _first_resource(event: dict[str, Any]) -> str:
     match event.get("resources"):
         case [str(arn), *_]:
@@ -352,11 +420,13 @@ def _read_budget(lines: Mapping[Any, Any], prose: str, envelope: _Envelope) -> E
     if envelope.at is None:
         raise EvidenceError(f"a Budgets message of {plain(name)!r} without a time")
     account = _ACCOUNT.search(prose)
-    arn = f"arn:aws:budgets::{account[1]}:budget/{name}" if account else ""
-    amount = plain(_told(lines, f"{kind.lower()}amount", "amount"), 60)
+    arn = f"arn:{envelope.partition}:budgets::{account[1]}:budget/{name}" if account else ""
+    amount = _told(lines, f"{kind.lower()}amount", "amount")
     threshold = _told(lines, "alertthreshold", "threshold")
-    threshold = plain(threshold.replace(">", "more than").replace("<", "less than"), 60)
-    budgeted = plain(_told(lines, "budgetedamount"), 60)
+    budgeted = _told(lines, "budgetedamount")
+    budget_type = plain(_told(lines, "budgettype"), 60)
+    limit = _limit(lines, budget_type, amount, threshold, budgeted)
+    shown = plain(threshold.replace(">", "more than").replace("<", "less than"), 60)
     return Evidence(
         source="budget",
         alarm=fact(name),
@@ -364,11 +434,84 @@ def _read_budget(lines: Mapping[Any, Any], prose: str, envelope: _Envelope) -> E
         state="ALARM",
         at=envelope.at,
         forecasted=kind == "FORECASTED",
-        amount=amount,
-        threshold=threshold,
-        detail=f"{kind} amount {amount or 'unknown'}, alert threshold {threshold or 'unknown'}"
-        + (f", budgeted {budgeted}" if budgeted else ""),
+        amount=plain(amount, 60),
+        threshold=shown,
+        budgeted=plain(budgeted, 60),
+        budget_type=budget_type,
+        limit=limit,
+        period=_period(lines, prose, name),
+        detail=f"{kind} amount {plain(amount, 60) or 'unknown'}, alert threshold "
+        + (shown or "unknown")
+        + (f", budgeted {plain(budgeted, 60)}" if budgeted else ""),
     )
+
+
+def _limit(
+    lines: Mapping[Any, Any], budget_type: str, amount: str, threshold: str, budgeted: str
+) -> BudgetLimit:
+    bare = " ".join(_COMPARISON.sub(" ", threshold).split())
+    if _told(lines, "thresholdtype").upper().startswith("PERCENT") and "%" not in bare:
+        bare += "%"
+    used, limit, whole = read_amounts([amount, bare, budgeted])
+    kind = re.sub(r"[^a-z]", "", budget_type.lower()).removesuffix("budget")
+    of_money = [each.is_money for each in (used, whole) if each]
+    # Where the type is missing, the units say whether it is about money.
+    is_cost = kind == "cost" or (not kind and bool(of_money) and all(of_money))
+    is_ratio = kind.endswith(("utilization", "coverage")) or (
+        not kind and used is not None and used.unit == "%"
+    )
+    percent, percent_slack = _percent(limit, whole)
+    amount_of, amount_slack = _in_units(limit, whole)
+    return BudgetLimit(
+        is_cost=is_cost,
+        is_ratio=is_ratio,
+        below=bool(_BELOW.search(threshold)),
+        amount=amount_of,
+        percent=percent,
+        amount_slack=amount_slack,
+        percent_slack=percent_slack,
+    )
+
+
+def _percent(limit: Amount | None, whole: Amount | None) -> tuple[float | None, float]:
+    if limit is None:
+        return None, 0.0
+    if limit.unit.startswith("%"):
+        return float(limit.value), 0.0
+    if whole is None or not whole.value or limit.unit.casefold() != whole.unit.casefold():
+        return None, 0.0
+    return float(100 * limit.value / whole.value), float(50 * limit.step / whole.value)
+
+
+def _in_units(limit: Amount | None, whole: Amount | None) -> tuple[float | None, float]:
+    """The threshold in the budget's own units, and by how much it may be too small."""
+    if limit is None:
+        return None, 0.0
+    if not limit.unit.startswith("%") or (whole and whole.unit.startswith("%")):
+        return float(limit.value), float(limit.step / 2)
+    return (float(limit.value * whole.value / 100), 0.0) if whole else (None, 0.0)
+
+
+def _period(lines: Mapping[Any, Any], prose: str, name: str) -> Period:
+    said = _told(lines, "timeunit", "budgetperiod", "period").lower()
+    if said:
+        return next((each for each in _PERIODS if each == said), _ADJECTIVES.get(said, "month"))
+    # The budget's name stands in the sentence too, and may hold anything.
+    sentence = " ".join(prose.replace(name, "").partition("Budget Name")[0].lower().split())
+    found = _PERIOD.search(sentence)
+    if found is None:
+        return "month"
+    return next((each for each in _PERIODS if each == found[1]), "day")
+
+
+def end_of(period: Period, at: datetime) -> datetime:
+    """When the calendar's day, month, quarter or year (UTC) in which a time lies is over."""
+    day = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    if period == "day":
+        return day + timedelta(days=1)
+    months = {"month": 1, "quarter": 3, "year": 12}[period]
+    passed = (day.month - 1) // months * months + months
+    return day.replace(year=day.year + passed // 12, month=passed % 12 + 1, day=1)
 
 
 # ---- Cost Anomaly Detection ---------------------------------------------------------------
@@ -411,6 +554,7 @@ def _read_anomaly(detail: object, told_at: datetime | None) -> Evidence:
     except ValidationError:
         impact = _Impact()
     where = plain(anomaly.dimensionValue or anomaly.dimensionalValue, 100)
+    last_day = time_or_none(anomaly.anomalyEndDate)
     return Evidence(
         source="anomaly",
         alarm=fact(name),
@@ -419,6 +563,8 @@ def _read_anomaly(detail: object, told_at: datetime | None) -> Evidence:
         at=at,
         amount=_dollars(impact.totalActualSpend),
         threshold=_dollars(impact.totalExpectedSpend),
+        period="day",
+        over_at=end_of("day", last_day) + _ANOMALY_IS_LATE if last_day else None,
         detail=f"{_dollars(impact.totalImpact) or 'an unknown amount'} more than expected"
         + (f", in {where}" if where else ""),
     )

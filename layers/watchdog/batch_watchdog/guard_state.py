@@ -16,10 +16,20 @@ STAGES: tuple[StageName, ...] = ("calm", "cancel", "terminate")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """The newest word of one alarm, with the word's own time."""
+    """
+    The newest evidence of one alarm, with its own time.
+
+    Where the time that it gave itself was still to come, it counts from when it arrived; `said` is
+    the latest such time of this alarm, by which a repeat is known. `ends` is when it is over by
+    itself: a budget's with the period, an anomaly's with the day. A release ends what rang before
+    it: `over`.
+    """
 
     state: Literal["ALARM", "OK"]
     at: datetime
+    said: datetime | None = None
+    ends: datetime | None = None
+    over: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +58,9 @@ class GuardState:
     ("cloudwatch:batch-spend-80"). `closed` are the queues that this guard closed and has not
     reopened. `by_operator` says that an operator raised it while no alarm did: then no alarm
     releases it. `ringing_since` is when its alarms, none of them in ALARM until then, last
-    began to ring.
+    began to ring. `released_at` is when an operator last released it: no older evidence rings.
+    `reopens` says that an operator released it when the policy had lost it, so that its queues are
+    reopened though no rule says so.
     """
 
     guard: str
@@ -58,6 +70,8 @@ class GuardState:
     by_operator: bool = False
     ringing_since: datetime | None = None
     last_entered: datetime | None = None
+    released_at: datetime | None = None
+    reopens: bool = False
     version: int = 0
 
     @property

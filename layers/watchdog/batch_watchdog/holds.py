@@ -58,7 +58,7 @@ def asks_for_tags(states: Mapping[str, GuardState], policy: Policy, job: Job) ->
     return False
 
 
-def may_still_stop(  # noqa: PLR0913, PLR0911, PLR0917 - each reason has its words
+def may_still_stop(  # noqa: PLR0911, PLR0913, PLR0917 - each reason has its words
     states: Mapping[str, GuardState],
     policy: Policy,
     guard: str,

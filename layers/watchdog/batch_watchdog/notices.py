@@ -27,6 +27,7 @@ type NoticeKind = Literal[
     "guard-raised",
     "guard-report",
     "guard-released",
+    "spend-alert",
     "watchdog-trouble",
     "digest",
 ]

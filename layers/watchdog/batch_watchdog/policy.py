@@ -19,6 +19,7 @@ from batch_watchdog.changes import STARTED, WAITING
 from batch_watchdog.policy_tables import (
     Action,
     ArrayRule,
+    AwsBudget,
     Cause,
     Guard,
     Job,
@@ -41,6 +42,7 @@ __all__ = [
     "TAG_PREFIX",
     "Action",
     "ArrayRule",
+    "AwsBudget",
     "Cause",
     "Guard",
     "Job",

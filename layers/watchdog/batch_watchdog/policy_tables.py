@@ -4,6 +4,7 @@ The tables of which a policy is made, named as in its text.
 Their descriptions are the policy's documentation: the JSON Schema is made from them.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from fnmatch import fnmatchcase
@@ -354,14 +355,44 @@ class LimitRule(Table):
         return limits.get(status)
 
 
+class AwsBudget(Table):
+    """A threshold of an AWS Budget, by which a stage is raised. One of `percent` and `amount`."""
+
+    name: AlarmName
+    """The budget's name (or its ARN)."""
+    percent: float | None = Field(
+        default=None, strict=True, gt=0, le=1_000_000, allow_inf_nan=False
+    )
+    """A threshold of at least so many per cent of the budgeted amount raises the stage. Of a budget
+    of utilization or coverage: the threshold itself, and one below it where AWS Budgets alerts
+    when less is used."""
+    amount: float | None = Field(default=None, strict=True, gt=0, le=1e15, allow_inf_nan=False)
+    """A threshold of at least this amount raises the stage, in the budget's own unit."""
+    forecast: bool = Field(default=False, strict=True)
+    """Whether a FORECASTED message is meant, and not an ACTUAL one."""
+
+    def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
+        if (self.percent is None) == (self.amount is None):
+            yield (), "expected one of percent and amount"
+
+    def __str__(self) -> str:
+        limit = f"{self.percent:g} %" if self.percent is not None else f"{self.amount:.15g}"
+        return f"{self.name} ({limit})"
+
+
 class Stage(Table):
     """One stage of a guard: what raises it, and what it does to the jobs in the guard's scope."""
 
     alarms: tuple[AlarmName, ...] = ()
     """CloudWatch alarms, AWS Budgets or cost anomaly monitors, by name; any of them raises the
-    stage. An empty list: only an operator does."""
+    stage. The name of a budget means a cost budget, and its threshold of 100 % or more. An empty
+    list: only an operator raises the stage."""
+    aws_budgets: Annotated[tuple[AwsBudget, ...], Field(max_length=100)] = ()
+    """Other thresholds of AWS Budgets that raise the stage: [{ name = "monthly", percent = 80 }].
+    Budgets of usage, utilization and coverage raise a stage only so."""
     forecast: bool = Field(default=False, strict=True)
-    """Whether a budget's FORECASTED message raises the stage too, and not only an ACTUAL one."""
+    """Whether a FORECASTED message of a budget in `alarms` raises the stage too, and not only an
+    ACTUAL one."""
     after_previous: Span | None = None
     """The stage is also raised when the one before has lasted so long."""
     action: Literal["cancel", "terminate"]
@@ -371,7 +402,7 @@ class Stage(Table):
     reopened on release."""
 
     def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
-        if not self.model_fields_set & {"alarms", "after_previous"}:
+        if not self.model_fields_set & {"alarms", "aws_budgets", "after_previous"}:
             yield (
                 ("alarms",),
                 "is missing: what raises this stage (alarms = [] if only an operator does)",
@@ -390,8 +421,8 @@ class Guard(Table):
     spare: Match | None = None
     """Jobs that it never stops."""
     release: Literal["auto", "manual"] = "auto"
-    """"auto": released when all its alarms are OK (a budget never says so). "manual": by an
-    operator only."""
+    """"auto": released when all its alarms are OK; a budget's message counts until its period is
+    over, an anomaly's until its day is over (UTC). "manual": by an operator only."""
     mode: Mode | None = None
     """This guard's own mode."""
     stage: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=2)]
@@ -400,7 +431,9 @@ class Guard(Table):
     def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
         if self.spare and self.spare.everything:
             yield ("spare",), "would spare every job: expected name, queue, definition or tags"
-        if self.release == "auto" and not any(stage.alarms for stage in self.stage):
+        if self.release == "auto" and not any(
+            stage.alarms or stage.aws_budgets for stage in self.stage
+        ):
             yield ("release",), 'expected "manual", as there is no alarm that could say OK'
         if self.stage[0].after_previous:
             yield ("stage", 0, "after_previous"), "has no meaning in the first stage"
@@ -411,13 +444,26 @@ class Guard(Table):
         ):
             yield ("stage", 1, "action"), 'stages must grow harder: "cancel", then "terminate"'
         seen: set[str] = set()
+        thresholds: set[AwsBudget] = set()
         for index, stage in enumerate(self.stage):
             for alarm in sorted(seen & set(stage.alarms)):
                 yield (
                     ("stage", index, "alarms"),
-                    f"{shown(alarm)} raises the milder stage already, which it would skip",
+                    f"{shown(alarm)} raises the milder stage already, which it would skip; "
+                    "where it is an AWS Budget, name its thresholds: aws_budgets = "
+                    f"[{{ name = {json.dumps(alarm)}, percent = 80 }}] in the milder stage",
                 )
             seen |= set(stage.alarms)
+            for which, budget in enumerate(stage.aws_budgets):
+                if index and budget in thresholds:
+                    yield (
+                        ("stage", index, "aws_budgets", which),
+                        "raises the milder stage already, which it would skip",
+                    )
+            thresholds |= set(stage.aws_budgets)
+            # A bare name means 100 %, actual.
+            whole = (AwsBudget(name=alarm, percent=100) for alarm in stage.alarms)
+            thresholds |= set(whole)
             if stage.close_queues and not self._is_for_whole_queues():
                 yield (
                     ("stage", index, "close_queues"),

@@ -6,8 +6,11 @@ it must. Then it looks again, until there is nothing left to stop, and reports. 
 lasts it goes on looking from time to time, for what no event told of.
 
 What it found is kept in chunks: the ids are written down before any of them is stopped, and the
-result after. A chunk that was begun and not finished is stopped again from its start, which does
-no harm. Nothing is counted on the way: the chunks are the truth, of which the report is made.
+result after. A chunk that was begun and not finished is gone on with; but its jobs are judged again
+before they are stopped. Nothing is counted on the way: the report is made of the chunks.
+
+A stop that Batch has accepted has not ended the job yet. So each look writes down which of the jobs
+are still there, and only those count as stopped that a look did not find any more.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +28,8 @@ PATROL = timedelta(minutes=3)  # from one look to the next, once all is stopped
 LOOK_AGAIN = timedelta(seconds=30)  # from stopping to looking whether it took
 CLOSING = timedelta(seconds=3)  # for queues to be closed, before any job is stopped
 LOOKS_MAX = 5  # before the report
+STILL_THERE = timedelta(minutes=10)  # after an accepted stop, until operators are to know
+JUDGED_FOR = timedelta(seconds=30)  # until a job that was judged is judged again
 
 type Phase = Literal["closing", "listing", "resting"]
 
@@ -47,9 +52,11 @@ class Run:
     list that is being read and `token` its next page. `chunks` counts those written, and
     `pending` says that the last of them has not been stopped to its end. `carry` are jobs that
     were found and did not fill a call, by whether they are service jobs. `accepted` counts the
-    stops of this look, `asked` all of them. `would_close` are queues that in observe mode would
-    have been closed; a run that is `observing` only counts. `policy` is the version by which this
-    look judges: by another, the look begins anew.
+    stops of this look, `asked` all of them, `alive` the jobs that this look found although their
+    stop was accepted. This look began at `looked_at`, the last one that came to its end at
+    `known_at`. `warned` says that operators know of jobs that do not end. `would_close` are queues
+    that in observe mode would have been closed; a run that is `observing` only counts. `policy` is
+    the version by which this look judges: by another, the look begins anew.
 
     Before `not_before` there is nothing to do; once `due_at` has passed, the sweep starts it.
     """
@@ -69,6 +76,10 @@ class Run:
     carry: Mapping[bool, tuple[str, ...]] = field(default_factory=dict)
     accepted: int = 0
     asked: int = 0
+    alive: int = 0
+    looked_at: datetime | None = None
+    known_at: datetime | None = None
+    warned: bool = False
     reported: bool = False
     would_close: tuple[str, ...] = ()
     policy: str = ""
@@ -82,7 +93,9 @@ class Chunk:
 
     `stop` are those to be stopped, of which the first `asked` have been, but for the `refused`,
     which are by id, with why. `arrays` are the parents among them: how many of their children
-    waited, and how many had started.
+    waited, and how many had started. `escaped` ran or ended before they were stopped. `alive` are
+    jobs whose stop Batch has accepted, and that are still there: 1, or how many of an array's
+    children.
     """
 
     at: datetime
@@ -97,6 +110,8 @@ class Chunk:
     arrays: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     asked: int = 0
     refused: Mapping[str, str] = field(default_factory=dict)
+    escaped: tuple[str, ...] = ()
+    alive: Mapping[str, int] = field(default_factory=dict)
     version: int = 0
 
 
@@ -147,20 +162,51 @@ def look(run: Run, queues: Iterable[tuple[str, bool]], policy: str, now: datetim
         token=None,
         carry={},
         accepted=0,
+        alive=0,
+        looked_at=now,
         due_at=now + QUIET,
     )
 
 
 def again(run: Run, now: datetime) -> Run:
-    """The run when a look has stopped jobs: it will see whether that took."""
+    """The run when a look has stopped jobs, or found some that do not end: it looks again."""
     at = now + LOOK_AGAIN
-    return replace(run, phase="closing", look=run.look + 1, not_before=at, due_at=at + LOOK_AGAIN)
+    return replace(
+        run,
+        phase="closing",
+        look=run.look + 1,
+        known_at=run.looked_at,
+        not_before=at,
+        due_at=at + LOOK_AGAIN,
+    )
+
+
+def must_look_again(run: Run) -> bool:
+    """
+    Whether to look again at once when a look is over.
+
+    Before the report also where jobs do not end; later on, the next look is soon enough for them.
+    """
+    return bool(run.accepted or (run.alive and not run.reported)) and run.look < LOOKS_MAX
+
+
+def must_be_sure(run: Run) -> bool:
+    """Whether this look may be the last one before something is said of jobs that do not end."""
+    return run.reported or run.look >= LOOKS_MAX
 
 
 def rest(run: Run, now: datetime) -> Run:
     """The run when there was nothing to stop, or no use in trying."""
     at = now + PATROL
-    return replace(run, phase="resting", look=1, reported=True, not_before=at, due_at=at)
+    return replace(
+        run,
+        phase="resting",
+        look=1,
+        known_at=run.looked_at,
+        reported=True,
+        not_before=at,
+        due_at=at,
+    )
 
 
 def stop_reason(guard: str, entry: Entry) -> str:
@@ -173,7 +219,7 @@ def stop_reason(guard: str, entry: Entry) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """A job as a list shows it, fit for matching; the list does not tell its tags."""
+    """A job fit for matching, as a list shows it (without tags), or as it is described."""
 
     job_name: str
     queue: str
@@ -181,7 +227,7 @@ class Listed:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-type Verdict = Literal["stop", "stop children", "left", "spared", "no matter"]
+type Verdict = Literal["stop", "stop children", "asked", "left", "spared", "no matter"]
 
 
 def needs_tags(rule: Guard, job: Listed, status: str, action: StopAction) -> bool:
@@ -200,8 +246,8 @@ def judge(
     """
     Say what a run does about a job, or an array as a whole, that is in this state.
 
-    A stop that Batch has accepted, whoever asked for it, is not asked for again; but a cancel
-    does not end what has started, and a stopped array's children may have been passed over.
+    A stop that Batch has accepted, whoever asked for it, is not asked for again ("asked"); but a
+    cancel does not end what has started, and a stopped array's children may have been passed over.
     """
     if not rule.covers(job):
         return "no matter"
@@ -215,7 +261,18 @@ def judge(
         return "spared"
     if not accepted:
         return "stop"
-    return "stop children" if is_array(summary) and waiting + started else "no matter"
+    if is_array(summary):
+        return "stop children" if waiting + started else "no matter"
+    return "asked"
+
+
+def still_there(summary: Mapping[str, Any], action: StopAction) -> int:
+    """Of a job whose stop Batch has accepted, and that is still there: what is to end of it."""
+    counts = children(summary)
+    if counts is None:
+        return 1
+    waiting, started = counts
+    return waiting if action == "cancel" else waiting + started
 
 
 def is_array(summary: Mapping[str, Any]) -> bool:

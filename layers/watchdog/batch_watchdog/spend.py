@@ -7,19 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from batch_watchdog import evidence, guard
-from batch_watchdog.changes import EPOCH
+from batch_watchdog import evidence, guard, guard_notices
 from batch_watchdog.dead_letters import DeadLetters
-from batch_watchdog.effects import Announce
 from batch_watchdog.errors import EvidenceError, StaleItemError
 from batch_watchdog.evidence import Evidence, Ignored
 from batch_watchdog.guard import Told
-from batch_watchdog.guard_watch import GuardWatch
+from batch_watchdog.guard_watch import GuardWatch, once
 from batch_watchdog.notices import Notice, plain, subject
 from batch_watchdog.policy import Policy
 from batch_watchdog.recorder import Outcome, Recorder
-from batch_watchdog.store.ledger import Entry, Ledger
-from batch_watchdog.store.table import Key, Table
+from batch_watchdog.store.table import Table
 
 _TOLD_APART_BY = ("Message", "Subject")  # of an SNS record; the rest differs on each delivery
 
@@ -69,6 +66,7 @@ class SpendListener:
             yield f"{rule.name}: {self._tell(rule.name, read, now)}"
 
     def _tell(self, name: str, word: Evidence, now: datetime) -> str:
+        """Have a guard decide; operators get to know what it makes nothing of."""
         watch = GuardWatch(table=self.table, policy=self.policy(), now=now)
         why = ""
 
@@ -76,7 +74,13 @@ class SpendListener:
             nonlocal why
             decision, outcome = watch.decide(name, Told(now=now, evidence=word))
             why = decision.why
-            return outcome
+            if not decision.to_tell:
+                return outcome
+            notice = guard_notices.spend_alert(name, word, why)
+            alert = once(self.table, notice, now, about=_day_of(word))
+            return Outcome(
+                puts=[*outcome.puts, *alert.puts], effects=[*outcome.effects, *alert.effects]
+            )
 
         recorder = Recorder(table=self.table, asked_by="spend_alarm")
         if recorder.decide([name], decide, now):
@@ -92,16 +96,13 @@ class SpendListener:
     def _tell_operators(self, content: str, reason: str, now: datetime) -> None:
         digest = hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()[:16]
         notice = _trouble(digest, content, reason)
-        # Whenever it comes again, it is looked for in the same place.
-        entry = Entry(notice.id, EPOCH)
-
-        def decide(bucket: Key) -> Outcome:
-            fresh, puts = Ledger(self.table).new(bucket, {notice.id: entry}, now)
-            return Outcome(puts=puts, effects=[Announce(notices=(notice,))] if fresh else [])
-
         recorder = Recorder(table=self.table, asked_by="spend_alarm")
-        if recorder.decide([entry.bucket], decide, now):
-            raise StaleItemError("/".join(entry.bucket))
+        if recorder.decide([notice.id], lambda _: once(self.table, notice, now), now):
+            raise StaleItemError(notice.id)
+
+
+def _day_of(word: Evidence) -> datetime:
+    return word.at.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _trouble(digest: str, content: str, reason: str) -> Notice:

@@ -2,10 +2,15 @@
 Carrying out a stop run, as far as one invocation gets.
 
 Whatever Batch is asked here goes at one pace, shared by all runs. Ids are written down before any
-of them is stopped, and what came of it after. So the next invocation goes on where this one
-ended, in good order or not.
+of them is stopped, and the result after. So the next invocation goes on where this one ended, in
+good order or not.
+
+Each stop is decided in the second in which it is made: before each call the guard, the policy and
+the hold are read, and jobs that were judged too long ago, or by another invocation, are described
+and judged again.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -17,16 +22,17 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from batch_watchdog import guard, guard_notices, runs
 from batch_watchdog.batch_api import PASSING, STOP_MAX, BatchApi, Detail, kinds_of
-from batch_watchdog.changes import STARTED, WAITING, array_child
-from batch_watchdog.effects import Announce
+from batch_watchdog.changes import ENDED, STARTED, WAITING, array_child
+from batch_watchdog.effects import STOP_MARK, Announce
 from batch_watchdog.errors import HeldBackError, OutOfTimeError, StaleItemError, ThrottledError
 from batch_watchdog.guard import QueuesFoundOpen
 from batch_watchdog.guard_state import Entry
 from batch_watchdog.guard_watch import GuardWatch
+from batch_watchdog.notices import Notice
 from batch_watchdog.pace import Pace
 from batch_watchdog.policy import Guard, Policy
 from batch_watchdog.recorder import Outcome, Recorder
-from batch_watchdog.run_tally import tally
+from batch_watchdog.run_tally import still_there, tally
 from batch_watchdog.runs import Chunk, Listed, Listing, Run
 from batch_watchdog.stop_queue import StopQueue
 from batch_watchdog.store import guards, operator_hold
@@ -36,12 +42,19 @@ from batch_watchdog.store.table import Table
 _SPARE_S = 15.0  # of an invocation, kept back for what has been begun
 _CHUNK_MAX = 1_100  # jobs to stop: a page, and what is carried over; an id takes 20 bytes
 _DESCRIBED_AT_ONCE = 100
+_NAMED_BY = {"jobName", "jobQueue", "tags"}  # what a rule may match
+_SERVICE_JOBS_AT_ONCE = 10  # judged again; each takes a call
 _QUEUES_AT_ONCE = 50
 _TRIES = 12  # of one call that is throttled
 _ROUNDS = 5  # for jobs whose stop was throttled or failed on Batch's side
 _BREATHER_S = 20  # until the next try, where AWS throttles for long
 _PAGES_MAX = 10  # read again, at most, where an invocation dies
 _TURN_S = 5  # until the next try, where it is another run's turn
+_ASKED_AFTER_MAX = 1_000  # jobs of which is asked, before the report, how they ended
+
+
+class _OutdatedError(Exception):
+    """The jobs were judged too long ago, or by another policy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,23 +114,41 @@ class StopRunner:
 
 @dataclass(slots=True, kw_only=True)
 class _Found:
-    """What is to be written down next: jobs to stop, and jobs that are not."""
+    """
+    What is to be written down next: jobs to stop, and jobs that are not.
 
+    The jobs to stop were judged at `judged_at`, or later; None says that it is not known when.
+    """
+
+    judged_at: datetime | None = None
     stop: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     spared: list[str] = field(default_factory=list)
     arrays: dict[str, tuple[int, int]] = field(default_factory=dict)
+    escaped: list[str] = field(default_factory=list)
+    alive: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        not_stopped = self.left or self.spared or self.escaped or self.alive
+        return not (self.stop or self.arrays or not_stopped)
 
 
 @dataclass(slots=True, kw_only=True)
 class _Work:
-    """One invocation's work on a run. `run` is as it was last written, or further on."""
+    """
+    One invocation's work on a run. `run` is as it was last written, or further on.
+
+    `carried_at` says when the jobs of `run.carry` were judged; without a time, an earlier
+    invocation did.
+    """
 
     runner: StopRunner
     run: Run
     began: datetime
     time_left: Callable[[], float]
     unwritten: int = 0  # pages with nothing on them that matters
+    carried_at: dict[bool, datetime] = field(default_factory=dict)
 
     @property
     def now(self) -> datetime:
@@ -137,13 +168,14 @@ class _Work:
         if (self.run.phase != "listing" or by_other_rules) and self._begin_look(stage):
             return runs.CLOSING
         if self.run.pending:
-            self._stop_chunk(self._last_chunk())
+            self._stop_chunk(self._last_chunk(), judged_at=None)
         listings = runs.listings(self.run, stage.entry.stage)
         while self.run.place < len(listings):
             self._read(listings[self.run.place], self._stage())
         for service, ids in sorted(self.run.carry.items()):
             self.run = replace(self.run, carry={**self.run.carry, service: ()})
-            self._write_down(_Found(stop=list(ids)), self._stage(), service=service)
+            found = _Found(stop=list(ids), judged_at=self.carried_at.pop(service, None))
+            self._write_down(found, self._stage(), service=service)
         return self._conclude(self._stage())
 
     def _stage(self) -> "_Stage":
@@ -161,7 +193,7 @@ class _Work:
             raise HeldBackError(self.run.run_id)
         if operator_hold.read(table).is_on:
             raise HeldBackError(self.run.run_id)
-        return _Stage(rule=rule, entry=entry, closed=state.closed)
+        return _Stage(rule=rule, policy=policy.version, entry=entry, closed=state.closed)
 
     # ---- Queues ---------------------------------------------------------------------------
 
@@ -205,9 +237,12 @@ class _Work:
 
     def _read(self, listing: Listing, stage: "_Stage") -> None:
         """Read one page of a list, and do what is to be done about the jobs on it."""
+        now = self.now
         page, token = self._page(listing, self.run.token)
         summaries = [each for each in page if not _is_part(each["jobId"])]
-        found = _Found(stop=list(self.run.carry.get(listing.service, ())))
+        carried = self.run.carry.get(listing.service, ())
+        judged_at = self.carried_at.pop(listing.service, None) if carried else now
+        found = _Found(stop=list(carried), judged_at=judged_at)
         for job, summary in self._with_tags(summaries, listing, stage):
             self._judge(job, summary, listing.status, stage, found)
             while len(found.stop) >= _CHUNK_MAX:
@@ -215,7 +250,11 @@ class _Work:
                 # known yet: it is read again, should this be the end.
                 self.run = replace(self.run, carry={**self.run.carry, listing.service: ()})
                 self._write_down(_cut(found, _CHUNK_MAX), stage, service=listing.service)
+        if runs.must_be_sure(self.run):
+            self._make_sure(found, stage, service=listing.service)
         full = _cut(found, len(found.stop) - len(found.stop) % STOP_MAX)
+        if found.stop and found.judged_at:
+            self.carried_at[listing.service] = found.judged_at
         self.run = replace(
             self.run,
             place=self.run.place if token else self.run.place + 1,
@@ -239,19 +278,16 @@ class _Work:
     def _with_tags(
         self, summaries: Sequence[Detail], listing: Listing, stage: "_Stage"
     ) -> Iterator[tuple[Listed, Detail]]:
-        """The jobs, with their tags where these decide; without those that are gone by now."""
+        """The jobs, with their tags where these decide; without those whose tags are not known."""
         jobs = {each["jobId"]: _listed(each, listing.queue) for each in summaries}
         needing = [
             job_id
             for job_id, job in jobs.items()
             if runs.needs_tags(stage.rule, job, listing.status, stage.entry.stage)
         ]
-        batch, known = self.runner.batch, dict[str, Detail]()
-        describe = batch.describe_service if listing.service else batch.describe
-        at_once = 1 if listing.service else _DESCRIBED_AT_ONCE
-        for some in batched(needing, at_once, strict=False):
-            known |= self._patiently(partial(describe, some))
-        tags = {job_id: known[job_id].get("tags") or {} for job_id in needing if job_id in known}
+        known = self._described(needing, service=listing.service)
+        # Without its tags it is not known whether a job is spared: the next look asks again.
+        tags = {job_id: detail["tags"] for job_id, detail in known.items() if "tags" in detail}
         gone = set(needing) - tags.keys()
         for summary in summaries:
             job_id = summary["jobId"]
@@ -270,12 +306,36 @@ class _Work:
         match verdict:
             case "stop":
                 found.stop.append(job_id)
-            case "stop children":
-                found.stop += self._children(job, summary, stage)
+            case "stop children" | "asked":
+                if there := runs.still_there(summary, action):
+                    found.alive[job_id] = there
+                if verdict == "stop children":
+                    found.stop += self._children(job, summary, stage)
             case "left":
                 found.left.append(job_id)
             case "spared":
                 found.spared.append(job_id)
+
+    def _make_sure(self, found: _Found, stage: "_Stage", *, service: bool) -> None:
+        """Ask about jobs that a list shows although their stop was accepted: it may be late."""
+        for job_id, detail in self._described(list(found.alive), service=service).items():
+            status = str(detail.get("status"))
+            if status not in ENDED:
+                if runs.is_array(detail):
+                    found.alive[job_id] = runs.still_there(detail, stage.entry.stage)
+                continue
+            del found.alive[job_id]
+            if status == "SUCCEEDED" and not runs.is_array(detail):
+                found.escaped.append(job_id)
+
+    def _described(self, job_ids: Sequence[str], *, service: bool) -> dict[str, Detail]:
+        """Jobs as Batch knows them now; those that it does not know are left out."""
+        batch, known = self.runner.batch, dict[str, Detail]()
+        describe = batch.describe_service if service else batch.describe
+        at_once = 1 if service else _DESCRIBED_AT_ONCE
+        for some in batched(job_ids, at_once, strict=False):
+            known |= self._patiently(partial(describe, some))
+        return known
 
     def _children(self, job: Listed, array: Detail, stage: "_Stage") -> Iterator[str]:
         """An array's children that its stop has not reached."""
@@ -294,7 +354,7 @@ class _Work:
 
     def _write_down(self, found: _Found, stage: "_Stage", *, service: bool) -> None:
         """Write down what was found, and how far the run has come by it; then stop the jobs."""
-        if not (found.stop or found.left or found.spared or found.arrays):
+        if found.is_empty:
             self.unwritten += 1  # It is written with the next chunk, or after a few more pages.
             if self.unwritten >= _PAGES_MAX:
                 self._save()
@@ -310,14 +370,21 @@ class _Work:
             left=tuple(found.left),
             spared=tuple(found.spared),
             arrays=found.arrays,
+            escaped=tuple(found.escaped),
+            alive=found.alive,
             # What would be stopped counts as if it were.
             asked=len(found.stop) if self.run.observing else 0,
         )
         must_stop = bool(chunk.stop) and not self.run.observing
-        self.run = replace(self.run, chunks=self.run.chunks + 1, pending=must_stop)
+        self.run = replace(
+            self.run,
+            chunks=self.run.chunks + 1,
+            pending=must_stop,
+            alive=self.run.alive + len(chunk.alive),
+        )
         self._save(chunk)
         if must_stop:
-            self._stop_chunk(replace(chunk, version=1))
+            self._stop_chunk(replace(chunk, version=1), found.judged_at)
 
     def _last_chunk(self) -> Chunk:
         number = self.run.chunks - 1
@@ -326,14 +393,23 @@ class _Work:
             raise StaleItemError(f"{self.run.run_id}: chunk {number} is gone")
         return chunk
 
-    def _stop_chunk(self, chunk: Chunk) -> None:
-        """Stop the jobs of a chunk from where that was left, and write down what came of it."""
-        self._stage()
+    def _stop_chunk(self, chunk: Chunk, judged_at: datetime | None) -> None:
+        """Stop the jobs of a chunk from where that was left, and write down the result."""
+        judged = _Judged(
+            upto=len(chunk.stop) if judged_at else chunk.asked,
+            at=judged_at or self.now,
+            by=self.run.policy,
+        )
+        tries: Counter[str] = Counter()
         try:
-            for some in batched(chunk.stop[chunk.asked :], STOP_MAX, strict=False):
-                refused = {**chunk.refused, **self._stop(chunk, some)}
-                chunk = replace(chunk, asked=chunk.asked + len(some), refused=refused)
-        except OutOfTimeError:
+            while chunk.asked < len(chunk.stop):
+                if chunk.asked >= judged.upto:
+                    chunk, judged = self._judge_again(chunk, self._stage())
+                try:
+                    chunk = self._stop_some(chunk, judged, tries)
+                except _OutdatedError:
+                    judged = replace(judged, upto=chunk.asked)
+        except (OutOfTimeError, ThrottledError, HeldBackError):
             self._save(chunk)
             raise
         self.run = replace(
@@ -344,25 +420,98 @@ class _Work:
         )
         self._save(chunk)
 
-    def _stop(self, chunk: Chunk, job_ids: Sequence[str]) -> dict[str, str]:
-        """Stop up to 50 jobs; the answer is why, for each that Batch would not stop."""
-        left, refused = list(job_ids), dict[str, str]()
-        for _ in range(_ROUNDS):
-            stop = partial(
-                self.runner.batch.stop_some, chunk.how, left, chunk.reason, service=chunk.service
-            )
-            errors = self._patiently(stop)
-            left = [job_id for job_id, (code, _) in errors.items() if code in PASSING]
-            refused |= {
-                # The same reason is told once, for all jobs.
-                job_id: ": ".join(filter(None, error)).replace(job_id, "…")
-                for job_id, error in errors.items()
-                if error[0] not in PASSING
-            }
-            if not left:
-                return refused
+    def _judge_again(self, chunk: Chunk, stage: "_Stage") -> tuple[Chunk, "_Judged"]:
+        """
+        Judge the next jobs of a chunk as they are now.
+
+        Those that are not to be stopped any more are taken out of what is to be stopped. A job
+        whose stop Batch has accepted, or that has ended by it, was stopped by an invocation that
+        could not write it down: it counts as asked.
+        """
+        now = self.now
+        first = chunk.asked
+        last = first + (_SERVICE_JOBS_AT_ONCE if chunk.service else _DESCRIBED_AT_ONCE)
+        some, rest = chunk.stop[first:last], chunk.stop[last:]
+        details = self._described(some, service=chunk.service)
+        again, arrays = _Found(), dict(chunk.arrays)
+        asked: list[str] = []
+        for job_id in some:
+            detail = details.get(job_id)
+            if detail is None:
+                continue  # Should it be there all the same, the next look finds it.
+            status = str(detail.get("status"))
+            if status in ENDED:
+                is_ours = str(detail.get("statusReason") or "").startswith(STOP_MARK)
+                (asked if is_ours and status == "FAILED" else again.escaped).append(job_id)
+                continue
+            job, action = _from_detail(detail), stage.entry.stage
+            if not detail.keys() >= _NAMED_BY:
+                continue  # What it lacks might spare it.
+            verdict = runs.judge(stage.rule, job, detail, status, action)
+            if (counts := runs.children(detail)) and verdict in ("stop", "left", "spared"):
+                arrays[job_id] = counts
+            match verdict:
+                case "stop":
+                    again.stop.append(job_id)
+                case "asked" | "stop children":
+                    asked.append(job_id)
+                case "left":
+                    again.left.append(job_id)
+                case "spared":
+                    again.spared.append(job_id)
+        chunk = replace(
+            chunk,
+            stop=(*chunk.stop[:first], *asked, *again.stop, *rest),
+            asked=first + len(asked),
+            left=(*chunk.left, *again.left),
+            spared=(*chunk.spared, *again.spared),
+            escaped=(*chunk.escaped, *again.escaped),
+            arrays=arrays,
+        )
+        return chunk, _Judged(upto=chunk.asked + len(again.stop), at=now, by=stage.policy)
+
+    def _stop_some(self, chunk: Chunk, judged: "_Judged", tries: Counter[str]) -> Chunk:
+        """
+        Stop up to 50 of the judged jobs, and say how far the chunk has come.
+
+        Raises:
+            _OutdatedError: they must be judged again first.
+            HeldBackError: it is not to go on.
+        """
+        first = chunk.asked
+        some = chunk.stop[first : min(judged.upto, first + STOP_MAX)]
+        if not some:
+            return chunk
+
+        def stop() -> Mapping[str, tuple[str, str]]:
+            stage = self._stage()
+            if self.now - judged.at > runs.JUDGED_FOR or stage.policy != judged.by:
+                raise _OutdatedError
+            return self.runner.batch.stop_some(chunk.how, some, chunk.reason, service=chunk.service)
+
+        errors = self._patiently(stop)
+        passing = [job_id for job_id, (code, _) in errors.items() if code in PASSING]
+        tries.update(passing)
+        later = {job_id for job_id in passing if tries[job_id] < _ROUNDS}
+        refused = {
+            # The same reason is given once, for all jobs.
+            job_id: ": ".join(filter(None, error)).replace(job_id, "…")
+            for job_id, error in errors.items()
+            if error[0] not in PASSING
+        }
+        given_up = set(passing) - later
+        refused |= dict.fromkeys(given_up, "throttled, or failed on the side of Batch")
+        if later:
             self.runner.pace.throttled()
-        return refused | dict.fromkeys(left, "throttled, or failed on the side of Batch")
+        done = [job_id for job_id in some if job_id not in later]
+        again = [job_id for job_id in some if job_id in later]
+        stops = (*chunk.stop[:first], *done, *again, *chunk.stop[first + len(some) :])
+        return replace(
+            chunk,
+            stop=stops,
+            asked=first + len(done),
+            refused={**chunk.refused, **refused},
+        )
 
     def _patiently[T](self, call: Callable[[], T]) -> T:
         """
@@ -399,34 +548,88 @@ class _Work:
 
     def _conclude(self, stage: "_Stage") -> timedelta | None:
         """A look is over: look again, or rest; and report, the first time."""
-        if self.run.accepted and self.run.look < runs.LOOKS_MAX:
+        if runs.must_look_again(self.run):
             self.run = runs.again(self.run, self.now)
             self._save()
             return runs.LOOK_AGAIN
+        if not self.run.reported and not self.run.observing:
+            self._ask_how_they_ended(stage)
         rested = runs.rest(self.run, self.now)
-        report = [] if self.run.reported else [self._report(stage)]
+        notices = [] if self.run.reported else [self._report(stage, rested)]
+        trouble = None if self.run.warned else self._still_there(stage)
+        if trouble:
+            rested = replace(rested, warned=True)
+            notices.append(trouble)
         recorder = Recorder(table=self.runner.table, asked_by="stop_jobs")
-        outcome = Outcome(puts=[run_store.put(rested, self.now)], effects=report)
+        outcome = Outcome(
+            puts=[run_store.put(rested, self.now)],
+            effects=[Announce(notices=(notice,)) for notice in notices],
+        )
         recorder.write([outcome], self.now)
         return None
 
-    def _report(self, stage: "_Stage") -> Announce:
+    def _ask_how_they_ended(self, stage: "_Stage") -> None:
+        """A job whose stop was accepted may have succeeded before it took effect."""
+        asked: dict[str, None] = {}
+        for chunk in run_store.found(self.runner.table, self.run.run_id):
+            if chunk.service:
+                continue
+            for job_id in chunk.stop[: chunk.asked]:
+                if job_id not in chunk.refused and not _is_part(job_id):
+                    asked[job_id] = None
+            if len(asked) > _ASKED_AFTER_MAX:
+                return
+        details: dict[str, Detail] = {}
+        # Where Batch hardly answers, the report does not wait for it.
+        with suppress(OutOfTimeError, ThrottledError):
+            details = self._described(list(asked), service=False)
+        escaped = [
+            job_id
+            for job_id, detail in details.items()
+            if detail.get("status") == "SUCCEEDED" and not runs.is_array(detail)
+        ]
+        if escaped:
+            self._write_down(_Found(escaped=escaped), stage, service=False)
+
+    def _report(self, stage: "_Stage", rested: Run) -> Notice:
         found = run_store.found(self.runner.table, self.run.run_id)
-        notice = guard_notices.report(
+        return guard_notices.report(
             self.run.guard,
             stage.entry,
-            tally(found, stage.entry.stage),
+            tally(found, stage.entry.stage, rested),
             at=self.now,
             queues_closed=self.run.would_close if self.run.observing else stage.closed,
         )
-        return Announce(notices=(notice,))
+
+    def _still_there(self, stage: "_Stage") -> Notice | None:
+        """What is to be said of jobs that are still there, long after their stop was accepted."""
+        if not self.run.alive or self.run.looked_at is None:
+            return None
+        found = still_there(
+            partial(run_store.found, self.runner.table, self.run.run_id),
+            since=self.run.looked_at,
+            asked_before=self.now - runs.STILL_THERE,
+        )
+        if found is None:
+            return None
+        return guard_notices.still_there(self.run.guard, stage.entry, found, self.now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """Up to which of a chunk's jobs they were judged, when, and by which version of the policy."""
+
+    upto: int
+    at: datetime
+    by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stage:
-    """The stage that a run is for, and the queues that its guard has closed."""
+    """The stage that a run is for, by this version of the policy; and what its guard has closed."""
 
     rule: Guard
+    policy: str
     entry: Entry
     closed: Sequence[str]
 
@@ -444,9 +647,18 @@ def _listed(summary: Detail, queue: str) -> Listed:
     )
 
 
+def _from_detail(detail: Detail) -> Listed:
+    return Listed(
+        job_name=detail.get("jobName") or "",
+        queue=detail.get("jobQueue") or "",
+        definition=detail.get("jobDefinition") or "",
+        tags=detail.get("tags") or {},
+    )
+
+
 def _cut(found: _Found, count: int) -> _Found:
     """Take out all that was found, but for the jobs to stop beyond the first `count`."""
     cut = replace(found, stop=found.stop[:count])
     del found.stop[:count]
-    found.left, found.spared, found.arrays = [], [], {}
+    found.left, found.spared, found.arrays, found.escaped, found.alive = [], [], {}, [], {}
     return cut

@@ -3,11 +3,14 @@ The hold: an operator has stopped the watchdog from changing anything.
 
 Whatever is due stays due, and is decided anew afterwards. But a queue's opening or closing has
 been decided once and for all, so it is kept here, to be done when the hold is over.
+
+Holds that are over are kept too: the time under a hold does not count where a guard's stage
+becomes harder by time.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from pydantic import TypeAdapter
 
@@ -15,6 +18,8 @@ from batch_watchdog.effects import SetQueueState
 from batch_watchdog.store.table import Put, Table, pack, unpack
 
 _KEY = ("CONTROL", "HOLD")
+_KEPT = timedelta(days=40)  # longer than a stage may last before the next, which is 30 days
+_KEPT_MAX = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,11 +30,25 @@ class OperatorHold:
     by: str = ""
     why: str = ""
     queues: Mapping[str, SetQueueState] = field(default_factory=dict)  # what waits, by queue
+    past: tuple[tuple[datetime, datetime], ...] = ()  # holds that are over, in order of time
     version: int = 0
 
     @property
     def is_on(self) -> bool:
         return self.since is not None
+
+    def spans(self, now: datetime) -> tuple[tuple[datetime, datetime], ...]:
+        """When the watchdog was held, until now at the latest."""
+        return (*self.past, (self.since, now)) if self.since else self.past
+
+    def resumed(self, now: datetime) -> "OperatorHold":
+        """The hold when it is over."""
+        spans = [span for span in self.spans(now) if span[1] > now - _KEPT]
+        while len(spans) > _KEPT_MAX:
+            # The two oldest count as one: the time between them does not count either, so that
+            # nothing becomes harder too soon.
+            spans[:2] = [(spans[0][0], spans[1][1])]
+        return replace(OperatorHold(version=self.version), past=tuple(spans))
 
 
 _ADAPTER = TypeAdapter(OperatorHold)
