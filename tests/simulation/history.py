@@ -184,10 +184,11 @@ class History:
         return since
 
     def notices(self) -> list[tuple[Action, Any]]:
-        """All notices that were recorded, each with its action."""
+        """All notices that were recorded, each with its first action."""
         return [
             (action, notice)
             for action in self.actions
+            if not action.tries  # Else it is one that was handed on: the first one counts.
             for notice in getattr(action.effect, "notices", ())
         ]
 

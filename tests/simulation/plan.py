@@ -76,7 +76,7 @@ class Plan:
 
 
 # Whether random histories do all that the world does. Until the package can bear it, no.
-WIDE = False
+WIDE = True
 
 
 def draw(seed: int, *, wide: bool = WIDE) -> Plan:

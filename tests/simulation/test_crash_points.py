@@ -1,5 +1,6 @@
 """A crash before or after any call of AWS or the table changes nothing of what comes of it."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -178,10 +179,10 @@ def _end(seen: History) -> dict[str, Any]:
     for _, content in seen.published:
         told |= set(content["facts"]["ids"]) if content["notice"] == "digest" else {content["id"]}
     return {
-        "told": told,
-        "recorded": sorted(notice.id for _, notice in seen.notices()),
+        "told": set(map(_named, told)),
+        "recorded": sorted(_named(notice.id) for _, notice in seen.notices()),
         "counts": {
-            notice.id: {name: notice.facts.get(name) for name in _COUNTS}
+            _named(notice.id): {name: notice.facts.get(name) for name in _COUNTS}
             for _, notice in seen.notices()
         },
         "jobs": {job_id: (job.status, job.reason) for job_id, job in seen.jobs.items()},
@@ -192,6 +193,11 @@ def _end(seen: History) -> dict[str, Any]:
         },
         "not carried out": [action.sk for action in seen.actions if action.result is None],
     }
+
+
+def _named(notice_id: str) -> str:
+    """An id without the time at which a stage was entered: after a crash that is a minute later."""
+    return re.sub(r"^(guard-\w+:\w+:\w+):.*", r"\1", notice_id)
 
 
 _COUNTS = ("succeeded", "failed", "failed_indices", "cancelled", "terminated", "left_running",

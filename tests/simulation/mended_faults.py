@@ -1,8 +1,4 @@
-"""
-Faults that are known and not mended yet, each a small history and the invariant that it breaks.
-
-Who mends one moves its plan to `regressions.py`.
-"""
+"""Faults that an orderly world had hidden: small histories, each with the invariant it broke."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,11 +11,11 @@ _I13 = "i13_every_changing_call_is_justified"
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """A history, and the name of the invariant that it breaks."""
+class Mended:
+    """A history, and the name of the invariant that it broke."""
 
     plan: Plan
-    breaks: str
+    broke: str
 
 
 def _plan(policy: str, *steps: Step, minutes: int = 20, drain_s: float = 600) -> Plan:
@@ -79,8 +75,8 @@ _BETWEEN = 6.0
 _STUMBLES = tuple(_step(2, "stumble", before="CancelJobs") for _ in range(6))
 
 
-def _repeated(*between: Step, policy: str = _LIMIT) -> Known:
-    return Known(_plan(policy, *_ASKED_TWICE, *between), _I13)
+def _repeated(*between: Step, policy: str = _LIMIT) -> Mended:
+    return Mended(_plan(policy, *_ASKED_TWICE, *between), _I13)
 
 
 _SPARING = """
@@ -110,7 +106,7 @@ _FIRST_JOB_SPARED = _step(6, "tags", number=0, tags={"critical": "true"})
 
 # ---- A stop is repeated without asking whether it is still meant ---------------------------
 
-_REPEATED: Mapping[str, Known] = {
+_REPEATED: Mapping[str, Mended] = {
     "a stop is repeated though the policy observes by now": _repeated(
         _policy(_BETWEEN, _LIMIT.replace("enforce", "observe"))
     ),
@@ -133,7 +129,7 @@ _REPEATED: Mapping[str, Known] = {
         _command(5.5, "hold", for_s=300),
         _step(6, "tags", number=0, tags={"batch-watchdog:exempt": "true"}),
     ),
-    "a job that has started in spite of its stop is terminated in observe mode": Known(
+    "a job that has started in spite of its stop is terminated in observe mode": Mended(
         _plan(
             _ESCALATING,
             _job(0.5, queue="small", gpus=0, vcpus=2, seconds=330),
@@ -143,7 +139,7 @@ _REPEATED: Mapping[str, Known] = {
         ),
         _I13,
     ),
-    "a stop that the stream brings again is made though the policy observes by now": Known(
+    "a stop that the stream brings again is made though the policy observes by now": Mended(
         _plan(
             _LIMIT,
             _job(1),
@@ -152,7 +148,7 @@ _REPEATED: Mapping[str, Known] = {
         ),
         _I13,
     ),
-    "jobs that a run has written down are stopped after a hold, though spared by now": Known(
+    "jobs that a run has written down are stopped after a hold, though spared by now": Mended(
         _plan(
             _SPARING,
             _job(1),
@@ -164,10 +160,10 @@ _REPEATED: Mapping[str, Known] = {
         ),
         _I13,
     ),
-    "a stop that the stream brings again is made though the job is exempt by now": Known(
+    "a stop that the stream brings again is made though the job is exempt by now": Mended(
         _plan(_LIMIT, _job(1), *_STUMBLES, _command(5.2, "exempt", number=0)), _I13
     ),
-    "a stop on arrival that the stream brings again is made though the guard is gone": Known(
+    "a stop on arrival that the stream brings again is made though the guard is gone": Mended(
         _plan(
             _SPARING.replace("close_queues = true", ""),
             _alarm(1, "ALARM"),
@@ -178,7 +174,7 @@ _REPEATED: Mapping[str, Known] = {
         ),
         _I13,
     ),
-    "a stop on arrival that the stream brings again is made though the guard is released": Known(
+    "a stop on arrival that the stream brings again is made though the guard is released": Mended(
         _plan(
             _SPARING.replace("close_queues = true", ""),
             _alarm(1, "ALARM"),
@@ -193,11 +189,11 @@ _REPEATED: Mapping[str, Known] = {
 
 # ---- The time that a message carries is taken for the time at which we act -----------------
 
-_TIMES: Mapping[str, Known] = {
-    "an alarm that comes late has hardened when it comes": Known(
+_TIMES: Mapping[str, Mended] = {
+    "an alarm that comes late has hardened when it comes": Mended(
         _plan(_HARDENING, _runs(1), _alarm(5, "ALARM", late_s=3_000), minutes=90), _I13
     ),
-    "a stage hardens by time under a hold": Known(
+    "a stage hardens by time under a hold": Mended(
         _plan(
             _HARDENING,
             _runs(1),
@@ -207,7 +203,7 @@ _TIMES: Mapping[str, Known] = {
         ),
         _I13,
     ),
-    "a job that a late sweep finds begins its stay at the sweep's own minute": Known(
+    "a job that a late sweep finds begins its stay at the sweep's own minute": Mended(
         replace(
             _plan(
                 _LIMIT.replace("3m", "8m"),
@@ -225,8 +221,8 @@ _TIMES: Mapping[str, Known] = {
 
 # ---- Old evidence rings for ever ------------------------------------------------------------
 
-_STALE: Mapping[str, Known] = {
-    "a budget's message that an operator has released hardens another alarm's stage": Known(
+_STALE: Mapping[str, Mended] = {
+    "a budget's message that an operator has released hardens another alarm's stage": Mended(
         _plan(
             _HARDENING.replace('"spend-80"', '"spend-80", "monthly"'),
             _runs(1),
@@ -239,13 +235,13 @@ _STALE: Mapping[str, Known] = {
         ),
         _I13,
     ),
-    "a budget's message of a month that is over raises its guard": Known(
+    "a budget's message of a month that is over raises its guard": Mended(
         _plan(_BUDGET, _runs(1), _budget(5, days_ago=3)), _I13
     ),
-    "an anomaly of another day raises its guard": Known(
+    "an anomaly of another day raises its guard": Mended(
         _plan(_BUDGET, _runs(1), _step(5, "anomaly", monitor="monthly", days_ago=2)), _I13
     ),
-    "a day's budget hardens a stage when its day is over": Known(
+    "a day's budget hardens a stage when its day is over": Mended(
         _plan(
             _HARDENING.replace('"spend-80"', '"spend-80", "daily"').replace("15m", "12h"),
             _runs(1, seconds=90_000),
@@ -254,7 +250,7 @@ _STALE: Mapping[str, Known] = {
         ),
         _I13,
     ),
-    "an operator's stage hardens by itself": Known(
+    "an operator's stage hardens by itself": Mended(
         _plan(
             _HARDENING,
             _runs(1),
@@ -268,22 +264,22 @@ _STALE: Mapping[str, Known] = {
 
 # ---- One threshold of a budget is not told apart from another --------------------------------
 
-_THRESHOLDS: Mapping[str, Known] = {
-    "a budget's message of 50 per cent terminates": Known(
+_THRESHOLDS: Mapping[str, Mended] = {
+    "a budget's message of 50 per cent terminates": Mended(
         _plan(_BUDGET, _runs(1), _budget(5, percent=50)), _I13
     ),
-    "a budget of utilization terminates": Known(
+    "a budget of utilization terminates": Mended(
         _plan(_BUDGET, _runs(1), _budget(5, measures="RI Utilization", percent=80)), _I13
     ),
-    "a budget of usage terminates": Known(
+    "a budget of usage terminates": Mended(
         _plan(_BUDGET, _runs(1), _budget(5, measures="Usage", percent=100)), _I13
     ),
 }
 
 # ---- A preempted or requeued job's stay begins anew ------------------------------------------
 
-_ANEW: Mapping[str, Known] = {
-    "a service job's stay before its preemption counts for the one after": Known(
+_ANEW: Mapping[str, Mended] = {
+    "a service job's stay before its preemption counts for the one after": Mended(
         _plan(
             _LIMIT.replace("3m", "8m"),
             _step(1, "job", name="train", queue="train", service=True, seconds=3_600),
@@ -291,7 +287,7 @@ _ANEW: Mapping[str, Known] = {
         ),
         _I13,
     ),
-    "a stay before a start that leads back to RUNNABLE counts for the one after": Known(
+    "a stay before a start that leads back to RUNNABLE counts for the one after": Mended(
         _plan(
             _LIMIT.replace("3m", "8m"),
             _job(0.5, queue="small", gpus=0, vcpus=2, seconds=330),
@@ -305,8 +301,8 @@ _ANEW: Mapping[str, Known] = {
 # ---- Accepted is not stopped -----------------------------------------------------------------
 
 _IGNORES = _step(2, "batch", does="ignore_terminate", number=0)
-_ACCEPTED: Mapping[str, Known] = {
-    "a job that runs on after its limit has terminated it is not told": Known(
+_ACCEPTED: Mapping[str, Mended] = {
+    "a job that runs on after its limit has terminated it is not told": Mended(
         _plan(
             'mode = "enforce"\n[[limit]]\nRUNNING = { after = "4m" }\n',
             _runs(1, seconds=14_000),
@@ -315,13 +311,13 @@ _ACCEPTED: Mapping[str, Known] = {
         ),
         "i14_what_runs_on_is_told",
     ),
-    "a job that runs on after a guard has terminated it is not told": Known(
+    "a job that runs on after a guard has terminated it is not told": Mended(
         _plan(
             _GUARD, _runs(1, seconds=14_000), _IGNORES, _alarm(5, "ALARM", "spend-100"), minutes=40
         ),
         "i14_what_runs_on_is_told",
     ),
-    "a report counts as stopped a job that runs on": Known(
+    "a report counts as stopped a job that runs on": Mended(
         _plan(
             _GUARD, _runs(1, seconds=14_000), _IGNORES, _alarm(5, "ALARM", "spend-100"), minutes=40
         ),
@@ -331,8 +327,8 @@ _ACCEPTED: Mapping[str, Known] = {
 
 # ---- One decision too big loses all, own tags, actions given up, policies --------------------
 
-_LOST: Mapping[str, Known] = {
-    "a job's own limit that events do not carry is enforced late": Known(
+_LOST: Mapping[str, Mended] = {
+    "a job's own limit that events do not carry is enforced late": Mended(
         replace(
             _plan(
                 _LIMIT.replace("3m", "6h"),
@@ -343,7 +339,7 @@ _LOST: Mapping[str, Known] = {
         ),
         "i14_own_tags_are_honoured",
     ),
-    "a notice that the stream gives up is lost": Known(
+    "a notice that the stream gives up is lost": Mended(
         _plan(
             _LIMIT,
             _job(1),
@@ -352,7 +348,7 @@ _LOST: Mapping[str, Known] = {
         ),
         "i14_actions_are_carried_out",
     ),
-    "a closing that the stream gives up is lost": Known(
+    "a closing that the stream gives up is lost": Mended(
         _plan(
             _SPARING,
             _runs(1),
@@ -362,7 +358,7 @@ _LOST: Mapping[str, Known] = {
         ),
         "i14_queues_are_as_guards_asked",
     ),
-    "a queue that is UPDATING for long is not closed": Known(
+    "a queue that is UPDATING for long is not closed": Mended(
         _plan(
             _SPARING,
             _runs(1),
@@ -372,7 +368,7 @@ _LOST: Mapping[str, Known] = {
         ),
         "i14_queues_are_as_guards_asked",
     ),
-    "a guard that vanishes while it is raised is not told": Known(
+    "a guard that vanishes while it is raised is not told": Mended(
         _plan(
             _SPARING,
             _runs(1),
@@ -382,7 +378,7 @@ _LOST: Mapping[str, Known] = {
         ),
         "i14_a_guard_that_vanishes_is_told",
     ),
-    "a bad policy that is put twice is told once": Known(
+    "a bad policy that is put twice is told once": Mended(
         _plan(
             _LIMIT,
             _step(2, "policy", text="[[limit]\n", bad=True),
@@ -391,13 +387,13 @@ _LOST: Mapping[str, Known] = {
         ),
         "i11_each_bad_policy_is_told",
     ),
-    "no policy that can be read stops the watchdog": Known(
+    "no policy that can be read stops the watchdog": Mended(
         _plan(_LIMIT, _job(1), _step(3, "forgotten", text='mode = "later"\n')),
         "i11_a_bad_policy_takes_no_effect",
     ),
 }
 
-KNOWN: Mapping[str, Known] = {
+MENDED: Mapping[str, Mended] = {
     **_REPEATED,
     **_TIMES,
     **_STALE,
