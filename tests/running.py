@@ -224,10 +224,13 @@ class Running:
         """From the stage's beginning to the last stop."""
         return max(call.at for call in self.batch.journal if call.jobs and not call.error) - NOON
 
-    def reports(self) -> list[Mapping[str, Any]]:
-        """The facts of the reports."""
+    def told(self, kind: str) -> list[Mapping[str, Any]]:
+        """The facts of the notices of a kind."""
         told = [json.loads(json.loads(each["Message"])["default"]) for each in self._published]
-        return [content["facts"] for content in told if content["notice"] == "guard-report"]
+        return [content["facts"] for content in told if content["notice"] == kind]
+
+    def reports(self) -> list[Mapping[str, Any]]:
+        return self.told("guard-report")
 
     def report(self) -> Mapping[str, Any]:
         (facts,) = self.reports()

@@ -429,6 +429,61 @@ def test_an_operator_may_set_a_stage_and_release_it(guarding: Guarding) -> None:
     assert guarding.told("guard-released")[0]["facts"]["by"] == "jane"
 
 
+# ---- Budgets, and guards that are gone ------------------------------------------------------
+
+
+def test_a_message_about_a_lower_threshold_stops_nothing_and_is_told_once(stack: Stack) -> None:
+    guarding = Guarding(stack, POLICY.replace('"soft"', '"account-monthly"'))
+    running, waiting = four_running_and_five_waiting(guarding)
+
+    for _ in range(2):
+        guarding.budget("account-monthly", threshold="$50.00")
+        guarding.run(minutes=5)
+
+    (alert,) = guarding.told("spend-alert")
+    assert (alert["facts"]["percent"], alert["facts"]["amount"]) == (50, "$105.00")
+    assert (alert["facts"]["budget"], alert["facts"]["alert_type"]) == ("account-monthly", "ACTUAL")
+    assert not guarding.changes
+    assert guarding.statuses(*running, *waiting) == ["RUNNING"] * 4 + ["RUNNABLE"] * 5
+
+
+def test_two_thresholds_of_one_budget_raise_two_stages(stack: Stack) -> None:
+    policy = POLICY.replace(
+        'alarms = ["soft"]', 'aws_budgets = [{ name = "account", percent = 80 }]'
+    ).replace('alarms = ["hard"]', 'aws_budgets = [{ name = "account", percent = 100 }]')
+    guarding = Guarding(stack, policy)
+    running, waiting = four_running_and_five_waiting(guarding)
+
+    guarding.budget("account", threshold="$80.00")
+    guarding.run(minutes=5)
+    assert guarding.statuses(*running, *waiting) == ["RUNNING"] * 4 + ["FAILED"] * 5
+
+    guarding.budget("account", threshold="$100.00")
+    guarding.run(minutes=5)
+    assert set(guarding.statuses(*running, *waiting)) == {"FAILED"}
+    assert guarding.kinds() == ["guard-raised", "guard-report"] * 2
+    assert not guarding.told("spend-alert")
+
+
+def test_a_guard_that_the_policy_loses_is_told_once_and_its_release_reopens_its_queues(
+    guarding: Guarding,
+) -> None:
+    guarding.alarm("soft")
+    guarding.run(minutes=5)
+    (parameter,) = guarding.dispatcher.parameters
+
+    guarding.dispatcher.parameters[parameter] = 'mode = "observe"'
+    guarding.run(minutes=30)
+    (trouble,) = guarding.told("watchdog-trouble")
+    assert trouble["facts"]["guard"] == "monthly"
+    assert "cpu and gpu" in trouble["text"] or "gpu and cpu" in trouble["text"]
+    assert guarding.state_of("gpu") == "DISABLED"
+
+    guarding.command("release", guard="monthly", by="jane")
+    guarding.run(minutes=5)
+    assert guarding.state_of("gpu") == guarding.state_of("cpu") == "ENABLED"
+
+
 # ---- What is not understood ---------------------------------------------------------------
 
 

@@ -11,6 +11,8 @@ from botocore.exceptions import ClientError
 
 from batch_watchdog.errors import StaleItemError
 from batch_watchdog.runs import CLOSING
+from batch_watchdog.store import operator_hold
+from batch_watchdog.store.operator_hold import OperatorHold
 from batch_watchdog.store.table import Key, Put
 from local.aws import ApiError
 from local.functions import Crash
@@ -262,6 +264,141 @@ def test_a_run_that_another_stage_overtakes_makes_way_at_once() -> None:
     assert last_cancel < first_terminate < NOON + timedelta(seconds=16)
     assert running.report()["stage"] == "terminate"
     assert running.alive() == 0
+
+
+# ---- Decided at the second of the call ------------------------------------------------------
+
+
+def test_a_hold_stops_a_run_between_two_calls_and_jobs_that_start_meanwhile_are_left() -> None:
+    running = Running()
+    jobs = running.submit(250, seconds=86_400)
+    call = running.batch.call
+
+    def held_after(operation: str, params: dict[str, Any]) -> dict[str, Any]:
+        answer = call(operation, params)
+        if operation == "CancelJobs" and running.now < NOON + timedelta(minutes=1):
+            running.table.write([operator_hold.put(OperatorHold(since=running.now))])
+        return answer
+
+    running.batch.call = held_after  # type: ignore[method-assign]
+    running.enter("cancel").run(minutes=2)
+    while_held = running.stops.copy()
+
+    running.give_room(vcpus=5)
+    running.table.write([operator_hold.put(OperatorHold(version=1))])
+    running.run(minutes=10)
+
+    assert while_held == dict.fromkeys(jobs[:50], 1)
+    assert running.stops == dict.fromkeys([*jobs[:50], *jobs[55:]], 1)
+    report = running.report()
+    assert (report["cancelled"], report["left_running"], report["escaped"]) == (245, 5, 0)
+
+
+def test_a_job_that_was_judged_too_long_ago_is_judged_again() -> None:
+    running = Running(most=0.5)
+    jobs = running.submit(1_000, seconds=86_400)
+    running.meanwhile(seconds=40, do=lambda: running.give_room(vcpus=20))
+
+    running.enter("cancel").run(minutes=10)
+
+    assert len([job for job in jobs if job not in running.stops]) == 20
+    assert running.report()["left_running"] == 20
+    assert running.report()["escaped"] == 0
+
+
+def test_a_run_that_dies_counts_what_it_had_stopped_and_does_not_stop_it_again() -> None:
+    running = Running()
+    jobs = running.submit(100)
+    call = running.batch.call
+
+    def dies(operation: str, params: dict[str, Any]) -> dict[str, Any]:
+        answer = call(operation, params)
+        if operation == "CancelJobs" and len(running.stops) == 50:
+            raise Crash(operation)
+        return answer
+
+    running.batch.call = dies  # type: ignore[method-assign]
+    running.enter("cancel").run(minutes=20)
+
+    assert running.stops == dict.fromkeys(jobs, 1)
+    assert running.report()["cancelled"] == 100
+
+
+# ---- Accepted, and not ended ----------------------------------------------------------------
+
+
+def test_jobs_that_do_not_end_are_counted_apart_and_told_of_once() -> None:
+    running = Running()
+    jobs = running.submit(5)
+    stubborn, call, asked = jobs[3:], running.batch.call, list[str]()
+
+    def ignoring(operation: str, params: dict[str, Any]) -> dict[str, Any]:
+        """Batch accepts the stop of two jobs, which are there all the same."""
+        if operation == "TerminateJobs":
+            asked.extend(params["jobs"])
+            params = params | {"jobs": [job for job in params["jobs"] if job not in stubborn]}
+        answer = call(operation, params)
+        for each in (*answer.get("jobSummaryList", ()), *answer.get("jobs", ())):
+            if each["jobId"] in asked:
+                each["isTerminated"] = True
+        return answer
+
+    running.batch.call = ignoring  # type: ignore[method-assign]
+    running.enter("terminate").run(minutes=5)
+    report = running.report()
+    assert (report["terminated"], report["not_ended"], report["found"]) == (3, 2, 5)
+    assert sorted(report["not_ended_jobs"]) == sorted(stubborn)
+    assert running.told("watchdog-trouble") == []
+
+    running.run(minutes=60)
+    (trouble,) = running.told("watchdog-trouble")
+    assert (sorted(trouble["job_ids"]), trouble["not_ended"]) == (sorted(stubborn), 2)
+    assert sorted(asked) == sorted(jobs)
+
+    running.enter("calm").run(minutes=1)
+    (released,) = running.told("guard-released")
+    assert (released["terminated"], released["not_ended"]) == (3, 2)
+
+
+def test_a_list_that_is_late_does_not_make_a_job_count_as_still_there() -> None:
+    running = Running()
+    jobs = running.submit(3)
+    call, gone = running.batch.call, list[dict[str, Any]]()
+
+    def late(operation: str, params: dict[str, Any]) -> dict[str, Any]:
+        """The list goes on showing what has ended."""
+        answer = call(operation, params)
+        if operation == "ListJobs" and params.get("jobStatus") == "RUNNABLE":
+            gone.extend(each for each in answer["jobSummaryList"] if len(gone) < len(jobs))
+            if running.stops and not answer["jobSummaryList"]:
+                answer["jobSummaryList"] = [each | {"isCancelled": True} for each in gone]
+        return answer
+
+    running.batch.call = late  # type: ignore[method-assign]
+    running.enter("cancel").run(minutes=30)
+
+    assert (running.report()["cancelled"], running.report()["not_ended"]) == (3, 0)
+    assert running.told("watchdog-trouble") == []
+
+
+def test_a_job_that_succeeded_in_spite_of_its_stop_has_escaped() -> None:
+    running = Running()
+    jobs = running.submit(4)
+    call = running.batch.call
+
+    def succeeding(operation: str, params: dict[str, Any]) -> dict[str, Any]:
+        answer = call(operation, params)
+        for each in answer.get("jobs", ()):
+            if each["jobId"] == jobs[0] and each["status"] == "FAILED":
+                each["status"] = "SUCCEEDED"
+        return answer
+
+    running.batch.call = succeeding  # type: ignore[method-assign]
+    running.enter("terminate").run(minutes=5)
+
+    report = running.report()
+    assert (report["terminated"], report["escaped"]) == (3, 1)
+    assert report["escaped_jobs"] == [jobs[0]]
 
 
 # ---- What Batch will not do ---------------------------------------------------------------

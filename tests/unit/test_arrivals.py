@@ -7,7 +7,7 @@ from batch_watchdog.effects import StopJobs
 from batch_watchdog.guard_state import Entry, GuardState, StopAction
 from batch_watchdog.policy import Mode, parse_policy
 from batch_watchdog.run_tally import tally
-from batch_watchdog.store import guards, operator_hold, runs
+from batch_watchdog.store import guards, ledger, operator_hold, runs
 from batch_watchdog.store.actions import to_action
 from batch_watchdog.store.operator_hold import OperatorHold
 from batch_watchdog.store.table import MemoryTable, Table
@@ -188,6 +188,34 @@ def test_what_was_stopped_on_arrival_is_counted_with_the_run() -> None:
     arriving(an_event("12:06", jobId="c"))
 
     assert tally(runs.found(arriving.table, RUN), "cancel", None).not_known == 3
+
+
+def test_very_many_guards_stop_what_arrives_though_it_is_remembered_in_one_item() -> None:
+    names = [f"g{number}" for number in range(60)]
+    policy = 'mode = "enforce"\n' + "".join(
+        f'[[guard]]\nname = "{name}"\nmatch = {{ name = "{name}" }}\n'
+        '[[guard.stage]]\nalarms = ["soft"]\naction = "cancel"\n'
+        for name in names
+    )
+    arriving = Arriving(stage=None, policy=policy)
+    for name in names:
+        entry = Entry(run_id=f"{name}:1", stage="cancel", since=NOW, mode="enforce", why="so")
+        arriving.table.write([guards.put(GuardState(guard=name, entry=entry), NOW)])
+
+    jobs = {name: an_id_in_shard_0(f"{name}:1") for name in names}
+    arriving(*(an_event("12:10", jobId=jobs[name], jobName=name) for name in names))
+
+    assert sorted(job for stop in arriving.stops() for job in stop.job_ids) == sorted(jobs.values())
+
+
+def an_id_in_shard_0(run_id: str) -> str:
+    """A job's id whose stop for a run is remembered in the first shard of its minute."""
+    for number in range(1_000):
+        job_id = f"{run_id}-{number}"
+        name = f"guard-stop:{run_id}:{job_id}:0:RUNNABLE"
+        if ledger.Entry(name, NOW).bucket[1] == "0":
+            return job_id
+    raise AssertionError
 
 
 def test_what_another_batch_has_decided_meanwhile_is_not_decided_again() -> None:

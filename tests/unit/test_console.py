@@ -1,6 +1,7 @@
 """What operators ask is answered in JSON, and what they change is recorded with who asked."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -166,6 +167,30 @@ def test_a_hold_says_by_whom_until_it_is_ended(desk: Desk) -> None:
     assert not operator_hold.read(desk.table).is_on
     assert desk.ask("status")["held"] is None
     assert len(desk.records) == 3
+
+
+def test_when_the_watchdog_was_held_is_kept(desk: Desk) -> None:
+    desk.ask("hold", by="jane")
+    during = operator_hold.read(desk.table).spans(NOW + timedelta(hours=1))
+    desk.console.answer({"command": "resume", "by": "joe"}, NOW + timedelta(hours=2))
+
+    held = operator_hold.read(desk.table)
+    assert during == ((NOW, NOW + timedelta(hours=1)),)
+    assert held.past == held.spans(NOW) == ((NOW, NOW + timedelta(hours=2)),)
+
+
+def test_old_holds_are_forgotten_and_very_many_count_as_longer_ones() -> None:
+    held, hour = operator_hold.OperatorHold(), timedelta(hours=1)
+    for number in range(60):
+        began = NOW + number * 2 * hour
+        held = replace(held, since=began).resumed(began + hour)
+
+    assert len(held.past) == 50
+    assert held.past[0] == (NOW, NOW + 21 * hour)
+    assert held.past[1][0] == NOW + 22 * hour
+
+    later = NOW + timedelta(days=90)
+    assert len(replace(held, since=later).resumed(later + hour).past) == 1
 
 
 def test_a_job_is_exempt_until_a_time(desk: Desk) -> None:
