@@ -264,8 +264,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "an older word about money changes nothing",
         "guard.py",
-        "if known and _order(heard) <= _order(known):",
-        "if False:",
+        "if signal not in known or _order(heard) > _order(known[signal])",
+        "if True",
     ),
     Mutant(
         "a harder stage is entered, a milder one is not",
@@ -277,7 +277,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a guard is released when all its alarms are OK",
         "guard.py",
-        "if left := ringing(state, rule):",
+        "if left := ringing(state, rule, moment.now):",
         "if left := frozenset():",
     ),
     Mutant(
@@ -334,7 +334,7 @@ MUTANTS: Sequence[Mutant] = (
         "ids are written down before they are stopped",
         "stop_run.py",
         "        self._save(chunk)\n        if must_stop:\n"
-        "            self._stop_chunk(replace(chunk, version=1))\n",
+        "            self._stop_chunk(replace(chunk, version=1), found.judged_at)\n",
         "        if must_stop:\n            self._stop(chunk, chunk.stop[:50])\n"
         "        self._save(chunk)\n",
     ),
@@ -869,8 +869,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a job that starts for too long is told with findings",
         "limit_watch.py",
-        'self.inquiry.findings(detail) if stay.status != "RUNNING" else ()',
-        'self.inquiry.findings(detail) if stay.status == "RUNNABLE" else ()',
+        'self.inquiry.findings(detail) if case.stay.status != "RUNNING" else ()',
+        'self.inquiry.findings(detail) if case.stay.status == "RUNNABLE" else ()',
         ("tests/integration/test_findings.py",),
     ),
     # ---- Which stays are meant, and what becomes of their stops ----------------------------
@@ -954,8 +954,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "children of an array are described once for their tags",
         "limit_watch.py",
-        "due = [stay for stay in due if stay not in by_tags]",
-        "pass",
+        "stay.job_id for stay in some if not stay.service and stay not in looks",
+        "stay.job_id for stay in some if not stay.service",
         _STAYS,
     ),
     Mutant(
