@@ -566,7 +566,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a refused update of a queue is kept",
         "act.py",
-        "            self._remember(effect, why=why, refused=True)",
+        "            self._remember(effect, why=why, refused=True, call=call)",
         "            pass",
         _unit("act"),
     ),
@@ -580,8 +580,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "before a call is repeated, its refusal does not count any more",
         "act.py",
-        "            self._remember(effect, why=known.why, refused=False)",
-        "            pass",
+        "            update = replace(known, refused=False, calls=known.calls + 1)",
+        "            update = replace(known, calls=known.calls + 1)",
         _unit("act"),
     ),
     Mutant(

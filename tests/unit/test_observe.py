@@ -235,12 +235,14 @@ def test_a_late_child_that_comes_in_time_spares_the_asking(scene: Scene) -> None
 def test_an_array_that_batch_has_forgotten_is_told_as_far_as_it_is_known(scene: Scene) -> None:
     scene.observe(a_child_event(1, "FAILED"), a_parent_event(5, failed=2, clock="12:10"))
 
-    scene.ask("12:11")
+    scene.ask("12:19")  # One answer may leave out a job that Batch knows.
+    assert not scene.notices
+    scene.ask("12:20")
 
     facts = scene.completion()
     assert (facts["failed"], facts["failed_indices"]) == (2, "1")
     assert sum(group["count"] for group in facts["groups"]) == 2
-    assert [name for name, _ in scene.aws.calls] == ["DescribeJobs"]
+    assert {name for name, _ in scene.aws.calls} == {"DescribeJobs"}
 
 
 def test_failures_that_no_event_told_have_a_log_nevertheless(scene: Scene) -> None:

@@ -39,6 +39,7 @@ _REFUSED_AGAIN = timedelta(minutes=1)  # until a refused update of a queue is lo
 _WHY_MAX = 500  # characters of an error
 _ANEW = "it is decided anew"
 # A closing that was refused, and then the reopening of the same queue.
+_NO_ANSWER = "AWS Batch has not answered yet"
 _NEVER_CLOSED = ("DISABLED", "ENABLED")
 _ATTRIBUTES = ("queue", "job_name", "mode")  # facts that subscribers may filter by
 
@@ -185,8 +186,7 @@ class Actor:
         if verdict == "wait":
             self._remember(effect, why=why, refused=False)
             return {"waits": why}
-        if known:  # Until there is an answer, nobody knows which state the queue is in.
-            self._remember(effect, why=known.why, refused=False)
+        call = self._begin_update(effect)
         try:
             self.batch.set_queue_state(effect.queue, effect.state)
         except ClientError as error:
@@ -194,21 +194,52 @@ class Actor:
             if details["Code"] in PASSING:
                 raise
             why = plain(f"{details['Code']}: {details.get('Message', '')}", _WHY_MAX)
-            self._remember(effect, why=why, refused=True)
+            self._remember(effect, why=why, refused=True, call=call)
             return {"refused": why}
         self._forget(effect.queue)
         return {"state": effect.state}
 
-    def _remember(self, effect: SetQueueState, *, why: str, refused: bool) -> None:
-        """Keep an update of a queue for the sweep to look at."""
+    def _begin_update(self, effect: SetQueueState) -> int:
+        """
+        Keep that Batch is asked now; the number of this call, or 0 where another has no answer yet.
+
+        Until there is an answer, nobody knows which state the queue is in: the call of another try
+        of this action may be what makes Batch refuse ours.
+        """
+        while True:
+            updates, now = queue_updates.read(self.table), self.clock()
+            known = updates.by_queue.get(effect.queue)
+            if known is None or known.effect.state != effect.state:
+                known = QueueUpdate(
+                    effect=effect,
+                    since=now,
+                    due_at=now + _REFUSED_AGAIN,
+                    why=_NO_ANSWER,
+                    refused=True,  # No call of it has been made.
+                )
+            update = replace(known, refused=False, calls=known.calls + 1)
+            with suppress(StaleItemError):  # Another try has begun just now.
+                self.table.write([queue_updates.put(updates.having(effect.queue, update))])
+                return update.calls if known.refused else 0
+
+    def _remember(self, effect: SetQueueState, *, why: str, refused: bool, call: int = 0) -> None:
+        """
+        Keep an update of a queue for the sweep to look at.
+
+        It counts as `refused` only where `call` is the only one since the last refusal.
+        """
         now = self.clock()
         while True:
             updates = queue_updates.read(self.table)
             known = updates.by_queue.get(effect.queue)
+            is_only_call = known is not None and call == known.calls > 0
             if known is None or known.effect.state != effect.state:
                 known = QueueUpdate(effect=effect, since=now, due_at=now + _REFUSED_AGAIN, why=why)
             update = replace(
-                known, due_at=max(known.due_at, now + _REFUSED_AGAIN), why=why, refused=refused
+                known,
+                due_at=max(known.due_at, now + _REFUSED_AGAIN),
+                why=why,
+                refused=refused and is_only_call,
             )
             with suppress(StaleItemError):
                 self.table.write([queue_updates.put(updates.having(effect.queue, update))])

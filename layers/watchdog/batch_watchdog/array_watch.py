@@ -88,7 +88,9 @@ class ArrayWatch:
         parts = store.all_parts(array)
         if arrays.is_done(array, parts):
             return self.announce(array, parts, now)
-        if arrays.lacks_only_stragglers(array, now):
+        if arrays.lacks_only_stragglers(array, now) or (
+            detail is None and not arrays.is_forgotten(array, now)
+        ):
             return Outcome(puts=[store.put(array, now)] if array != known else [])
         return self.announce(array, self._filled(array, parts) if detail else parts, now)
 

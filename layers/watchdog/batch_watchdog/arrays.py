@@ -42,6 +42,7 @@ from batch_watchdog.notices import (
 
 PART_SIZE = 4_000  # indices
 GROUPS_MAX = 20  # groups of failures that a notice tells apart; the rest is "other"
+FORGOTTEN_AFTER = timedelta(minutes=10)  # from its end, where no answer shows the array
 STRAGGLERS_WAIT = timedelta(seconds=60)  # from the parent's end, for children's late events
 
 _UNKNOWN, _SUCCEEDED, _FAILED = 0, 1, 2
@@ -380,6 +381,11 @@ def is_done(array: Array, parts: Sequence[Part]) -> bool:
 def lacks_only_stragglers(array: Array, now: datetime) -> bool:
     """Whether the parent ended so recently that children's events may still be on their way."""
     return array.ended_at is not None and abs(now - array.ended_at) < STRAGGLERS_WAIT
+
+
+def is_forgotten(array: Array, now: datetime) -> bool:
+    """Whether Batch no longer knows an array that an answer lacks: one answer may leave it out."""
+    return array.ended_at is not None and now - array.ended_at >= FORGOTTEN_AFTER
 
 
 def correct(array: Array, parts: Iterable[Part], failures: Sequence[Change]) -> list[Part]:
