@@ -81,6 +81,8 @@ class Actor:
                 # Someone else did the same, and has recorded it: or has tried to, and failed.
                 action = actions.get(action.pk, action.sk)
             else:
+                if isinstance(action.effect, SetQueueState) and "state" in result:
+                    self._forget(action.effect.queue)
                 return
 
     def _do(self, action: Action, out_of_time: Callable[[], bool]) -> Any:
@@ -91,7 +93,7 @@ class Actor:
             case StopJobs():
                 return self._stop(action, effect, out_of_time)
             case SetQueueState():
-                return self._set_queue_state(effect)
+                return self._set_queue_state(action, effect)
             case StartRun():
                 self.stop_queue.send(effect.run_id)
                 return {"sent": effect.run_id}
@@ -166,7 +168,7 @@ class Actor:
 
     # ---- Queues ---------------------------------------------------------------------------
 
-    def _set_queue_state(self, effect: SetQueueState) -> Any:
+    def _set_queue_state(self, action: Action, effect: SetQueueState) -> Any:
         states = guards.read_all(self.table)
         verdict, why = holds.judge_queue(effect, states, self.policy())
         if verdict == "drop":
@@ -194,9 +196,12 @@ class Actor:
             if details["Code"] in PASSING:
                 raise
             why = plain(f"{details['Code']}: {details.get('Message', '')}", _WHY_MAX)
-            self._remember(effect, why=why, refused=True, call=call)
+            latest = Actions(self.table).get(action.pk, action.sk)
+            if latest is None or latest.result is None:
+                self._remember(effect, why=why, refused=True, call=call)
             return {"refused": why}
-        self._forget(effect.queue)
+        # That it was asked for is dropped once the result is recorded: a crash in between must
+        # not make the refusal of another try look like the only answer.
         return {"state": effect.state}
 
     def _begin_update(self, effect: SetQueueState) -> int:
