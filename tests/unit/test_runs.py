@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batch_watchdog import run_tally
 from batch_watchdog.guard_notices import Tally
 from batch_watchdog.guard_state import StopAction
 from batch_watchdog.policy import Guard
-from batch_watchdog import run_tally
 from batch_watchdog.run_tally import still_there
 from batch_watchdog.runs import (
     LOOKS_MAX,

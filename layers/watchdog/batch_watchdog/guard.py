@@ -557,10 +557,10 @@ def _reaches(evidence: Evidence, budget: AwsBudget) -> bool:
     limit = evidence.limit
     if limit is None or budget.forecast != evidence.forecasted:
         return False
-    if budget.percent is not None:
-        wanted, given, slack = budget.percent, limit.percent, limit.percent_slack
-    else:
-        wanted, given, slack = budget.amount, limit.amount, limit.amount_slack
+    in_percent = budget.percent is not None
+    wanted = budget.percent if in_percent else budget.amount
+    given = limit.percent if in_percent else limit.amount
+    slack = limit.percent_slack if in_percent else limit.amount_slack
     if wanted is None or given is None:
         return False
     if limit.below:

@@ -20,8 +20,9 @@ class Heard:
     The newest evidence of one alarm, with its own time.
 
     Where the time that it gave itself was still to come, it counts from when it arrived; `said` is
-    the latest such time of this alarm, by which a repeat is known. `ends` is when it is over by itself: a budget's with the period, an anomaly's with
-    the day. A release ends what rang before it: `over`.
+    the latest such time of this alarm, by which a repeat is known. `ends` is when it is over by
+    itself: a budget's with the period, an anomaly's with the day. A release ends what rang before
+    it: `over`.
     """
 
     state: Literal["ALARM", "OK"]
