@@ -364,9 +364,8 @@ def _unchanged_since(seen: History, guard: str, at: datetime) -> datetime:
 
 def _untrue_report(seen: History, notice: Notice) -> Iterator[str]:
     facts = notice.facts
-    parts = ("cancelled", "terminated", "left_running", "spared", "escaped")
-    total = sum(facts[part] for part in parts) + sum(facts["failed"].values())
-    total += facts.get("not_ended", 0)
+    parts = ("cancelled", "terminated", "not_ended", "not_known", "left_running", "spared")
+    total = sum(facts[part] for part in (*parts, "escaped")) + sum(facts["failed"].values())
     if total != facts["found"]:
         yield f"{notice.id}: {total} jobs are told of, of {facts['found']}"
     in_scope = [

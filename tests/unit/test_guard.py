@@ -85,7 +85,7 @@ def word(
         threshold="$400.00",
         detail="Threshold crossed",
     )
-    of_budget = {"budget_type": "Cost", "limit": a_limit(), "period": "month"}
+    of_budget: dict[str, Any] = {"budget_type": "Cost", "limit": a_limit(), "period": "month"}
     of_source: dict[str, dict[str, Any]] = {"budget": of_budget, "anomaly": {"period": "day"}}
     return replace(usual, **of_source.get(changes.get("source", ""), {}) | changes)
 

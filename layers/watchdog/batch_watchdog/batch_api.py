@@ -18,7 +18,7 @@ type Detail = Mapping[str, Any]  # in the API's own shape
 DESCRIBE_MAX = 100  # jobs a DescribeJobs call
 STOP_MAX = 50  # jobs a CancelJobs, TerminateJobs or TerminateServiceJobs call
 _STOP_ROUNDS = 5  # for jobs whose stop was throttled or failed on Batch's side
-_REASON_MAX = 1_024  # characters
+REASON_MAX = 1_024  # characters
 
 # What passes by itself, be it a whole call's error or that of one job in a bulk call.
 PASSING = frozenset({"ThrottlingException", "TooManyRequestsException", "ServerException"})
@@ -189,7 +189,7 @@ class BatchApi:
             one of `PASSING`, it may be tried again.
         """
         bulk, single = _BULK[how, service]
-        job_ids, reason = list(job_ids), reason[:_REASON_MAX]
+        job_ids, reason = list(job_ids), reason[:REASON_MAX]
         self._pace()
         try:
             answer = getattr(self._client, bulk)(jobs=job_ids, reason=reason)

@@ -64,6 +64,7 @@ _CAN_SAY_OK = "cloudwatch:"
 _TICK = timedelta(seconds=1)
 _CLOCKS_DIFFER = timedelta(minutes=1)  # AWS's and ours, at most
 _WHOLE = 100.0  # per cent
+_ROUNDING = 0.005  # of amounts and per cents, as numbers of a machine
 _NOTHING = Tally()
 
 
@@ -526,7 +527,7 @@ def _named(rule: Guard, evidence: Evidence) -> Iterator[tuple[Stage, str]]:
             if (name := _named_in(stage, evidence)) and _is_whole_cost(evidence, stage):
                 yield stage, _signal("budget", name, forecasted=evidence.forecasted)
             for budget in stage.aws_budgets:
-                if budget.name in evidence.names and _reaches(evidence, budget):
+                if budget.name in evidence.names and _is_threshold(evidence, budget):
                     yield stage, _signal("budget", str(budget), forecasted=evidence.forecasted)
         return
     for stage in rule.stage:
@@ -552,21 +553,18 @@ def _is_whole_cost(evidence: Evidence, stage: Stage) -> bool:
     return limit.percent >= _WHOLE and (stage.forecast or not evidence.forecasted)
 
 
-def _reaches(evidence: Evidence, budget: AwsBudget) -> bool:
-    """Whether a message is about a threshold that a stage names, or one that lies beyond it."""
+def _is_threshold(evidence: Evidence, budget: AwsBudget) -> bool:
+    """Whether a message is about the very threshold that a stage names."""
     limit = evidence.limit
     if limit is None or budget.forecast != evidence.forecasted:
         return False
-    by_percent = budget.percent is not None
-    wanted = budget.percent if by_percent else budget.amount
-    given = limit.percent if by_percent else limit.amount
-    slack = limit.percent_slack if by_percent else limit.amount_slack
+    in_percent = budget.percent is not None
+    wanted = budget.percent if in_percent else budget.amount
+    given = limit.percent if in_percent else limit.amount
+    slack = limit.percent_slack if in_percent else limit.amount_slack
     if wanted is None or given is None:
         return False
-    if limit.below:
-        # Less than planned is spending too much only of what should be used: reservations.
-        return limit.is_ratio and given <= wanted
-    return given + slack >= wanted
+    return abs(given - wanted) <= slack + _ROUNDING
 
 
 def _why_not_named(rule: Guard, evidence: Evidence) -> str:

@@ -72,10 +72,8 @@ class _Found:
         self._take_in_stops(chunk)
         for job_id in chunk.left:
             known = self._fate_of(job_id)
-            if known is None:
-                self._set(job_id, _Fate.LEFT)
-            elif known == _Fate.STOPPED and job_id not in self._arrays:
-                self._set(job_id, _Fate.ESCAPED)
+            if known is None or (known == _Fate.STOPPED and job_id not in self._arrays):
+                self._set(job_id, _Fate.ESCAPED if known else _Fate.LEFT)
         # What is spared by now is still there: whatever was asked has not ended it.
         for job_ids, fate in ((chunk.spared, _Fate.SPARED), (chunk.escaped, _Fate.ESCAPED)):
             for job_id in job_ids:

@@ -21,9 +21,9 @@ from itertools import batched
 from botocore.exceptions import BotoCoreError, ClientError
 
 from batch_watchdog import guard, guard_notices, runs
-from batch_watchdog.batch_api import PASSING, STOP_MAX, BatchApi, Detail, kinds_of
+from batch_watchdog.batch_api import PASSING, REASON_MAX, STOP_MAX, BatchApi, Detail, kinds_of
 from batch_watchdog.changes import ENDED, STARTED, WAITING, array_child
-from batch_watchdog.effects import STOP_MARK, Announce
+from batch_watchdog.effects import Announce
 from batch_watchdog.errors import HeldBackError, OutOfTimeError, StaleItemError, ThrottledError
 from batch_watchdog.guard import QueuesFoundOpen
 from batch_watchdog.guard_state import Entry
@@ -441,7 +441,7 @@ class _Work:
                 continue  # Should it be there all the same, the next look finds it.
             status = str(detail.get("status"))
             if status in ENDED:
-                is_ours = str(detail.get("statusReason") or "").startswith(STOP_MARK)
+                is_ours = detail.get("statusReason") == chunk.reason[:REASON_MAX]
                 (asked if is_ours and status == "FAILED" else again.escaped).append(job_id)
                 continue
             job, action = _from_detail(detail), stage.entry.stage
