@@ -564,6 +564,8 @@ def _is_threshold(evidence: Evidence, budget: AwsBudget) -> bool:
     slack = limit.percent_slack if in_percent else limit.amount_slack
     if wanted is None or given is None:
         return False
+    if limit.below and not limit.is_ratio:
+        return False  # Costs that are less than planned are not spending too much.
     return abs(given - wanted) <= slack + _ROUNDING
 
 
