@@ -709,9 +709,11 @@ def i14_queues_are_as_guards_asked(seen: History) -> Iterator[str]:
 def i14_a_guard_that_vanishes_is_told(seen: History) -> Iterator[str]:
     """Operators are told where the policy has lost a guard whose stage is on."""
     for name, begins, ends, stage in _stages(seen):
-        for at, policy in seen.policies:
+        for (_, before), (at, policy) in pairwise([seen.policies[0], *seen.policies]):
             by = at + _GONE + _slack(seen, at)
             kept = any(rule.name == name for rule in policy.guard)
+            if not any(rule.name == name for rule in before.guard):
+                continue  # It was lost before, and that was told.
             back = any(at < since < by for since, _ in seen.policies)
             if kept or back or not begins <= at < ends or by > min(ends, seen.ended):
                 continue

@@ -725,6 +725,17 @@ class _Model:
             against = against or found
         return against
 
+    def _is_open(self, queue: str, at: datetime) -> bool:
+        """Whether nobody has closed a queue since it was last opened, as Batch received it."""
+        calls = [made.call for made in self._seen.made] + list(self._seen.by_people)
+        name = queue.rpartition("/")[2]
+        states = [
+            (each.at, each.state)
+            for each in calls
+            if each.queue.rpartition("/")[2] == name and not each.error and each.at < at
+        ]
+        return not states or max(states)[1] != "DISABLED"
+
     def _against_queue_at(self, call: "Call", at: datetime) -> str:
         tree = self._tree(at)
         if self._is_held(at):
@@ -734,6 +745,8 @@ class _Model:
             for each in tree.get("guard", ())
             if _covers_queue(each.get("match"), call.queue) and _mode(tree, each) == "enforce"
         ]
+        if call.state != "DISABLED" and self._is_open(call.queue, at):
+            return ""  # It changes nothing.
         if call.state != "DISABLED":
             closed = any(
                 made.call.state == "DISABLED"

@@ -238,7 +238,7 @@ def test_a_refused_update_of_a_queue_is_recorded_and_kept_for_the_sweep(scene: S
     assert update.due_at == at("12:01")
 
 
-def test_an_update_that_works_at_last_is_not_kept_any_more(scene: Scene) -> None:
+def test_an_update_that_works_at_last_is_kept_as_done_for_other_tries_of_it(scene: Scene) -> None:
     scene.raise_guard()
     scene.aws.on_call = refuses()
     scene.carry_out(CLOSE)
@@ -246,8 +246,12 @@ def test_an_update_that_works_at_last_is_not_kept_any_more(scene: Scene) -> None
     scene.now = at("12:01")
 
     scene.carry_out(replace(CLOSE, guard="g "))  # The same, as another action.
+    assert queue_updates.read(scene.table).by_queue[QUEUE].done
 
-    assert queue_updates.read(scene.table).by_queue == {}
+    scene.aws.on_call = refuses()  # Batch is still at work on it.
+    scene.carry_out(replace(CLOSE, guard="g  "))
+    update = queue_updates.read(scene.table).by_queue[QUEUE]
+    assert (update.done, update.refused) == (True, False)
 
 
 def test_an_update_that_is_throttled_comes_again_by_the_stream(scene: Scene) -> None:

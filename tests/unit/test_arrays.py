@@ -219,10 +219,10 @@ FULL = "no space left on device"
     "reasons",
     [
         [
-            f"CannotPullContainerError: write /var/lib/docker/tmp/GetImageBlob4711: {FULL}",
+            f"CannotPullContainerError: write /var/lib/docker/scratch/GetImageBlob4711: {FULL}",
             f"CannotPullContainerError: failed to register layer: write /opt/bin/tool: {FULL}",
             "CannotPullContainerError: failed to register layer: Error processing tar file"
-            f"(exit status 1): mkdir /root/.npm/har-validator: {FULL}",
+            f"(exit status 1): mkdir /opt/.npm/har-validator: {FULL}",
             "CannotPullContainerError: ref pull has been retried 1 time(s): failed to extract layer"
             " sha256:0a1b2c3d4e5f60718293a4b5c6d7e8f9: write /var/lib/containerd/"
             f"io.containerd.snapshotter.v1.overlayfs/snapshots/12/fs/usr/lib/x.so: {FULL}: unknown",
@@ -230,12 +230,12 @@ FULL = "no space left on device"
             "device",
         ],
         [
-            "OSError: [Errno 28] No space left on device: '/scratch/work/a.bam'",
+            "OSError: [Errno 28] No space left on device: '/scratch/runs/a.bam'",
             "OSError: [Errno 28] No space left on device: '/data/other.vcf'",
         ],
         [
-            "cannot read /tmp/tmpqwertyui/reads: truncated",
-            "cannot read /tmp/tmpasdfghjk/part/of/reads: truncated",
+            "cannot read /scratch/tmpqwertyui/reads: truncated",
+            "cannot read /scratch/tmpasdfghjk/part/of/reads: truncated",
         ],
         [
             "failed to open /var/lib/docker/overlay2/l/QWERTYUIOP/diff/usr/bin/sh",
@@ -260,8 +260,8 @@ DISTINCT = [
     "CannotPullContainerError: write /opt/bin/tool: disk quota exceeded",
     'CannotStartContainerError: exec: "/app/train.sh": stat /app/train.sh: no such file',
     'CannotStartContainerError: exec: "/app/infer.sh": stat /app/infer.sh: no such file',
-    "cannot read /tmp/tmpqwertyui/reads: truncated",
-    "cannot read /tmp/tmpqwertyui/reads: permission denied",
+    "cannot read /scratch/tmpqwertyui/reads: truncated",
+    "cannot read /scratch/tmpqwertyui/reads: permission denied",
     "Host EC2 (instance i-0a1b2c3d4e5f60718) terminated.",
     "Host EC2 (instance i-0a1b2c3d4e5f60718) stopped.",
     "OutOfMemoryError: Container killed due to memory usage",

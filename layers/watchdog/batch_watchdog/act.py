@@ -39,6 +39,7 @@ _REFUSED_AGAIN = timedelta(minutes=1)  # until a refused update of a queue is lo
 _WHY_MAX = 500  # characters of an error
 _ANEW = "it is decided anew"
 # A closing that was refused, and then the reopening of the same queue.
+_DONE_KEPT = timedelta(minutes=20)  # longer than any try of an action waits for its turn
 _NO_ANSWER = "AWS Batch has not answered yet"
 _NEVER_CLOSED = ("DISABLED", "ENABLED")
 _ATTRIBUTES = ("queue", "job_name", "mode")  # facts that subscribers may filter by
@@ -82,7 +83,7 @@ class Actor:
                 action = actions.get(action.pk, action.sk)
             else:
                 if isinstance(action.effect, SetQueueState) and "state" in result:
-                    self._forget(action.effect.queue)
+                    self._done(action.effect)
                 return
 
     def _do(self, action: Action, out_of_time: Callable[[], bool]) -> Any:
@@ -200,8 +201,6 @@ class Actor:
             if latest is None or latest.result is None:
                 self._remember(effect, why=why, refused=True, call=call)
             return {"refused": why}
-        # That it was asked for is dropped once the result is recorded: a crash in between must
-        # not make the refusal of another try look like the only answer.
         return {"state": effect.state}
 
     def _begin_update(self, effect: SetQueueState) -> int:
@@ -246,6 +245,18 @@ class Actor:
                 why=why,
                 refused=refused and is_only_call,
             )
+            with suppress(StaleItemError):
+                self.table.write([queue_updates.put(updates.having(effect.queue, update))])
+                return
+
+    def _done(self, effect: SetQueueState) -> None:
+        """Keep for a while that an update was made: other tries of it may still be refused."""
+        while True:
+            updates = queue_updates.read(self.table)
+            known = updates.by_queue.get(effect.queue)
+            if known is None or known.effect.state != effect.state:
+                return
+            update = replace(known, done=True, refused=False, due_at=self.clock() + _DONE_KEPT)
             with suppress(StaleItemError):
                 self.table.write([queue_updates.put(updates.having(effect.queue, update))])
                 return

@@ -65,6 +65,8 @@ class QueueWatch:
         self, updates: QueueUpdates, queue: str, states: Mapping[str, GuardState]
     ) -> tuple[QueueUpdates, Outcome]:
         update = updates.by_queue[queue]
+        if update.done:
+            return updates.having(queue, None), Outcome()
         verdict, why = holds.judge_queue(update.effect, states, self.policy)
         if verdict == "wait":
             return updates.having(queue, self._later(update, why)), Outcome()

@@ -24,7 +24,8 @@ class QueueUpdate:
     An update that is still to be made: since when, when it is looked at next, and why.
 
     `refused` says that Batch has refused the latest call; it is False while none was made, or the
-    answer is not known. `calls` counts those begun. `told` says that operators know of it.
+    answer is not known. `calls` counts those begun, and `done` says that one
+    was let through. `told` says that operators know of it.
     """
 
     effect: SetQueueState
@@ -33,6 +34,7 @@ class QueueUpdate:
     why: str
     refused: bool = False
     calls: int = 0
+    done: bool = False
     told: bool = False
 
 
