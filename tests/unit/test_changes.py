@@ -359,7 +359,10 @@ def test_other_reasons_blame_no_dependency(reason: str) -> None:
 
 
 def test_a_job_that_began_failed_by_itself() -> None:
-    assert not change(a_failure(statusReason="Dependent Job failed")).followed
+    for exit_code in (1, None):  # none, where it was lost with its host
+        assert not change(
+            a_failure(exit_code=exit_code, statusReason="Dependent Job failed")
+        ).followed
 
 
 @pytest.mark.parametrize("odd", ["j", [7], [{"jobId": 7}], [{}], {"jobId": "j"}, [{"jobId": ""}]])
