@@ -29,7 +29,7 @@ templates := template.yaml template-us-east-1.yaml
 demo: $(venv) ## The watchdog at work on a simulated AWS Batch: no account, no Docker.
 	@.venv/bin/python -m local demo
 
-test: $(venv) ## All tests but those that need more: see test-dynamodb, -patterns, -runtime.
+test: $(venv) ## All tests but those that need more: see test-dynamodb, -patterns, -runtime, -scale.
 	.venv/bin/python -m pytest -n auto
 
 check: $(venv) $(sam_venv) $(checkov_venv) ## Format, lint, types, templates.
@@ -82,6 +82,9 @@ test-dynamodb: $(venv) $(dynamodb_local) ## The table's tests, and histories, on
 	.venv/bin/python -m pytest -m dynamodb tests/contract tests/unit \
 		tests/simulation/test_on_dynamodb.py
 
+test-scale: $(venv) ## 60,000 and 200,000 waiting jobs, each call of AWS taking time. Four minutes.
+	.venv/bin/python -m pytest -n auto -m scale tests/integration
+
 test-patterns: $(venv) $(event_ruler) ## Event patterns against AWS's own matcher. Needs Java 17 and Maven.
 	.venv/bin/python -m pytest -m patterns tests/patterns
 
@@ -107,7 +110,7 @@ help: ## What can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo test check format replay policy-check policy-push build deploy invoke local-aws \
-	test-runtime test-dynamodb test-patterns simulate mutate pin clean help
+	test-runtime test-dynamodb test-scale test-patterns simulate mutate pin clean help
 
 # ---- Setting up -----------------------------------------------------------------------------
 

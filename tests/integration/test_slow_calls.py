@@ -98,6 +98,7 @@ class Crowd:
         return {job: call.at for call in self.batch.journal for job in call.jobs}
 
 
+@pytest.mark.scale
 @pytest.mark.parametrize(
     ("jobs", "known"),
     [
