@@ -264,7 +264,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "an older word about money changes nothing",
         "guard.py",
-        "if signal not in known or _order(heard) > _order(known[signal])",
+        "if signal not in known or _is_newer(heard, known[signal])",
         "if True",
     ),
     Mutant(
@@ -335,7 +335,8 @@ MUTANTS: Sequence[Mutant] = (
         "stop_run.py",
         "        self._save(chunk)\n        if must_stop:\n"
         "            self._stop_chunk(replace(chunk, version=1), found.judged_at)\n",
-        "        if must_stop:\n            self._stop(chunk, chunk.stop[:50])\n"
+        "        if must_stop:\n            self.runner.batch.stop_some("
+        "chunk.how, chunk.stop[:50], chunk.reason, service=chunk.service)\n"
         "        self._save(chunk)\n",
     ),
     Mutant(
@@ -1205,7 +1206,7 @@ MUTANTS: Sequence[Mutant] = (
         _unit("guard"),
     ),
     Mutant(
-        "a message of a period that is over raises nothing",
+        "a message of a period that is over is over on arrival",
         "guard.py",
         "(heard.ends and heard.ends <= moment.now) or",
         "",

@@ -497,6 +497,20 @@ def test_two_messages_of_one_budget_may_arrive_in_the_other_order() -> None:
     assert story.to_tell
 
 
+def test_two_messages_of_one_budget_may_have_one_time() -> None:
+    story = Story(rule=by_thresholds({"name": "money", "percent": 100}))
+    story.told(a_message(80.0, detail="80"))
+
+    story.told(a_message(100.0, detail="100"))
+    assert story.stage == "terminate"
+
+    story.told(a_message(120.0, detail="120"))
+    assert story.to_tell
+
+    story.told(a_message(100.0, detail="100"))
+    assert story.to_tell == ""
+
+
 def test_a_rounded_threshold_is_the_one_that_the_policy_names() -> None:
     story = Story(rule=by_thresholds())
     rounded = replace(a_limit(79.9988), percent_slack=0.0015)
@@ -562,7 +576,7 @@ def test_a_budgets_message_is_over_with_its_period() -> None:
 
     story.happens(TimePassed(now=midnight))
     assert story.stage == "calm"
-    assert "the period of budget money is over" in story.notices[-1].text
+    assert "the period of budget money has ended" in story.notices[-1].text
     assert story.queues_set == []
 
 
@@ -608,6 +622,20 @@ def test_a_message_of_a_period_that_is_over_raises_nothing_and_is_to_be_told(
 
     assert story.stage == "calm"
     assert "was over at" in story.to_tell
+
+
+def test_a_message_of_a_period_that_is_over_releases_nothing() -> None:
+    both, without_soft = (
+        a_rule(stage=[a_stage(alarms=names)]) for names in (["soft", "money"], ["money"])
+    )
+    story, later = Story(rule=both), at("12:00") + timedelta(days=60)
+    story.happens(Told(now=later, evidence=replace(word("soft"), at=later)))
+
+    story.happens(Told(now=later, evidence=a_message()))
+    story.rule = without_soft
+    story.happens(TimePassed(now=later + timedelta(minutes=1)))
+
+    assert story.stage == "cancel"
 
 
 def test_an_old_message_that_was_kept_without_its_end_is_over_after_a_month() -> None:

@@ -38,6 +38,7 @@ what is to be done. The rules:
   ends the one and reopens the others.
 """
 
+import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -313,15 +314,15 @@ def _told(moment: _Moment, rule: Guard, evidence: Evidence) -> Decision:
     ):
         heard = replace(heard, over=True)
     known = moment.state.alarms
-    if any(_is_the_same(known[signal], heard) for _, signal in named if signal in known):
-        return moment.stay(f"{what}: known already")
     fresh = [
         (stage, signal)
         for stage, signal in named
-        if signal not in known or _order(heard) > _order(known[signal])
+        if signal not in known or _is_newer(heard, known[signal])
     ]
     if not fresh:
-        return moment.stay(f"{what}: older than what is known", tell=tells)
+        if any(_is_the_same(known[signal], heard) for _, signal in named):
+            return moment.stay(f"{what}: known already")
+        return moment.stay(f"{what}: not newer than what is known", tell=tells)
     return _news(moment, rule, evidence, heard, fresh)
 
 
@@ -402,7 +403,7 @@ def _time_passed(moment: _Moment, rule: Guard) -> Decision:
     if is_over(state, rule, moment.now):
         ended = sorted(_ended(state, rule, moment.now))
         which = ", ".join(_subject_of(signal) for signal in ended)
-        return moment.release(f"the time of {which} is over, and no alarm rings", ringing=())
+        return moment.release(f"{which} has ended, and no alarm rings", ringing=())
     if in_force(state, moment.mode) == "calm":
         return _taken_seriously(moment, rule)
     at = terminates_at(state, rule, moment.now, moment.operator_holds)
@@ -609,8 +610,8 @@ def _alarm_of(signal: str) -> str:
 
 
 def _subject_of(signal: str) -> str:
-    kind = "the day of anomaly monitor" if signal.startswith("anomaly:") else "the period of budget"
-    return f"{kind} {plain(_alarm_of(signal), 100)}"
+    kind = "day of anomaly monitor" if signal.startswith("anomaly:") else "period of budget"
+    return f"the {kind} {plain(_alarm_of(signal), 100)}"
 
 
 def _heard(evidence: Evidence, now: datetime) -> Heard:
@@ -622,7 +623,15 @@ def _heard(evidence: Evidence, now: datetime) -> Heard:
         at=at,
         said=evidence.at if to_come else None,
         ends=evidence.ends_at(at),
+        content=_digest(evidence),
     )
+
+
+def _digest(evidence: Evidence) -> str:
+    # The ways by which one alarm's news arrive do not all say the same of it.
+    if evidence.source == "cloudwatch":
+        return ""
+    return hashlib.sha256(evidence.detail.encode("utf-8", "replace")).hexdigest()[:8]
 
 
 def _following(heard: Heard, known: Heard | None) -> Heard:
@@ -630,11 +639,16 @@ def _following(heard: Heard, known: Heard | None) -> Heard:
     return replace(heard, said=heard.said or known.said) if known else heard
 
 
+def _is_newer(heard: Heard, known: Heard) -> bool:
+    if heard.said and known.said and heard.said <= known.said:
+        return False  # Both times were still to come: it is a repeat, or older.
+    return _order(heard) > _order(known)
+
+
 def _is_the_same(known: Heard, heard: Heard) -> bool:
-    """Whether it is a repeat; of times to come, also an older one."""
-    if heard.said:
-        return known.said is not None and heard.said <= known.said
-    return known.state == heard.state and known.at == heard.at
+    """Whether it is a repeat. One budget may send two messages at one time."""
+    same_time = heard.said == known.said if heard.said else heard.at == known.at
+    return same_time and (known.state, known.content) == (heard.state, heard.content)
 
 
 def _order(heard: Heard) -> tuple[datetime, bool]:

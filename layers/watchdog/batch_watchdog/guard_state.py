@@ -22,7 +22,7 @@ class Heard:
     Where the time that it gave itself was still to come, it counts from when it arrived; `said` is
     the latest such time of this alarm, by which a repeat is known. `ends` is when it is over by
     itself: a budget's with the period, an anomaly's with the day. A release ends what rang before
-    it: `over`.
+    it: `over`. `content` tells two messages of one budget apart that have one time.
     """
 
     state: Literal["ALARM", "OK"]
@@ -30,6 +30,7 @@ class Heard:
     said: datetime | None = None
     ends: datetime | None = None
     over: bool = False
+    content: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
