@@ -8,6 +8,7 @@ the watchdog should have done about it is counted again here, from the policy an
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -170,7 +171,8 @@ def _known_since(
         if (heard.status, heard.attempts) == (stay.status, stay.attempts):
             # Where nothing limits it in between, nothing reminds of it any more.
             in_force = seen.policies_from(heard.at - _MINUTE, begins)
-            if all(each.first_due_after(job, stay.status) is not None for each in in_force):
+            shown = replace(job, tags=seen.tags_at(job.job_id, heard.at))  # They may change later.
+            if all(each.first_due_after(shown, stay.status) is not None for each in in_force):
                 return max(stay.since, min(heard.told_at, heard.at))  # Its clock may be ahead.
     return max(stay.since, begins) + _LISTED
 
