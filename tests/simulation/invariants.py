@@ -145,8 +145,8 @@ def _too_late(seen: History, job: Change, stay: Stay, acts: Sequence[datetime]) 
         if limit is None or limit.after is None:
             continue
         longest = max(limit.after, *limit.after_by_cause.values(), limit.after)
-        deadline = _known_since(seen, job, stay, policy, begins) + longest
-        deadline = max(deadline, begins + _MINUTE, _first_heard(seen, job, stay) or begins)
+        since, known_at = _known_since(seen, job, stay, policy, begins)
+        deadline = max(since + longest, begins + _MINUTE, known_at)
         deadline += _PROMPT + _slack(seen, deadline)
         for begin, end in _holds(seen):
             if begin <= deadline and end >= stay.since:
@@ -165,16 +165,18 @@ def _too_late(seen: History, job: Change, stay: Stay, acts: Sequence[datetime]) 
 
 def _known_since(
     seen: History, job: Change, stay: Stay, policy: Policy, begins: datetime
-) -> datetime:
-    """The stay's beginning, as far as the watchdog can know it."""
+) -> tuple[datetime, datetime]:
+    """The stay's beginning, as far as the watchdog can know it, and when it came to know it."""
     for heard in seen.heard.get(job.job_id, ()):
         if (heard.status, heard.attempts) == (stay.status, stay.attempts):
             # Where nothing limits it in between, nothing reminds of it any more.
             in_force = seen.policies_from(heard.at - _MINUTE, begins)
             shown = replace(job, tags=seen.tags_at(job.job_id, heard.at))  # They may change later.
             if all(each.first_due_after(shown, stay.status) is not None for each in in_force):
-                return max(stay.since, min(heard.told_at, heard.at))  # Its clock may be ahead.
-    return max(stay.since, begins) + _LISTED
+                # Its clock may be ahead.
+                return max(stay.since, min(heard.told_at, heard.at)), heard.at
+    listed = max(stay.since, begins) + _LISTED
+    return listed, _first_heard(seen, job, stay) or listed
 
 
 def _first_heard(seen: History, job: Change, stay: Stay) -> datetime | None:
