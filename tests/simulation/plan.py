@@ -71,11 +71,11 @@ class Plan:
     call_seconds: Mapping[str, float] = field(
         default_factory=dict
     )  # that a call of a service takes
-    wide: bool = False  # what the world does that the package may not know how to bear yet
+    wide: bool = False  # all that the world does happens, and is judged by all invariants
     drain_s: float = 35.5 * 60  # without faults, for all that is under way to come to its end
 
 
-# Whether random histories do all that the world does. Until the package can bear it, no.
+# Random histories do all that the world does. An orderly one serves where they would be too slow.
 WIDE = True
 
 
