@@ -205,7 +205,8 @@ def released(guard: str, entry: Entry, release: Release) -> Notice:
         severity="info",
         subject=subject(f"Guard {name}: released ({release.why})"),
         text="\n".join(lines),
-        facts=_facts(guard, "calm", "release", release.mode)
+        # The counts are of the stage: in observe mode it stopped nothing, whatever the mode is now.
+        facts=_facts(guard, "calm", "release", entry.mode)
         | _counts(release.stopped)
         | {
             "queues_reopened": _queue_facts(release.reopened),
