@@ -1400,13 +1400,20 @@ MUTANTS: Sequence[Mutant] = (
         "stop_run.py",
         "if next(run_store.arrived(table, run.run_id, since), None) is None:",
         "if run.reported:",
-        _MENDED,
+        ("tests/integration/test_guards.py",),
     ),
     Mutant(
         "children of an array that was never asked to stop failed by themselves",
         "stop_run.py",
         "        if not accepted:\n            failed = 0",
         "        if False:\n            failed = 0",
+        _MENDED,
+    ),
+    Mutant(
+        "a child that failed at work was not cancelled",
+        "stop_run.py",
+        "failed = sum(runs.failed_waiting(child, reason) for child in children)",
+        "failed = len(children)",
         _MENDED,
     ),
     Mutant(

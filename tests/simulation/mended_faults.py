@@ -372,6 +372,7 @@ _ACCEPTED: Mapping[str, Mended] = {
             _GUARD,
             _alarm(1, "ALARM", "spend-100"),
             _runs(4, seconds=20),
+            _runs(4, seconds=20, array_size=2, outcome=1),
             *(_step(3, "stumble", before="TerminateJobs") for _ in range(8)),
             _alarm(12, "OK", "spend-100"),
         ),

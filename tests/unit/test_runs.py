@@ -18,6 +18,7 @@ from batch_watchdog.runs import (
     Chunk,
     Listed,
     Run,
+    failed_waiting,
     how_it_ended,
     judge,
     listings,
@@ -246,6 +247,12 @@ def test_only_its_reason_shows_that_a_job_ended_by_its_stop(
     detail = {"status": status, "statusReason": reason, "isCancelled": True}
 
     assert how_it_ended(detail, "so") == how
+
+
+def test_a_child_that_failed_at_work_was_not_cancelled() -> None:
+    assert failed_waiting({"statusReason": "so", "startedAt": 1}, "so")
+    assert failed_waiting({"statusReason": "cancelled with its array"}, "so")
+    assert not failed_waiting({"statusReason": "its own", "startedAt": 1}, "so")
 
 
 def test_batch_is_asked_how_those_ended_of_which_that_is_not_known() -> None:

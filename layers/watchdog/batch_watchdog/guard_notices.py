@@ -31,7 +31,7 @@ class Tally:
     What a stop run came to. Every job that it found is counted once.
 
     `cancelled` and `terminated` have ended since. `not_ended` were asked to stop, and the last look
-    still found them; `not_known` were asked to stop, and there was no look since. `left_running`
+    still found them; of `not_known` nothing has shown yet whether they ended. `left_running`
     had started and, at `cancel`, may finish; `escaped` were to be stopped and ran or ended all the
     same; `failed` counts by reason those that Batch would not stop. The first of `escaped`,
     `failed` and `not_ended` are named.

@@ -102,7 +102,8 @@ class Chunk:
     waited, and how many had started. `escaped` ran or ended before they were stopped. `alive` are
     jobs whose stop Batch has accepted, and that are still there: 1, or how many of an array's
     children. `ended` are jobs that Batch has shown to have ended by their stop: 1, or how many of
-    an array's children have failed. Of those that are `over` there is nothing more to learn.
+    an array's children may have: they have failed, at `cancel` not at work. Of those that are
+    `over` there is nothing more to learn.
 
     Jobs that were stopped on their arrival have `arrived`: it is not known whether Batch was asked.
     """
@@ -299,6 +300,15 @@ def how_it_ended(detail: Mapping[str, Any], reason: str) -> Literal["stopped", "
         return None
     is_ours = detail["status"] == "FAILED" and detail.get("statusReason") == reason
     return "stopped" if is_ours else "escaped"
+
+
+def failed_waiting(child: Mapping[str, Any], reason: str) -> bool:
+    """
+    Whether an array's child that has failed may have been cancelled, and not have failed at work.
+
+    AWS does not say whether the reason given for an array becomes that of its children.
+    """
+    return child.get("statusReason") == reason or not child.get("startedAt")
 
 
 def failed_children(detail: Mapping[str, Any]) -> int | None:

@@ -627,9 +627,8 @@ class _Work:
                 case None:
                     self._take_in_alive(job_id, detail, unsettled, stage, found)
 
-    @staticmethod
     def _take_in_array(
-        array_id: str, detail: Detail, known: int | None, stage: "_Stage", found: _Found
+        self, array_id: str, detail: Detail, known: int | None, stage: "_Stage", found: _Found
     ) -> None:
         failed, is_over = runs.failed_children(detail), detail.get("status") in ENDED
         if failed is None:
@@ -642,6 +641,10 @@ class _Work:
             found.alive[array_id] = there
         if not accepted:
             failed = 0  # It was never asked to stop: they failed by themselves.
+        elif failed and stage.entry.stage == "cancel":
+            reason = runs.stop_reason(self.run.guard, stage.entry)[:REASON_MAX]
+            children = self._patiently(partial(self._list_children, array_id, "FAILED"))
+            failed = sum(runs.failed_waiting(child, reason) for child in children)
         if failed != known:
             found.ended[array_id] = failed
         if is_over:
