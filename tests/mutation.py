@@ -61,6 +61,7 @@ _LIMITS = ("tests/integration/test_limits.py",)
 _SLICES = ("tests/integration/test_slices.py",)
 _STORES = _contract("stores")
 _STAYS = ("tests/integration/test_limit_stays.py",)
+_MENDED = ("tests/simulation/test_simulation.py",)
 
 MUTANTS: Sequence[Mutant] = (
     # ---- Arrays ---------------------------------------------------------------------------
@@ -1320,8 +1321,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a stop that no look has followed is not known",
         "run_tally.py",
-        "return _Fate.NOT_KNOWN if job in self._recent else fate",
-        "return fate",
+        "return _Fate.NOT_KNOWN if job in self._recent or job in self._unproven else fate",
+        "return _Fate.NOT_KNOWN if job in self._unproven else fate",
         _unit("runs"),
     ),
     Mutant(
@@ -1348,9 +1349,79 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a job that succeeded in spite of its stop has escaped",
         "stop_run.py",
-        "            self._ask_how_they_ended(stage)\n",
+        "            self._settle(stage)\n",
         "            pass\n",
         ("tests/integration/test_stop_runs.py",),
+    ),
+    Mutant(
+        "what was to be stopped on its arrival counts once its end is shown",
+        "run_tally.py",
+        "            if chunk.arrived or array_child(job_id):\n                self._unproven.add",
+        "            if array_child(job_id):\n                self._unproven.add",
+        _unit("runs"),
+    ),
+    Mutant(
+        "a child that was stopped singly counts once its end is shown",
+        "run_tally.py",
+        "            if chunk.arrived or array_child(job_id):\n                self._unproven.add",
+        "            if chunk.arrived:\n                self._unproven.add",
+        _unit("runs"),
+    ),
+    Mutant(
+        "of an array's children no more were stopped than have failed",
+        "run_tally.py",
+        "gone if failed is None else min(gone, failed)",
+        "gone",
+        _unit("runs"),
+    ),
+    Mutant(
+        "of an array's children no more were stopped than are gone",
+        "run_tally.py",
+        "gone = max(0, min(asked, count - at_work) - alive)",
+        "gone = asked - alive",
+        _unit("runs"),
+    ),
+    Mutant(
+        "only its reason shows that a job ended by its stop",
+        "runs.py",
+        'is_ours = detail["status"] == "FAILED" and detail.get("statusReason") == reason',
+        'is_ours = detail["status"] == "FAILED"',
+        _unit("runs"),
+    ),
+    Mutant(
+        "after stops a look lists what has started too",
+        "runs.py",
+        'if action == "cancel" and run.reported and not run.thorough else STARTED',
+        'if action == "cancel" and run.reported else STARTED',
+        _unit("runs"),
+    ),
+    Mutant(
+        "stops on arrival are asked about after the report, too",
+        "stop_run.py",
+        "if next(run_store.arrived(table, run.run_id, since), None) is None:",
+        "if run.reported:",
+        ("tests/integration/test_guards.py",),
+    ),
+    Mutant(
+        "children of an array that was never asked to stop failed by themselves",
+        "stop_run.py",
+        "        if not accepted:\n            failed = 0",
+        "        if False:\n            failed = 0",
+        _MENDED,
+    ),
+    Mutant(
+        "a child that failed at work was not cancelled",
+        "stop_run.py",
+        "failed = sum(runs.failed_waiting(child, reason) for child in children)",
+        "failed = len(children)",
+        _MENDED,
+    ),
+    Mutant(
+        "what a stage that observed would have stopped is not told as stopped",
+        "guard_notices.py",
+        '_facts(guard, "calm", "release", entry.mode)',
+        '_facts(guard, "calm", "release", release.mode)',
+        _MENDED,
     ),
 )
 

@@ -621,7 +621,7 @@ def i13_every_changing_call_is_justified(seen: History) -> Iterator[str]:
 
 
 def i14_what_is_told_to_be_stopped_has_ended(seen: History) -> Iterator[str]:
-    """A guard's report and release count as stopped only what has ended by then."""
+    """A guard's report and release count as stopped only what a stop has ended by then."""
     for action, notice in seen.notices():
         facts = notice.facts
         if notice.kind not in ("guard-report", "guard-released") or facts["mode"] == "observe":
@@ -637,11 +637,12 @@ def i14_what_is_told_to_be_stopped_has_ended(seen: History) -> Iterator[str]:
             job_id
             for job_id, job in seen.jobs.items()
             if job.kind not in ("array", "node") and {job_id, job.parent_id} & asked
-            if any(stay.status in ENDED and stay.since <= at for stay in seen.stays[job_id])
+            if job.reason.startswith(STOP_MARK)
+            if any(stay.status == "FAILED" and stay.since <= at for stay in seen.stays[job_id])
         ]
         told = facts["cancelled"] + facts["terminated"]
         if told > len(ended):
-            yield f"{notice.id} of {iso(at)} tells of {told} stopped, and {len(ended)} have ended"
+            yield f"{notice.id} of {iso(at)} tells of {told} stopped, and {len(ended)} were"
 
 
 def i14_what_runs_on_is_told(seen: History) -> Iterator[str]:

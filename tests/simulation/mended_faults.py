@@ -300,6 +300,8 @@ _ANEW: Mapping[str, Mended] = {
 
 # ---- Accepted is not stopped -----------------------------------------------------------------
 
+_TOLD_STOPPED = "i14_what_is_told_to_be_stopped_has_ended"
+_BY_HAND = _GUARD.replace('name = "money"', 'name = "money"\nrelease = "manual"')
 _IGNORES = _step(2, "batch", does="ignore_terminate", number=0)
 _ACCEPTED: Mapping[str, Mended] = {
     "a job that runs on after its limit has terminated it is not told": Mended(
@@ -321,7 +323,71 @@ _ACCEPTED: Mapping[str, Mended] = {
         _plan(
             _GUARD, _runs(1, seconds=14_000), _IGNORES, _alarm(5, "ALARM", "spend-100"), minutes=40
         ),
-        "i14_what_is_told_to_be_stopped_has_ended",
+        _TOLD_STOPPED,
+    ),
+    "an array's children that start before their stop count as stopped": Mended(
+        _plan(
+            _GUARD,
+            _alarm(1, "ALARM"),
+            _runs(4, array_size=2),
+            _alarm(12, "OK"),
+        ),
+        _TOLD_STOPPED,
+    ),
+    "an array's children that fail by themselves before their stop count as stopped": Mended(
+        _plan(
+            _GUARD,
+            _alarm(1, "ALARM"),
+            _runs(4, array_size=2, seconds=120, outcome=1),
+            _alarm(12, "OK"),
+        ),
+        _TOLD_STOPPED,
+    ),
+    "children that an array's slow stop does not reach in time count as stopped": Mended(
+        replace(
+            _plan(
+                _GUARD,
+                _runs(1, vcpus=16, seconds=250),
+                _runs(1.5, array_size=3),
+                _alarm(5, "ALARM"),
+                _alarm(15, "OK"),
+            ),
+            disorder=Disorder(slow_stops=1.0, slow_stop_s=(120, 120)),
+        ),
+        _TOLD_STOPPED,
+    ),
+    "a job that starts before it is stopped on its arrival counts as stopped": Mended(
+        _plan(
+            _GUARD,
+            _job(0.5, queue="small", gpus=0, vcpus=2, seconds=220),
+            _alarm(1, "ALARM"),
+            _job(4, queue="small", gpus=0, seconds=3_600),
+            *(_step(3, "stumble", before="CancelJobs") for _ in range(6)),
+            _alarm(12, "OK"),
+        ),
+        _TOLD_STOPPED,
+    ),
+    "a job that ends before it is stopped on its arrival counts as stopped": Mended(
+        _plan(
+            _GUARD,
+            _alarm(1, "ALARM", "spend-100"),
+            _runs(4, seconds=20),
+            _runs(4, seconds=20, array_size=2, outcome=1),
+            *(_step(3, "stumble", before="TerminateJobs") for _ in range(8)),
+            _alarm(12, "OK", "spend-100"),
+        ),
+        _TOLD_STOPPED,
+    ),
+    "what would have been stopped is told as stopped by a release": Mended(
+        _plan(
+            _BY_HAND.replace("enforce", "observe"),
+            _job(1),
+            _alarm(3, "ALARM"),
+            _alarm(4, "OK"),
+            _policy(8, _BY_HAND),
+            _command(10, "release", guard="money"),
+        ),
+        _TOLD_STOPPED,
     ),
 }
 

@@ -12,13 +12,17 @@ from batch_watchdog import run_tally
 from batch_watchdog.guard_notices import Tally
 from batch_watchdog.guard_state import StopAction
 from batch_watchdog.policy import Guard
-from batch_watchdog.run_tally import still_there
+from batch_watchdog.run_tally import Unsettled, still_there
 from batch_watchdog.runs import (
     LOOKS_MAX,
     Chunk,
     Listed,
     Run,
+    failed_waiting,
+    how_it_ended,
     judge,
+    listings,
+    look,
     must_be_sure,
     must_look_again,
     needs_tags,
@@ -192,9 +196,92 @@ def test_an_arrays_children_that_are_stopped_singly_are_not_counted_again() -> N
 
 
 def test_a_child_that_was_left_at_work_and_waits_again_is_counted_where_it_is_now() -> None:
-    chunks = [chunk(left=(ARRAY,), arrays={ARRAY: (0, 4)}), chunk(stop=(f"{ARRAY}:1",))]
+    child = f"{ARRAY}:1"
+    chunks = [chunk(left=(ARRAY,), arrays={ARRAY: (0, 4)}), chunk(stop=(child,))]
 
-    assert tally(chunks, "cancel") == Tally(cancelled=1, left_running=3)
+    # No look lists children: that it is not found proves nothing.
+    assert tally(chunks, "cancel") == Tally(not_known=1, left_running=3)
+    ended = [*chunks, chunk(ended={child: 1}, over=(child,))]
+    assert tally(ended, "cancel") == Tally(cancelled=1, left_running=3)
+
+
+def test_what_was_to_be_stopped_on_its_arrival_counts_once_batch_shows_its_end() -> None:
+    arrived = chunk(stop=("a", "b"), arrived=True)
+
+    assert tally([arrived], "terminate") == Tally(not_known=2)
+    known = chunk(ended={"a": 1}, over=("a",), escaped=("b",))
+    assert tally([arrived, known], "terminate") == Tally(
+        terminated=1, escaped=1, escaped_jobs=("b",)
+    )
+    assert tally([arrived, chunk(stop=("a", "b"))], "terminate") == Tally(terminated=2)
+
+
+def test_of_an_arrays_children_no_more_were_stopped_than_have_failed() -> None:
+    stopped = chunk(stop=(ARRAY,), arrays={ARRAY: (5, 1)})
+    found = chunk(ended={ARRAY: 2}, alive={ARRAY: 1}, at=at("13:00"))
+
+    assert tally([stopped, found], "cancel") == Tally(
+        cancelled=2, left_running=1, escaped=2, not_ended=1, not_ended_jobs=(ARRAY,)
+    )
+
+
+def test_of_an_arrays_children_no_more_were_stopped_than_are_gone() -> None:
+    stopped = chunk(stop=(ARRAY,), arrays={ARRAY: (5, 1)})
+    at_work = chunk(left=(ARRAY,), arrays={ARRAY: (0, 4)}, at=at("13:00"))
+
+    assert tally([stopped, at_work], "cancel") == Tally(cancelled=2, left_running=1, escaped=3)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "how"),
+    [
+        ("FAILED", "so", "stopped"),
+        ("FAILED", "its own", "escaped"),
+        ("SUCCEEDED", "so", "escaped"),
+        ("RUNNABLE", "so", None),
+    ],
+)
+def test_only_its_reason_shows_that_a_job_ended_by_its_stop(
+    status: str, reason: str, how: str | None
+) -> None:
+    detail = {"status": status, "statusReason": reason, "isCancelled": True}
+
+    assert how_it_ended(detail, "so") == how
+
+
+def test_a_child_that_failed_at_work_was_not_cancelled() -> None:
+    assert failed_waiting({"statusReason": "so", "startedAt": 1}, "so")
+    assert failed_waiting({"statusReason": "cancelled with its array"}, "so")
+    assert not failed_waiting({"statusReason": "its own", "startedAt": 1}, "so")
+
+
+def test_batch_is_asked_how_those_ended_of_which_that_is_not_known() -> None:
+    child, whole = f"{ARRAY}:1", "1ed589f3-0000-4000-8000-000000000001"
+    rows = [
+        chunk(stop=("a", "b", "c"), refused={"c": "no"}),
+        chunk(stop=(whole, f"{whole}:3"), arrays={whole: (3, 0)}),
+        chunk(stop=("d", child), arrived=True),
+        chunk(stop=("s",), service=True),
+        chunk(ended={"a": 1, whole: 2}, over=("a",)),
+    ]
+
+    unsettled = Unsettled(rows, most=2)
+    assert unsettled.jobs == ("d", child, whole, "b")
+    assert (unsettled.arrays, list(unsettled.service)) == ({whole: 2}, ["s"])
+    assert Unsettled(rows, most=1).jobs == ("d", child, whole)
+    done = chunk(over=(whole, "s"), escaped=("d",), spared=(child,), left=("b",))
+    assert not Unsettled([*rows, done], most=2).jobs
+
+
+def test_after_stops_a_look_lists_what_has_started_too() -> None:
+    queues = ((QUEUE, False),)
+    usual = look(a_run(reported=True), queues, "1", at("13:00"))
+    after = look(a_run(reported=True, accepted=1), queues, "1", at("13:00"))
+
+    def started(run: Run) -> set[str]:
+        return {each.status for each in listings(run, "cancel")} & {"STARTING", "RUNNING"}
+
+    assert (started(usual), started(after)) == (set(), {"STARTING", "RUNNING"})
 
 
 def test_a_stop_that_no_look_has_followed_is_not_known_to_have_ended_the_job() -> None:

@@ -175,6 +175,7 @@ class ArrivalWatch:
             stop=ids,
             arrays=dict(filter(None, map(_counted, stops))),
             asked=len(ids),
+            arrived=True,
         )
 
 

@@ -31,7 +31,7 @@ class Tally:
     What a stop run came to. Every job that it found is counted once.
 
     `cancelled` and `terminated` have ended since. `not_ended` were asked to stop, and the last look
-    still found them; `not_known` were asked to stop, and there was no look since. `left_running`
+    still found them; of `not_known` nothing has shown yet whether they ended. `left_running`
     had started and, at `cancel`, may finish; `escaped` were to be stopped and ran or ended all the
     same; `failed` counts by reason those that Batch would not stop. The first of `escaped`,
     `failed` and `not_ended` are named.
@@ -205,7 +205,8 @@ def released(guard: str, entry: Entry, release: Release) -> Notice:
         severity="info",
         subject=subject(f"Guard {name}: released ({release.why})"),
         text="\n".join(lines),
-        facts=_facts(guard, "calm", "release", release.mode)
+        # The counts are of the stage: in observe mode it stopped nothing, whatever the mode is now.
+        facts=_facts(guard, "calm", "release", entry.mode)
         | _counts(release.stopped)
         | {
             "queues_reopened": _queue_facts(release.reopened),

@@ -10,7 +10,8 @@ result after. A chunk that was begun and not finished is gone on with; but its j
 before they are stopped. Nothing is counted on the way: the report is made of the chunks.
 
 A stop that Batch has accepted has not ended the job yet. So each look writes down which of the jobs
-are still there, and only those count as stopped that a look did not find any more.
+are still there. When it is over, Batch is asked how those ended that were asked to stop: what is
+known of them is written down too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from batch_watchdog.changes import STARTED, WAITING
+from batch_watchdog.changes import ENDED, STARTED, WAITING
 from batch_watchdog.effects import STOP_MARK
 from batch_watchdog.guard_state import Entry, StopAction
 from batch_watchdog.policy import Guard
@@ -54,9 +55,11 @@ class Run:
     were found and did not fill a call, by whether they are service jobs. `accepted` counts the
     stops of this look, `asked` all of them, `alive` the jobs that this look found although their
     stop was accepted. This look began at `looked_at`, the last one that came to its end at
-    `known_at`. `warned` says that operators know of jobs that do not end. `would_close` are queues
-    that in observe mode would have been closed; a run that is `observing` only counts. `policy` is
-    the version by which this look judges: by another, the look begins anew.
+    `known_at`. It is `thorough` where the look before it stopped jobs. Of what was asked before
+    `settled_at`, `settled` in number, it is known how it ended. `warned` says that operators know
+    of jobs that do not end. `would_close` are queues that in observe mode would have been closed; a
+    run that is `observing` only counts. `policy` is the version by which this look judges: by
+    another, the look begins anew.
 
     Before `not_before` there is nothing to do; once `due_at` has passed, the sweep starts it.
     """
@@ -79,6 +82,9 @@ class Run:
     alive: int = 0
     looked_at: datetime | None = None
     known_at: datetime | None = None
+    thorough: bool = False
+    settled_at: datetime | None = None
+    settled: int = 0
     warned: bool = False
     reported: bool = False
     would_close: tuple[str, ...] = ()
@@ -95,7 +101,11 @@ class Chunk:
     which are by id, with why. `arrays` are the parents among them: how many of their children
     waited, and how many had started. `escaped` ran or ended before they were stopped. `alive` are
     jobs whose stop Batch has accepted, and that are still there: 1, or how many of an array's
-    children.
+    children. `ended` are jobs that Batch has shown to have ended by their stop: 1, or how many of
+    an array's children may have: they have failed, at `cancel` not at work. Of those that are
+    `over` there is nothing more to learn.
+
+    Jobs that were stopped on their arrival have `arrived`: it is not known whether Batch was asked.
     """
 
     at: datetime
@@ -112,6 +122,9 @@ class Chunk:
     refused: Mapping[str, str] = field(default_factory=dict)
     escaped: tuple[str, ...] = ()
     alive: Mapping[str, int] = field(default_factory=dict)
+    ended: Mapping[str, int] = field(default_factory=dict)
+    over: tuple[str, ...] = ()
+    arrived: bool = False
     version: int = 0
 
 
@@ -134,9 +147,10 @@ def listings(run: Run, action: StopAction) -> Sequence[Listing]:
     The lists of one look, in order.
 
     What waits comes first: capacity that a stopped job gives back must not start another. At
-    `cancel` what has started is only counted, for the report.
+    `cancel` what has started is only counted, for the report; and later on where jobs were stopped
+    just before: they may have started all the same.
     """
-    started = () if action == "cancel" and run.reported else STARTED
+    started = () if action == "cancel" and run.reported and not run.thorough else STARTED
     return [
         Listing(queue=queue, status=status, service=service)
         for queue, service in run.queues
@@ -161,6 +175,7 @@ def look(run: Run, queues: Iterable[tuple[str, bool]], policy: str, now: datetim
         place=0,
         token=None,
         carry={},
+        thorough=run.accepted > 0,
         accepted=0,
         alive=0,
         looked_at=now,
@@ -273,6 +288,33 @@ def still_there(summary: Mapping[str, Any], action: StopAction) -> int:
         return 1
     waiting, started = counts
     return waiting if action == "cancel" else waiting + started
+
+
+def how_it_ended(detail: Mapping[str, Any], reason: str) -> Literal["stopped", "escaped"] | None:
+    """
+    Whether a job has ended by a stop with this reason, or otherwise; None where it has not ended.
+
+    Only a reason proves it: a cancel that came too late is accepted as well, and ends nothing.
+    """
+    if detail.get("status") not in ENDED:
+        return None
+    is_ours = detail["status"] == "FAILED" and detail.get("statusReason") == reason
+    return "stopped" if is_ours else "escaped"
+
+
+def failed_waiting(child: Mapping[str, Any], reason: str) -> bool:
+    """
+    Whether an array's child that has failed may have been cancelled, and not have failed at work.
+
+    AWS does not say whether the reason given for an array becomes that of its children.
+    """
+    return child.get("statusReason") == reason or not child.get("startedAt")
+
+
+def failed_children(detail: Mapping[str, Any]) -> int | None:
+    """How many of an array's children have failed; None where Batch does not say."""
+    counts = detail.get("arrayProperties", {}).get("statusSummary") or {}
+    return int(counts.get("FAILED", 0)) if any(counts.values()) else None
 
 
 def is_array(summary: Mapping[str, Any]) -> bool:

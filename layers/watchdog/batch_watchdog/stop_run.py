@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import batched
+from itertools import batched, islice
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -32,7 +32,7 @@ from batch_watchdog.notices import Notice
 from batch_watchdog.pace import Pace
 from batch_watchdog.policy import Guard, Policy
 from batch_watchdog.recorder import Outcome, Recorder
-from batch_watchdog.run_tally import still_there, tally
+from batch_watchdog.run_tally import Unsettled, still_there, tally
 from batch_watchdog.runs import Chunk, Listed, Listing, Run
 from batch_watchdog.stop_queue import StopQueue
 from batch_watchdog.store import guards, operator_hold
@@ -50,7 +50,10 @@ _ROUNDS = 5  # for jobs whose stop was throttled or failed on Batch's side
 _BREATHER_S = 20  # until the next try, where AWS throttles for long
 _PAGES_MAX = 10  # read again, at most, where an invocation dies
 _TURN_S = 5  # until the next try, where it is another run's turn
-_ASKED_AFTER_MAX = 1_000  # jobs of which is asked, before the report, how they ended
+_ASKED_AFTER_MAX = 1_000  # jobs of which is asked, after a look, how they ended
+_SERVICE_ASKED_AFTER_MAX = 100  # each takes a call
+_MARKS = {"cancel": "isCancelled", "terminate": "isTerminated"}  # of an accepted stop
+_LATE = timedelta(minutes=1)  # so late a stop on arrival may be written down, by its own time
 
 
 class _OutdatedError(Exception):
@@ -127,11 +130,13 @@ class _Found:
     arrays: dict[str, tuple[int, int]] = field(default_factory=dict)
     escaped: list[str] = field(default_factory=list)
     alive: dict[str, int] = field(default_factory=dict)
+    ended: dict[str, int] = field(default_factory=dict)
+    over: list[str] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
         not_stopped = self.left or self.spared or self.escaped or self.alive
-        return not (self.stop or self.arrays or not_stopped)
+        return not (self.stop or self.arrays or not_stopped or self.ended or self.over)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -372,6 +377,8 @@ class _Work:
             arrays=found.arrays,
             escaped=tuple(found.escaped),
             alive=found.alive,
+            ended=found.ended,
+            over=tuple(found.over),
             # What would be stopped counts as if it were.
             asked=len(found.stop) if self.run.observing else 0,
         )
@@ -552,8 +559,8 @@ class _Work:
             self.run = runs.again(self.run, self.now)
             self._save()
             return runs.LOOK_AGAIN
-        if not self.run.reported and not self.run.observing:
-            self._ask_how_they_ended(stage)
+        if not self.run.observing:
+            self._settle(stage)
         rested = runs.rest(self.run, self.now)
         notices = [] if self.run.reported else [self._report(stage, rested)]
         trouble = None if self.run.warned else self._still_there(stage)
@@ -568,28 +575,94 @@ class _Work:
         recorder.write([outcome], self.now)
         return None
 
-    def _ask_how_they_ended(self, stage: "_Stage") -> None:
-        """A job whose stop was accepted may have succeeded before it took effect."""
-        asked: dict[str, None] = {}
-        for chunk in run_store.found(self.runner.table, self.run.run_id):
-            if chunk.service:
-                continue
-            for job_id in chunk.stop[: chunk.asked]:
-                if job_id not in chunk.refused and not _is_part(job_id):
-                    asked[job_id] = None
-            if len(asked) > _ASKED_AFTER_MAX:
+    def _settle(self, stage: "_Stage") -> None:
+        """
+        Ask Batch how those ended that were asked to stop, and write down what it shows.
+
+        That a list does not show a job any more does not say how it ended. It may have started
+        before its stop took effect, or have ended by itself; and what was to be stopped on its
+        arrival may never have been.
+        """
+        table, run = self.runner.table, self.run
+        if run.settled_at and run.asked == run.settled:
+            since = run.settled_at - _LATE
+            if next(run_store.arrived(table, run.run_id, since), None) is None:
                 return
-        details: dict[str, Detail] = {}
-        # Where Batch hardly answers, the report does not wait for it.
+        unsettled = Unsettled(run_store.found(table, run.run_id), _ASKED_AFTER_MAX)
+        found = _Found()
+        # Where Batch hardly answers, nothing waits for it: the next look asks again.
         with suppress(OutOfTimeError, ThrottledError):
-            details = self._described(list(asked), service=False)
-        escaped = [
-            job_id
-            for job_id, detail in details.items()
-            if detail.get("status") == "SUCCEEDED" and not runs.is_array(detail)
-        ]
-        if escaped:
-            self._write_down(_Found(escaped=escaped), stage, service=False)
+            jobs = unsettled.jobs[:_ASKED_AFTER_MAX]
+            for some in batched(jobs, _DESCRIBED_AT_ONCE, strict=False):
+                details = self._described(some, service=False)
+                self._take_in_ends(details, unsettled, stage, found)
+            for job_id in islice(unsettled.service, _SERVICE_ASKED_AFTER_MAX):
+                details = self._described([job_id], service=True)
+                self._take_in_ends(details, unsettled, stage, found)
+        over = {*found.escaped, *found.left, *found.over}
+        if not {*unsettled.jobs, *unsettled.service} - over:
+            self.run = replace(self.run, settled_at=run.looked_at, settled=run.asked)
+        if not found.is_empty:
+            self._write_down(found, stage, service=False)
+
+    def _take_in_ends(
+        self,
+        details: Mapping[str, Detail],
+        unsettled: Unsettled,
+        stage: "_Stage",
+        found: _Found,
+    ) -> None:
+        reason = runs.stop_reason(self.run.guard, stage.entry)[:REASON_MAX]
+        for job_id, detail in details.items():
+            if runs.is_array(detail):
+                if job_id in unsettled.arrays:
+                    self._take_in_array(job_id, detail, unsettled.arrays[job_id], stage, found)
+                continue
+            match runs.how_it_ended(detail, reason):
+                case "stopped":
+                    found.ended[job_id] = 1
+                    found.over.append(job_id)
+                case "escaped":
+                    found.escaped.append(job_id)
+                case None:
+                    self._take_in_alive(job_id, detail, unsettled, stage, found)
+
+    def _take_in_array(
+        self, array_id: str, detail: Detail, known: int | None, stage: "_Stage", found: _Found
+    ) -> None:
+        failed, is_over = runs.failed_children(detail), detail.get("status") in ENDED
+        if failed is None:
+            return
+        accepted = bool(detail.get("isCancelled") or detail.get("isTerminated"))
+        there = 0 if is_over else runs.still_there(detail, stage.entry.stage)
+        if there and not accepted:
+            return  # It arrived, and was not asked to stop yet: the next look does.
+        if there:
+            found.alive[array_id] = there
+        if not accepted:
+            failed = 0  # It was never asked to stop: they failed by themselves.
+        elif failed and stage.entry.stage == "cancel":
+            reason = runs.stop_reason(self.run.guard, stage.entry)[:REASON_MAX]
+            children = self._patiently(partial(self._list_children, array_id, "FAILED"))
+            failed = sum(runs.failed_waiting(child, reason) for child in children)
+        if failed != known:
+            found.ended[array_id] = failed
+        if is_over:
+            found.over.append(array_id)
+
+    @staticmethod
+    def _take_in_alive(
+        job_id: str, detail: Detail, unsettled: Unsettled, stage: "_Stage", found: _Found
+    ) -> None:
+        action = stage.entry.stage
+        if action == "cancel" and detail.get("status") in STARTED:
+            if not detail.get("isTerminated"):
+                found.left.append(job_id)
+            return
+        child = array_child(job_id)
+        # Others are found by the look itself, and counted with their array.
+        if child and child[0] not in unsettled.arrays and detail.get(_MARKS[action]):
+            found.alive[job_id] = 1
 
     def _report(self, stage: "_Stage", rested: Run) -> Notice:
         found = run_store.found(self.runner.table, self.run.run_id)

@@ -80,6 +80,12 @@ def found(table: Table, run_id: str) -> Iterator[Chunk]:
     return merge(*each, key=lambda chunk: chunk.at)
 
 
+def arrived(table: Table, run_id: str, since: datetime) -> Iterator[Chunk]:
+    """The chunks of arrivals since a time, in order; read page by page."""
+    first = f"ARRIVED#{iso(since)}"
+    return map(_to_chunk, table.query(_pk(run_id), first=first, last="ARRIVED#~"))
+
+
 def take_turn(table: Table, run_id: str, now: datetime) -> str | None:
     """
     Take the turn, where nobody has it.
