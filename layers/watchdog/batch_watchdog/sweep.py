@@ -217,17 +217,19 @@ class _Sweep:
                 self.failed.append(error)
             else:
                 asked += some
+        # Not the minute that the sweep is for: what is known since an answer is known since it came.
+        answered_at = self.clock()
 
         def decide(job_id: str) -> Outcome:
             if job_id != asked[0] and self.out_of_time():
                 return Outcome()  # It has its reminder.
-            return watch.ask(job_id, details.get(job_id), now)
+            return watch.ask(job_id, details.get(job_id), answered_at)
 
         written = Recorder(table=self.table, asked_by="sweep").write_each(asked, decide, now)
         self.failed += written.failed.values()
 
     def _see_to_blocked(self, queues: Iterable[str]) -> None:
-        now, some = self.limits.now, sorted(set(queues))
+        now, some = self.clock(), sorted(set(queues))
         watch = BlockedWatch(
             table=self.table, batch=self.batch, inquiry=self.limits.inquiry, now=now
         )
