@@ -57,7 +57,7 @@ policy-check: $(venv) ## Check a policy before it goes live: FILE=policy.toml
 	@.venv/bin/python -m local policy-check "$$FILE"
 
 policy-push: policy-check ## Check a policy, and put it in force: FILE=policy.toml [STACK=batch-watchdog]
-	@.venv/bin/python -m local.policy_push "$$FILE" "/$(STACK)/policy"
+	@.venv/bin/python -m local.commands.policy_push "$$FILE" "/$(STACK)/policy"
 
 build: $(venv) $(sam_venv) ## Build what `sam deploy` uploads: [ARCHITECTURE=x86_64]
 	$(offline) $(sam) build $(overrides)
@@ -70,10 +70,10 @@ overrides = $(if $(ARCHITECTURE),--parameter-overrides Architecture=$(ARCHITECTU
 invoke: $(venv) $(built) $(runtime_client) ## One built function on one event: FUNCTION=job_events EVENT=events/x.json
 	@test -n "$$FUNCTION" && test -n "$$EVENT" || { \
 		echo 'usage: make invoke FUNCTION=job_events EVENT=events/x.json' >&2; exit 2; }
-	@.venv/bin/python -m local.runtime invoke "$$FUNCTION" "$$EVENT"
+	@.venv/bin/python -m local.commands.runtime invoke "$$FUNCTION" "$$EVENT"
 
 local-aws: $(venv) $(built) ## AWS for `sam local invoke`, on this machine: [ADDRESS=172.17.0.1]
-	@.venv/bin/python -m local.runtime serve $${ADDRESS:+--address "$$ADDRESS"}
+	@.venv/bin/python -m local.commands.runtime serve $${ADDRESS:+--address "$$ADDRESS"}
 
 test-runtime: $(venv) $(built) $(runtime_client) ## Every sample in events/ through Lambda's own runtime.
 	.venv/bin/python -m pytest -m runtime tests/runtime

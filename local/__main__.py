@@ -4,7 +4,8 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from local import demo, policy_check, replay
+from local.commands import demo, policy_check
+from local.replay import replay
 
 _COMMANDS = {"demo": demo.main, "replay": replay.main, "policy-check": policy_check.main}
 
@@ -15,7 +16,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"usage: python -m local {{{','.join(_COMMANDS)}}} ...", file=sys.stderr)
         return 2
     # EC2 and ECS tell nothing here: that they do not is no trouble worth a warning.
-    logging.getLogger("batch_watchdog.inquiry").setLevel(logging.ERROR)
+    logging.getLogger("batch_watchdog.diagnosis.gather").setLevel(logging.ERROR)
     return _COMMANDS[arguments[0]](arguments[1:])
 
 

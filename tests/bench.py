@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from batch_watchdog.store.table import Put
-from local.batch import SimulatedBatch
-from local.clock import Order
-from local.dispatcher import Dispatcher
-from local.stack import Stack
+from local.aws.clock import Order
+from local.aws.dispatcher import Dispatcher
+from local.aws.stack import Stack
+from local.batch.simulated import SimulatedBatch
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

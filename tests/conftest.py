@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from moto import mock_aws
 
-from batch_watchdog.store.table import DynamoTable, MemoryTable, Table
+from batch_watchdog.store.memory_table import MemoryTable
+from batch_watchdog.store.table import DynamoTable, Table
 from tests import dynamodb_local as dynamodb
 from tests.dynamodb_local import create_table
 from tests.fakes import Aws

@@ -25,7 +25,8 @@ from typing import Any
 import boto3
 from samtranslator.yaml_helper import yaml_parse
 
-from batch_watchdog.store.table import DynamoTable, Item, Key, Listener, Put, from_image
+from batch_watchdog.store.item_codec import Item, from_image
+from batch_watchdog.store.table import DynamoTable, Key, Listener, Put
 
 _ROOT = Path(__file__).parents[1]
 _JARS = _ROOT / ".build/dynamodb-local"

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
-from batch_watchdog.batch_api import BatchApi
-from batch_watchdog.dead_letters import DeadLetters
-from batch_watchdog.stop_queue import StopQueue
-from batch_watchdog.store.table import FIRST, LAST, Item, Key, Put, Table
-from local.aws import ApiError, session
+from batch_watchdog.aws.batch import BatchApi
+from batch_watchdog.aws.queues import DeadLetters, StopQueue
+from batch_watchdog.store.item_codec import Item
+from batch_watchdog.store.table import FIRST, LAST, Key, Put, Table
+from local.aws.errors import ApiError, session
 
 TOPIC = "arn:aws:sns:us-east-1:111122223333:notices"
 DEAD_LETTERS = "https://sqs.us-east-1.amazonaws.com/111122223333/dead-letters"

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from local.batch import Call, SimulatedBatch
-from local.clock import Order
-from local.dispatcher import Dispatcher
-from local.stack import Stack
+from local.aws.clock import Order
+from local.aws.dispatcher import Dispatcher
+from local.aws.stack import Stack
+from local.batch.simulated import SimulatedBatch
+from local.batch.state import Call
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ALARMS = "arn:aws:sns:us-east-1:111122223333:billing"

@@ -5,10 +5,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from batch_watchdog.arrays import Array, Part, unite
-from batch_watchdog.changes import Change, parse_event
-from batch_watchdog.notices import Notice
-from batch_watchdog.observe import Message
+from batch_watchdog.arrays.progress import Array, Part, unite
+from batch_watchdog.core.batch_payloads import parse_event
+from batch_watchdog.core.job_event import JobEvent
+from batch_watchdog.notices.notice import Notice
+from batch_watchdog.use_cases.job_events import Message
 
 PREFIX = "arn:aws:batch:us-east-1:111122223333:"
 QUEUE = PREFIX + "job-queue/gpu"
@@ -128,18 +129,18 @@ def a_described_job(job_id: str = JOB, status: str = "RUNNABLE", **changes: Any)
 # ---- What is made of it -------------------------------------------------------------------
 
 
-def change(event: Any) -> Change:
+def change(event: Any) -> JobEvent:
     """The change that an event tells."""
     parsed = parse_event(json.dumps(event))
-    assert isinstance(parsed, Change)
+    assert isinstance(parsed, JobEvent)
     return parsed
 
 
-def a_child(index: int, status: str = "SUCCEEDED", clock: str = "12:00", **detail: Any) -> Change:
+def a_child(index: int, status: str = "SUCCEEDED", clock: str = "12:00", **detail: Any) -> JobEvent:
     return change(a_child_event(index, status, clock, **detail))
 
 
-def a_parent(size: int, failed: int = 0, clock: str = "12:10", **detail: Any) -> Change:
+def a_parent(size: int, failed: int = 0, clock: str = "12:10", **detail: Any) -> JobEvent:
     return change(a_parent_event(size, failed, clock, **detail))
 
 
@@ -156,7 +157,7 @@ def an_array(**changes: Any) -> Array:
     return replace(array, **changes)
 
 
-def a_part(*children: Change, number: int = 0) -> Part:
+def a_part(*children: JobEvent, number: int = 0) -> Part:
     """A part of an array, in which these children have ended."""
     return unite(Part(number=number), children)
 

@@ -8,16 +8,18 @@ from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 from typing import Any
 
-from batch_watchdog.guard import StageSet
-from batch_watchdog.guard_state import StageName
-from batch_watchdog.guard_watch import GuardWatch
-from batch_watchdog.recorder import Recorder
-from batch_watchdog.settings import Settings
-from batch_watchdog.store.table import FIRST, LAST, Item, Key, Listener, MemoryTable, Put, to_image
+from batch_watchdog.aws.settings import Settings
+from batch_watchdog.guards.rules import StageSet
+from batch_watchdog.guards.state import StageName
+from batch_watchdog.guards.workflow import GuardUpdater
+from batch_watchdog.store.decisions import Recorder
+from batch_watchdog.store.item_codec import Item, to_image
+from batch_watchdog.store.memory_table import MemoryTable
+from batch_watchdog.store.table import FIRST, LAST, Key, Listener, Put
 from batch_watchdog.wiring import Container
-from local.aws import session
-from local.batch import SimulatedBatch
-from local.functions import Crash
+from local.aws.errors import session
+from local.aws.functions import Crash
+from local.batch.simulated import SimulatedBatch
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -102,7 +104,7 @@ class Running:
         """An operator sets a stage, now; what has been submitted so far has come to wait."""
         self.batch.advance_to(self.now)
         policy = self._container.policies.current()
-        watch = GuardWatch(table=self.table, policy=policy, now=self.now)
+        watch = GuardUpdater(table=self.table, policy=policy, now=self.now)
         happening = StageSet(now=self.now, stage=stage, by="jane")
         recorder = Recorder(table=self.table, asked_by="test")
         assert not recorder.decide([guard], lambda g: watch.decide(g, happening)[1], self.now)
@@ -162,7 +164,7 @@ class Running:
 
     def _sweep(self, minute: datetime) -> None:
         policy = self._container.policies.settle(minute)
-        GuardWatch(table=self.table, policy=policy, now=minute).time_passes()
+        GuardUpdater(table=self.table, policy=policy, now=minute).time_passes()
 
     def _deliver(self) -> None:
         _, _, run_id = heappop(self._messages)

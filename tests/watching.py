@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from batch_watchdog.observe import Message
-from batch_watchdog.settings import Settings
-from batch_watchdog.store.table import Item, MemoryTable, to_image
+from batch_watchdog.aws.settings import Settings
+from batch_watchdog.store.item_codec import Item, to_image
+from batch_watchdog.store.memory_table import MemoryTable
+from batch_watchdog.use_cases.job_events import Message
 from batch_watchdog.wiring import Container
-from local.aws import ApiError, session
-from local.batch import Call, SimulatedBatch
+from local.aws.errors import ApiError, session
+from local.batch.simulated import SimulatedBatch
+from local.batch.state import Call
 
 MINUTE = timedelta(minutes=1)
 

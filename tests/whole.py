@@ -14,15 +14,17 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from batch_watchdog.store.table import Item, MemoryTable, Put
-from local import aws
-from local import stack as stacks
-from local.aws import ApiError, Responder
-from local.batch import SimulatedBatch
-from local.dispatcher import Dispatcher
-from local.functions import Outcome
-from local.sources import Call
-from local.stack import Function, Stack
+from batch_watchdog.store.item_codec import Item
+from batch_watchdog.store.memory_table import MemoryTable
+from batch_watchdog.store.table import Put
+from local.aws import errors as aws
+from local.aws import stack as stacks
+from local.aws.dispatcher import Dispatcher
+from local.aws.errors import ApiError, Responder
+from local.aws.functions import Outcome
+from local.aws.sources import Call
+from local.aws.stack import Function, Stack
+from local.batch.simulated import SimulatedBatch
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

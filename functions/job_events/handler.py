@@ -6,7 +6,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from batch_watchdog.observe import Message
+from batch_watchdog.use_cases.job_events import Message
 from batch_watchdog.wiring import container
 
 logger = Logger()

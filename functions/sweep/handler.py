@@ -5,7 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from batch_watchdog.sweep import time_of
+from batch_watchdog.use_cases.sweep import time_of
 from batch_watchdog.wiring import container
 
 SPARE_MS = 15_000  # kept back for what has been begun

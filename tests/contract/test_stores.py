@@ -13,22 +13,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch_watchdog.arrays import PART_SIZE, Array, Part, unite
-from batch_watchdog.changes import Change
-from batch_watchdog.effects import Announce, Effect, SetQueueState, StartRun, StopJobs
-from batch_watchdog.errors import StaleItemError
-from batch_watchdog.limits import Sighting, Stay
-from batch_watchdog.observe import Observer
-from batch_watchdog.policy import parse_policy
-from batch_watchdog.store import brake, sightings, stays, wheel
-from batch_watchdog.store import cursor as cursors
+from batch_watchdog.arrays.items import Arrays
+from batch_watchdog.arrays.progress import PART_SIZE, Array, Part, unite
+from batch_watchdog.core.effects import Announce, Effect, SetQueueState, StartRun, StopJobs
+from batch_watchdog.core.errors import StaleItemError
+from batch_watchdog.core.job_event import JobEvent
+from batch_watchdog.limits import brake_items, sighting_items, stay_items
+from batch_watchdog.limits.stays import Sighting, Stay
+from batch_watchdog.policy.model import parse_policy
+from batch_watchdog.store import reminders as reminder_items
+from batch_watchdog.store import sweep_cursor
 from batch_watchdog.store.actions import Actions, to_action
-from batch_watchdog.store.arrays import Arrays
-from batch_watchdog.store.cursor import LOOKBACK, Cursor, Listing, Place, Refiling
-from batch_watchdog.store.ledger import Entry as Decision
-from batch_watchdog.store.ledger import Ledger, by_bucket
-from batch_watchdog.store.table import FIRST, LAST, Item, Key, MemoryTable, Put, Table, pack, unpack
-from batch_watchdog.store.wheel import MINUTE, Entry, Kind, Wheel, minute_from, minute_of
+from batch_watchdog.store.item_codec import Item, pack, unpack
+from batch_watchdog.store.memory_table import MemoryTable
+from batch_watchdog.store.once import OnceKey as Decision
+from batch_watchdog.store.once import OnceLedger, by_bucket
+from batch_watchdog.store.reminders import MINUTE, Kind, Reminder, Reminders, minute_from, minute_of
+from batch_watchdog.store.sweep_cursor import LOOKBACK, Cursor, Listing, Place, Refiling
+from batch_watchdog.store.table import FIRST, LAST, Key, Put, Table
+from batch_watchdog.use_cases.job_events import JobEventIntake
 from tests.fakes import Aws
 from tests.makers import (
     ARRAY,
@@ -203,19 +206,19 @@ def test_one_notice_cannot_be_split() -> None:
 # ---- The wheel ----------------------------------------------------------------------------
 
 
-def an_entry(clock: str = "12:05", kind: Kind = "array", content: Any = (ARRAY,)) -> Entry:
-    return Entry(minute=at(clock), kind=kind, content=pack(content))
+def an_entry(clock: str = "12:05", kind: Kind = "array", content: Any = (ARRAY,)) -> Reminder:
+    return Reminder(minute=at(clock), kind=kind, content=pack(content))
 
 
-def due(table: Table, first: str, last: str) -> list[Entry]:
-    found = Wheel(table).between(at(first), at(last))
+def due(table: Table, first: str, last: str) -> list[Reminder]:
+    found = Reminders(table).between(at(first), at(last))
     return sorted(found, key=lambda entry: (entry.minute, entry.key))
 
 
 def test_entries_are_found_in_their_minutes(table: Table) -> None:
     filed = [an_entry("12:04"), an_entry("12:05"), an_entry("12:06"), an_entry("13:00")]
 
-    Wheel(table).file(filed)
+    Reminders(table).file(filed)
 
     assert due(table, "12:04", "12:06") == filed[:3]
     assert due(table, "12:07", "12:59") == []
@@ -223,8 +226,8 @@ def test_entries_are_found_in_their_minutes(table: Table) -> None:
 
 
 def test_an_entry_that_is_filed_again_lands_on_itself(table: Table) -> None:
-    Wheel(table).file([an_entry(), an_entry()])
-    Wheel(table).file([an_entry()])
+    Reminders(table).file([an_entry(), an_entry()])
+    Reminders(table).file([an_entry()])
 
     assert due(table, "12:05", "12:05") == [an_entry()]
 
@@ -233,18 +236,18 @@ def test_entries_of_a_minute_stay_apart_and_are_spread(table: Table) -> None:
     kinds: list[Kind] = ["array", "stay"]
     filed = [an_entry(kind=kind, content=[n]) for kind in kinds for n in range(20)]
 
-    Wheel(table).file(filed)
+    Reminders(table).file(filed)
 
     assert sorted(entry.key for entry in due(table, "12:05", "12:05")) == sorted(
         entry.key for entry in filed
     )
-    assert len({wheel.put(entry).key[0] for entry in filed}) == 4
+    assert len({reminder_items.put(entry).key[0] for entry in filed}) == 4
 
 
 def test_an_entry_outlives_its_minute_by_a_week() -> None:
     expiry = int((at("12:05") + timedelta(days=7)).timestamp())
 
-    assert wheel.put(an_entry()).item["expires_at"] == expiry
+    assert reminder_items.put(an_entry()).item["expires_at"] == expiry
 
 
 @pytest.mark.parametrize(
@@ -265,7 +268,7 @@ def decide(table: Table, *names: str, clock: str = "12:00:30") -> list[str]:
     fresh = []
     decisions = {name: Decision(name, at(clock)) for name in names}
     for bucket, entries in by_bucket(decisions).items():
-        new, puts = Ledger(table).new(bucket, entries, NOW)
+        new, puts = OnceLedger(table).new(bucket, entries, NOW)
         table.write(puts)
         fresh += new
     return sorted(fresh)
@@ -289,25 +292,27 @@ def test_one_decision_by_two_names_is_made_once(table: Table) -> None:
     twice = {"message-1": Decision("a", NOW), "message-2": Decision("a", NOW)}
     ((bucket, entries),) = by_bucket(twice).items()
 
-    assert Ledger(table).new(bucket, entries, NOW)[0] == ["message-1"]
+    assert OnceLedger(table).new(bucket, entries, NOW)[0] == ["message-1"]
 
 
 def test_of_two_that_decide_the_same_one_must_read_again(table: Table) -> None:
     ((bucket, entries),) = by_bucket({"a": Decision("a", NOW)}).items()
-    _, first = Ledger(table).new(bucket, entries, NOW)
-    _, second = Ledger(table).new(bucket, entries, NOW)
+    _, first = OnceLedger(table).new(bucket, entries, NOW)
+    _, second = OnceLedger(table).new(bucket, entries, NOW)
     table.write(first)
 
     with pytest.raises(StaleItemError):
         table.write(second)
-    assert Ledger(table).new(bucket, entries, NOW) == ([], [])
+    assert OnceLedger(table).new(bucket, entries, NOW) == ([], [])
 
 
 def test_a_storm_of_decisions_is_a_few_items(table: Table) -> None:
     names = [f"job-failed:{number}" for number in range(5_000)]
     buckets = by_bucket({name: Decision(name, NOW) for name in names})
 
-    puts = [put for bucket in buckets for put in Ledger(table).new(bucket, buckets[bucket], NOW)[1]]
+    puts = [
+        put for bucket in buckets for put in OnceLedger(table).new(bucket, buckets[bucket], NOW)[1]
+    ]
 
     assert len(puts) == 16
     assert sum(size_of(put.item) for put in puts) < 9 * len(names)
@@ -326,12 +331,12 @@ def test_a_bucket_is_never_full(table: Table) -> None:
     for first, last in ((0, 3_999), (3_999, 4_000), (4_000, 4_001), (4_001, 9_000)):
         some = {name: entries[name] for name in names[:last]}
         ((bucket, _),) = by_bucket(some).items()
-        fresh, puts = Ledger(table).new(bucket, some, NOW)
+        fresh, puts = OnceLedger(table).new(bucket, some, NOW)
         assert fresh == names[first:last]
         table.write(puts)
 
     items = list(table.query(bucket[0]))
-    assert Ledger(table).new(bucket, entries, NOW) == ([], [])
+    assert OnceLedger(table).new(bucket, entries, NOW) == ([], [])
     assert len(items) == 3
     assert max(map(size_of, items)) < 33_000
     assert {item["expires_at"] for item in items} == {items[0]["expires_at"]}
@@ -344,45 +349,45 @@ def test_an_item_of_an_older_version_is_read_and_moved_away_though_it_is_full(ta
     digests = b"".join(each.digest for each in old)
     table.write([Put({"pk": pk, "sk": sk, "digests": digests, "expires_at": 1})])
 
-    fresh, puts = Ledger(table).new(new.bucket, entries, NOW)
+    fresh, puts = OnceLedger(table).new(new.bucket, entries, NOW)
     table.write(puts)
 
     assert fresh == [new.name]
     assert len(puts) == 5
-    assert Ledger(table).new(new.bucket, entries, NOW) == ([], [])
+    assert OnceLedger(table).new(new.bucket, entries, NOW) == ([], [])
 
 
 def test_of_two_that_move_a_full_item_away_one_must_read_again(table: Table) -> None:
     entries = in_one_bucket(4_002)
     *some, last, other = entries.values()
-    _, puts = Ledger(table).new(last.bucket, {each.name: each for each in some}, NOW)
+    _, puts = OnceLedger(table).new(last.bucket, {each.name: each for each in some}, NOW)
     table.write(puts)
-    _, first = Ledger(table).new(last.bucket, {"last": last}, NOW)
-    _, second = Ledger(table).new(last.bucket, {"other": other}, NOW)
+    _, first = OnceLedger(table).new(last.bucket, {"last": last}, NOW)
+    _, second = OnceLedger(table).new(last.bucket, {"other": other}, NOW)
     table.write(first)
 
     with pytest.raises(StaleItemError):
         table.write(second)
-    assert Ledger(table).new(last.bucket, {"last": last, "other": other}, NOW)[0] == ["other"]
+    assert OnceLedger(table).new(last.bucket, {"last": last, "other": other}, NOW)[0] == ["other"]
 
 
 # ---- The brake ----------------------------------------------------------------------------
 
 
 def test_stops_count_for_an_hour_and_only_once_they_are_written(table: Table) -> None:
-    before = brake.read(table, NOW)
+    before = brake_items.read(table, NOW)
     assert before.allowed(9, 5) == 5
     put = before.put(4, NOW)
-    assert brake.read(table, NOW).allowed(9, 5) == 5
+    assert brake_items.read(table, NOW).allowed(9, 5) == 5
 
     table.write([put])
 
-    assert brake.read(table, at("12:59:59")).allowed(9, 5) == 1
-    assert brake.read(table, at("13:00")).allowed(9, 5) == 5
+    assert brake_items.read(table, at("12:59:59")).allowed(9, 5) == 1
+    assert brake_items.read(table, at("13:00")).allowed(9, 5) == 5
 
 
 def test_of_two_that_count_stops_one_must_read_again(table: Table) -> None:
-    one, other = brake.read(table, NOW), brake.read(table, NOW)
+    one, other = brake_items.read(table, NOW), brake_items.read(table, NOW)
     table.write([one.put(4, NOW)])
 
     with pytest.raises(StaleItemError):
@@ -393,7 +398,7 @@ def test_of_two_that_count_stops_one_must_read_again(table: Table) -> None:
 
 
 def test_the_first_cursor_has_come_to_now(table: Table) -> None:
-    assert cursors.read(table, NOW) == Cursor(minute=NOW)
+    assert sweep_cursor.read(table, NOW) == Cursor(minute=NOW)
 
 
 def test_a_cursor_comes_back_as_it_was_written(table: Table) -> None:
@@ -411,17 +416,17 @@ def test_a_cursor_comes_back_as_it_was_written(table: Table) -> None:
         refiling=Refiling(policy="f", minute=at("12:30"), entry="stay#4", number=7),
     )
 
-    cursors.write(table, cursor)
+    sweep_cursor.write(table, cursor)
 
-    assert cursors.read(table, at("18:00")) == replace(cursor, version=1)
+    assert sweep_cursor.read(table, at("18:00")) == replace(cursor, version=1)
 
 
 def test_of_two_sweeps_only_one_moves_the_cursor(table: Table) -> None:
-    cursor = cursors.read(table, NOW)
-    cursors.write(table, cursor)
+    cursor = sweep_cursor.read(table, NOW)
+    sweep_cursor.write(table, cursor)
 
     with pytest.raises(StaleItemError):
-        cursors.write(table, cursor)
+        sweep_cursor.write(table, cursor)
 
 
 def test_what_was_seen_is_not_seen_again_as_long_as_it_is_read_again() -> None:
@@ -518,10 +523,10 @@ def test_the_meter_counts_as_dynamodb_does() -> None:
     assert table.units == 2 + 2 * (1 + 2)
 
 
-def observer_on(table: Table, text: str = "") -> Observer:
+def observer_on(table: Table, text: str = "") -> JobEventIntake:
     aws = Aws()
     policy = parse_policy(text)
-    return Observer(
+    return JobEventIntake(
         table=table, batch=aws.batch, dead_letters=aws.dead_letters, policy=lambda: policy
     )
 
@@ -603,8 +608,8 @@ STAYS = [
 
 
 def read_back(given: Sequence[Stay]) -> set[Stay]:
-    entries = stays.entries([(NOW, stay) for stay in given], NOW)
-    return {stay for entry in entries for stay in stays.read(unpack(entry.content))}
+    entries = stay_items.entries([(NOW, stay) for stay in given], NOW)
+    return {stay for entry in entries for stay in stay_items.read(unpack(entry.content))}
 
 
 def test_stays_survive_the_table() -> None:
@@ -614,9 +619,9 @@ def test_stays_survive_the_table() -> None:
 @given(st.sets(st.integers(0, 9_999), min_size=1))
 def test_the_children_of_an_array_are_kept_each_in_few_bytes(indices: set[int]) -> None:
     children = {a_stay(f"{ARRAY}:{index}") for index in indices}
-    [entry] = stays.entries([(NOW, child) for child in children], NOW)
+    [entry] = stay_items.entries([(NOW, child) for child in children], NOW)
 
-    assert set(stays.read(unpack(entry.content))) == children
+    assert set(stay_items.read(unpack(entry.content))) == children
     assert len(entry.content) < 200 + len(indices)
 
 
@@ -632,7 +637,7 @@ def test_stays_that_an_older_version_has_filed_are_read() -> None:
         ["RUNNABLE", f"{ARRAY}:7", 1_767_265_200, 0, 0, 0],
     ]
 
-    assert list(stays.read(rows)) == [
+    assert list(stay_items.read(rows)) == [
         a_stay(attempts=1, stops=2),
         a_stay(f"{ARRAY}:7"),
     ]
@@ -646,21 +651,21 @@ def test_sightings_are_found_by_job_from_a_time_on(table: Table) -> None:
     child, sibling = f"{ARRAY}:7", f"{ARRAY}:8"
     early = [a_sighting(clock="10:00"), a_sighting(child, clock="10:00")]
     late = [a_sighting(), a_sighting(child, "STARTING"), a_sighting(sibling), a_sighting("other")]
-    sightings.file(table, early, at("10:01"))
-    sightings.file(table, late, at("11:30"))
-    sightings.file(table, late, at("11:30"))  # The batch comes again.
+    sighting_items.file(table, early, at("10:01"))
+    sighting_items.file(table, late, at("11:30"))
+    sighting_items.file(table, late, at("11:30"))  # The batch comes again.
 
-    found = sightings.read(table, at("11:00"), {JOB, child, "unknown"})
+    found = sighting_items.read(table, at("11:00"), {JOB, child, "unknown"})
 
     assert found == {JOB: [a_sighting()], child: [a_sighting(child, "STARTING")]}
-    everything = sightings.read(table, at("10:00"), {JOB})
+    everything = sighting_items.read(table, at("10:00"), {JOB})
     assert sorted(everything[JOB], key=lambda each: each.at) == [early[0], late[0]]
 
 
 def test_what_was_sent_within_the_minute_before_is_read_too(table: Table) -> None:
-    sightings.file(table, [a_sighting()], at("10:59:30"))
+    sighting_items.file(table, [a_sighting()], at("10:59:30"))
 
-    assert sightings.read(table, at("11:00:10"), {JOB}) == {JOB: [a_sighting()]}
+    assert sighting_items.read(table, at("11:00:10"), {JOB}) == {JOB: [a_sighting()]}
 
 
 def test_a_job_that_is_seen_in_each_state_costs_one_unit_for_each_batch() -> None:
@@ -723,7 +728,7 @@ def test_a_part_of_an_array_with_a_few_causes_is_about_a_kilobyte() -> None:
 @given(st.lists(st.tuples(st.integers(0, 3_999), st.booleans()), max_size=50))
 def test_any_part_survives_the_table(ended: list[tuple[int, bool]]) -> None:
     table = MemoryTable()
-    children: list[Change] = [
+    children: list[JobEvent] = [
         a_child(index, "FAILED" if failed else "SUCCEEDED") for index, failed in ended
     ]
     part = a_part(*children)
@@ -737,7 +742,7 @@ def test_items_hold_nothing_but_what_the_table_takes() -> None:
     puts = [
         Arrays(MemoryTable()).put(FULL_HEAD, NOW),
         *Actions(MemoryTable()).puts(EFFECTS, NOW, "sweep"),
-        wheel.put(an_entry()),
+        reminder_items.put(an_entry()),
     ]
 
     for put in puts:

@@ -6,12 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from batch_watchdog.effects import Announce, Effect, SetQueueState, StartRun, StopJobs
-from batch_watchdog.errors import StaleItemError
+from batch_watchdog.core.effects import Announce, Effect, SetQueueState, StartRun, StopJobs
+from batch_watchdog.core.errors import StaleItemError
 from batch_watchdog.store.actions import Actions, to_action
-from batch_watchdog.store.table import DynamoTable, Item, MemoryTable, Put, Table
-from local import stack as stacks
-from local.patterns import Pattern
+from batch_watchdog.store.item_codec import Item
+from batch_watchdog.store.memory_table import MemoryTable
+from batch_watchdog.store.table import DynamoTable, Put, Table
+from local.aws import stack as stacks
+from local.aws.patterns import Pattern
 from tests import dynamodb_local as dynamodb
 from tests.dynamodb_local import Stream, image
 from tests.makers import QUEUE, a_notice, at

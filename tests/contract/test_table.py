@@ -11,21 +11,11 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch_watchdog.errors import StaleItemError, UnwritableError
-from batch_watchdog.store.table import (
-    TRANSACTION_MAX,
-    DynamoTable,
-    Item,
-    MemoryTable,
-    Put,
-    Table,
-    binary,
-    from_image,
-    pack,
-    to_image,
-    unpack,
-)
-from local.aws import ApiError, session
+from batch_watchdog.core.errors import StaleItemError, UnwritableError
+from batch_watchdog.store.item_codec import Item, binary, from_image, pack, to_image, unpack
+from batch_watchdog.store.memory_table import MemoryTable
+from batch_watchdog.store.table import TRANSACTION_MAX, DynamoTable, Put, Table
+from local.aws.errors import ApiError, session
 
 
 def a_put(sk: str = "a", pk: str = "P", read: int = 0, **attributes: Any) -> Put:

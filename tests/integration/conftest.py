@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from local import stack as stacks
-from local.stack import Stack
+from local.aws import stack as stacks
+from local.aws.stack import Stack
 
 
 @pytest.fixture(scope="session")

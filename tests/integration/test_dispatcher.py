@@ -11,10 +11,10 @@ import pytest
 
 from batch_watchdog.store.table import Put
 from batch_watchdog.wiring import container
-from local import stack as stacks
-from local.functions import Outcome
-from local.sources import Call
-from local.stack import Stack
+from local.aws import stack as stacks
+from local.aws.functions import Outcome
+from local.aws.sources import Call
+from local.aws.stack import Stack
 from tests.bench import HANDLER, NOON, Bench
 
 RESOURCES = """

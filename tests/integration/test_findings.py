@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from local import replay
-from local.event_log import read_log
-from local.stack import Stack
+from local.aws.stack import Stack
+from local.replay import replay
+from local.replay.event_log import read_log
 from tests import logs
 from tests.makers import JOB, an_event, at
 from tests.watching import Watching

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from local.stack import Stack
+from local.aws.stack import Stack
 from tests.guarding import NOON, POLICY, Guarding
 
 

@@ -13,12 +13,17 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from local import replay
-from local.event_log import read_log
-from local.timeline import Timeline
+from local.replay import replay
+from local.replay.event_log import read_log
+from local.replay.timeline import Timeline
 from tests import logs
 from tests.makers import PREFIX, a_child_event, a_failure, a_parent_event, an_event
-from tests.unit.test_evidence import a_budget_text, an_alarm_message, an_anomaly, an_sns_record
+from tests.unit.guards.signals.test_envelope import (
+    a_budget_text,
+    an_alarm_message,
+    an_anomaly,
+    an_sns_record,
+)
 from tests.whole import Whole, the_stack
 
 _chance = random.Random(1)  # noqa: S311 - it need only be the same each time

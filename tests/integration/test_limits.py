@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from batch_watchdog.store.table import Item
+from batch_watchdog.store.item_codec import Item
 from tests.makers import JOB, an_event, at
 from tests.watching import Watching
 

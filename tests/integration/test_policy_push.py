@@ -6,7 +6,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from local import policy_push
+from local.commands import policy_push
 
 PARAMETER = "/batch-watchdog/policy"
 

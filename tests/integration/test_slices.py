@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from batch_watchdog.observe import Message
-from batch_watchdog.store import cursor as cursors
-from batch_watchdog.store import operator_hold
+from batch_watchdog.store import operator_hold, sweep_cursor
 from batch_watchdog.store.operator_hold import OperatorHold
+from batch_watchdog.use_cases.job_events import Message
 from tests.makers import JOB, QUEUE, an_event, at
 from tests.watching import MINUTE, Watching
 
@@ -172,7 +171,7 @@ def test_a_listing_is_over_though_there_is_nothing_left_to_list() -> None:
 
     assert isinstance(watching, Noting)
     assert [name for name, _ in watching.calls] == ["DescribeJobQueues"]
-    assert cursors.read(watching.table, at("12:14")).listing is None
+    assert sweep_cursor.read(watching.table, at("12:14")).listing is None
 
 
 def test_a_queue_that_cannot_be_listed_keeps_no_other_from_being_listed() -> None:
@@ -245,7 +244,7 @@ def test_a_new_policy_is_applied_in_slices_and_does_not_begin_anew_with_each_swe
         watching.hurried(at("13:00") + minute * MINUTE, calls=6)
 
     assert len(watching.stopped()) == 1_200
-    assert cursors.read(watching.table, at("13:00")).refiling is None
+    assert sweep_cursor.read(watching.table, at("13:00")).refiling is None
 
 
 def test_a_policy_that_changes_while_it_is_applied_is_applied_in_the_end() -> None:

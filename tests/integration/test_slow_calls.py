@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from local.batch import SimulatedBatch
-from local.dispatcher import Dispatcher
-from local.functions import Outcome
-from local.sources import Call
-from local.stack import Stack
+from local.aws.dispatcher import Dispatcher
+from local.aws.functions import Outcome
+from local.aws.sources import Call
+from local.aws.stack import Stack
+from local.batch.simulated import SimulatedBatch
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SECONDS_A_CALL = 0.15

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from local import stack as stacks
-from local.stack import Stack
+from local.aws import stack as stacks
+from local.aws.stack import Stack
 
 NOTHING = "def lambda_handler(event, context): pass\n"
 

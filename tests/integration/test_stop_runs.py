@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from batch_watchdog.errors import StaleItemError
-from batch_watchdog.runs import CLOSING
+from batch_watchdog.core.errors import StaleItemError
+from batch_watchdog.guards.stop_run.run import CLOSING
 from batch_watchdog.store import operator_hold
 from batch_watchdog.store.operator_hold import OperatorHold
 from batch_watchdog.store.table import Key, Put
-from local.aws import ApiError
-from local.functions import Crash
+from local.aws.errors import ApiError
+from local.aws.functions import Crash
 from tests.running import NOON, POLICY, Running
 
 

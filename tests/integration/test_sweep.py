@@ -2,8 +2,8 @@
 
 import pytest
 
-from batch_watchdog.errors import MalformedEventError
-from batch_watchdog.sweep import time_of
+from batch_watchdog.core.errors import MalformedEventError
+from batch_watchdog.use_cases.sweep import time_of
 from tests.makers import ARRAY, JOB, PREFIX, a_child_event, a_parent_event, an_event, at
 from tests.watching import Watching
 

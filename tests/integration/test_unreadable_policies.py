@@ -6,9 +6,10 @@ What is on stays on, what waits is listed and told, and nothing new is stopped, 
 
 import pytest
 
-from batch_watchdog.store import guards
-from batch_watchdog.store.table import Put, pack
-from local.stack import Stack
+from batch_watchdog.guards import items as guard_items
+from batch_watchdog.store.item_codec import pack
+from batch_watchdog.store.table import Put
+from local.aws.stack import Stack
 from tests.guarding import POLICY, Guarding
 
 OF_ANOTHER_VERSION = POLICY + '\n[[frobnicate]]\nafter = "1h"\n'
@@ -53,7 +54,7 @@ def test_nothing_new_is_done_and_what_is_on_stays_on(guarding: Guarding) -> None
 
     assert len(guarding.changes) == before
     assert guarding.letters == []
-    state = guards.read(guarding.dispatcher.table, "monthly")
+    state = guard_items.read(guarding.dispatcher.table, "monthly")
     assert state
     assert (state.stage, len(state.closed)) == ("cancel", 2)
     [notice] = guarding.told("watchdog-trouble")
@@ -107,6 +108,6 @@ def test_an_operator_can_release_a_guard_all_the_same(guarding: Guarding) -> Non
 
     assert guarding.command("release", guard="monthly", by="jane") == ""
 
-    state = guards.read(guarding.dispatcher.table, "monthly")
+    state = guard_items.read(guarding.dispatcher.table, "monthly")
     assert state
     assert state.stage == "calm"

@@ -22,11 +22,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batch_watchdog.store.table import to_image
-from local import stack as stacks
-from local.patterns import Pattern
-from local.samples import EVENTS
-from local.stack import Stack
+from batch_watchdog.store.item_codec import to_image
+from local.aws import stack as stacks
+from local.aws.patterns import Pattern
+from local.aws.stack import Stack
+from local.commands.samples import EVENTS
 from tests import logs
 
 pytestmark = pytest.mark.patterns

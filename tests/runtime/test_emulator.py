@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
-from local.runtime import Invoke, Stack, running, stack, template_for_docker
-from local.samples import environment
+from local.commands.runtime import Invoke, Stack, running, stack, template_for_docker
+from local.commands.samples import environment
 
 pytestmark = [
     pytest.mark.runtime,

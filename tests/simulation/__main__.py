@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from local import stack as stacks
-from local.stack import Stack
+from local.aws import stack as stacks
+from local.aws.stack import Stack
 from tests.simulation.counts import MUST_HAPPEN, MUST_HAPPEN_WIDE
 from tests.simulation.history import run
 from tests.simulation.invariants import broken

@@ -13,10 +13,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from batch_watchdog.errors import StaleItemError
-from batch_watchdog.store.table import FIRST, LAST, Item, Key, Put, Table
-from local.aws import ApiError, Responder
-from local.functions import Crash
+from batch_watchdog.core.errors import StaleItemError
+from batch_watchdog.store.item_codec import Item
+from batch_watchdog.store.table import FIRST, LAST, Key, Put, Table
+from local.aws.errors import ApiError, Responder
+from local.aws.functions import Crash
 
 # By service: the codes with which AWS refuses for now, and their HTTP status.
 _THROTTLED: Mapping[str, tuple[str, int]] = {

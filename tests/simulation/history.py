@@ -13,24 +13,28 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from batch_watchdog.changes import Change, change_of
-from batch_watchdog.effects import SetQueueState, StopJobs
-from batch_watchdog.errors import WatchdogError
-from batch_watchdog.notices import iso
-from batch_watchdog.policy import Policy, parse_policy
-from batch_watchdog.store import runs as run_store
+from batch_watchdog.core.batch_payloads import event_from_detail
+from batch_watchdog.core.effects import SetQueueState, StopJobs
+from batch_watchdog.core.errors import WatchdogError
+from batch_watchdog.core.job_event import JobEvent
+from batch_watchdog.guards.stop_run import items as run_items
+from batch_watchdog.notices.text import iso
+from batch_watchdog.policy.model import Policy, parse_policy
 from batch_watchdog.store.actions import PREFIX, Action, to_action
-from batch_watchdog.store.table import Item, Listener, MemoryTable, Put, Table, pack, unpack
+from batch_watchdog.store.item_codec import Item, pack, unpack
+from batch_watchdog.store.memory_table import MemoryTable
+from batch_watchdog.store.table import Listener, Put, Table
 from batch_watchdog.wiring import container, install
-from local import aws
-from local.aws import ApiError, Responder
-from local.batch import Call, SimulatedBatch
-from local.batch_disorder import Dice, Disorder
-from local.clock import Order
-from local.dispatcher import Dispatcher, MakeTable
-from local.functions import Crash, Outcome
-from local.sources import Call as CallFunction
-from local.stack import Stack
+from local.aws import errors as aws
+from local.aws.clock import Order
+from local.aws.dispatcher import Dispatcher, MakeTable
+from local.aws.errors import ApiError, Responder
+from local.aws.functions import Crash, Outcome
+from local.aws.sources import Call as CallFunction
+from local.aws.stack import Stack
+from local.batch.disorder import Dice, Disorder
+from local.batch.simulated import SimulatedBatch
+from local.batch.state import Call
 from tests.simulation.faults import Faults, FaultyTable, LightSession
 from tests.simulation.plan import ACCOUNT, QUEUES, Plan, Step
 
@@ -98,7 +102,7 @@ class History:
     ended: datetime = NOON
     faults_until: datetime = NOON
     stays: dict[str, list[Stay]] = field(default_factory=lambda: defaultdict(list))
-    jobs: dict[str, Change] = field(default_factory=dict)
+    jobs: dict[str, JobEvent] = field(default_factory=dict)
     details: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     heard: dict[str, list[Heard]] = field(default_factory=lambda: defaultdict(list))
     failures: list[tuple[datetime, str, str]] = field(default_factory=list)  # of invocations
@@ -138,7 +142,7 @@ class History:
         found = [tags for since, tags in known if since <= at]
         return found[-1] if found else {}
 
-    def job_at(self, job_id: str, at: datetime) -> Change:
+    def job_at(self, job_id: str, at: datetime) -> JobEvent:
         """A job as rules match it at a time."""
         return replace(self.jobs[job_id], tags=self.tags_at(job_id, at))
 
@@ -474,7 +478,7 @@ class _Stage:
             return ""
         for guard in table.query("GUARD"):
             entry = unpack(guard["body"]).get("entry")
-            chunks = run_store.found(table, entry["run_id"]) if entry else ()
+            chunks = run_items.found(table, entry["run_id"]) if entry else ()
             for chunk in chunks:
                 if ids <= set(chunk.stop) and chunk.reason == params["reason"] and chunk.rule:
                     return ""
@@ -570,7 +574,7 @@ class _Stage:
             detail = self._describe(job_id)
             if detail:
                 seen.details[job_id] = detail
-                seen.jobs[job_id] = change_of(detail, self.batch.now)
+                seen.jobs[job_id] = event_from_detail(detail, self.batch.now)
         day = NOON
         while day <= seen.ended + timedelta(days=1):
             seen.actions += map(to_action, seen.table.query(f"{PREFIX}{iso(day)[:10]}"))

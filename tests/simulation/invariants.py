@@ -13,14 +13,15 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from batch_watchdog.changes import ENDED, STARTED, WAITING, Change, resource_name
-from batch_watchdog.effects import STOP_MARK, SetQueueState, StopJobs
-from batch_watchdog.guard_state import GuardState, StageName, hardness
-from batch_watchdog.notices import Notice, iso, ranges
-from batch_watchdog.policy import TAG_PREFIX, Policy, is_exempt
-from batch_watchdog.store import cursor as cursors
-from batch_watchdog.store import guards, operator_hold
-from batch_watchdog.store import runs as run_store
+from batch_watchdog.core.effects import STOP_MARK, SetQueueState, StopJobs
+from batch_watchdog.core.job_event import ENDED, STARTED, WAITING, JobEvent, resource_name
+from batch_watchdog.guards import items as guard_items
+from batch_watchdog.guards.state import GuardState, StageName, hardness
+from batch_watchdog.guards.stop_run import items as run_items
+from batch_watchdog.notices.notice import Notice
+from batch_watchdog.notices.text import iso, ranges
+from batch_watchdog.policy.model import TAG_PREFIX, Policy, is_exempt
+from batch_watchdog.store import operator_hold, sweep_cursor
 from batch_watchdog.store.actions import Action
 from tests.simulation import justified
 from tests.simulation.history import NOON, History, Stay
@@ -136,7 +137,7 @@ def i4_limits_are_enforced_in_time(seen: History) -> Iterator[str]:
             yield from _too_late(seen, job, stay, acts.get(job_id, ()))
 
 
-def _too_late(seen: History, job: Change, stay: Stay, acts: Sequence[datetime]) -> Iterator[str]:
+def _too_late(seen: History, job: JobEvent, stay: Stay, acts: Sequence[datetime]) -> Iterator[str]:
     until = stay.until or seen.ended
     for (begins, policy), ends in zip(
         seen.policies, [*(since for since, _ in seen.policies[1:]), seen.ended], strict=True
@@ -164,7 +165,7 @@ def _too_late(seen: History, job: Change, stay: Stay, acts: Sequence[datetime]) 
 
 
 def _known_since(
-    seen: History, job: Change, stay: Stay, policy: Policy, begins: datetime
+    seen: History, job: JobEvent, stay: Stay, policy: Policy, begins: datetime
 ) -> tuple[datetime, datetime]:
     """The stay's beginning, as far as the watchdog can know it, and when it came to know it."""
     for heard in seen.heard.get(job.job_id, ()):
@@ -179,7 +180,7 @@ def _known_since(
     return listed, _first_heard(seen, job, stay) or listed
 
 
-def _first_heard(seen: History, job: Change, stay: Stay) -> datetime | None:
+def _first_heard(seen: History, job: JobEvent, stay: Stay) -> datetime | None:
     return next(
         (
             heard.at
@@ -197,7 +198,7 @@ def _slack(seen: History, due: datetime) -> timedelta:
     return min((len(window) + 4 * len(late)) * 2 * _MINUTE, _SETTLING)
 
 
-def _is_excused(seen: History, job: Change, deadline: datetime) -> bool:
+def _is_excused(seen: History, job: JobEvent, deadline: datetime) -> bool:
     exempt = any(
         command["command"] == "exempt" and command["job_id"] in (job.job_id, job.parent_id)
         for _, command, _ in seen.commands
@@ -402,11 +403,11 @@ def _unfinished_runs(seen: History) -> Iterator[str]:
     if operator_hold.read(seen.table).is_on:
         return
     reported = {n.facts["run_id"] for _, n in seen.notices() if n.kind == "guard-report"}
-    for name, state in guards.read_all(seen.table).items():
+    for name, state in guard_items.read_all(seen.table).items():
         rule = next((rule for rule in policy.guard if rule.name == name), None)
         if rule is None or state.entry is None or state.entry.mode != policy.mode_of(rule):
             continue
-        run = run_store.read(seen.table, state.entry.run_id)
+        run = run_items.read(seen.table, state.entry.run_id)
         if run is None or not run.reported or state.entry.run_id not in reported:
             yield f"the run {state.entry.run_id} has not finished"
 
@@ -487,7 +488,7 @@ def i9_only_what_a_guard_closed_is_reopened(seen: History) -> Iterator[str]:
             yield f"{call.queue} was opened, and no guard had closed it"
     yield from _opened_against_people(seen)
     by_people = {call.queue for call in seen.by_people if call.queue}
-    states = guards.read_all(seen.table)
+    states = guard_items.read_all(seen.table)
     held = operator_hold.read(seen.table).is_on
     still_closed = {queue for state in states.values() for queue in state.closed}
     for queue in closed:
@@ -586,7 +587,7 @@ def i10_nothing_is_lost(seen: History) -> Iterator[str]:
 
 def i11_a_bad_policy_takes_no_effect(seen: History) -> Iterator[str]:
     """A bad policy never takes effect, is told, and never stops the watchdog."""
-    swept = cursors.read(seen.table, NOON).minute
+    swept = sweep_cursor.read(seen.table, NOON).minute
     if swept < seen.ended - 2 * _MINUTE:
         yield f"the last sweep was at {iso(swept)}, and it is {iso(seen.ended)}"
     told = [at for at, each in seen.published if each["id"].startswith("watchdog-trouble:policy")]
@@ -873,7 +874,7 @@ def _guard_of(reason: str) -> str:
     return reason.removeprefix(start).partition('"')[0] if reason.startswith(start) else ""
 
 
-def _whole(seen: History, job_id: str) -> Change:
+def _whole(seen: History, job_id: str) -> JobEvent:
     """The job as rules match it."""
     return seen.jobs[job_id]
 

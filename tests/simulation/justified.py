@@ -27,7 +27,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from local.batch import Call
+    from local.batch.simulated import Call
     from tests.simulation.history import History, Made
 
 _RACE = timedelta(seconds=2)

@@ -7,10 +7,10 @@ from functools import cache
 from random import Random
 from typing import Any, Literal
 
-from batch_watchdog.errors import PolicyError
-from batch_watchdog.policy import parse_policy
-from local.batch import Outcome
-from local.batch_disorder import Disorder
+from batch_watchdog.core.errors import PolicyError
+from batch_watchdog.policy.model import parse_policy
+from local.batch.disorder import Disorder
+from local.batch.work import Outcome
 from tests.simulation.faults import Rates
 
 ACCOUNT = "arn:aws:batch:us-east-1:111122223333:"

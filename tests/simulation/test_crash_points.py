@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from batch_watchdog.store import guards
-from local import stack as stacks
-from local.functions import Crash
-from local.stack import Stack
+from batch_watchdog.guards import items as guard_items
+from local.aws import stack as stacks
+from local.aws.functions import Crash
+from local.aws.stack import Stack
 from tests.simulation.faults import Faults, Rates
 from tests.simulation.history import NOON, History, run
 from tests.simulation.plan import EventRates, Kind, Plan, Step
@@ -189,7 +189,7 @@ def _end(seen: History) -> dict[str, Any]:
         "queues": seen.queues,
         "guards": {
             name: (state.stage, state.closed, state.alarms)
-            for name, state in guards.read_all(seen.table).items()
+            for name, state in guard_items.read_all(seen.table).items()
         },
         "not carried out": [action.sk for action in seen.actions if action.result is None],
     }

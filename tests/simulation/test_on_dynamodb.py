@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from batch_watchdog.errors import StaleItemError
-from batch_watchdog.store.table import Item, Listener, MemoryTable, Put, Table
-from local import stack as stacks
-from local.dispatcher import MakeTable
-from local.stack import Stack
+from batch_watchdog.core.errors import StaleItemError
+from batch_watchdog.store.item_codec import Item
+from batch_watchdog.store.memory_table import MemoryTable
+from batch_watchdog.store.table import Listener, Put, Table
+from local.aws import stack as stacks
+from local.aws.dispatcher import MakeTable
+from local.aws.stack import Stack
 from tests import dynamodb_local as dynamodb
 from tests.dynamodb_local import StreamedTable
 from tests.simulation.faults import Faults, Rates

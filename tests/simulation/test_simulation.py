@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from local import stack as stacks
-from local.batch_disorder import Disorder
-from local.stack import Stack
+from local.aws import stack as stacks
+from local.aws.stack import Stack
+from local.batch.disorder import Disorder
 from tests.simulation import justified, regressions
 from tests.simulation.history import run
 from tests.simulation.invariants import broken

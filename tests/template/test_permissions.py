@@ -34,22 +34,17 @@ from moto import mock_aws
 from moto.iam.access_control import IAMPolicy, PermissionResult
 from samtranslator.yaml_helper import yaml_parse
 
-from batch_watchdog.errors import StaleItemError
-from batch_watchdog.store.table import (
-    DynamoTable,
-    Listener,
-    MemoryTable,
-    Put,
-    from_image,
-    to_image,
-)
+from batch_watchdog.core.errors import StaleItemError
+from batch_watchdog.store.item_codec import from_image, to_image
+from batch_watchdog.store.memory_table import MemoryTable
+from batch_watchdog.store.table import DynamoTable, Listener, Put
 from batch_watchdog.wiring import container
-from local import stack as stacks
-from local.aws import ApiError, session
-from local.batch import SimulatedBatch
-from local.dispatcher import Dispatcher
-from local.functions import Outcome
-from local.stack import REGION, Function, Stack
+from local.aws import stack as stacks
+from local.aws.dispatcher import Dispatcher
+from local.aws.errors import ApiError, session
+from local.aws.functions import Outcome
+from local.aws.stack import REGION, Function, Stack
+from local.batch.simulated import SimulatedBatch
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ACCOUNT = "123456789012"

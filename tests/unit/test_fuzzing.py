@@ -17,18 +17,20 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from rich.console import Console
 
-from batch_watchdog import evidence
-from batch_watchdog.changes import Change, change_of, parse_event
-from batch_watchdog.errors import EvidenceError, MalformedEventError, PolicyError
-from batch_watchdog.evidence import records
-from batch_watchdog.jobs import is_news
-from batch_watchdog.notices import fact
-from batch_watchdog.policy import LIMITED, TAG_PREFIX, parse_policy, tag_problems
-from batch_watchdog.spans import parse_span
-from batch_watchdog.store.table import Put, pack
-from local import replay
-from local.event_log import InputError, read_log, read_world
-from local.timeline import Timeline
+from batch_watchdog.core.batch_payloads import event_from_detail, parse_event
+from batch_watchdog.core.errors import EvidenceError, MalformedEventError, PolicyError
+from batch_watchdog.core.job_event import JobEvent
+from batch_watchdog.failed_jobs.notices import is_news
+from batch_watchdog.guards.signals import envelope as signals
+from batch_watchdog.guards.signals.envelope import records
+from batch_watchdog.notices.text import fact
+from batch_watchdog.policy.durations import parse_span
+from batch_watchdog.policy.model import LIMITED, TAG_PREFIX, parse_policy, tag_problems
+from batch_watchdog.store.item_codec import pack
+from batch_watchdog.store.table import Put
+from local.replay import replay
+from local.replay.event_log import InputError, read_log, read_world
+from local.replay.timeline import Timeline
 from tests import logs
 from tests.makers import (
     JOB,
@@ -40,7 +42,7 @@ from tests.makers import (
     an_event,
     change,
 )
-from tests.unit.test_evidence import (
+from tests.unit.guards.signals.test_envelope import (
     a_budget_text,
     an_alarm_event,
     an_alarm_message,
@@ -218,7 +220,7 @@ def test_a_queues_message_is_taken_in_or_kept_with_a_reason_and_its_neighbours_a
         body for body, event in events if isinstance(event, MalformedEventError)
     ]
     assert all(reason and reason.isprintable() for reason, _ in whole.letters)
-    news = {event.job_id for _, event in events if isinstance(event, Change) and is_news(event)}
+    news = {event.job_id for _, event in events if isinstance(event, JobEvent) and is_news(event)}
     assert {f"job-failed:{job_id}" for job_id in {"good", *news}} <= whole.told
 
 
@@ -228,9 +230,9 @@ def test_what_batch_answers_is_read_or_refused_and_fits_wherever_it_is_written(e
     detail = event.get("detail") if isinstance(event, dict) else None
     assume(isinstance(detail, dict))
 
-    job = tried(ValidationError, lambda: change_of(json.loads(payload_of(detail)), NOON))
+    job = tried(ValidationError, lambda: event_from_detail(json.loads(payload_of(detail)), NOON))
 
-    if isinstance(job, Change):
+    if isinstance(job, JobEvent):
         texts = [job.job_name, job.queue, job.definition, *job.tags, *job.tags.values()]
         texts += [job.reason, job.container_reason, job.log_stream]
         assert all(len(text.encode()) <= 16_000 for text in texts)
@@ -269,7 +271,7 @@ def test_a_word_about_money_is_taken_in_or_kept_and_told_and_its_neighbours_are_
         json.dumps(piece)
         for payload in payloads
         for piece in records(json.loads(payload_of(payload)))
-        if isinstance(tried(EvidenceError, partial(evidence.read, piece)), EvidenceError)
+        if isinstance(tried(EvidenceError, partial(signals.read, piece)), EvidenceError)
     ]
     assert whole.errors == []
     assert [letter for _, letter in whole.letters] == refused

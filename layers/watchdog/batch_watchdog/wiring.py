@@ -15,20 +15,19 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from batch_watchdog.act import Actor
-from batch_watchdog.batch_api import BatchApi
-from batch_watchdog.console import Console
-from batch_watchdog.dead_letters import DeadLetters
-from batch_watchdog.inquiry import Inquiry
-from batch_watchdog.observe import Observer
-from batch_watchdog.pace import Pace
-from batch_watchdog.policies import MAX_AGE, Policies
-from batch_watchdog.settings import Settings
-from batch_watchdog.spend import SpendListener
-from batch_watchdog.stop_queue import StopQueue
-from batch_watchdog.stop_run import StopRunner
+from batch_watchdog.aws.batch import BatchApi
+from batch_watchdog.aws.queues import DeadLetters, StopQueue
+from batch_watchdog.aws.rate_limiter import RateLimiter
+from batch_watchdog.aws.settings import Settings
+from batch_watchdog.diagnosis.gather import DiagnosisGatherer
+from batch_watchdog.guards.stop_run.workflow import StopRunner
+from batch_watchdog.policy.loader import MAX_AGE, PolicyLoader
 from batch_watchdog.store.table import DynamoTable, Table
-from batch_watchdog.sweep import Sweeper
+from batch_watchdog.use_cases.act import Actor
+from batch_watchdog.use_cases.console import Console
+from batch_watchdog.use_cases.job_events import JobEventIntake
+from batch_watchdog.use_cases.spend_alarm import SpendAlarmIntake
+from batch_watchdog.use_cases.sweep import Sweeper
 
 # Adaptive retries slow down by themselves where AWS throttles.
 _CONFIG = Config(retries={"mode": "adaptive", "total_max_attempts": 6}, connect_timeout=5)
@@ -61,17 +60,17 @@ class Container:
         return DynamoTable(self._client("dynamodb"), self.settings.table_name)
 
     @cached_property
-    def policies(self) -> Policies:
+    def policies(self) -> PolicyLoader:
         parameter = self.settings.policy_parameter
-        return Policies(self._client("ssm"), parameter, self.table, self.policy_max_age)
+        return PolicyLoader(self._client("ssm"), parameter, self.table, self.policy_max_age)
 
     @cached_property
     def batch(self) -> BatchApi:
         return BatchApi(self._client("batch"))
 
     @cached_property
-    def observer(self) -> Observer:
-        return Observer(
+    def observer(self) -> JobEventIntake:
+        return JobEventIntake(
             table=self.table,
             batch=self.batch,
             dead_letters=self._dead_letters,
@@ -101,14 +100,14 @@ class Container:
         )
 
     @cached_property
-    def spend_listener(self) -> SpendListener:
-        return SpendListener(
+    def spend_listener(self) -> SpendAlarmIntake:
+        return SpendAlarmIntake(
             table=self.table, dead_letters=self._dead_letters, policy=self.policies.current
         )
 
     @cached_property
     def stop_runner(self) -> StopRunner:
-        pace = Pace(self.settings.stop_calls_per_second, self.pause)
+        pace = RateLimiter(self.settings.stop_calls_per_second, self.pause)
         client = self.session.client("batch", config=_CONFIG_OF_RUNS)
         return StopRunner(
             table=self.table,
@@ -135,9 +134,9 @@ class Container:
     def _stop_queue(self) -> StopQueue:
         return StopQueue(self._client("sqs"), self.settings.stop_queue_url)
 
-    def _inquiry(self, now: datetime) -> Inquiry:
+    def _inquiry(self, now: datetime) -> DiagnosisGatherer:
         ec2, ecs = self._client("ec2"), self._client("ecs")
-        return Inquiry(batch=self.batch, ec2=ec2, ecs=ecs, now=now)
+        return DiagnosisGatherer(batch=self.batch, ec2=ec2, ecs=ecs, now=now)
 
     def _client(self, service: Any) -> Any:
         if service not in self._clients:

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from batch_watchdog.changes import resource_name
+from batch_watchdog.core.job_event import resource_name
 from batch_watchdog.diagnosis.findings import GUIDE, Clue
 from batch_watchdog.diagnosis.instance_types import Size, offers, registered, sizes
-from batch_watchdog.diagnosis.loosely import items, mapping, number, text, texts
+from batch_watchdog.diagnosis.lenient import items, mapping, number, text, texts
 from batch_watchdog.diagnosis.needs import Ask, Needs, unit_of
-from batch_watchdog.notices import plain
+from batch_watchdog.notices.text import plain
 
 _TYPES_SHOWN = 3
 _NEAREST_SHOWN = 2
@@ -35,7 +35,7 @@ _FARGATE_MIB = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
+class BatchSnapshot:
     """
     What AWS said, in the shapes of its API. What could not be asked stays None or empty.
 
@@ -79,7 +79,7 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class EnvironmentVerdict:
     """What one environment means for one job."""
 
     environment: Environment
@@ -92,7 +92,7 @@ class Verdict:
         return not self.broken and not self.misfits
 
 
-def verdicts(world: World, needs: Needs) -> list[Verdict]:
+def verdicts(world: BatchSnapshot, needs: Needs) -> list[EnvironmentVerdict]:
     """
     One for each environment that the queue names; for all given ones where it names none.
 
@@ -172,7 +172,9 @@ def _name(detail: Mapping[Any, Any]) -> str:
     return name or resource_name(text(detail.get(arn)))
 
 
-def _environment(detail: Mapping[Any, Any], world: World, *, known: bool = True) -> Environment:
+def _environment(
+    detail: Mapping[Any, Any], world: BatchSnapshot, *, known: bool = True
+) -> Environment:
     resources = mapping(detail.get("computeResources"))
     kind = text(resources.get("type"))
     managed = text(detail.get("type")) != "UNMANAGED"
@@ -225,8 +227,8 @@ def _limits(detail: Mapping[Any, Any], resources: Mapping[Any, Any]) -> Mapping[
 # ---- Judging ------------------------------------------------------------------------------
 
 
-def _verdict(environment: Environment, needs: Needs) -> Verdict:
-    return Verdict(
+def _verdict(environment: Environment, needs: Needs) -> EnvironmentVerdict:
+    return EnvironmentVerdict(
         environment=environment,
         broken=_broken(environment),
         misfits=tuple(_misfits(environment, needs)),

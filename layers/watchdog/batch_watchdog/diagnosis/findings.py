@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from batch_watchdog.core.effects import WaitCause
+
 type FindingCode = Literal[
     "compute-environment-invalid",
     "compute-environment-disabled",
@@ -26,12 +28,11 @@ type FindingCode = Literal[
     "container-not-started",
     "undetermined",
 ]
-type Cause = Literal["misconfigured", "capacity"]
 
 CODES: tuple[FindingCode, ...] = get_args(FindingCode.__value__)
 # `after_by_cause` tells apart why a job waits in its queue. Outside of it, and where the cause is
 # not known, no cause's limit counts, but the policy's `after`.
-CAUSE_OF: Mapping[FindingCode, Cause | None] = {
+CAUSE_OF: Mapping[FindingCode, WaitCause | None] = {
     "compute-environment-invalid": "misconfigured",
     "compute-environment-disabled": "misconfigured",
     "queue-invalid": "misconfigured",

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from batch_watchdog.diagnosis.loosely import items, mapping, number, text
+from batch_watchdog.diagnosis.lenient import items, mapping, number, text
 from batch_watchdog.diagnosis.needs import Ask
 
 # What Batch's own choices stand for.

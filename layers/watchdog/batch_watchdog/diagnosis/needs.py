@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from batch_watchdog.diagnosis.loosely import items, mapping, number, text, texts
+from batch_watchdog.diagnosis.lenient import items, mapping, number, text, texts
 
 # Where a job can run. "ECS" is either of EC2 and Fargate: the job does not say which.
 type Platform = Literal["EC2", "FARGATE", "MANAGED_INSTANCES", "ECS", "EKS", "SERVICE", ""]

@@ -14,24 +14,20 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from batch_watchdog.changes import ENDED, STARTED, resource_name
+from batch_watchdog.core.job_event import ENDED, STARTED, resource_name
 from batch_watchdog.diagnosis.environments import (
+    BatchSnapshot,
     Environment,
-    World,
     amount,
     queue_trouble,
     verdicts,
     wish,
 )
-from batch_watchdog.diagnosis.findings import (
-    Clue,
-    Finding,
-    FindingCode,
-    finding,
-    in_order,
-    merged,
-)
-from batch_watchdog.diagnosis.line import (
+from batch_watchdog.diagnosis.findings import Clue, Finding, FindingCode, finding, in_order, merged
+from batch_watchdog.diagnosis.lenient import items, mapping, number, text
+from batch_watchdog.diagnosis.needs import Needs, is_service_job, needs_of
+from batch_watchdog.diagnosis.outside_queue import before_the_queue, starting, waiting_for_nothing
+from batch_watchdog.diagnosis.queue_position import (
     LISTED_MAX,
     Place,
     front_of,
@@ -43,10 +39,7 @@ from batch_watchdog.diagnosis.line import (
     stuck_head,
     used,
 )
-from batch_watchdog.diagnosis.loosely import items, mapping, number, text
-from batch_watchdog.diagnosis.needs import Needs, is_service_job, needs_of
-from batch_watchdog.diagnosis.outside import before_the_queue, starting, waiting_for_nothing
-from batch_watchdog.notices import plain
+from batch_watchdog.notices.text import plain
 
 # What Batch writes into a stuck job's `statusReason`. The more special stand first.
 # https://docs.aws.amazon.com/batch/latest/userguide/job_stuck_in_runnable_misconfiguration.html
@@ -76,7 +69,7 @@ _STANDSTILL_REMEDY = (
 )
 
 
-def diagnose(world: World, now: datetime) -> tuple[Finding, ...]:
+def diagnose(world: BatchSnapshot, now: datetime) -> tuple[Finding, ...]:
     """
     Say why a job does not go on, the likeliest reason first. Never raises, never empty.
 
@@ -124,7 +117,7 @@ def _when_started(job: Mapping[Any, Any], status: str) -> list[Clue]:
     ]
 
 
-def _when_waiting(world: World, job: Mapping[Any, Any], now: datetime) -> list[Clue]:
+def _when_waiting(world: BatchSnapshot, job: Mapping[Any, Any], now: datetime) -> list[Clue]:
     needs = needs_of(job)
     judged = verdicts(world, needs)
     usable = [each for each in judged if each.usable]
@@ -186,7 +179,7 @@ def _explained(
 
 
 def _waits_for(
-    world: World,
+    world: BatchSnapshot,
     needs: Needs,
     environments: Sequence[Environment],
     now: datetime,
@@ -206,7 +199,7 @@ def _waits_for(
     return busy + turn + resources
 
 
-def _share(world: World, place: Place | None) -> Clue | None:
+def _share(world: BatchSnapshot, place: Place | None) -> Clue | None:
     """A quota share has a limit of its own: what its jobs hold may be all that it may have."""
     name = place.quota_share if place else text(mapping(world.job).get("quotaShareName"))
     name = plain(name, _NAME_MAX)
@@ -220,7 +213,9 @@ def _share(world: World, place: Place | None) -> Clue | None:
     return Clue(code="share-limit", evidence=evidence)
 
 
-def _turn(world: World, place: Place | None, now: datetime, *, standstill: bool) -> list[Clue]:
+def _turn(
+    world: BatchSnapshot, place: Place | None, now: datetime, *, standstill: bool
+) -> list[Clue]:
     """`standstill`: nothing explains why a job that has been first for long does not start."""
     listed = len(front_of(world))
     share = plain(text(mapping(world.job).get("shareIdentifier")), _NAME_MAX)
@@ -260,7 +255,7 @@ def _consumable_resources(job: Mapping[Any, Any]) -> list[Clue]:
     return [Clue(code="consumable-resource", evidence=evidence)]
 
 
-def _full(world: World, needs: Needs, environments: Sequence[Environment]) -> Clue | None:
+def _full(world: BatchSnapshot, needs: Needs, environments: Sequence[Environment]) -> Clue | None:
     """Whether others hold all that the usable environments may have."""
     held_by_unit = used(world)
     by_desired = [_full_by_desired(each, needs, held_by_unit) for each in environments]
@@ -321,7 +316,7 @@ def _not_joining(environments: Sequence[Environment]) -> Clue | None:
 
 
 def _nothing_found(
-    world: World, needs: Needs, environments: Sequence[Environment], now: datetime
+    world: BatchSnapshot, needs: Needs, environments: Sequence[Environment], now: datetime
 ) -> list[Clue]:
     reason = plain(text(mapping(world.job).get("statusReason")), _REASON_MAX)
     wanted = "; ".join(filter(None, map(wish, needs.asks[:1])))

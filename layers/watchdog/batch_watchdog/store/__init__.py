@@ -1,1 +1,1 @@
-"""What the watchdog remembers: one table, one module for each kind of item."""
+"""The DynamoDB table, and the items that every feature shares."""

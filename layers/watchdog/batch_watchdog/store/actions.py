@@ -14,10 +14,11 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from batch_watchdog.effects import Announce, Effect, SetQueueState, StartRun, StopJobs
-from batch_watchdog.errors import StaleItemError
-from batch_watchdog.notices import iso
-from batch_watchdog.store.table import Item, Put, Table, pack, unpack
+from batch_watchdog.core.effects import Announce, Effect, SetQueueState, StartRun, StopJobs
+from batch_watchdog.core.errors import StaleItemError
+from batch_watchdog.notices.text import iso
+from batch_watchdog.store.item_codec import Item, pack, unpack
+from batch_watchdog.store.table import Put, Table
 
 PREFIX = "ACTION#"  # the stream's filter in the template knows it
 KEPT = timedelta(days=90)

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from batch_watchdog.notices import iso
-from batch_watchdog.store.table import Item, Put, pack
+from batch_watchdog.notices.text import iso
+from batch_watchdog.store.item_codec import Item, pack
+from batch_watchdog.store.table import Put
 
 KEPT = timedelta(days=90)  # as long as actions
 

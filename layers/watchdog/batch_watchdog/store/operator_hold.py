@@ -14,8 +14,9 @@ from datetime import datetime, timedelta
 
 from pydantic import TypeAdapter
 
-from batch_watchdog.effects import SetQueueState
-from batch_watchdog.store.table import Put, Table, pack, unpack
+from batch_watchdog.core.effects import SetQueueState
+from batch_watchdog.store.item_codec import pack, unpack
+from batch_watchdog.store.table import Put, Table
 
 _KEY = ("CONTROL", "HOLD")
 _KEPT = timedelta(days=40)  # longer than a stage may last before the next, which is 30 days

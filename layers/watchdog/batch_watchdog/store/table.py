@@ -7,25 +7,18 @@ and is carried out whole or not at all. The twin keeps the same promises, for re
 simulations; both pass the same tests.
 """
 
-import base64
-import json
-import zlib
-from bisect import bisect_left, bisect_right, insort
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import batched
 from typing import TYPE_CHECKING, Any, Protocol
 
 from botocore.exceptions import ClientError
 
-from batch_watchdog.errors import StaleItemError, UnwritableError
+from batch_watchdog.core.errors import StaleItemError, UnwritableError
+from batch_watchdog.store.item_codec import Item, from_image, to_image
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-type Value = str | int | bytes
-type Item = Mapping[str, Value]
 type Key = tuple[str, str]
 
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
@@ -70,23 +63,6 @@ class Table(Protocol):
         """
 
 
-def pack(value: object) -> bytes:
-    """JSON, compressed: small enough for an item, and readable with standard tools."""
-    return zlib.compress(json.dumps(value, separators=(",", ":")).encode(), 9)
-
-
-def unpack(packed: Value) -> Any:
-    """The value that `pack` was given."""
-    return json.loads(zlib.decompress(binary(packed)))
-
-
-def binary(value: Value) -> bytes:
-    """An attribute that is known to hold bytes."""
-    if not isinstance(value, bytes):
-        raise TypeError(f"expected bytes, got {type(value).__name__}")
-    return value
-
-
 class DynamoTable:
     """The table in DynamoDB."""
 
@@ -129,7 +105,7 @@ class DynamoTable:
             yield from map(from_image, page["Items"])
 
     def write(self, puts: Sequence[Put]) -> None:
-        _check(puts)
+        check(puts)
         requests = [self._request(put) for put in puts]
         try:
             if len(requests) == 1:
@@ -140,7 +116,7 @@ class DynamoTable:
                 )
         except ClientError as error:
             if _lost_the_race(error):
-                raise _stale(puts) from error
+                raise stale(puts) from error
             if _is_refused(error):
                 raise UnwritableError(str(error)) from error
             raise
@@ -150,7 +126,7 @@ class DynamoTable:
         unchanged = "version = :read"
         return {
             "TableName": self._name,
-            "Item": to_image(_next_version(put)),
+            "Item": to_image(next_version(put)),
             "ConditionExpression": unchanged if put.read else never_written,
         } | ({"ExpressionAttributeValues": {":read": {"N": str(put.read)}}} if put.read else {})
 
@@ -158,52 +134,15 @@ class DynamoTable:
 type Listener = Callable[[str, Item | None, Item], None]
 
 
-class MemoryTable:
-    """The table's twin in memory. `listener` hears of each write, as the stream does."""
-
-    def __init__(self, listener: Listener | None = None) -> None:
-        self._partitions: dict[str, dict[str, Item]] = defaultdict(dict)
-        self._keys: dict[str, list[str]] = defaultdict(list)  # in order, by partition
-        self._listener = listener
-
-    def get(self, pk: str, sk: str) -> Item | None:
-        return self._partitions.get(pk, {}).get(sk)
-
-    def get_many(self, keys: Sequence[Key]) -> dict[Key, Item]:
-        items = {key: self.get(*key) for key in keys}
-        return {key: item for key, item in items.items() if item is not None}
-
-    def query(self, pk: str, *, first: str = FIRST, last: str = LAST) -> Iterator[Item]:
-        keys = self._keys.get(pk, [])
-        found = keys[bisect_left(keys, first) : bisect_right(keys, last)]
-        return iter([self._partitions[pk][sk] for sk in found])
-
-    def write(self, puts: Sequence[Put]) -> None:
-        _check(puts)
-        before = self.get_many([put.key for put in puts])
-        for put in puts:
-            known = before.get(put.key)
-            if (known["version"] if known else 0) != put.read:
-                raise _stale(puts)
-        for put in puts:
-            item = _next_version(put)
-            pk, sk = put.key
-            if sk not in self._partitions[pk]:
-                insort(self._keys[pk], sk)
-            self._partitions[pk][sk] = item
-            if self._listener:
-                self._listener("MODIFY" if put.read else "INSERT", before.get(put.key), item)
-
-
-def _next_version(put: Put) -> Item:
+def next_version(put: Put) -> Item:
     return {**put.item, "version": put.read + 1}
 
 
-def _stale(puts: Sequence[Put]) -> StaleItemError:
+def stale(puts: Sequence[Put]) -> StaleItemError:
     return StaleItemError(", ".join("/".join(put.key) for put in puts))
 
 
-def _check(puts: Sequence[Put]) -> None:
+def check(puts: Sequence[Put]) -> None:
     if len(puts) > TRANSACTION_MAX:
         raise UnwritableError(f"{len(puts)} items in one write, of at most {TRANSACTION_MAX}")
     if len({put.key for put in puts}) != len(puts):
@@ -246,35 +185,3 @@ def _is_refused(error: ClientError) -> bool:
     return error.response["Error"]["Code"] == "ValidationException" or any(
         reason.get("Code") == "ValidationError" for reason in reasons
     )
-
-
-def to_image(item: Item) -> dict[str, Any]:
-    """An item in DynamoDB's own JSON."""
-    return {name: _typed(value) for name, value in item.items()}
-
-
-def from_image(image: Mapping[str, Any]) -> Item:
-    """An item from DynamoDB's own JSON, as a client or a stream (bytes as base64) gives it."""
-    return {name: _value(*next(iter(typed.items()))) for name, typed in image.items()}
-
-
-def _typed(value: Value) -> dict[str, Any]:
-    match value:
-        case str():
-            return {"S": value}
-        case bytes():
-            return {"B": value}
-        case int():
-            return {"N": str(value)}
-
-
-def _value(kind: str, value: Any) -> Value:
-    match kind:
-        case "S":
-            return str(value)
-        case "N":
-            return int(value)
-        case "B":
-            return base64.b64decode(value) if isinstance(value, str) else bytes(value)
-        case _:
-            raise TypeError(f"an attribute of the type {kind}: items hold S, N and B only")

@@ -1,0 +1,183 @@
+"""
+Actions that have no result: no action is lost because the table's stream has given it up.
+
+The stream tries an action ten times, or for an hour, and then drops it. So the sweep reads the
+actions in the order of their times, each once, some minutes after they were written, and remembers
+those without a result:
+
+* a notice, or a queue's opening or closing, is recorded as a new action, which the stream hands
+  on; the old one's result names it. That is done a few times, at growing distances; then the
+  action is given up, and operators are told.
+* a stop is not made any more: those who asked for it look again, and decide anew.
+* a stop run is started again by the sweep, when it is due.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import batched, islice
+from typing import assert_never
+
+from batch_watchdog.actions import cursor_items as action_cursor
+from batch_watchdog.actions.cursor_items import ActionCursor, Unfinished
+from batch_watchdog.core.effects import Announce, Effect, SetQueueState, StartRun, StopJobs
+from batch_watchdog.core.errors import StaleItemError
+from batch_watchdog.notices.notice import Notice, subject
+from batch_watchdog.notices.text import iso
+from batch_watchdog.store import sweep_cursor
+from batch_watchdog.store.actions import Action, Actions, day_of
+from batch_watchdog.store.item_codec import Item
+from batch_watchdog.store.table import Table
+
+_AGE = timedelta(minutes=5)  # of an action without a result, before anything is done about it
+_TRIES_MAX = 6  # each twice as long after the one before: five hours in all
+_BEGUN_BEFORE = timedelta(hours=1)  # the first sweep reads the actions of this time
+_READ_AT_ONCE = 100  # actions, between two looks at the time that is left
+_UNFINISHED_MAX = 500  # remembered at a time; more are read when some of these have a result
+_GIVEN_UP = "watchdog-trouble:given-up:"
+_LAST = "~"  # after all sort keys of a day
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnfinishedActionChecker:
+    """The actions without a result, at `now`."""
+
+    table: Table
+    now: datetime
+
+    def see_to(self, out_of_time: Callable[[], bool]) -> None:
+        """Read on, and see to what is due, as far as the time goes."""
+        begin_at = iso(self.now - _BEGUN_BEFORE)
+        before = action_cursor.read(self.table, begin_at)
+        cursor, end = before, self._end()
+        for some in batched(self._new(before, end), _READ_AT_ONCE, strict=False):
+            if out_of_time() or len(cursor.unfinished) >= _UNFINISHED_MAX:
+                break
+            lacking = [_unfinished(item) for item in some if "result" not in item]
+            cursor = replace(
+                cursor,
+                read_to=str(some[-1]["sk"]),
+                unfinished=[*cursor.unfinished, *lacking],
+            )
+        else:  # The days before have been read whole, even if they had no action.
+            cursor = replace(cursor, read_to=max(cursor.read_to, iso(_midnight(end))))
+        cursor = self._see_to_due(cursor, out_of_time)
+        if cursor != before:
+            with suppress(StaleItemError):  # Another sweep saw to the same.
+                self.table.write([action_cursor.put(cursor)])
+
+    def _end(self) -> str:
+        """The time to which actions are read."""
+        # An action's time is not before the minute to which the sweep had come when it was
+        # written. So what is written later does not come before what is read here.
+        swept = sweep_cursor.read(self.table, self.now).minute - sweep_cursor.LOOKBACK
+        return iso(min(self.now - _AGE, swept))
+
+    def _new(self, cursor: ActionCursor, end: str) -> Iterator[Item]:
+        """The actions up to `end` that have not been read, in order, across the days."""
+        day, first = _midnight(cursor.read_to), cursor.read_to + " "  # next to the last one read
+        while iso(day) <= end:
+            yield from self.table.query(day_of(iso(day)), first=first, last=min(end, _end_of(day)))
+            day += timedelta(days=1)
+            first = iso(day)
+
+    def _see_to_due(self, cursor: ActionCursor, out_of_time: Callable[[], bool]) -> ActionCursor:
+        due = [each for each in cursor.unfinished if each.due_at <= self.now]
+        left = [each for each in cursor.unfinished if each.due_at > self.now]
+        given_up: list[Action] = []
+        actions = Actions(self.table)
+        for number, each in enumerate(due):
+            if out_of_time():
+                left += islice(due, number, None)
+                break
+            action = actions.get(day_of(each.sk), each.sk)
+            if action is None or action.result is not None:
+                continue
+            try:
+                if not self._is_settled(actions, action):
+                    given_up.append(action)
+            except StaleItemError:  # `act` is at work on it just now.
+                left.append(each)
+        self._give_up(given_up)
+        return replace(cursor, unfinished=sorted(left, key=lambda each: each.sk))
+
+    def _is_settled(self, actions: Actions, action: Action) -> bool:
+        """See to an action; say whether that could be done, or it is to be given up."""
+        match action.effect:
+            case StopJobs():
+                anew = "it was not carried out in time: it is decided anew"
+                actions.record(action, action.progress.result | {"overtaken": anew})
+            case StartRun():
+                actions.record(action, {"overtaken": "the sweep starts the run when it is due"})
+            case Announce() | SetQueueState():
+                if action.tries >= _TRIES_MAX:
+                    return False
+                actions.hand_on(action, self.now)
+            case _:
+                assert_never(action.effect)
+        return True
+
+    def _give_up(self, given_up: Sequence[Action]) -> None:
+        """Tell operators first: should this end in between, they are told again."""
+        actions = Actions(self.table)
+        if about := [action for action in given_up if not _is_about_this(action.effect)]:
+            notice = Announce(notices=(_notice(about),))
+            with suppress(StaleItemError):  # It has been told just now.
+                self.table.write(actions.puts([notice], self.now, "sweep"))
+        for action in given_up:
+            with suppress(StaleItemError):  # `act` has carried it out at last.
+                actions.record(action, {"given_up": f"tried {action.tries + 1} times"})
+
+
+def _unfinished(item: Item) -> Unfinished:
+    tries = int(item.get("tries", 0))
+    at = datetime.fromisoformat(str(item["at"]))
+    return Unfinished(sk=str(item["sk"]), due_at=at + _AGE * 2**tries)
+
+
+def _is_about_this(effect: Effect) -> bool:
+    """Whether this is the notice below: that one cannot be told is not told."""
+    return isinstance(effect, Announce) and effect.notices[0].id.startswith(_GIVEN_UP)
+
+
+def _notice(given_up: Sequence[Action]) -> Notice:
+    """The notice that actions were never carried out."""
+    lines = [f"- {_in_short(action)}" for action in given_up[:20]]
+    if len(given_up) > len(lines):
+        lines.append(f"- … and {len(given_up) - len(lines)} more")
+    return Notice(
+        kind="watchdog-trouble",
+        id=f"{_GIVEN_UP}{given_up[0].sk}",
+        severity="critical",
+        subject=subject(f"{len(given_up)} actions could not be carried out, and are given up"),
+        text="\n".join(
+            [
+                f"The watchdog has tried each of these {_TRIES_MAX + 1} times within five hours:",
+                *lines,
+                "",
+                "What to do: see the log of the function act, and do by hand what is missing.",
+                "The actions are in the table, with their time and who asked for them.",
+            ]
+        ),
+        facts={"actions": [f"{action.pk}/{action.sk}" for action in given_up[:100]]},
+    )
+
+
+def _in_short(action: Action) -> str:
+    """An action in one line."""
+    match action.effect:
+        case Announce(notices=notices):
+            return f"{action.at}: {len(notices)} notices of the kind {notices[0].kind}"
+        case SetQueueState(queue=queue, state=state):
+            return f"{action.at}: set the queue {queue} to {state}"
+        case _:
+            return f"{action.at}: {type(action.effect).__name__}"
+
+
+def _midnight(sk: str) -> datetime:
+    return datetime.fromisoformat(sk[:10]).replace(tzinfo=UTC)
+
+
+def _end_of(day: datetime) -> str:
+    return iso(day)[:10] + _LAST

@@ -1,0 +1,326 @@
+"""
+Array progress: what is known of one array job, and when it is done.
+
+Outcomes are a union over the children's indices, so order and repeats do not matter. They are
+kept in parts of 4,000 indices, one byte an index: 0 unknown, 1 succeeded, and from 2 on
+failed, by the part's own list of causes. Compressed, a part is mostly smaller than 1 KB.
+
+An array is done when Batch says so of the parent and every failure is known, or when every
+index has been counted, whichever comes first. What events leave open, the sweep asks for.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from batch_watchdog.core.batch_payloads import event_from_detail
+from batch_watchdog.core.failure_cause import OTHER, FailureCause, cause_of
+from batch_watchdog.core.job_event import ENDED, JobEvent, from_millis
+from batch_watchdog.notices.links import DEFAULT_PLACE, LogPlace
+from batch_watchdog.notices.text import fact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildCounts:
+    """How many children have ended, as Batch counts them."""
+
+    size: int
+    succeeded: int
+    failed: int
+
+    @property
+    def ended(self) -> int:
+        return self.succeeded + self.failed
+
+
+PART_SIZE = 4_000  # indices
+FORGOTTEN_AFTER = timedelta(minutes=10)  # from its end, where no answer shows the array
+STRAGGLERS_WAIT = timedelta(seconds=60)  # from the parent's end, for children's late events
+
+UNKNOWN_CODE, SUCCEEDED_CODE, FAILED_CODE = 0, 1, 2
+_CAUSES_MAX = 60  # a part's; further causes are counted as one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownCause:
+    """A cause in a part, and the log of the lowest index that it hit and that has one."""
+
+    cause: FailureCause
+    log_index: int = -1
+    log_stream: str = ""
+    log_place: LogPlace = DEFAULT_PLACE
+    container: str = ""  # whose log it is, where a child has several
+
+    @property
+    def has_log(self) -> bool:
+        return self.log_index >= 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """The outcomes of indices `number` × 4,000 and following."""
+
+    number: int
+    outcomes: bytes = b""
+    causes: tuple[KnownCause, ...] = ()
+    version: int = 0
+
+    def counted(self) -> int:
+        return len(self.outcomes) - self.outcomes.count(UNKNOWN_CODE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Array:
+    """
+    One array job. `size` is None until the parent, or Batch when asked, has told it.
+
+    `ended_at`, `status` and `summary` (children by state) are Batch's word on the parent.
+    """
+
+    job_id: str
+    job_name: str
+    queue: str
+    definition: str
+    first_at: datetime
+    tags: Mapping[str, str] = field(default_factory=dict)
+    size: int | None = None
+    ended_at: datetime | None = None
+    status: str = ""
+    reason: str = ""
+    summary: Mapping[str, int] = field(default_factory=dict)
+    announced: bool = False
+    told_percent: int = 0
+    rest_told: bool = False  # what would be stopped, in observe mode
+    rest_stopped_at: datetime | None = None
+    depends_on: tuple[str, ...] = ()  # ids of jobs
+    version: int = 0
+
+    @property
+    def failed_by_batch(self) -> int | None:
+        """How many children failed, where Batch's own count is known and whole."""
+        ended = sum(self.summary.get(state, 0) for state in ENDED)
+        return self.summary.get("FAILED", 0) if self.ended_at and ended == self.size else None
+
+
+def part_of(index: int) -> int:
+    """The number of the part that holds an index."""
+    return index // PART_SIZE
+
+
+def parts_in(size: int) -> int:
+    """How many parts an array of `size` has."""
+    return part_of(size - 1) + 1
+
+
+# ---- Taking in what happens ---------------------------------------------------------------
+
+
+def begin(change: JobEvent) -> Array:
+    """What is known of an array after the first change seen, of the parent or of a child."""
+    return Array(
+        job_id=change.parent_id or change.job_id,
+        job_name=change.job_name,
+        queue=change.queue,
+        definition=change.definition,
+        first_at=change.at,
+        tags=_own(change.tags),
+    )
+
+
+def take_in(array: Array, change: JobEvent) -> Array:
+    """What a change tells of the array. How a child ended is no part of it: see `unite`."""
+    array = _named(array, change.job_name, change.queue, change.definition, change.tags)
+    if change.kind != "array":
+        return array
+    array = replace(
+        array,
+        size=array.size or change.size,
+        depends_on=array.depends_on or change.depends_on,
+    )
+    return _end(array, change.status, change.reason, change.summary, change.at)
+
+
+def ask(array: Array, detail: Mapping[str, Any], now: datetime) -> Array:
+    """What Batch's answer about the parent (a JobDetail) adds."""
+    job = event_from_detail(detail, now)
+    array = _named(array, job.job_name, job.queue, job.definition, job.tags)
+    array = replace(
+        array,
+        size=array.size or job.size,
+        depends_on=array.depends_on or job.depends_on,
+    )
+    if array.size is None:
+        return array
+    stopped_at = from_millis(detail.get("stoppedAt"))
+    return _end(array, job.status, job.reason, job.summary, stopped_at or now)
+
+
+def _named(
+    array: Array, job_name: str, queue: str, definition: str, tags: Mapping[str, str]
+) -> Array:
+    """The array, with what was missing of its names."""
+    return replace(
+        array,
+        job_name=array.job_name or job_name,
+        queue=array.queue or queue,
+        definition=array.definition or definition,
+        tags=array.tags or _own(tags),
+    )
+
+
+def _own(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags without the one that Batch adds in events."""
+    return {name: value for name, value in tags.items() if name != "resourceArn"}
+
+
+def _end(array: Array, status: str, reason: str, summary: Mapping[str, int], at: datetime) -> Array:
+    if status not in ENDED or array.failed_by_batch is not None:
+        return array
+    counts = {state: summary[state] for state in ENDED if state in summary}
+    return replace(
+        array,
+        status=status,
+        reason=fact(reason),
+        summary=counts or array.summary,
+        ended_at=array.ended_at or at,
+    )
+
+
+def unite(part: Part, changes: Iterable[JobEvent]) -> Part:
+    """
+    Add children's final states to their part; all other states add nothing.
+
+    A child that both failed and succeeded (which Batch never says) has succeeded.
+    """
+    outcomes = bytearray(part.outcomes)
+    causes = list(part.causes)
+    numbers = {known.cause: number for number, known in enumerate(causes)}
+    for change in changes:
+        if not change.ended:
+            continue
+        at = change.index - part.number * PART_SIZE
+        outcomes.extend(bytes(max(0, at + 1 - len(outcomes))))
+        if change.status == "SUCCEEDED":
+            outcomes[at] = SUCCEEDED_CODE
+        elif outcomes[at] == UNKNOWN_CODE:
+            number = _number(cause_of(change), numbers, causes)
+            causes[number] = _with_log(causes[number], change)
+            outcomes[at] = FAILED_CODE + number
+    return replace(part, outcomes=bytes(outcomes), causes=tuple(causes))
+
+
+def _number(cause: FailureCause, numbers: dict[FailureCause, int], causes: list[KnownCause]) -> int:
+    if cause not in numbers and len(causes) >= _CAUSES_MAX - 1:
+        cause = OTHER
+    if cause not in numbers:
+        numbers[cause] = len(causes)
+        causes.append(KnownCause(cause=cause))
+    return numbers[cause]
+
+
+def _with_log(known: KnownCause, change: JobEvent) -> KnownCause:
+    if not (change.log_stream or change.log_place.log_group is None):
+        return known
+    if known.has_log and known.log_index < change.index:
+        return known
+    return replace(
+        known,
+        log_index=change.index,
+        log_stream=fact(change.log_stream),
+        log_place=change.log_place,
+        container=fact(change.container),
+    )
+
+
+# ---- Being done ---------------------------------------------------------------------------
+
+
+def clipped(part: Part, size: int) -> Part:
+    """The part without indices that an array of this size has not."""
+    return replace(part, outcomes=part.outcomes[: max(0, size - part.number * PART_SIZE)])
+
+
+def failed_indices(parts: Iterable[Part]) -> list[int]:
+    """The indices known to have failed, in order."""
+    return [
+        part.number * PART_SIZE + at
+        for part in sorted(parts, key=lambda part: part.number)
+        for at, outcome in enumerate(part.outcomes)
+        if outcome >= FAILED_CODE
+    ]
+
+
+def may_be_done(array: Array, part: Part) -> bool:
+    """Whether this part is no reason to wait: it is full, or Batch has said that all ended."""
+    if array.size is None:
+        return False
+    full = min(PART_SIZE, array.size - part.number * PART_SIZE)
+    return array.ended_at is not None or part.counted() >= full
+
+
+def is_done(array: Array, parts: Sequence[Part]) -> bool:
+    """Whether all is known that a completion tells: the counts, and each failed index."""
+    if array.size is None:
+        return False
+    failed = sum(
+        len(part.outcomes) - part.outcomes.count(UNKNOWN_CODE) - part.outcomes.count(SUCCEEDED_CODE)
+        for part in parts
+    )
+    if array.failed_by_batch is not None:
+        return failed == array.failed_by_batch
+    return sum(part.counted() for part in parts) >= array.size
+
+
+def lacks_only_stragglers(array: Array, now: datetime) -> bool:
+    """Whether the parent ended so recently that children's events may still be on their way."""
+    return array.ended_at is not None and abs(now - array.ended_at) < STRAGGLERS_WAIT
+
+
+def is_forgotten(array: Array, now: datetime) -> bool:
+    """Whether Batch no longer knows an array that an answer lacks: one answer may leave it out."""
+    return array.ended_at is not None and now - array.ended_at >= FORGOTTEN_AFTER
+
+
+def correct(array: Array, parts: Iterable[Part], failures: Sequence[JobEvent]) -> list[Part]:
+    """
+    The parts with the failures that Batch lists.
+
+    Where its list is as long as its own count, it also takes back what it does not list.
+    """
+    listed = {child.index for child in failures}
+    whole = len(listed) == array.failed_by_batch
+    corrected = []
+    for part in parts:
+        first = part.number * PART_SIZE
+        outcomes = bytearray(part.outcomes)
+        for at, outcome in enumerate(outcomes):
+            taken_back = whole and outcome >= FAILED_CODE and first + at not in listed
+            if taken_back or (outcome == SUCCEEDED_CODE and first + at in listed):
+                outcomes[at] = UNKNOWN_CODE
+        of_part = [child for child in failures if part_of(child.index) == part.number]
+        corrected.append(unite(replace(part, outcomes=bytes(outcomes)), of_part))
+    return corrected
+
+
+def without_log(parts: Iterable[Part]) -> list[int]:
+    """One index for each cause of which no log is known, though there may be one."""
+    found = []
+    for part in parts:
+        for number, known in enumerate(part.causes):
+            at = part.outcomes.find(FAILED_CODE + number)
+            if at >= 0 and not known.has_log and not known.cause.follows:
+                found.append(part.number * PART_SIZE + at)
+    return found
+
+
+def with_logs(parts: Iterable[Part], children: Iterable[JobEvent]) -> list[Part]:
+    """The parts, with the logs of these children for the causes that they failed by."""
+    by_number = {part.number: part for part in parts}
+    for child in children:
+        part = by_number[part_of(child.index)]
+        number = part.outcomes[child.index - part.number * PART_SIZE] - FAILED_CODE
+        causes = list(part.causes)
+        causes[number] = _with_log(causes[number], child)
+        by_number[part.number] = replace(part, causes=tuple(causes))
+    return list(by_number.values())

@@ -1,0 +1,153 @@
+"""What a policy asks of an array that is still under way: progress told, the rest stopped."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from batch_watchdog.arrays.notices import link_lines, progress_facts, rest_stopped
+from batch_watchdog.arrays.progress import Array, ChildCounts
+from batch_watchdog.core.effects import STOP_MARK, Announce, Effect, StopJobs
+from batch_watchdog.core.job_event import ENDED
+from batch_watchdog.notices.notice import Notice, subject
+from batch_watchdog.notices.text import iso, plain, span
+from batch_watchdog.policy.match import Job
+from batch_watchdog.policy.model import Policy
+from batch_watchdog.policy.tables import ArrayRule
+
+# A stop of the parent should have reached the children within this time; else they are stopped
+# one by one. AWS does not say whether TerminateJob on a parent reaches them at all.
+CASCADE_WAIT = timedelta(minutes=3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrayDecision:
+    """The array as it is now known, and what to do."""
+
+    array: Array
+    effects: tuple[Effect, ...] = ()
+
+
+def decide(
+    array: Array, summary: Mapping[str, int], policy: Policy, now: datetime
+) -> ArrayDecision:
+    """Compare an array's children by state, as Batch counts them, with the policy."""
+    rule = policy.array_rule_for(array)
+    if rule is None or array.size is None:
+        return ArrayDecision(array=array)
+    succeeded, failed = (summary.get(state, 0) for state in ENDED)
+    counts = ChildCounts(size=array.size, succeeded=succeeded, failed=failed)
+    if counts.ended >= counts.size:
+        return ArrayDecision(array=array)  # The end itself is told as such.
+    stopping = _stop_rest(array, counts, rule, policy, now)
+    progress = _progress(stopping.array, counts, rule, policy, now)
+    return ArrayDecision(array=progress.array, effects=stopping.effects + progress.effects)
+
+
+def _progress(
+    array: Array, counts: ChildCounts, rule: ArrayRule, policy: Policy, now: datetime
+) -> ArrayDecision:
+    passed = [at for at in rule.progress if counts.ended * 100 >= at * counts.size]
+    percent = max(passed, default=0)
+    if percent <= array.told_percent:
+        return ArrayDecision(array=array)
+    since = max(timedelta(), now - array.first_at)  # An event's clock may be ahead.
+    left = since * (counts.size - counts.ended) / counts.ended
+    name = plain(array.job_name, 60) or plain(array.job_id)
+    words = f"{counts.ended} of {counts.size} ended, {counts.failed} failed"
+    notice = Notice(
+        kind="array-progress",
+        id=f"array-progress:{array.job_id}:{percent}",
+        severity="info",
+        subject=subject(f"Array at {percent} %, {words}: {name}"),
+        text="\n".join(
+            [
+                f"The array job {name} has passed {percent} %: {words}.",
+                f"At this pace the rest takes another {span(left.total_seconds())}, "
+                f"until {iso(now + left)}.",
+                *link_lines(array),
+            ]
+        ),
+        facts=progress_facts(array, counts)
+        | {"percent": percent, "estimated_end": iso(now + left)},
+    )
+    announce = Announce(notices=(notice,), digest_over=policy.notify.digest_over)
+    return ArrayDecision(array=replace(array, told_percent=percent), effects=(announce,))
+
+
+# ---- Stopping the rest --------------------------------------------------------------------
+
+
+def _stop_rest(
+    array: Array, counts: ChildCounts, rule: ArrayRule, policy: Policy, now: datetime
+) -> ArrayDecision:
+    when = rule.stop_rest_when
+    if when is None or array.rest_stopped_at:
+        return ArrayDecision(array=array)
+    if not when.is_met(failed=counts.failed, ended=counts.ended):
+        return ArrayDecision(array=array)
+    label, enforced = policy.label_of(rule), policy.mode_of(rule) == "enforce"
+    if array.rest_told and not enforced:
+        return ArrayDecision(array=array)
+    notice = rest_stopped(array, counts, label, enforced=enforced)
+    effects: tuple[Effect, ...] = (
+        Announce(notices=(notice,), digest_over=policy.notify.digest_over),
+    )
+    if not enforced:
+        return ArrayDecision(array=replace(array, rest_told=True), effects=effects)
+    stop = StopJobs(
+        how="terminate",
+        job_ids=(array.job_id,),
+        reason=_reason(counts, label),
+        rule=label,
+        array_id=array.job_id,
+    )
+    return ArrayDecision(array=replace(array, rest_stopped_at=now), effects=(stop, *effects))
+
+
+def why_rest_goes_on(array: Job, summary: Mapping[str, int], policy: Policy) -> str:
+    """
+    Why the rest of an array is not to be stopped now, or "" if it is.
+
+    `summary` is how many children are in each state, as Batch counts them now.
+    """
+    rule = policy.array_rule_for(array)
+    if rule is None or rule.stop_rest_when is None:
+        return "no rule stops the rest of the array any more"
+    if policy.mode_of(rule) != "enforce":
+        return "the rule for the array only observes"
+    succeeded, failed = (summary.get(state, 0) for state in ENDED)
+    if not rule.stop_rest_when.is_met(failed=failed, ended=succeeded + failed):
+        return "fewer children of the array have failed than the rule allows"
+    return ""
+
+
+def has_outlived_its_stop(
+    array: Array, summary: Mapping[str, int], policy: Policy, now: datetime
+) -> bool:
+    """Whether an array was stopped, is still to be, and has children that should have ended."""
+    return (
+        array.rest_stopped_at is not None
+        and now >= array.rest_stopped_at + CASCADE_WAIT
+        and not why_rest_goes_on(array, summary, policy)
+    )
+
+
+def stop_children(
+    array: Array, alive: Iterable[str], policy: Policy, now: datetime
+) -> ArrayDecision:
+    """Stop children that outlived the stop of their parent, one by one."""
+    rule = policy.array_rule_for(array)
+    label = policy.label_of(rule) if rule else ""
+    stop = StopJobs(
+        how="terminate",
+        job_ids=tuple(dict.fromkeys(alive)),  # One may be listed twice, having moved on meanwhile.
+        reason=f"{STOP_MARK}the array was stopped before ({label})",
+        rule=label,
+        array_id=array.job_id,
+    )
+    effects = (stop,) if stop.job_ids else ()
+    return ArrayDecision(array=replace(array, rest_stopped_at=now), effects=effects)
+
+
+def _reason(counts: ChildCounts, label: str) -> str:
+    return f"{STOP_MARK}{counts.failed} of the first {counts.ended} children failed ({label})"

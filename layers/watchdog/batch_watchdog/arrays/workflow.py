@@ -1,0 +1,132 @@
+"""What is done about arrays: by what events tell, and by what Batch answers when asked."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from batch_watchdog.arrays import notices as array_notices
+from batch_watchdog.arrays import progress
+from batch_watchdog.arrays import rules as array_rules
+from batch_watchdog.arrays.items import Arrays
+from batch_watchdog.arrays.progress import Array, Part
+from batch_watchdog.aws.batch import BatchApi, Detail
+from batch_watchdog.core.batch_payloads import event_from_detail
+from batch_watchdog.core.effects import Announce, Effect
+from batch_watchdog.core.job_event import JobEvent
+from batch_watchdog.policy.model import Policy
+from batch_watchdog.store import reminders as reminder_items
+from batch_watchdog.store.decisions import Outcome
+from batch_watchdog.store.item_codec import pack
+from batch_watchdog.store.reminders import Reminder
+from batch_watchdog.store.table import Table
+
+
+def reminder(job_ids: Iterable[str], now: datetime) -> Reminder:
+    """The entry that has these arrays asked for in the next minute."""
+    minute = reminder_items.minute_of(now) + reminder_items.MINUTE
+    return Reminder(minute=minute, kind="array", content=pack(sorted(job_ids)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrayTracker:
+    """Arrays, as both job_events and the sweep see them."""
+
+    table: Table
+    batch: BatchApi
+    policy: Policy
+
+    def observe(self, job_id: str, changes: Sequence[JobEvent], now: datetime) -> Outcome:
+        """
+        Take in one array's changes: write its parts, and say what is to be written further.
+
+        Raises:
+            StaleItemError: someone else wrote one of the parts meanwhile.
+        """
+        store = Arrays(self.table)
+        children = [change for change in changes if change.kind == "child" and change.ended]
+        numbers = {progress.part_of(child.index) for child in children}
+        known, before = store.read(job_id, numbers)
+        if known and known.announced:
+            return Outcome()
+        array = known or progress.begin(min(changes, key=lambda change: change.at))
+        for change in changes:
+            array = progress.take_in(array, change)
+        parts = {
+            number: progress.unite(
+                part, [child for child in children if progress.part_of(child.index) == number]
+            )
+            for number, part in before.items()
+        }
+        for number, part in parts.items():
+            if part != before[number]:
+                self.table.write([store.put_part(job_id, part, now)])
+        if array != known or any(progress.may_be_done(array, part) for part in parts.values()):
+            return self._conclude(array, known, now)
+        return Outcome()
+
+    def _conclude(self, array: Array, known: Array | None, now: datetime) -> Outcome:
+        store = Arrays(self.table)
+        if array.size is not None:
+            parts = store.all_parts(array)
+            if progress.is_done(array, parts):
+                return self.announce(array, parts, now)
+        if array == known:
+            return Outcome()
+        # Whatever events fail to tell, the sweep asks for, from the next minute on.
+        reminders = [] if known else [reminder_items.put(reminder([array.job_id], now))]
+        return Outcome(puts=[store.put(array, now), *reminders])
+
+    def ask(self, job_id: str, detail: Detail | None, now: datetime) -> Outcome:
+        """
+        Compare what is known of an array with what Batch answered about its parent.
+
+        `detail` is None where Batch has forgotten the job.
+        """
+        store = Arrays(self.table)
+        known, _ = store.read(job_id, ())
+        if known is None or known.announced:
+            return Outcome()
+        array = progress.ask(known, detail, now) if detail else known
+        if array.ended_at is None:
+            return self._under_way(array, known, detail, now)
+        parts = store.all_parts(array)
+        if progress.is_done(array, parts):
+            return self.announce(array, parts, now)
+        if progress.lacks_only_stragglers(array, now) or (
+            detail is None and not progress.is_forgotten(array, now)
+        ):
+            return Outcome(puts=[store.put(array, now)] if array != known else [])
+        return self.announce(array, self._filled(array, parts) if detail else parts, now)
+
+    def _under_way(
+        self, array: Array, known: Array, detail: Detail | None, now: datetime
+    ) -> Outcome:
+        if detail is None:
+            return Outcome()
+        summary = detail.get("arrayProperties", {}).get("statusSummary", {})
+        decision = array_rules.decide(array, summary, self.policy, now)
+        if array_rules.has_outlived_its_stop(array, summary, self.policy, now):
+            alive = [child["jobId"] for child in self.batch.live_children(array.job_id)]
+            decision = array_rules.stop_children(array, alive, self.policy, now)
+        changed = decision.array != known
+        puts = [Arrays(self.table).put(decision.array, now)] if changed else []
+        return Outcome(puts=puts, effects=decision.effects)
+
+    def _filled(self, array: Array, parts: Sequence[Part]) -> list[Part]:
+        """The parts, with the failures that Batch lists in place of those that events told."""
+        at = array.ended_at or array.first_at
+        listed = [event_from_detail(job, at) for job in self.batch.children(array.job_id, "FAILED")]
+        filled = progress.correct(array, parts, listed)
+        lacking = [f"{array.job_id}:{index}" for index in progress.without_log(filled)]
+        details = self.batch.describe(lacking).values()
+        return progress.with_logs(filled, [event_from_detail(job, at) for job in details])
+
+    def announce(self, array: Array, parts: Iterable[Part], now: datetime) -> Outcome:
+        """Say that an array is done, once: the state that says so is part of the same write."""
+        rule = self.policy.array_rule_for(array)
+        effects: Sequence[Effect] = ()
+        if not (rule and rule.silent):
+            notice = array_notices.completed(array, list(parts))
+            effects = [Announce(notices=(notice,), digest_over=self.policy.notify.digest_over)]
+        told = replace(array, announced=True)
+        return Outcome(puts=[Arrays(self.table).put(told, now)], effects=effects)

@@ -1,0 +1,47 @@
+"""The SQS queues that this package writes to: dead letters, and stop runs to continue."""
+
+import json
+from typing import Any
+
+from batch_watchdog.notices.text import plain
+
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+_MESSAGE_MAX = 1024 * 1024  # bytes, with the names, types and values of the attributes
+_NAMED = len("reason" + "String")
+
+
+class DeadLetters:
+    """The dead-letter queue, as this package writes to it. `sqs` is a boto3 client."""
+
+    def __init__(self, sqs: Any, queue_url: str) -> None:
+        self._sqs = sqs
+        self._queue_url = queue_url
+
+    def keep(self, body: str, reason: str) -> None:
+        """
+        Keep what arrived as it was; an operator reads the attribute `reason`.
+
+        A body that fills a message to its last bytes is kept without the reason.
+        """
+        told = plain(reason, 1_000)
+        fits = len(body.encode()) + len(told.encode()) + _NAMED <= _MESSAGE_MAX
+        attributes = {"reason": {"DataType": "String", "StringValue": told}} if fits else {}
+        self._sqs.send_message(
+            QueueUrl=self._queue_url, MessageBody=body, MessageAttributes=attributes
+        )
+
+
+class StopQueue:
+    """The queue, as this package writes to it. `sqs` is a boto3 client."""
+
+    def __init__(self, sqs: Any, queue_url: str) -> None:
+        self._sqs = sqs
+        self._queue_url = queue_url
+
+    def send(self, run_id: str, delay_s: int = 0) -> None:
+        """Have a run continued, at the earliest after so many seconds (at most 900)."""
+        self._sqs.send_message(
+            QueueUrl=self._queue_url,
+            MessageBody=json.dumps({"run_id": run_id}),
+            DelaySeconds=delay_s,
+        )

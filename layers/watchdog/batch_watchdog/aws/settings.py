@@ -1,0 +1,40 @@
+"""The settings that the template gives to every function: the only reader of the environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from batch_watchdog.core.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    table_name: str
+    topic_arn: str
+    dead_letter_queue_url: str
+    policy_parameter: str
+    stop_queue_url: str
+    stop_calls_per_second: float
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> Self:
+        """
+        Read the settings.
+
+        Raises:
+            SettingsError: a variable is missing, or is no number; the message names it.
+        """
+        try:
+            return cls(
+                table_name=env["TABLE_NAME"],
+                topic_arn=env["TOPIC_ARN"],
+                dead_letter_queue_url=env["DEAD_LETTER_QUEUE_URL"],
+                policy_parameter=env["POLICY_PARAMETER"],
+                stop_queue_url=env["STOP_QUEUE_URL"],
+                stop_calls_per_second=float(env["STOP_CALLS_PER_SECOND"]),
+            )
+        except KeyError as error:
+            raise SettingsError(f"environment variable {error} is not set") from error
+        except ValueError as error:
+            raise SettingsError(f"environment variable STOP_CALLS_PER_SECOND: {error}") from error

@@ -1,0 +1,144 @@
+"""
+Blocked queues: told when they begin and when they end, and not with each of Batch's events.
+
+Batch says "Batch Job Queue Blocked" of the job at the head of a queue, and never that it is
+over. A fair-share queue may have several heads, each of which may be blocked: it is over when
+none of them is. https://docs.aws.amazon.com/batch/latest/userguide/batch-job-queue-blocked-events.html
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Literal
+
+from batch_watchdog.core.batch_payloads import event_from_detail
+from batch_watchdog.core.effects import STOP_MARK
+from batch_watchdog.core.job_event import QueueBlocked
+from batch_watchdog.notices.text import fact
+
+HEADS_MAX = 20  # of one queue that are kept, the latest
+NAMED_MAX = 5  # of them in a text
+
+type Outcome = Literal[
+    "",  # it is blocked
+    "started",
+    "succeeded",
+    "failed",
+    "cancelled-by-watchdog",
+    "cancelled-by-others",
+    "forgotten",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """A job that blocked its queue at a time, and how that ended, and by which reason."""
+
+    job_id: str
+    job_name: str
+    at: datetime
+    outcome: Outcome = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blockage:
+    """
+    A queue that is blocked since a time, at last seen by this job. `queue` is an ARN.
+
+    `heads` are all jobs by which it was seen, this one among them.
+    """
+
+    queue: str
+    since: datetime
+    latest: datetime
+    job_id: str
+    job_name: str
+    reason: str
+    service: bool = False
+    told: bool = False
+    over: bool = False
+    heads: tuple[Head, ...] = ()
+    version: int = 0
+
+    @property
+    def seen_heads(self) -> tuple[Head, ...]:
+        """The heads. What an earlier version wrote has none but the job that was seen last."""
+        own = Head(job_id=self.job_id, job_name=self.job_name, at=self.latest)
+        return self.heads or (own,)
+
+    @property
+    def blocking(self) -> tuple[Head, ...]:
+        return tuple(head for head in self.seen_heads if not head.outcome)
+
+
+def take_in(known: Blockage | None, event: QueueBlocked) -> Blockage:
+    """The blockage after one of Batch's events. Older and repeated events add nothing."""
+    head = Head(job_id=event.job_id, job_name=fact(event.job_name), at=event.at)
+    if known is None or known.over:
+        if known and event.at <= known.latest:
+            return known
+        return Blockage(
+            queue=event.queue,
+            since=event.at,
+            latest=event.at,
+            job_id=event.job_id,
+            job_name=event.job_name,
+            reason=event.reason,
+            service=event.service,
+            heads=(head,),
+            version=known.version if known else 0,
+        )
+    heads = {each.job_id: each for each in known.seen_heads}
+    if event.job_id in heads and event.at <= heads[event.job_id].at:
+        return known
+    after = replace(known, heads=_kept(heads | {event.job_id: head}))
+    if event.at < known.latest:
+        return after
+    return replace(
+        after,
+        latest=event.at,
+        job_id=event.job_id,
+        job_name=event.job_name,
+        reason=event.reason,
+        service=event.service,
+    )
+
+
+def _kept(heads: Mapping[str, Head]) -> tuple[Head, ...]:
+    """The heads in the order of time; where there are too many, the latest that still block."""
+    latest = sorted(heads.values(), key=lambda head: (not head.outcome, head.at), reverse=True)
+    return tuple(sorted(latest[:HEADS_MAX], key=lambda head: (head.at, head.job_id)))
+
+
+def look(blockage: Blockage, details: Mapping[str, Mapping[str, Any]], now: datetime) -> Blockage:
+    """The blockage, given what Batch answers about the jobs that blocked the queue."""
+    heads = tuple(
+        head if head.outcome else _after(head, details.get(head.job_id), now)
+        for head in blockage.seen_heads
+    )
+    return replace(blockage, heads=heads, over=all(head.outcome for head in heads))
+
+
+def _after(head: Head, detail: Mapping[str, Any] | None, now: datetime) -> Head:
+    if detail is None:
+        return replace(head, outcome="forgotten")
+    job = event_from_detail(detail, now)
+    if job.status == "RUNNABLE":
+        return head
+    if job.status != "FAILED":
+        outcome: Outcome = "succeeded" if job.status == "SUCCEEDED" else "started"
+        return replace(head, outcome=outcome, reason=fact(job.status))
+    began = bool(job.attempts or detail.get("startedAt"))
+    flagged = bool(detail.get("isCancelled") or detail.get("isTerminated"))
+    if job.reason.startswith(STOP_MARK):
+        outcome = "cancelled-by-watchdog"
+    elif flagged or (not began and _CANCELLED.search(job.reason)):
+        outcome = "cancelled-by-others"
+    else:
+        outcome = "failed"
+    return replace(head, outcome=outcome, reason=fact(job.reason))
+
+
+_CANCELLED = re.compile(r"cancel|terminat", re.IGNORECASE)

@@ -1,0 +1,71 @@
+"""What is done about blocked queues: by Batch's events, and by asking whether it is over."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from batch_watchdog.aws.batch import BatchApi
+from batch_watchdog.blocked_queues import items as blocked_items
+from batch_watchdog.blocked_queues import notices as blocked_notices
+from batch_watchdog.blocked_queues import rules as blocked_rules
+from batch_watchdog.core.effects import Announce
+from batch_watchdog.core.job_event import QueueBlocked
+from batch_watchdog.diagnosis.gather import DiagnosisGatherer
+from batch_watchdog.store import reminders as reminder_items
+from batch_watchdog.store.decisions import Outcome
+from batch_watchdog.store.item_codec import pack
+from batch_watchdog.store.reminders import Reminder, Reminders
+from batch_watchdog.store.table import Table
+
+_ASKED_AGAIN = timedelta(minutes=2)  # whether a queue is still blocked
+
+
+def reminder(queue: str, at: datetime) -> Reminder:
+    """The entry that has a queue asked for."""
+    return Reminder(minute=reminder_items.minute_from(at), kind="blocked", content=pack(queue))
+
+
+def take_in(table: Table, queue: str, events: Iterable[QueueBlocked], now: datetime) -> Outcome:
+    """Take in Batch's events of one queue. The sweep finds out why, and tells."""
+    known = blockage = blocked_items.read(table, queue)
+    for event in sorted(events, key=lambda event: event.at):
+        blockage = blocked_rules.take_in(blockage, event)
+    if blockage is None or blockage == known:
+        return Outcome()
+    if known is None or known.over:
+        # First the reminder, which may be there already: who has it and no state forgets it.
+        Reminders(table).file(
+            [reminder(queue, reminder_items.minute_of(now) + reminder_items.MINUTE)]
+        )
+    return Outcome(puts=[blocked_items.put(blockage, now)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockedQueueChecker:
+    """The blocked queues of a sweep at `now`."""
+
+    table: Table
+    batch: BatchApi
+    inquiry: DiagnosisGatherer
+    now: datetime
+
+    def ask(self, queue: str) -> Outcome:
+        """See whether a queue is still blocked; tell when it is for the first time, or over."""
+        known = blocked_items.read(self.table, queue)
+        if known is None or known.over:
+            return Outcome()
+        describe = self.batch.describe_service if known.service else self.batch.describe
+        details = describe([head.job_id for head in known.blocking])
+        seen = blocked_rules.look(known, details, self.now)
+        if seen.over:
+            notices = [blocked_notices.ended(seen, self.now)] if known.told else []
+            effects = [Announce(notices=(notice,)) for notice in notices]
+            return Outcome(puts=[blocked_items.put(seen, self.now)], effects=effects)
+        Reminders(self.table).file([reminder(queue, self.now + _ASKED_AGAIN)])
+        if known.told:
+            return Outcome(puts=[blocked_items.put(seen, self.now)] if seen != known else [])
+        notice = blocked_notices.began(
+            seen, self.inquiry.findings(details[seen.blocking[0].job_id])
+        )
+        told = blocked_items.put(replace(seen, told=True), self.now)
+        return Outcome(puts=[told], effects=[Announce(notices=(notice,))])

@@ -1,0 +1,1 @@
+"""What every feature shares: job events, effects, failure causes and errors. Pure."""

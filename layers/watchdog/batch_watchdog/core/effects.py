@@ -1,0 +1,74 @@
+"""
+What shall be done to the world: a decision says it, the table keeps it, `act` does it.
+
+An effect may be carried out more than once, so each must bear repeating. What changes something
+in AWS Batch is judged again by `act` in the second of the call, and left out if nobody means it
+any more.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from batch_watchdog.notices.notice import Notice
+
+type WaitCause = Literal["misconfigured", "capacity"]
+# Every reason that we give for a stop begins so: Batch shows it as the job's statusReason, and
+# we know our own doing again by it.
+STOP_MARK = "batch-watchdog: "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announce:
+    """Tell operators. All notices are of one kind; many are folded into a digest."""
+
+    notices: tuple[Notice, ...]
+    digest_over: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopJobs:
+    """
+    Cancel or terminate jobs, all for one reason, which begins with `STOP_MARK`.
+
+    `service` marks service jobs, which only a call of their own can stop.
+
+    The other fields say on what the stop rests, so that it can be judged again in the second in
+    which the call is made. A limit's stop has the limited `status`, and `since` when each of the
+    jobs, in their order, has been in it; `escalates` says that they have left it, and are
+    terminated all the same; `cause` is the cause whose limit they have passed, or None where
+    no cause was known. A guard's stop has the `guard` and its `run_id`. An array
+    rule's stop has the `array_id`.
+    """
+
+    how: Literal["cancel", "terminate"]
+    job_ids: tuple[str, ...]
+    reason: str
+    rule: str
+    service: bool = False
+    status: str = ""
+    since: tuple[datetime, ...] = ()
+    escalates: bool = False
+    cause: WaitCause | None = None
+    guard: str = ""
+    run_id: str = ""
+    array_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetQueueState:
+    """Open or close a queue, for a guard. A closed queue refuses new jobs and keeps its own."""
+
+    queue: str
+    state: Literal["ENABLED", "DISABLED"]
+    guard: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRun:
+    """Begin (or continue) a guard's stop run."""
+
+    run_id: str
+
+
+type Effect = Announce | StopJobs | SetQueueState | StartRun

@@ -1,0 +1,81 @@
+"""The cause of a failure, with ids and numbers replaced, so that like failures compare equal."""
+
+import re
+from dataclasses import dataclass
+
+from batch_watchdog.core.job_event import JobEvent, blames_a_dependency
+from batch_watchdog.notices.text import plain
+
+_REASON_MAX = 300  # characters
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FailureCause:
+    """What failures of a group share; ids and numbers in the reason are replaced by "*"."""
+
+    exit_code: int | None
+    reason: str
+
+    @property
+    def follows(self) -> bool:
+        """Whether it is the consequence of another failure: of a job that these depend on."""
+        return self.exit_code is None and blames_a_dependency(self.reason)
+
+
+# ---- Causes -------------------------------------------------------------------------------
+
+OTHER = FailureCause(None, "other causes")
+
+_TOKEN = re.compile(r"(?:[A-Za-z0-9_-]|\d)+")
+_HEX = re.compile(r"[0-9a-fA-F-]{8,}")
+_NAMES = frozenset({"EC2", "S3", "x86_64", "arm64", "UTF-8", "SHA256", "sha256", "IPv4", "IPv6"})
+_RUN = re.compile(r"\*(?:[.:+,]{1,2}\*)+")
+
+
+def cause_of(change: JobEvent) -> FailureCause:
+    """The cause of a failure, with ids and numbers in the text made alike."""
+    return cause_from(change.exit_code, change.reason, change.container_reason)
+
+
+def cause_from(exit_code: int | None, reason: str, container_reason: str) -> FailureCause:
+    """As `cause_of`, from the three parts."""
+    both = dict.fromkeys(text.strip()[:1_024] for text in (reason, container_reason))
+    return FailureCause(exit_code, normalise(": ".join(text for text in both if text)))
+
+
+# Where a disk is full, neither the file nor the step at which it filled up is the cause.
+_DISK_FULL = re.compile(
+    r"\b(\w*Error):.*?\b(no space left on device|disk quota exceeded)\b.*", re.IGNORECASE
+)
+# What lies below these is named anew each time, often without a digit: tmpqwertyu, a layer's file.
+_TEMPORARY = re.compile(
+    r"(?<![\w.*-])(/(?:var/|private/)?tmp|/dev/shm|/var/lib/(?:docker|containerd|ecs|kubelet)"
+    r"|/run/(?:docker|containerd)|/docker_scratch|/scratch)/[^\s:;,'\"`()\[\]{}|]+"
+)
+_QUERY = re.compile(r"(?<=[\w/*])\?[^\s'\"`]+")  # of a signed address
+
+
+def normalise(reason: str) -> str:
+    """
+    A reason with each id and each number as "*", on one line.
+
+    A word with a digit in it is taken for an id ("i-0abc12", "10.0.0.7", "run_17"), and so is
+    a long hexadecimal one; a few names with digits, such as EC2, are left alone. A path below a
+    directory for temporary files is an id as a whole. Other paths without digits are left alone:
+    it matters which program is missing.
+    """
+    text = _DISK_FULL.sub(_disk_full, plain(reason, 2_048))
+    text = _QUERY.sub("?*", _TEMPORARY.sub(r"\1/*", text))
+    text = _TOKEN.sub(_star, text)
+    return plain(_RUN.sub("*", text), _REASON_MAX)
+
+
+def _disk_full(match: re.Match[str]) -> str:
+    return f"{match[1]}: {match[2].lower()}"
+
+
+def _star(match: re.Match[str]) -> str:
+    word = match[0]
+    if word in _NAMES:
+        return word
+    return "*" if any(map(str.isdigit, word)) or _HEX.fullmatch(word) else word

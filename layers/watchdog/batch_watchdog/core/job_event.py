@@ -1,0 +1,119 @@
+"""A job event: one state change of an AWS Batch job, or a blocked queue."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, AwareDatetime, Field
+
+from batch_watchdog.notices.links import DEFAULT_PLACE, LogPlace
+
+# Array jobs have 2 to 10,000 children. https://docs.aws.amazon.com/batch/latest/userguide/array_jobs.html
+ARRAY_MAX = 10_000
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+WAITING = ("SUBMITTED", "PENDING", "RUNNABLE", "SCHEDULED")
+STARTED = ("STARTING", "RUNNING")
+ENDED = ("SUCCEEDED", "FAILED")
+
+type JobKind = Literal["single", "array", "child", "multi-node", "node", "service"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEvent:
+    """One job's change into a state. `at` is the event's own time, in UTC."""
+
+    at: datetime
+    job_id: str
+    job_name: str
+    queue: str  # ARN
+    definition: str  # ARN; "" for service jobs
+    status: str
+    kind: JobKind
+    parent_id: str = ""  # of an array child
+    index: int = -1  # of an array child
+    size: int | None = None  # of an array parent
+    summary: Mapping[str, int] = field(default_factory=dict)  # children by state, of a parent
+    attempts: int = 0  # attempts made so far
+    not_before: datetime | None = None  # Batch proves: it entered its state then, or later
+    reason: str = ""
+    container_reason: str = ""
+    exit_code: int | None = None
+    container: str = ""  # whose reason, exit code and log these are, where a job has several
+    log_stream: str = ""
+    log_place: LogPlace = DEFAULT_PLACE
+    depends_on: tuple[str, ...] = ()  # ids of jobs
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def followed(self) -> bool:
+        """Whether it failed without having begun, as a job that it depends on had failed."""
+        return (
+            self.status == "FAILED"
+            and not self.attempts
+            and self.exit_code is None
+            and blames_a_dependency(self.reason)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueBlocked:
+    """Batch says that the job at the head of a queue blocks it. `queue` is an ARN."""
+
+    at: datetime
+    queue: str
+    job_id: str
+    job_name: str
+    reason: str
+    service: bool
+
+
+def resource_name(arn: str) -> str:
+    """The name in an ARN ("arn:…:job-queue/gpu" is "gpu"); a plain name stays as it is."""
+    return arn.rpartition("/")[2]
+
+
+def array_child(job_id: str) -> tuple[str, int] | None:
+    """Parent and index, where `job_id` is an array child's ("id:7")."""
+    parent, colon, index = job_id.rpartition(":")
+    if colon and parent and re.fullmatch(r"[0-9]+", index):
+        return parent, int(index)
+    return None
+
+
+# Batch writes "Dependent Job failed". It documents no list of its reasons, so others that say
+# the same are understood too.
+_DEPENDENCY = re.compile(
+    r"\b(?:dependent jobs?|dependenc(?:y|ies)|jobs? (?:that )?(?:it|this job) depends on)\b",
+    re.IGNORECASE,
+)
+_UNSUCCESSFUL = re.compile(r"fail|cancel|terminat|unsuccess|not succe", re.IGNORECASE)
+
+
+def blames_a_dependency(reason: str) -> bool:
+    """Whether a status reason says that a job failed because one that it depends on had failed."""
+    return bool(_DEPENDENCY.search(reason) and _UNSUCCESSFUL.search(reason))
+
+
+def in_utc(at: datetime) -> datetime:
+    return at.astimezone(UTC)
+
+
+# Before it, a limit added to a time is still a time, in every zone.
+TIMES_END = datetime(9000, 1, 1, tzinfo=UTC)
+
+type Time = Annotated[AwareDatetime, Field(ge=EPOCH, lt=TIMES_END), AfterValidator(in_utc)]
+
+
+def from_millis(millis: int | None) -> datetime | None:
+    """A time that Batch's API tells in milliseconds; None where it is 0, missing or no time."""
+    if millis is None or not 0 < millis < TIMES_END.timestamp() * 1000:
+        return None
+    return EPOCH + timedelta(milliseconds=millis)

@@ -1,0 +1,183 @@
+"""Asking AWS what a diagnosis needs: the only module that calls EC2 and ECS."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import batched
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from batch_watchdog.aws.batch import BatchApi, Detail
+from batch_watchdog.core.job_event import ENDED, STARTED
+from batch_watchdog.diagnosis.environments import BatchSnapshot
+from batch_watchdog.diagnosis.findings import Finding
+from batch_watchdog.diagnosis.instance_types import patterns
+from batch_watchdog.diagnosis.rules import diagnose
+
+logger = logging.getLogger(__name__)
+
+_NOT_IN_QUEUE = ("SCHEDULED", *STARTED, *ENDED)
+_INSTANCES_MAX = 100  # container instances asked for, of one cluster
+_PATTERNS_MAX = 50  # values of one filter, of the 200 that EC2 takes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiagnosisGatherer:
+    """
+    Finds out why jobs are stuck at `now`. It lives as long as a sweep: what it has learnt of a
+    queue serves for all jobs in it. `ec2` and `ecs` are boto3 clients.
+    """
+
+    batch: BatchApi
+    ec2: Any
+    ecs: Any
+    now: datetime
+    _surroundings: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    _refused: dict[str, ClientError] = field(default_factory=dict)
+    _fronts: dict[str, frozenset[str]] = field(default_factory=dict)
+    _shares: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    _known: dict[tuple[str, str], tuple[Finding, ...]] = field(default_factory=dict)
+
+    def findings(self, detail: Detail) -> tuple[Finding, ...]:
+        """
+        Why a job, given as Batch describes it, does not start; the likeliest reason first.
+
+        Raises:
+            ClientError: Batch does not answer about the queue; it is asked once.
+        """
+        if detail["status"] in _NOT_IN_QUEUE:  # Its queue does not keep it from going on.
+            return diagnose(BatchSnapshot(job=detail), self.now)
+        queue = str(detail.get("jobQueue") or "")
+        if queue in self._refused:
+            raise self._refused[queue]
+        if queue not in self._surroundings:
+            try:
+                self._surroundings[queue] = self._look_around(queue) if queue else {}
+            except ClientError as error:
+                self._refused[queue] = error
+                raise
+            self._fronts[queue] = _front(self._surroundings[queue].get("snapshot"))
+        world = BatchSnapshot(job=detail, **self._surroundings[queue])
+        if detail["jobId"] in self._fronts[queue]:  # Its place is its own, and so is the answer.
+            if detail.get("shareIdentifier"):
+                world = replace(world, shares=self._shares_at_the_front(queue))
+            return diagnose(world, self.now)
+        # Of jobs that ask for the same and are not at the front, the same can be said.
+        alike = queue, _what_it_asks(detail)
+        if alike not in self._known:
+            self._known[alike] = diagnose(world, self.now)
+        return self._known[alike]
+
+    def _shares_at_the_front(self, queue: str) -> Mapping[str, str]:
+        """The share identifiers of the listed jobs that have one; asked once, in one call."""
+        if queue not in self._shares:
+            front = _listed(self._surroundings[queue].get("snapshot"))
+            try:
+                details = self.batch.describe(front)
+            except ClientError as error:
+                _without(error)
+                details = {}
+            self._shares[queue] = {
+                job_id: str(each.get("shareIdentifier") or "") for job_id, each in details.items()
+            }
+        return self._shares[queue]
+
+    def _look_around(self, queue: str) -> dict[str, Any]:
+        described = self.batch.queue(queue)
+        environments = self.batch.environments(described) if described else []
+        return {
+            "queue": described,
+            "environments": environments,
+            "snapshot": self.batch.snapshot(queue),
+            "instance_types": self._instance_types(environments),
+            "container_instances": self._container_instances(environments),
+        }
+
+    def _instance_types(self, environments: Sequence[Detail]) -> dict[str, Any]:
+        allowed = [
+            name
+            for environment in environments
+            for name in environment.get("computeResources", {}).get("instanceTypes", ())
+        ]
+        found: dict[str, Any] = {}
+        for some in batched(patterns(allowed), _PATTERNS_MAX, strict=False):
+            pages = self.ec2.get_paginator("describe_instance_types").paginate(
+                Filters=[{"Name": "instance-type", "Values": list(some)}]
+            )
+            try:
+                for page in pages:
+                    found |= {each["InstanceType"]: each for each in page["InstanceTypes"]}
+            except ClientError as error:
+                _without(error)
+        return found
+
+    def _container_instances(self, environments: Sequence[Detail]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for environment in environments:
+            if cluster := environment.get("ecsClusterArn"):
+                try:
+                    instances = self._instances_of(cluster)
+                except ClientError as error:
+                    _without(error)
+                else:
+                    if instances is not None:
+                        found[cluster] = instances
+        return found
+
+    def _instances_of(self, cluster: str) -> list[Any] | None:
+        """All instances of a cluster; None where they are too many to ask for."""
+        listed = self.ecs.list_container_instances(cluster=cluster, maxResults=_INSTANCES_MAX)
+        arns = listed["containerInstanceArns"]
+        if listed.get("nextToken"):  # Of some of them, nothing can be said of all.
+            return None
+        if not arns:
+            return []
+        described = self.ecs.describe_container_instances(cluster=cluster, containerInstances=arns)
+        return list(described["containerInstances"])
+
+
+def _without(error: ClientError) -> None:
+    """Go on without what EC2 or ECS will not tell: a finding may be missing, and no stop is."""
+    logger.warning("a diagnosis does without: %s", error)
+
+
+_OWN = frozenset(  # what tells a job from its likes, and not why it waits
+    {
+        "attempts",
+        "createdAt",
+        "eksAttempts",
+        "jobArn",
+        "jobId",
+        "jobName",
+        "parameters",
+        "startedAt",
+        "tags",
+    }
+)
+_OWN_OF_CONTAINER = frozenset({"command", "environment", "logStreamName", "taskArn"})
+
+
+def _what_it_asks(detail: Detail) -> str:
+    container = detail.get("container") or {}
+    asked = {name: value for name, value in detail.items() if name not in _OWN}
+    asked["container"] = {
+        name: value for name, value in container.items() if name not in _OWN_OF_CONTAINER
+    }
+    return repr(asked)
+
+
+def _front(snapshot: Detail | None) -> frozenset[str]:
+    """The ids of the jobs of which a snapshot tells the place."""
+    shares = (snapshot or {}).get("frontOfQuotaShares", {}).get("quotaShares", {}).values()
+    return frozenset([*_listed(snapshot), *(_id(each) for share in shares for each in share)])
+
+
+def _listed(snapshot: Detail | None) -> list[str]:
+    """The ids of the jobs at the front of the whole queue."""
+    return [_id(each) for each in (snapshot or {}).get("frontOfQueue", {}).get("jobs", ())]
+
+
+def _id(listed: Detail) -> str:
+    return str(listed.get("jobArn", "")).rpartition("/")[2]

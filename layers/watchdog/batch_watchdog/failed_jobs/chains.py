@@ -1,0 +1,85 @@
+"""
+Chains of single jobs: where one fails, all that depend on it fail within seconds.
+
+That is one piece of news. So a failure by which others follow in the same batch of messages, and
+each that follows, is kept back until the chain has been quiet for a minute, and then told once:
+the cause, and how many followed. A failure by which nothing follows is told at once.
+"""
+
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from batch_watchdog.core.job_event import JobEvent
+
+QUIET = timedelta(minutes=1)
+PATIENCE = timedelta(minutes=10)  # so long a chain is waited for, from its first failure on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """
+    Failures by one cause: the job that failed first, where it is known, and its followers.
+
+    Where it is not known, `blamed` are the jobs that the first followers depend on: one of them.
+    """
+
+    root: JobEvent | None
+    blamed: tuple[str, ...]
+    followers: tuple[JobEvent, ...]
+
+    @property
+    def members(self) -> tuple[JobEvent, ...]:
+        return (self.root, *self.followers) if self.root else self.followers
+
+
+def held(failures: Iterable[JobEvent]) -> frozenset[str]:
+    """The ids of those failures of a batch that belong to a chain."""
+    failures = list(failures)
+    followers = [change for change in failures if change.followed]
+    blamed = {job_id for change in followers for job_id in change.depends_on}
+    return frozenset(
+        change.job_id for change in failures if change.followed or change.job_id in blamed
+    )
+
+
+def chains(failures: Iterable[JobEvent]) -> list[Chain]:
+    """The chains that these failures form, in the order of time."""
+    by_id = {change.job_id: change for change in failures}
+    tops: dict[str, tuple[str, ...]] = {}
+    followers: dict[tuple[str, ...], list[JobEvent]] = {}
+    for change in sorted(by_id.values(), key=lambda each: (each.at, each.job_id)):
+        top = tops[change.job_id] = _top(change, by_id, tops)
+        of_chain = followers.setdefault(top, [])
+        if top != (change.job_id,):
+            of_chain.append(change)
+    return [
+        Chain(
+            root=by_id.get(top[0]) if len(top) == 1 else None,
+            blamed=top,
+            followers=tuple(found),
+        )
+        for top, found in followers.items()
+    ]
+
+
+def _top(
+    change: JobEvent, by_id: Mapping[str, JobEvent], tops: Mapping[str, tuple[str, ...]]
+) -> tuple[str, ...]:
+    """The cause of a failure: the job at which its chain begins, or those that may be."""
+    seen = set()
+    while change.followed and change.job_id not in seen:
+        if change.job_id in tops:
+            return tops[change.job_id]
+        seen.add(change.job_id)
+        known = [by_id[each] for each in change.depends_on if each in by_id]
+        if not known:
+            return change.depends_on
+        change = min(known, key=lambda each: (each.followed, each.at, each.job_id))
+    return (change.job_id,)
+
+
+def may_go_on(chain: Chain, later: Container[str], now: datetime) -> bool:
+    """Whether to wait for more: some of its jobs came later, and it began not long ago."""
+    first = min(change.at for change in chain.members)
+    return now - first < PATIENCE and any(each.job_id in later for each in chain.members)

@@ -1,0 +1,44 @@
+"""Failures that are kept back as parts of a chain: reminders on the wheel hold them whole."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from itertools import batched
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from batch_watchdog.core.job_event import JobEvent
+from batch_watchdog.notices.text import fact
+from batch_watchdog.store.item_codec import pack
+from batch_watchdog.store.reminders import Reminder
+
+_ENTRY_MAX = 50  # failures; an item has room for them even where all texts are as long as can be
+
+_ADAPTER = TypeAdapter(JobEvent)
+
+
+def entries(failures: Iterable[JobEvent], minute: datetime) -> Iterator[Reminder]:
+    """The entries that have these failures told in a minute."""
+    ordered = sorted(failures, key=lambda change: change.job_id)
+    for some in batched(ordered, _ENTRY_MAX, strict=False):
+        rows = [
+            _ADAPTER.dump_python(_short(change), mode="json", exclude_defaults=True)
+            for change in some
+        ]
+        yield Reminder(minute=minute, kind="chain", content=pack(rows))
+
+
+def read(rows: Iterable[Any]) -> Iterator[JobEvent]:
+    """The failures in an entry."""
+    return map(_ADAPTER.validate_python, rows)
+
+
+def _short(change: JobEvent) -> JobEvent:
+    return replace(
+        change,
+        reason=fact(change.reason),
+        container_reason=fact(change.container_reason),
+        tags={},
+        summary={},
+    )

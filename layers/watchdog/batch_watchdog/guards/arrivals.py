@@ -1,0 +1,212 @@
+"""What is done about jobs that arrive in the scope of a guard while its stage is on."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from batch_watchdog.aws.batch import BatchApi
+from batch_watchdog.core.batch_payloads import event_from_detail
+from batch_watchdog.core.effects import StopJobs
+from batch_watchdog.core.job_event import ENDED, STARTED, WAITING, JobEvent
+from batch_watchdog.guards import items as guard_items
+from batch_watchdog.guards import precedence
+from batch_watchdog.guards.state import GuardState, StageEntry
+from batch_watchdog.guards.stop_run import items as run_items
+from batch_watchdog.guards.stop_run import run as stop_run
+from batch_watchdog.guards.stop_run.run import Chunk
+from batch_watchdog.policy.model import Policy
+from batch_watchdog.store import once as once_keys
+from batch_watchdog.store import operator_hold
+from batch_watchdog.store.decisions import Outcome, Recorder
+from batch_watchdog.store.table import Table
+
+# In the order in which a job passes them, perhaps several in one second.
+_STATES = (*WAITING, *STARTED, *ENDED)
+
+_AWS_TAG = "resourceArn"  # AWS puts it into events, beside a job's own tags or alone
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """A job that has arrived, and the guard's entry for which it is stopped."""
+
+    change: JobEvent
+    guard: str
+    entry: StageEntry
+
+    @property
+    def name(self) -> str:
+        """What is decided once: this stay of the job, for this raising of the guard."""
+        change = self.change
+        stay = f"{change.job_id}:{change.attempts}:{change.status}"
+        return f"guard-stop:{self.entry.run_id}:{stay}"
+
+    @property
+    def together(self) -> tuple[str, bool]:
+        """What the jobs of one stop have in common."""
+        return self.entry.run_id, self.change.kind == "service"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrivalStopper:
+    """The guards, as they meet the changes of one batch of messages."""
+
+    table: Table
+    batch: BatchApi
+    policy: Policy
+    now: datetime
+
+    def observe(self, changes: Mapping[str, JobEvent]) -> list[str]:
+        """
+        Stop what has become fit to start, or has started, in the scope of a stage that is on.
+
+        `changes` are by message id. While all guards are calm, this is one query; where there
+        are no guards, nothing.
+
+        Returns:
+            The ids of messages that lost a race: they are to come again.
+        """
+        stops = dict(self._stops(changes))
+        entries = {key: once_keys.OnceKey(stop.name, stop.change.at) for key, stop in stops.items()}
+
+        def decide(fresh: Sequence[str]) -> Outcome:
+            return self._outcome([stops[key] for key in fresh])
+
+        written = Recorder(table=self.table, asked_by="job_events").once(entries, decide, self.now)
+        written.raise_failed()
+        return list(written.lost)
+
+    def _stops(self, changes: Mapping[str, JobEvent]) -> Iterator[tuple[str, _Stop]]:
+        if not self.policy.guard:
+            return
+        states = guard_items.read_all(self.table)
+        if (
+            not any(state.entry for state in states.values())
+            or operator_hold.read(self.table).is_on
+        ):
+            return
+        arrived = {
+            key: change
+            for key, change in _latest(changes).items()
+            if change.status in (*WAITING, *STARTED) and change.kind != "node"
+        }
+        found = dict(self._matching(states, self._with_tags(states, arrived)))
+        stopped_arrays = {
+            stop.change.job_id for stop in found.values() if stop.change.kind == "array"
+        }
+        service_ids = [s.change.job_id for s in found.values() if self._may_have_started(s)]
+        now_at = self.batch.describe_service(service_ids)
+        for key, stop in found.items():
+            if stop.change.parent_id in stopped_arrays:
+                continue  # The stop of its array reaches it; the next look of the run will tell.
+            if self._may_have_started(stop):
+                status = str(now_at.get(stop.change.job_id, {}).get("status"))
+                if not precedence.must_stop(status, stop.entry.stage):
+                    continue
+            yield key, stop
+
+    @staticmethod
+    def _may_have_started(stop: _Stop) -> bool:
+        """
+        Whether a stop that comes late would end a job that has started, and may finish.
+
+        There is but one way to stop a service job. Other jobs are cancelled, which does nothing
+        to those that have started.
+        """
+        return stop.change.kind == "service" and stop.entry.stage == "cancel"
+
+    def _matching(
+        self, states: Mapping[str, GuardState], changes: Mapping[str, JobEvent]
+    ) -> Iterator[tuple[str, _Stop]]:
+        for key, change in changes.items():
+            held = precedence.stopping(states, self.policy, change, change.status)
+            entry = states[held.guard].entry if held else None
+            # What came before the stage is found by its run, whenever the event of it arrives.
+            if held and held.mode == "enforce" and entry and change.at >= _second(entry.since):
+                yield key, _Stop(change, held.guard, entry)
+
+    def _with_tags(
+        self, states: Mapping[str, GuardState], changes: Mapping[str, JobEvent]
+    ) -> dict[str, JobEvent]:
+        """The changes, with the jobs' tags where it depends on them and the events have none."""
+        asked = {
+            change.job_id: change.kind == "service"
+            for change in changes.values()
+            if not change.tags.keys() - {_AWS_TAG}
+            and precedence.asks_for_tags(states, self.policy, change)
+        }
+        details = self.batch.describe(each for each, service in asked.items() if not service)
+        details |= self.batch.describe_service(each for each, service in asked.items() if service)
+        known = {
+            job_id: event_from_detail(detail, self.now).tags for job_id, detail in details.items()
+        }
+        return {
+            key: replace(change, tags=known.get(change.job_id, change.tags))
+            for key, change in changes.items()
+        }
+
+    def _outcome(self, stops: Sequence[_Stop]) -> Outcome:
+        together: dict[tuple[str, bool], list[_Stop]] = defaultdict(list)
+        for stop in stops:
+            together[stop.together].append(stop)
+        chunks = {key: self._chunk(some) for key, some in together.items()}
+        arrivals = [
+            run_items.put_arrivals(run_id, [stop.name for stop in together[run_id, service]], chunk)
+            for (run_id, service), chunk in chunks.items()
+        ]
+        effects = [
+            StopJobs(
+                how=chunk.how,
+                job_ids=chunk.stop,
+                reason=chunk.reason,
+                rule=chunk.rule,
+                service=chunk.service,
+                guard=together[key][0].guard,
+                run_id=key[0],
+            )
+            for key, chunk in chunks.items()
+        ]
+        return Outcome(puts=arrivals, effects=effects)
+
+    def _chunk(self, stops: Sequence[_Stop]) -> Chunk:
+        first = stops[0]
+        ids = tuple(dict.fromkeys(stop.change.job_id for stop in stops))
+        return Chunk(
+            at=self.now,
+            how=first.entry.stage,
+            reason=stop_run.stop_reason(first.guard, first.entry),
+            rule=f'guard "{first.guard}"',
+            service=first.change.kind == "service",
+            stop=ids,
+            arrays=dict(filter(None, map(_counted, stops))),
+            asked=len(ids),
+            arrived=True,
+        )
+
+
+def _second(at: datetime) -> datetime:
+    return at.replace(microsecond=0)  # Events tell the time to the second.
+
+
+def _counted(stop: _Stop) -> tuple[str, tuple[int, int]] | None:
+    """An array, with how many of its children waited and had started; None for other jobs."""
+    change = stop.change
+    told = {"arrayProperties": {"size": change.size, "statusSummary": change.summary}}
+    counts = stop_run.children(told)
+    return (change.job_id, counts) if counts else None
+
+
+def _latest(changes: Mapping[str, JobEvent]) -> dict[str, JobEvent]:
+    """Of several changes of one job, the last: one stop is enough, and none if it has ended."""
+    by_job: dict[str, tuple[str, JobEvent]] = {}
+    for key, change in changes.items():
+        known = by_job.get(change.job_id)
+        if known is None or _order(known[1]) <= _order(change):
+            by_job[change.job_id] = key, change
+    return dict(by_job.values())
+
+
+def _order(change: JobEvent) -> tuple[datetime, int, int]:
+    rank = _STATES.index(change.status) if change.status in _STATES else 0
+    return change.at, change.attempts, rank

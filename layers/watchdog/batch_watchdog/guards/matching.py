@@ -1,0 +1,123 @@
+"""Which stages of a guard an alarm, a budget or an anomaly raises."""
+
+from collections.abc import Iterator
+
+from batch_watchdog.guards.signals.evidence import Evidence
+from batch_watchdog.notices.text import plain
+from batch_watchdog.policy.guard_tables import AwsBudget, Guard, Stage
+from batch_watchdog.policy.model import Policy
+
+CAN_SAY_OK = "cloudwatch:"
+_WHOLE = 100.0  # per cent
+_ROUNDING = 0.005  # of amounts and per cents, as numbers of a machine
+
+
+# ---- What follows from states -------------------------------------------------------------
+
+
+def concerned(policy: Policy, evidence: Evidence) -> tuple[Guard, ...]:
+    """The guards that name an alarm, or a budget: not necessarily the threshold it is about."""
+    return tuple(rule for rule in policy.guard if is_named(rule, evidence))
+
+
+# ---- Parts --------------------------------------------------------------------------------
+
+
+def is_named(rule: Guard, evidence: Evidence) -> bool:
+    budgets = (budget.name for stage in rule.stage for budget in stage.aws_budgets)
+    if evidence.source == "budget" and any(name in evidence.names for name in budgets):
+        return True
+    return any(evidence.names & set(stage.alarms) for stage in rule.stage)
+
+
+def named_stages(rule: Guard, evidence: Evidence) -> Iterator[tuple[Stage, str]]:
+    """The stages that mean this evidence, each with the signal that rings for it."""
+    if evidence.source == "budget":
+        for stage in rule.stage:
+            if (name := _policy_name_of(stage, evidence)) and _is_whole_cost(evidence, stage):
+                yield stage, _signal("budget", name, forecasted=evidence.forecasted)
+            for budget in stage.aws_budgets:
+                if budget.name in evidence.names and _is_threshold(evidence, budget):
+                    yield stage, _signal("budget", str(budget), forecasted=evidence.forecasted)
+        return
+    for stage in rule.stage:
+        if name := _policy_name_of(stage, evidence):
+            yield stage, _signal(evidence.source, name)
+            return
+
+
+def _policy_name_of(stage: Stage, evidence: Evidence) -> str:
+    # By the policy's own name for it, a name or an ARN: not all ways by which one alarm's news
+    # arrives show its ARN, and they must not count as two alarms.
+    named = evidence.names & set(stage.alarms)
+    if not named:
+        return ""
+    return evidence.alarm if evidence.alarm in named else min(named)
+
+
+def _is_whole_cost(evidence: Evidence, stage: Stage) -> bool:
+    """Whether a message is what a budget's bare name means: 100 % of a cost budget, or more."""
+    limit = evidence.limit
+    if limit is None or not limit.is_cost or limit.below or limit.percent is None:
+        return False
+    return limit.percent >= _WHOLE and (stage.forecast or not evidence.forecasted)
+
+
+def _is_threshold(evidence: Evidence, budget: AwsBudget) -> bool:
+    """Whether a message is about the very threshold that a stage names."""
+    limit = evidence.limit
+    if limit is None or budget.forecast != evidence.forecasted:
+        return False
+    in_percent = budget.percent is not None
+    wanted = budget.percent if in_percent else budget.amount
+    given = limit.percent if in_percent else limit.amount
+    slack = limit.percent_slack if in_percent else limit.amount_slack
+    if wanted is None or given is None:
+        return False
+    if limit.below and not limit.is_ratio:
+        return False  # Costs that are less than planned are not spending too much.
+    return abs(given - wanted) <= slack + _ROUNDING
+
+
+def why_not_named(rule: Guard, evidence: Evidence) -> str:
+    """Why a budget's message that a guard names by the budget raises no stage."""
+    limit, threshold = evidence.limit, evidence.threshold or "unknown"
+    if limit is None or (limit.percent is None and limit.amount is None):
+        return f"its threshold ({threshold}) cannot be read, so it raises no stage"
+    by_name = any(_policy_name_of(stage, evidence) for stage in rule.stage)
+    if by_name and not limit.is_cost:
+        return "it is not a cost budget, which raises a stage only by aws_budgets"
+    if limit.percent is None:
+        return (
+            f"its threshold ({threshold}) cannot be compared with what is budgeted "
+            f"({evidence.budgeted or 'unknown'}), so it raises no stage"
+        )
+    if by_name and limit.percent >= _WHOLE and evidence.forecasted:
+        return "it is FORECASTED, which the stage does not ask for"
+    return f"its threshold ({threshold}) is not one that a stage names"
+
+
+def _signal(source: str, name: str, *, forecasted: bool = False) -> str:
+    return f"{'forecast' if forecasted else source}:{name}"
+
+
+def signals_of(stage: Stage) -> Iterator[str]:
+    for name in stage.alarms:
+        for source in ("cloudwatch", "budget", "anomaly", "forecast"):
+            if source != "forecast" or stage.forecast:
+                yield f"{source}:{name}"
+    for budget in stage.aws_budgets:
+        yield _signal("budget", str(budget), forecasted=budget.forecast)
+
+
+def says_ok(signal: str) -> bool:
+    return signal.startswith(CAN_SAY_OK)
+
+
+def alarm_of(signal: str) -> str:
+    return signal.partition(":")[2]
+
+
+def subject_of(signal: str) -> str:
+    kind = "day of anomaly monitor" if signal.startswith("anomaly:") else "period of budget"
+    return f"the {kind} {plain(alarm_of(signal), 100)}"

@@ -1,0 +1,165 @@
+"""What the stages that are on mean for a queue or a job, where there are several guards."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from batch_watchdog.core.effects import SetQueueState
+from batch_watchdog.core.job_event import STARTED, WAITING
+from batch_watchdog.guards.stages import closes_queues, is_current, is_enforced
+from batch_watchdog.guards.state import GuardState, StopAction, hardness
+from batch_watchdog.policy.guard_tables import Guard
+from batch_watchdog.policy.match import Job
+from batch_watchdog.policy.model import Policy
+from batch_watchdog.policy.tables import Mode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardEffect:
+    """A stage that is on, as it applies to a job or a queue. In observe mode it only would."""
+
+    guard: str
+    action: StopAction
+    mode: Mode
+    run_id: str
+
+
+def must_stop(status: str, action: StopAction) -> bool:
+    """Whether a job in this state is stopped at a stage. At `cancel`, what has started is not."""
+    return status in WAITING or (action == "terminate" and status in STARTED)
+
+
+def hardest(states: Mapping[str, GuardState], policy: Policy, queue: str) -> GuardEffect | None:
+    """
+    What holds a queue (an ARN or a name): of several guards the harder, if it is enforced.
+
+    `states` are by guard. A guard that only observes counts where no other holds the queue.
+    """
+    return _hardest(states, policy, policy.guards_for_queue(queue))
+
+
+def stopping(
+    states: Mapping[str, GuardState], policy: Policy, job: Job, status: str
+) -> GuardEffect | None:
+    """
+    What stops a job that is in this state now, or None.
+
+    The job's tags must be known, where `asks_for_tags` says so.
+    """
+    hold = _hardest(states, policy, policy.guards_for(job))
+    return hold if hold and must_stop(status, hold.action) else None
+
+
+def asks_for_tags(states: Mapping[str, GuardState], policy: Policy, job: Job) -> bool:
+    """Whether it depends on a job's tags if a stage that is on stops it, or spares it."""
+    for guard in policy.guard:
+        if (state := states.get(guard.name)) and state.entry and guard.match.may_match(job):
+            if guard.match.tags:
+                return True
+            if guard.spare and guard.spare.tags and guard.spare.may_match(job):
+                return True
+    return False
+
+
+def may_still_stop(  # noqa: PLR0911, PLR0913, PLR0917 - each reason has its words
+    states: Mapping[str, GuardState],
+    policy: Policy,
+    guard: str,
+    run_id: str,
+    job: Job,
+    status: str,
+) -> str:
+    """
+    Why a stop that a guard has asked for is not meant any more; "" where it still is.
+
+    All is judged as it is now: the guard's state, the policy, the job's tags and its `status`.
+    The job's tags must be known. What the guard does not stop now, its run finds again, should
+    it be meant later.
+    """
+    rule = next((rule for rule in policy.guard if rule.name == guard), None)
+    state = states.get(guard)
+    if state is None or state.entry is None or not is_current(state, run_id):
+        return "the guard has left the stage for which it was asked"
+    if rule is None:
+        return "the policy has lost the guard"
+    if not is_enforced(state.entry, policy.mode_of(rule)):
+        return "the guard only observes"
+    if not rule.covers(job):
+        return "the job is not in the scope of the guard"
+    if rule.spares(job):
+        return "the guard spares the job"
+    if must_stop(status, state.entry.stage):
+        return ""
+    if status in STARTED:
+        return "the job has started, and may finish"
+    return f"the job is {status or 'in an unknown state'}"
+
+
+def held_by_others(guard: str, states: Mapping[str, GuardState], policy: Policy) -> frozenset[str]:
+    """Of the queues that a guard has closed, those that other guards hold closed too."""
+    holders = [
+        rule
+        for rule in policy.guard
+        if rule.name != guard
+        and (state := states.get(rule.name))
+        and state.entry
+        and is_enforced(state.entry, policy.mode_of(rule))
+        and closes_queues(rule, state.entry.stage)
+    ]
+    mine = states[guard].closed if guard in states else ()
+    return frozenset(q for q in mine if any(rule.covers_queue(q) for rule in holders))
+
+
+def is_still_wanted(effect: SetQueueState, states: Iterable[GuardState]) -> bool:
+    """
+    Whether to carry out the opening or closing of a queue, given all guards as they are now.
+
+    Actions may come late and out of order: this one may have been overtaken by the next.
+    """
+    closed = any(effect.queue in state.closed for state in states)
+    return closed == (effect.state == "DISABLED")
+
+
+type QueueVerdict = Literal["do", "wait", "drop"]
+
+
+def judge_queue(
+    effect: SetQueueState, states: Mapping[str, GuardState], policy: Policy
+) -> tuple[QueueVerdict, str]:
+    """
+    Say whether a queue is to be opened or closed now, later or never; and why not now.
+
+    A queue is closed only while a stage that is enforced asks for it. A reopening was decided at
+    a release, so the policy's mode does not matter to it; while another stage wants the queue
+    closed, it waits.
+    """
+    if not is_still_wanted(effect, states.values()):
+        return "drop", "a later decision about the queue has replaced it"
+    held = any(
+        (state := states.get(rule.name))
+        and state.entry
+        and is_enforced(state.entry, policy.mode_of(rule))
+        and closes_queues(rule, state.entry.stage)
+        for rule in policy.guards_for_queue(effect.queue)
+    )
+    if effect.state == "DISABLED":
+        return ("do", "") if held else ("drop", "no stage that is enforced closes the queue")
+    return ("wait", "a stage that is on holds the queue closed") if held else ("do", "")
+
+
+def _hardest(
+    states: Mapping[str, GuardState], policy: Policy, rules: Iterable[Guard]
+) -> GuardEffect | None:
+    holds = [
+        GuardEffect(
+            guard=rule.name,
+            action=entry.stage,
+            mode="enforce" if is_enforced(entry, policy.mode_of(rule)) else "observe",
+            run_id=entry.run_id,
+        )
+        for rule in rules
+        if (state := states.get(rule.name)) and (entry := state.entry)
+    ]
+    return max(
+        holds, key=lambda hold: (hold.mode == "enforce", hardness(hold.action)), default=None
+    )

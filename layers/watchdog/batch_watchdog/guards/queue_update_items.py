@@ -1,0 +1,70 @@
+"""
+Openings and closings of queues that Batch has refused, or that wait: one item for all of them.
+
+Batch refuses to change a queue that it is still changing (its status is UPDATING). A guard has
+decided about the queue once and for all, so the update is kept here until it has worked, or is
+not wanted any more.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from pydantic import TypeAdapter
+
+from batch_watchdog.core.effects import SetQueueState
+from batch_watchdog.store.item_codec import pack, unpack
+from batch_watchdog.store.table import Put, Table
+
+_KEY = ("CONTROL", "QUEUE-UPDATES")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueUpdate:
+    """
+    An update that is still to be made: since when, when it is looked at next, and why.
+
+    `refused` says that Batch has refused the latest call; it is False while none was made, or the
+    answer is not known. `calls` counts those begun, and `done` says that one
+    was let through. `told` says that operators know of it.
+    """
+
+    effect: SetQueueState
+    since: datetime
+    due_at: datetime
+    why: str
+    refused: bool = False
+    calls: int = 0
+    done: bool = False
+    told: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueUpdates:
+    """All such updates, by queue."""
+
+    by_queue: Mapping[str, QueueUpdate] = field(default_factory=dict)
+    version: int = 0
+
+    def having(self, queue: str, update: QueueUpdate | None) -> "QueueUpdates":
+        """The same with this update of a queue, or with none."""
+        others = {name: each for name, each in self.by_queue.items() if name != queue}
+        return replace(self, by_queue=others | ({queue: update} if update else {}))
+
+
+_ADAPTER = TypeAdapter(QueueUpdates)
+
+
+def read(table: Table) -> QueueUpdates:
+    """The updates, as they are now."""
+    item = table.get(*_KEY)
+    if item is None:
+        return QueueUpdates()
+    return _ADAPTER.validate_python(unpack(item["body"]) | {"version": item["version"]})
+
+
+def put(updates: QueueUpdates) -> Put:
+    """The write of the updates."""
+    pk, sk = _KEY
+    body = pack(_ADAPTER.dump_python(updates, mode="json", exclude={"version"}))
+    return Put({"pk": pk, "sk": sk, "body": body}, read=updates.version)

@@ -1,0 +1,483 @@
+"""
+Guards: when a stage of spending begins and ends, and what follows from it. All of it pure.
+
+A guard is calm, or at `cancel`, or at `terminate`. `decide` takes its state and one happening
+(a word about money, time, an operator's command, queues found open) and says the new state and
+what is to be done. The rules:
+
+* The newest evidence of each alarm counts, by the evidence's own time; of two with one time, the
+  ALARM. Older evidence, or the same again, changes nothing. A time that is still to come counts
+  as the time of arrival.
+* An ALARM raises the guard to the stage that names it, if that is harder than the current one.
+  Nothing but a release or an operator makes a guard milder.
+* A stage names a threshold of an AWS Budget: by `aws_budgets`, or by the budget's name alone, which
+  means a cost budget and its 100 %, ACTUAL. A message about a higher threshold counts too. A
+  message that raises nothing is passed on to operators: its threshold is lower, cannot be read, or
+  is not one of cost; or it changes nothing.
+* A stage lasts from when it was entered here, never from a time that a message carries. The time
+  under an operator's hold does not count.
+* `after_previous` counts from when the milder stage was entered, or from when an alarm last
+  began to ring, if that is later. It needs an alarm that still rings. A stage that an operator
+  set does not become harder by time.
+* INSUFFICIENT_DATA is neither an OK nor an ALARM: it changes nothing.
+* A budget's message rings until the period is over that it is about (UTC; a month, where it names
+  none), an anomaly until the day is over. What arrives after that raises nothing.
+* `release = "auto"`: the guard is released when none of its alarms rings any more, by an OK or
+  because a period is over. Where an operator raised it with no alarm ringing, only an operator
+  releases it.
+* A release ends what rang before it. After an operator's release, evidence of an older time does
+  not ring either, also where it arrives later. Such an alarm rings again when it goes into ALARM
+  anew.
+* A stage closes queues if it or a milder stage of the guard says so. A queue is reopened once
+  the guards that closed it are calm and no other guard holds it.
+* In observe mode stages are entered and left as usual, and a stop run only counts; no queue is
+  opened or closed. Once the mode is "enforce", a stage entered so is as good as calm, until an
+  operator's command or the next ALARM; and a CloudWatch alarm that rings still counts as one at
+  the next sweep. (A budget's message does not: it may be weeks old by then.)
+* A guard that the policy has lost keeps its stage and its closed queues. An operator's release
+  ends the one and reopens the others.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from batch_watchdog.core.effects import Announce, Effect, SetQueueState, StartRun
+from batch_watchdog.guards import notices as guard_notices
+from batch_watchdog.guards.matching import (
+    CAN_SAY_OK,
+    alarm_of,
+    is_named,
+    named_stages,
+    says_ok,
+    subject_of,
+    why_not_named,
+)
+from batch_watchdog.guards.signals.evidence import Evidence
+from batch_watchdog.guards.stages import (
+    HoldSpan,
+    closes_queues,
+    ended_signals,
+    ends_of,
+    following,
+    heard_from,
+    in_force,
+    is_current,
+    is_enforced,
+    is_newer,
+    is_over,
+    is_the_same,
+    releasing_signals,
+    ringing,
+    stage_of,
+    terminates_at,
+)
+from batch_watchdog.guards.state import (
+    GuardState,
+    LatestSignal,
+    StageEntry,
+    StageName,
+    StopAction,
+    hardness,
+)
+from batch_watchdog.guards.stop_run.counts import Tally
+from batch_watchdog.notices.text import iso, plain, span
+from batch_watchdog.policy.guard_tables import Guard, Stage
+from batch_watchdog.policy.tables import Mode
+
+# A decision and its actions are one write of at most 100 items.
+_QUEUES_AT_ONCE = 50
+_TICK = timedelta(seconds=1)
+_NOTHING = Tally()
+
+
+# ---- What can happen ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmReceived:
+    """Word about money has come in, at `now`."""
+
+    now: datetime
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimePassed:
+    """It is `now`."""
+
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageSet:
+    """An operator wants this stage, milder or harder; "calm" is a release."""
+
+    now: datetime
+    stage: StageName
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuesFoundOpen:
+    """These queues in the guard's scope are open, as seen by the run `run_id` or for it."""
+
+    now: datetime
+    run_id: str
+    queues: Collection[str]
+
+
+type GuardInput = AlarmReceived | TimePassed | StageSet | QueuesFoundOpen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardDecision:
+    """
+    `why` says for the log what was decided, also where nothing changes.
+
+    `to_tell` says why a message of a budget or an anomaly raised nothing: operators are to know.
+    """
+
+    state: GuardState
+    effects: tuple[Effect, ...] = ()
+    why: str
+    to_tell: str = ""
+
+
+# ---- The stage machine --------------------------------------------------------------------
+
+
+def decide(  # noqa: PLR0913 - two of them have a default
+    state: GuardState,
+    happening: GuardInput,
+    rule: Guard | None,
+    *,
+    mode: Mode,
+    held_by_others: Collection[str] = (),
+    stopped: Tally = _NOTHING,
+    operator_holds: Sequence[HoldSpan] = (),
+) -> GuardDecision:
+    """
+    Say what a happening changes, and what must be done about it.
+
+    `rule` is None where the policy has lost this guard: then an operator can still release it.
+    `held_by_others` are queues that must stay closed for other guards' sake. `stopped` is what
+    the current stage has stopped so far, for the notice of its release. `operator_holds` are the
+    spans of time that do not count; one that is still on ends now.
+    """
+    moment = _Transition(
+        state=state,
+        now=happening.now,
+        mode=mode,
+        held=held_by_others,
+        stopped=stopped,
+        operator_holds=operator_holds,
+    )
+    if rule is None:
+        return _without_rule(moment, happening)
+    match happening:
+        case AlarmReceived():
+            return _alarm_received(moment, rule, happening.evidence)
+        case TimePassed():
+            return _time_passed(moment, rule)
+        case StageSet():
+            return _stage_set(moment, rule, happening.stage, happening.by)
+        case QueuesFoundOpen():
+            return _queues_found_open(moment, rule, happening)
+        case _:
+            assert_never(happening)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Transition:
+    """A state at a moment, and the decisions that can be made of it."""
+
+    state: GuardState
+    now: datetime
+    mode: Mode
+    held: Collection[str]
+    stopped: Tally
+    operator_holds: Sequence[HoldSpan]
+
+    def stay(self, why: str, *, tell: bool = False) -> GuardDecision:
+        return GuardDecision(state=self.state, why=why, to_tell=why if tell else "")
+
+    def enter(
+        self,
+        rule: Guard,
+        stage: StopAction,
+        why: str,
+        *,
+        by: str = "",
+        evidence: Evidence | None = None,
+    ) -> GuardDecision:
+        # Run ids tell seconds, and must differ.
+        last = self.state.last_entered
+        since = max(self.now, last + _TICK) if last else self.now
+        entry = StageEntry(
+            run_id=f"{rule.name}:{stage}:{iso(since)}",
+            stage=stage,
+            since=since,
+            mode=self.mode,
+            why=why,
+            by=by,
+        )
+        raised = replace(self.state, entry=entry, last_entered=since, reopens=False)
+        released_with = releasing_signals(raised, rule, self.now)
+        outlook = guard_notices.Outlook(
+            before=self.state.stage,
+            closes_queues=closes_queues(rule, stage),
+            terminates_at=terminates_at(raised, rule, self.now, self.operator_holds),
+            released_with=tuple(map(alarm_of, filter(says_ok, released_with))),
+            ends=tuple(
+                (alarm_of(signal), ends)
+                for signal in released_with
+                if not says_ok(signal) and (ends := ends_of(signal, raised.alarms[signal]))
+            ),
+            is_held=any(until >= self.now for _, until in self.operator_holds),
+        )
+        notice = guard_notices.raised(rule, entry, outlook, evidence)
+        effects = (Announce(notices=(notice,)), StartRun(run_id=entry.run_id))
+        return GuardDecision(state=raised, effects=effects, why=f"{stage}: {why}")
+
+    def release(self, why: str, *, by: str = "", ringing: Iterable[str]) -> GuardDecision:
+        """Make the guard calm. What rang before does not ring any more."""
+        entry = self.state.entry
+        if entry is None:
+            return self.stay("calm already")
+        alarms = {
+            signal: replace(heard, over=heard.state == "ALARM")
+            for signal, heard in self.state.alarms.items()
+        }
+        reopened = self._reopenable()
+        closed = tuple(queue for queue in self.state.closed if queue not in reopened)
+        notice = guard_notices.released(
+            self.state.guard,
+            entry,
+            guard_notices.ReleaseFacts(
+                at=self.now,
+                mode=self.mode,
+                why=why,
+                by=by,
+                reopened=tuple(reopened),
+                still_closed=closed,
+                still_ringing=tuple(map(alarm_of, sorted(ringing))),
+                stopped=self.stopped,
+            ),
+        )
+        return GuardDecision(
+            state=replace(
+                self.state,
+                entry=None,
+                closed=closed,
+                by_operator=False,
+                alarms=alarms,
+                released_at=self.now if by else self.state.released_at,
+                reopens=self.state.reopens and bool(closed),
+            ),
+            effects=(*self._set_queues(reopened), Announce(notices=(notice,))),
+            why=f"released: {why}",
+        )
+
+    def release_by(self, by: str, *, ringing: Iterable[str]) -> GuardDecision:
+        return self.release(f"{plain(by, 100)} asked for it", by=by, ringing=ringing)
+
+    def reopen(self) -> GuardDecision:
+        """Open what a release left closed, as far as that can be done now."""
+        reopened = self._reopenable()
+        if self.state.entry or not reopened:
+            return self.stay("nothing to do")
+        closed = tuple(queue for queue in self.state.closed if queue not in reopened)
+        return GuardDecision(
+            state=replace(self.state, closed=closed, reopens=self.state.reopens and bool(closed)),
+            effects=self._set_queues(reopened),
+            why=f"reopened {len(reopened)} queues: no guard holds them any more",
+        )
+
+    def _reopenable(self) -> list[str]:
+        if self.mode == "observe" and not self.state.reopens:
+            return []
+        return [queue for queue in self.state.closed if queue not in self.held][:_QUEUES_AT_ONCE]
+
+    def _set_queues(self, queues: Iterable[str]) -> tuple[Effect, ...]:
+        return tuple(
+            SetQueueState(queue=queue, state="ENABLED", guard=self.state.guard) for queue in queues
+        )
+
+
+def _without_rule(moment: _Transition, happening: GuardInput) -> GuardDecision:
+    if isinstance(happening, StageSet) and happening.stage == "calm":
+        # No rule says in which mode: its queues are reopened, as an operator asks for it.
+        moment = replace(moment, state=replace(moment.state, reopens=True))
+        return moment.release_by(happening.by, ringing=())
+    if isinstance(happening, TimePassed):
+        return moment.reopen()
+    return moment.stay("the policy has no such guard")
+
+
+def _alarm_received(moment: _Transition, rule: Guard, evidence: Evidence) -> GuardDecision:
+    what = f"{_WORDS[evidence.source]} {plain(evidence.alarm, 100)}"
+    tells = evidence.source != "cloudwatch"
+    if not is_named(rule, evidence):
+        return moment.stay(f"{what} is not named by the guard")
+    if evidence.state == "INSUFFICIENT_DATA":
+        return moment.stay(f"{what} has too little data: neither an ALARM nor an OK")
+    named = tuple(named_stages(rule, evidence))
+    if not named:
+        return moment.stay(f"{what}: {why_not_named(rule, evidence)}", tell=tells)
+    heard = heard_from(evidence, moment.now)
+    released_at = moment.state.released_at
+    if heard.state == "ALARM" and (
+        (heard.ends and heard.ends <= moment.now) or (released_at and heard.at <= released_at)
+    ):
+        heard = replace(heard, over=True)
+    known = moment.state.alarms
+    fresh = [
+        (stage, signal)
+        for stage, signal in named
+        if signal not in known or is_newer(heard, known[signal])
+    ]
+    if not fresh:
+        if any(is_the_same(known[signal], heard) for _, signal in named):
+            return moment.stay(f"{what}: known already")
+        return moment.stay(f"{what}: not newer than what is known", tell=tells)
+    return _news(moment, rule, evidence, heard, fresh)
+
+
+def _news(
+    moment: _Transition,
+    rule: Guard,
+    evidence: Evidence,
+    heard: LatestSignal,
+    fresh: Sequence[tuple[Stage, str]],
+) -> GuardDecision:
+    """Take in evidence of some signals, each of which it names for a stage."""
+    state, now = moment.state, moment.now
+    what = f"{_WORDS[evidence.source]} {plain(evidence.alarm, 100)}"
+    tells = evidence.source != "cloudwatch"
+    rang = ringing(state, rule, now)
+    signals = {signal: following(heard, state.alarms.get(signal)) for _, signal in fresh}
+    moment = replace(moment, state=replace(state, alarms={**state.alarms, **signals}))
+    if evidence.state == "OK":
+        return _relieved(moment, rule, what, rang=any(signal in rang for signal in signals))
+    if heard.ends and heard.ends <= now:
+        ended = f"what it is about was over at {iso(heard.ends)}"
+        return moment.stay(f"{_words(evidence)}; {ended}", tell=tells)
+    if heard.over:
+        released = "an operator has released the guard since"
+        return moment.stay(f"{_words(evidence)}; {released}", tell=tells)
+    if not rang:
+        moment = replace(moment, state=replace(moment.state, ringing_since=now))
+    hardest = max((stage for stage, _ in fresh), key=lambda stage: hardness(stage.action))
+    return _rung(moment, rule, hardest, evidence)
+
+
+def _rung(moment: _Transition, rule: Guard, stage: Stage, evidence: Evidence) -> GuardDecision:
+    why = _words(evidence)
+    if hardness(stage.action) <= hardness(in_force(moment.state, moment.mode)):
+        tells = evidence.source != "cloudwatch"
+        return moment.stay(f"{why}; the guard is at {moment.state.stage} already", tell=tells)
+    return moment.enter(rule, stage.action, why, evidence=evidence)
+
+
+_WORDS = {"cloudwatch": "alarm", "budget": "budget", "anomaly": "cost anomaly monitor"}
+
+
+def _words(evidence: Evidence) -> str:
+    what = f"{_WORDS[evidence.source]} {plain(evidence.alarm, 100)}"
+    amount, threshold = evidence.amount or "unknown", evidence.threshold or "unknown"
+    match evidence.source:
+        case "cloudwatch":
+            since = f"{what} is in ALARM since {iso(evidence.at)}"
+            return f"{since} ({amount}, threshold {threshold})" if evidence.amount else since
+        case "budget":
+            kind = "FORECASTED" if evidence.forecasted else "ACTUAL"
+            budget_type = evidence.budget_type or "Cost"
+            says = f"{what} says at {iso(evidence.at)} that its {kind} {plain(budget_type)} is"
+            return f"{says} {amount}, threshold {threshold}"
+        case "anomaly":
+            return f"{what} says at {iso(evidence.at)}: {amount}, where {threshold} was expected"
+        case _:
+            assert_never(evidence.source)
+
+
+def _relieved(moment: _Transition, rule: Guard, what: str, *, rang: bool) -> GuardDecision:
+    state = moment.state
+    if state.entry is None or not rang:
+        return moment.stay(f"{what} is OK")
+    if left := ringing(state, rule, moment.now):
+        return moment.stay(f"{what} is OK, but not yet {', '.join(map(alarm_of, sorted(left)))}")
+    if rule.release == "manual":
+        return moment.stay(f"{what} is OK; an operator releases this guard")
+    if state.by_operator:
+        return moment.stay(f"{what} is OK; an operator raised the guard, and releases it")
+    return moment.release(f"{what} is OK, and no other alarm rings", ringing=())
+
+
+def _time_passed(moment: _Transition, rule: Guard) -> GuardDecision:
+    state, entry = moment.state, moment.state.entry
+    if entry is None:
+        return moment.reopen()
+    if is_over(state, rule, moment.now):
+        ended = sorted(ended_signals(state, rule, moment.now))
+        which = ", ".join(subject_of(signal) for signal in ended)
+        return moment.release(f"{which} has ended, and no alarm rings", ringing=())
+    if in_force(state, moment.mode) == "calm":
+        return _taken_seriously(moment, rule)
+    at = terminates_at(state, rule, moment.now, moment.operator_holds)
+    if at and moment.now >= at:
+        lasted = span((moment.now - entry.since).total_seconds())
+        rings = ", ".join(map(alarm_of, sorted(ringing(state, rule, moment.now))))
+        return moment.enter(
+            rule, "terminate", f"{lasted} at {entry.stage} without relief: {rings} still in ALARM"
+        )
+    return moment.stay("nothing to do")
+
+
+def _taken_seriously(moment: _Transition, rule: Guard) -> GuardDecision:
+    """The guard no longer only observes: what its alarms say still is meant."""
+    rings = ringing(moment.state, rule, moment.now)
+    for stage in reversed(rule.stage):
+        for alarm in stage.alarms:
+            if CAN_SAY_OK + alarm in rings:
+                why = (
+                    f"alarm {plain(alarm, 100)} is in ALARM, and the guard no longer observes only"
+                )
+                return moment.enter(rule, stage.action, why)
+    return moment.stay("was raised in observe mode: waits for the next ALARM or an operator")
+
+
+def _stage_set(moment: _Transition, rule: Guard, stage: StageName, by: str) -> GuardDecision:
+    state, rings = moment.state, ringing(moment.state, rule, moment.now)
+    if stage == "calm":
+        return moment.release_by(by, ringing=rings)
+    if stage_of(rule, stage) is None:
+        return moment.stay(f"the guard has no stage {stage}")
+    if stage == in_force(state, moment.mode):
+        return moment.stay(f"at {stage} already")
+    moment = replace(moment, state=replace(state, by_operator=state.by_operator or not rings))
+    return moment.enter(rule, stage, f"{plain(by, 100)} asked for it", by=by)
+
+
+def _queues_found_open(moment: _Transition, rule: Guard, found: QueuesFoundOpen) -> GuardDecision:
+    state = moment.state
+    if not is_current(state, found.run_id) or state.entry is None:
+        return moment.stay("the guard has moved on")
+    if not closes_queues(rule, state.entry.stage) or not is_enforced(state.entry, moment.mode):
+        return moment.stay("closes no queues")
+    queues = [
+        queue
+        for queue in dict.fromkeys(found.queues)
+        # What it has closed and finds open, somebody else opened: that is theirs to decide.
+        if queue not in state.closed and rule.covers_queue(queue)
+    ][:_QUEUES_AT_ONCE]
+    if not queues:
+        return moment.stay("no queue to close")
+    return GuardDecision(
+        state=replace(state, closed=(*state.closed, *queues)),
+        effects=tuple(
+            SetQueueState(queue=queue, state="DISABLED", guard=state.guard) for queue in queues
+        ),
+        why=f"closes {len(queues)} queues",
+    )

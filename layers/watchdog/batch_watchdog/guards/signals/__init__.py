@@ -1,0 +1,1 @@
+"""Readers of billing signals: CloudWatch alarms, AWS Budgets, Cost Anomaly Detection."""

@@ -1,0 +1,110 @@
+"""Reads CloudWatch alarms."""
+
+import re
+from datetime import datetime
+from typing import Any
+
+from batch_watchdog.core.errors import EvidenceError
+from batch_watchdog.guards.signals.evidence import (
+    AlarmState,
+    Envelope,
+    Evidence,
+    Ignored,
+    LenientModel,
+    SignalName,
+    SignalTime,
+    SoftText,
+    checked,
+    names_of,
+    time_or_none,
+)
+from batch_watchdog.notices.text import fact, plain
+
+_DATAPOINT = re.compile(r"datapoints?\s?[\[(]\s?([-+0-9.,eE]{1,40})")
+_THRESHOLD = re.compile(r"thresholds?\s?[\[(]\s?([-+0-9.,eE]{1,40})")
+
+
+# ---- CloudWatch alarms --------------------------------------------------------------------
+
+
+class _AlarmMessage(LenientModel):
+    AlarmName: SignalName
+    AlarmArn: SoftText = ""
+    NewStateValue: AlarmState
+    NewStateReason: SoftText = ""
+    OldStateValue: SoftText = ""
+    StateChangeTime: SignalTime | None = None
+
+
+class _State(LenientModel):
+    value: AlarmState
+    reason: SoftText = ""
+    timestamp: SignalTime | None = None
+    actionsSuppressedBy: SoftText = ""  # noqa: N815
+
+
+class _AlarmDetail(LenientModel):
+    alarmName: SignalName  # noqa: N815
+    state: _State
+    previousState: Any = None  # noqa: N815
+
+
+def read_alarm_message(message: object, envelope: Envelope) -> Evidence | Ignored:
+    alarm = checked(_AlarmMessage, "a CloudWatch alarm by SNS", message)
+    # A composite alarm whose actions were suppressed speaks by SNS only when that has ended, and
+    # may be in ALARM since before: so an ALARM after an ALARM counts here.
+    if alarm.NewStateValue == alarm.OldStateValue != "ALARM":
+        return Ignored(why=f"{plain(alarm.AlarmName)} was {alarm.OldStateValue} before")
+    return _alarm(
+        name=alarm.AlarmName,
+        arn=alarm.AlarmArn,
+        state=alarm.NewStateValue,
+        at=alarm.StateChangeTime or envelope.at,
+        reason=alarm.NewStateReason,
+    )
+
+
+def read_alarm_event(event: dict[str, Any]) -> Evidence | Ignored:
+    detail = checked(_AlarmDetail, "a CloudWatch alarm by EventBridge", event.get("detail"))
+    state, previous = detail.state, detail.previousState
+    if isinstance(previous, dict) and previous.get("value") == state.value:
+        return Ignored(why=f"{plain(detail.alarmName)} was {state.value} before")
+    # An alarm that is muted, or whose actions are suppressed, is in ALARM all the same: that
+    # keeps people from being called, and says nothing of the money.
+    suppressed = f" (its actions are suppressed: {state.actionsSuppressedBy})"
+    return _alarm(
+        name=detail.alarmName,
+        arn=_first_resource(event),
+        state=state.value,
+        at=state.timestamp or time_or_none(event.get("time")),
+        reason=state.reason + (suppressed if state.actionsSuppressedBy else ""),
+    )
+
+
+def read_alarm_action(payload: dict[str, Any], data: dict[Any, Any]) -> Evidence | Ignored:
+    """What CloudWatch calls a function with, where that is the action of an alarm."""
+    event = {"time": payload.get("time"), "resources": [payload.get("alarmArn")], "detail": data}
+    return read_alarm_event(event)
+
+
+def _first_resource(event: dict[str, Any]) -> str:
+    match event.get("resources"):
+        case [str(arn), *_]:
+            return arn
+    return ""
+
+
+def _alarm(*, name: str, arn: str, state: AlarmState, at: datetime | None, reason: str) -> Evidence:
+    if at is None:
+        raise EvidenceError(f"a CloudWatch alarm without a time: {plain(name)!r}")
+    amount, threshold = _DATAPOINT.search(reason), _THRESHOLD.search(reason)
+    return Evidence(
+        source="cloudwatch",
+        alarm=fact(name),
+        names=names_of(name, arn),
+        state=state,
+        at=at,
+        amount=amount[1] if amount else "",
+        threshold=threshold[1] if threshold else "",
+        detail=plain(reason, 500),
+    )

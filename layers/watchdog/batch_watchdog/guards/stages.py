@@ -1,0 +1,154 @@
+"""What follows from the state of a guard: what rings, what is enforced, when it terminates."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from batch_watchdog.guards.matching import says_ok, signals_of
+from batch_watchdog.guards.signals.evidence import Evidence, end_of
+from batch_watchdog.guards.state import GuardState, LatestSignal, StageEntry, StageName, hardness
+from batch_watchdog.policy.guard_tables import Guard, Stage
+from batch_watchdog.policy.tables import Mode
+
+_CLOCKS_DIFFER = timedelta(minutes=1)  # AWS's and ours, at most
+
+
+# Since when an operator held the watchdog, and until when; in order of time.
+type HoldSpan = tuple[datetime, datetime]
+
+
+def ringing(state: GuardState, rule: Guard, now: datetime) -> frozenset[str]:
+    """The signals that are in ALARM and not over, of those that the policy still names."""
+    return frozenset(
+        signal
+        for signal, heard in _in_alarm(state, rule)
+        if not ((ends := ends_of(signal, heard)) and ends <= now)
+    )
+
+
+def is_over(state: GuardState, rule: Guard, now: datetime) -> bool:
+    """Whether all that raised a guard is over by itself, so that it is released without an OK."""
+    if state.entry is None or rule.release == "manual" or state.by_operator:
+        return False
+    return bool(ended_signals(state, rule, now)) and not ringing(state, rule, now)
+
+
+def in_force(state: GuardState, mode: Mode) -> StageName:
+    """The stage, but calm where it was entered in observe mode and the mode is "enforce" now."""
+    entry = state.entry
+    return entry.stage if entry and (mode == "observe" or entry.mode == "enforce") else "calm"
+
+
+def is_enforced(entry: StageEntry, mode: Mode) -> bool:
+    """Whether an entered stage is acted upon, and not only told of."""
+    return entry.mode == mode == "enforce"
+
+
+def is_current(state: GuardState, run_id: str) -> bool:
+    """Whether a stop run is that of the current stage. One that is not must end."""
+    return state.entry is not None and state.entry.run_id == run_id
+
+
+def closes_queues(rule: Guard, stage: StageName) -> bool:
+    """Whether a guard closes queues at a stage: because that stage says so, or a milder one."""
+    return any(
+        each.close_queues and hardness(each.action) <= hardness(stage) for each in rule.stage
+    )
+
+
+def heard_from(evidence: Evidence, now: datetime) -> LatestSignal:
+    """Evidence as it is kept: a time that is still to come counts as the time of arrival."""
+    to_come = evidence.at > now + _CLOCKS_DIFFER
+    at = now if to_come else evidence.at
+    return LatestSignal(
+        state="OK" if evidence.state == "OK" else "ALARM",
+        at=at,
+        said=evidence.at if to_come else None,
+        ends=evidence.ends_at(at),
+        content=_digest(evidence),
+    )
+
+
+def _digest(evidence: Evidence) -> str:
+    # The ways by which one alarm's news arrive do not all say the same of it.
+    if evidence.source == "cloudwatch":
+        return ""
+    return hashlib.sha256(evidence.detail.encode("utf-8", "replace")).hexdigest()[:8]
+
+
+def following(heard: LatestSignal, known: LatestSignal | None) -> LatestSignal:
+    """Evidence as it is kept after what was known: a repeat of that is still known for one."""
+    return replace(heard, said=heard.said or known.said) if known else heard
+
+
+def is_newer(heard: LatestSignal, known: LatestSignal) -> bool:
+    if heard.said and known.said and heard.said <= known.said:
+        return False  # Both times were still to come: it is a repeat, or older.
+    return _order(heard) > _order(known)
+
+
+def is_the_same(known: LatestSignal, heard: LatestSignal) -> bool:
+    """Whether it is a repeat. One budget may send two messages at one time."""
+    same_time = heard.said == known.said if heard.said else heard.at == known.at
+    return same_time and (known.state, known.content) == (heard.state, heard.content)
+
+
+def _order(heard: LatestSignal) -> tuple[datetime, bool]:
+    return heard.at, heard.state == "ALARM"
+
+
+def _in_alarm(state: GuardState, rule: Guard) -> Iterator[tuple[str, LatestSignal]]:
+    named = {signal for stage in rule.stage for signal in signals_of(stage)}
+    for signal, heard in state.alarms.items():
+        if heard.state == "ALARM" and not heard.over and signal in named:
+            yield signal, heard
+
+
+def ended_signals(state: GuardState, rule: Guard, now: datetime) -> list[str]:
+    """The signals that rang until their period was over."""
+    return [
+        signal
+        for signal, heard in _in_alarm(state, rule)
+        if (ends := ends_of(signal, heard)) and ends <= now
+    ]
+
+
+def ends_of(signal: str, heard: LatestSignal) -> datetime | None:
+    if heard.ends or says_ok(signal):
+        return heard.ends
+    # Kept by an older version: a month, or an anomaly's day.
+    return end_of("day" if signal.startswith("anomaly:") else "month", heard.at)
+
+
+def stage_of(rule: Guard, action: StageName) -> Stage | None:
+    return next((each for each in rule.stage if each.action == action), None)
+
+
+def terminates_at(
+    state: GuardState, rule: Guard, now: datetime, operator_holds: Sequence[HoldSpan] = ()
+) -> datetime | None:
+    """When the current stage will have lasted too long, if nothing changes."""
+    harder = stage_of(rule, "terminate")
+    if state.stage != "cancel" or state.entry is None or harder is None:
+        return None
+    if harder.after_previous is None or state.entry.by or not ringing(state, rule, now):
+        return None
+    since = max(state.entry.since, state.ringing_since or state.entry.since)
+    return without_holds(since, harder.after_previous, operator_holds)
+
+
+def without_holds(since: datetime, span: timedelta, holds: Sequence[HoldSpan]) -> datetime:
+    """When a span of time is over that began then, if time under a hold does not count."""
+    at = since + span
+    for begin, end in sorted(holds):
+        if end > since and begin < at:
+            at += end - max(begin, since)
+    return at
+
+
+def releasing_signals(state: GuardState, rule: Guard, now: datetime) -> list[str]:
+    """The signals that will release the guard when they end; none, where an operator must."""
+    if rule.release == "manual" or state.by_operator:
+        return []
+    return sorted(ringing(state, rule, now))

@@ -1,0 +1,85 @@
+"""What is known of a guard: its stage, what its alarms said last, which queues it has closed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from batch_watchdog.policy.tables import Mode
+
+type StageName = Literal["calm", "cancel", "terminate"]
+type StopAction = Literal["cancel", "terminate"]
+
+# From mild to hard. A policy has at most one stage of each name, as its action is the name.
+STAGES: tuple[StageName, ...] = ("calm", "cancel", "terminate")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatestSignal:
+    """
+    The newest evidence of one alarm, with its own time.
+
+    Where the time that it gave itself was still to come, it counts from when it arrived; `said` is
+    the latest such time of this alarm, by which a repeat is known. `ends` is when it is over by
+    itself: a budget's with the period, an anomaly's with the day. A release ends what rang before
+    it: `over`. `content` tells two messages of one budget apart that have one time.
+    """
+
+    state: Literal["ALARM", "OK"]
+    at: datetime
+    said: datetime | None = None
+    ends: datetime | None = None
+    over: bool = False
+    content: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageEntry:
+    """
+    One entering of a stage. `run_id` names it, and the stop run that it starts.
+
+    `mode` is the one in which it was entered, `why` says for people what led to it, `by` names
+    the operator whose command it was, or is "".
+    """
+
+    run_id: str
+    stage: StopAction
+    since: datetime
+    mode: Mode
+    why: str
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardState:
+    """
+    A guard as the table keeps it. Without an entry it is calm.
+
+    `alarms` are by signal: what kind of word it is, and the alarm as the policy names it
+    ("cloudwatch:batch-spend-80"). `closed` are the queues that this guard closed and has not
+    reopened. `by_operator` says that an operator raised it while no alarm did: then no alarm
+    releases it. `ringing_since` is when its alarms, none of them in ALARM until then, last
+    began to ring. `released_at` is when an operator last released it: no older evidence rings.
+    `reopens` says that an operator released it when the policy had lost it, so that its queues are
+    reopened though no rule says so.
+    """
+
+    guard: str
+    entry: StageEntry | None = None
+    alarms: Mapping[str, LatestSignal] = field(default_factory=dict)
+    closed: tuple[str, ...] = ()
+    by_operator: bool = False
+    ringing_since: datetime | None = None
+    last_entered: datetime | None = None
+    released_at: datetime | None = None
+    reopens: bool = False
+    version: int = 0
+
+    @property
+    def stage(self) -> StageName:
+        return self.entry.stage if self.entry else "calm"
+
+
+def hardness(stage: StageName) -> int:
+    """0 for calm, and more for what stops more."""
+    return STAGES.index(stage)

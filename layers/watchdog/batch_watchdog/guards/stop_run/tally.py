@@ -1,0 +1,304 @@
+"""
+What a stop run comes to: each job counted once, in whatever order and however often it was found.
+
+The chunks of a run are read in order of time. What was last found of a job counts, but a job that
+was stopped and is then seen at work has escaped; and an array is counted by its children, as they
+were when it was stopped.
+
+A job whose stop was asked for counts as stopped once Batch has shown that it ended by it, or once a
+whole look has not found it any more. It is not known yet where it was asked since that look began,
+and has not ended where that look, or the present one, found it. For what was stopped on its
+arrival, and for an array's child that was stopped singly, only the former counts: it is not known
+whether Batch was asked, or no look would show it. And of an array's children no more were stopped
+than have failed, where Batch says how many, nor than are gone.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from enum import Enum, auto
+from itertools import islice
+from typing import Any
+
+from batch_watchdog.core.job_event import array_child
+from batch_watchdog.guards.state import StopAction
+from batch_watchdog.guards.stop_run.counts import Tally
+from batch_watchdog.guards.stop_run.notices import StillThere
+from batch_watchdog.guards.stop_run.run import Chunk, Run
+
+_NAMED_MAX = 100  # jobs named, of each kind
+
+
+class _Fate(Enum):
+    LEFT = auto()
+    SPARED = auto()
+    STOPPED = auto()
+    NOT_ENDED = auto()
+    NOT_KNOWN = auto()
+    ESCAPED = auto()
+    REFUSED = auto()
+
+
+def tally(chunks: Iterable[Chunk], action: StopAction, run: Run | None) -> Tally:
+    """Count what the run of a stage found, given its chunks in order of time."""
+    observing = run is not None and run.observing
+    found = _Found(known_at=run.known_at if run else None, observing=observing)
+    for chunk in chunks:
+        found.take_in(chunk)
+    return found.sum_up(action)
+
+
+class _Found:
+    """
+    A queue may hold a million jobs: of an id only its hash is kept.
+
+    The last look that came to its end began at `known_at`, if there was one. A run that is
+    `observing` stops nothing: what it would stop counts as stopped.
+    """
+
+    def __init__(self, *, known_at: datetime | None, observing: bool) -> None:
+        self._known_at = known_at
+        self._observing = observing
+        self._recent: set[int] = set()  # asked to stop since that look began
+        self._alive: dict[int, int] = {}  # found since then, though the stop was accepted
+        self._alive_names: dict[str, None] = {}
+        self._at_work: dict[int, int] = {}  # children that were found at work since then
+        self._unproven: set[int] = set()  # that a look does not find them proves nothing
+        self._ended: dict[int, int] = {}  # as Batch has shown
+        self._jobs: dict[int, _Fate] = {}
+        self._arrays: dict[str, tuple[int, int]] = {}  # children that waited, and had started
+        self._children: dict[str, dict[str, _Fate]] = defaultdict(dict)  # those stopped singly
+        self._why: dict[int, str] = {}
+        self._worth_naming: dict[str, None] = {}
+
+    def take_in(self, chunk: Chunk) -> None:
+        if self._known_at is None or chunk.at >= self._known_at:
+            self._take_in_recent(chunk)
+        for job_id, count in chunk.ended.items():
+            self._ended[hash(job_id)] = count
+            self._recent.discard(hash(job_id))
+            self._unproven.discard(hash(job_id))
+            if job_id not in chunk.alive:
+                self._alive.pop(hash(job_id), None)
+        for array_id, counts in chunk.arrays.items():
+            if self._fate_of(array_id) != _Fate.STOPPED:
+                self._arrays[array_id] = counts
+        self._take_in_stops(chunk)
+        for job_id in chunk.left:
+            known = self._fate_of(job_id)
+            if known is None or (known == _Fate.STOPPED and job_id not in self._arrays):
+                self._set(job_id, _Fate.ESCAPED if known else _Fate.LEFT)
+        # What is spared by now is still there: whatever was asked has not ended it.
+        for job_ids, fate in ((chunk.spared, _Fate.SPARED), (chunk.escaped, _Fate.ESCAPED)):
+            for job_id in job_ids:
+                self._set(job_id, fate)
+
+    def _take_in_stops(self, chunk: Chunk) -> None:
+        for job_id in islice(chunk.stop, chunk.asked):
+            why = chunk.refused.get(job_id)
+            if why is not None:
+                self._why[hash(job_id)] = why
+            self._set(job_id, _Fate.STOPPED if why is None else _Fate.REFUSED)
+            if chunk.arrived or array_child(job_id):
+                self._unproven.add(hash(job_id))
+            else:
+                self._unproven.discard(hash(job_id))
+
+    def _take_in_recent(self, chunk: Chunk) -> None:
+        self._recent |= {hash(job_id) for job_id in islice(chunk.stop, chunk.asked)}
+        for array_id in chunk.left:
+            if array_id in chunk.arrays:
+                self._at_work[hash(array_id)] = chunk.arrays[array_id][1]
+                self._alive.pop(hash(array_id), None)
+        self._alive |= {hash(job_id): count for job_id, count in chunk.alive.items()}
+        room = 2 * _NAMED_MAX - len(self._alive_names)
+        self._alive_names |= dict.fromkeys(islice(chunk.alive, max(0, room)))
+
+    def _fate_of(self, job_id: str) -> _Fate | None:
+        child = array_child(job_id)
+        if child:
+            return self._children.get(child[0], {}).get(job_id)
+        return self._jobs.get(hash(job_id))
+
+    def _set(self, job_id: str, fate: _Fate) -> None:
+        child = array_child(job_id)
+        if child:
+            self._children[child[0]][job_id] = fate
+        else:
+            self._jobs[hash(job_id)] = fate
+        if fate in (_Fate.ESCAPED, _Fate.REFUSED) and len(self._worth_naming) < 2 * _NAMED_MAX:
+            self._worth_naming[job_id] = None
+
+    def sum_up(self, action: StopAction) -> Tally:
+        # An array with a fate counts by its children.
+        fates = self._jobs.copy()
+        arrays = {each: fates.pop(hash(each), None) for each in self._arrays}
+        sums = Counter(self._now(job, fate) for job, fate in fates.items())
+        failed = Counter(self._why[job] for job, fate in fates.items() if fate == _Fate.REFUSED)
+        for array_id, fate in arrays.items():
+            if fate:
+                sums += self._of_array(array_id, fate, action, failed)
+        # Children that arrived by themselves: nothing is known of the whole array.
+        for array_id, children in self._children.items():
+            if not arrays.get(array_id):
+                sums += Counter(self._now(hash(each), fate) for each, fate in children.items())
+                failed += Counter(
+                    self._why[hash(child)]
+                    for child, fate in children.items()
+                    if fate == _Fate.REFUSED
+                )
+        stopped = sums[_Fate.STOPPED]
+        return Tally(
+            cancelled=stopped if action == "cancel" else 0,
+            terminated=stopped if action == "terminate" else 0,
+            left_running=sums[_Fate.LEFT],
+            spared=sums[_Fate.SPARED],
+            escaped=sums[_Fate.ESCAPED],
+            not_ended=sums[_Fate.NOT_ENDED],
+            not_known=sums[_Fate.NOT_KNOWN],
+            failed=dict(failed),
+            escaped_jobs=self._named(_Fate.ESCAPED),
+            failed_jobs=self._named(_Fate.REFUSED),
+            not_ended_jobs=self._not_ended(),
+        )
+
+    def _now(self, job: int, fate: _Fate) -> _Fate:
+        """What became of a job, as far as is known."""
+        if fate != _Fate.STOPPED or self._observing:
+            return fate
+        if job in self._alive:
+            return _Fate.NOT_ENDED
+        return _Fate.NOT_KNOWN if job in self._recent or job in self._unproven else fate
+
+    def _of_array(
+        self, array_id: str, fate: _Fate, action: StopAction, failed: Counter[str]
+    ) -> Counter[_Fate]:
+        waiting, started = self._arrays[array_id]
+        left = started if action == "cancel" else 0
+        sums = Counter({_Fate.LEFT: left})
+        sums[fate] += waiting + started - left
+        if fate == _Fate.REFUSED:
+            failed[self._why[hash(array_id)]] += waiting + started - left
+        # Of a stopped array's children those count that would not be stopped; of one that was
+        # left at work, all that were stopped later on.
+        for child, of_child in self._children.get(array_id, {}).items():
+            if of_child != fate and sums[fate] > 0:
+                sums[fate] -= 1
+                sums[self._now(hash(child), of_child)] += 1
+                if of_child == _Fate.REFUSED:
+                    failed[self._why[hash(child)]] += 1
+        if fate == _Fate.STOPPED and not self._observing:
+            self._tell_apart(hash(array_id), sums, waiting + started)
+        return sums
+
+    def _tell_apart(self, array: int, sums: Counter[_Fate], count: int) -> None:
+        """Tell what became of a stopped array's children: `count`, when it was stopped."""
+        asked, failed = sums.pop(_Fate.STOPPED, 0), self._ended.get(array)
+        alive = min(asked, self._alive.get(array, 0))
+        at_work = self._at_work.get(array, 0)
+        is_new = array in self._recent or array in self._unproven
+        gone = max(0, min(asked, count - at_work) - alive)
+        stopped = gone if failed is None else min(gone, failed)
+        if failed is None and is_new and not alive:
+            stopped = 0
+        sums[_Fate.NOT_ENDED] += alive
+        sums[_Fate.STOPPED] += stopped
+        # What has not failed ran, or ended by itself; but of a new stop that is not known yet.
+        sums[_Fate.NOT_KNOWN if is_new else _Fate.ESCAPED] += asked - alive - stopped
+
+    def _not_ended(self) -> tuple[str, ...]:
+        there = (each for each in self._alive_names if self._fate_of(each) == _Fate.STOPPED)
+        return () if self._observing else tuple(islice(there, _NAMED_MAX))
+
+    def _named(self, fate: _Fate) -> tuple[str, ...]:
+        def is_so(job_id: str) -> bool:
+            child = array_child(job_id)
+            own = self._children.get(child[0], {}).get(job_id) if child else None
+            return (own or self._fate_of(job_id)) == fate
+
+        return tuple(islice(filter(is_so, self._worth_naming), _NAMED_MAX))
+
+
+class Unsettled:
+    """
+    Jobs that were asked to stop, and of which it is not known how they ended.
+
+    `arrays` are by id, with how many of their children had failed when Batch was last asked, if it
+    was; a child that was stopped singly counts with its array, where that was asked to stop too.
+    Where more than `most` were found by lists, these are left out: that no list shows them any more
+    is enough.
+    """
+
+    def __init__(self, chunks: Iterable[Chunk], most: int) -> None:
+        self.arrays: dict[str, int | None] = {}
+        self.service: dict[str, None] = {}
+        self._unproven: dict[str, None] = {}
+        self._listed: dict[str, None] = {}
+        self._are_few = True
+        self._seen: set[str] = set()  # arrays
+        self._asked: set[str] = set()  # arrays, too
+        for chunk in chunks:
+            self._seen |= chunk.arrays.keys()
+            for job_id in islice(chunk.stop, chunk.asked):
+                if job_id not in chunk.refused:
+                    self._add(job_id, chunk)
+            if len(self._listed) > most:
+                self._listed, self._are_few = {}, False
+            self._settle(chunk)
+
+    @property
+    def jobs(self) -> tuple[str, ...]:
+        """All but service jobs; first those that only an answer of Batch proves to have ended."""
+        return (*self._unproven, *self.arrays, *self._listed)
+
+    def _add(self, job_id: str, chunk: Chunk) -> None:
+        child = array_child(job_id)
+        if chunk.service:
+            self.service[job_id] = None
+        elif job_id in self._seen:
+            self.arrays[job_id] = None
+            self._asked.add(job_id)
+        elif chunk.arrived or child:
+            if not (child and child[0] in self._asked):
+                self._unproven[job_id] = None
+        elif self._are_few:
+            self._listed[job_id] = None
+
+    def _settle(self, chunk: Chunk) -> None:
+        for array_id in self.arrays.keys() & chunk.ended.keys():
+            self.arrays[array_id] = chunk.ended[array_id]
+        left = (each for each in chunk.left if each not in self._seen)
+        kinds: Sequence[dict[str, Any]] = (
+            self.arrays, self.service, self._unproven, self._listed,
+        )  # fmt: skip
+        for job_id in (*chunk.over, *chunk.escaped, *chunk.spared, *left):
+            for kind in kinds:
+                kind.pop(job_id, None)
+
+
+def still_there(
+    chunks: Callable[[], Iterable[Chunk]], since: datetime, asked_before: datetime
+) -> StillThere | None:
+    """
+    The jobs that a look, begun at `since`, found although they were asked to stop long before.
+
+    `chunks` reads the chunks of the run, anew each time. Of an array its children count.
+    """
+    alive: dict[str, int] = {}
+    for chunk in chunks():
+        if chunk.at >= since:
+            alive |= chunk.alive
+    asked: dict[str, datetime] = {}
+    for chunk in chunks():
+        if chunk.at > asked_before:
+            break  # They are in order of time.
+        for job_id in islice(chunk.stop, chunk.asked):
+            if job_id in alive and job_id not in chunk.refused:
+                asked.setdefault(job_id, chunk.at)
+    if not asked:
+        return None
+    return StillThere(
+        jobs=tuple(islice(asked, _NAMED_MAX)),
+        count=sum(alive[job_id] for job_id in asked),
+        asked_at=min(asked.values()),
+    )

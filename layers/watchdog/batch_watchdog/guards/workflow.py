@@ -1,0 +1,139 @@
+"""What is done about guards: with every word about money, every minute, and at a command."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from batch_watchdog.core.effects import Announce, StartRun
+from batch_watchdog.core.job_event import EPOCH
+from batch_watchdog.guards import alert_notices, precedence, stages
+from batch_watchdog.guards import items as guard_items
+from batch_watchdog.guards import rules as guard_rules
+from batch_watchdog.guards.rules import (
+    AlarmReceived,
+    GuardDecision,
+    GuardInput,
+    StageSet,
+    TimePassed,
+)
+from batch_watchdog.guards.state import GuardState
+from batch_watchdog.guards.stop_run import items as run_items
+from batch_watchdog.guards.stop_run import run as stop_run
+from batch_watchdog.guards.stop_run.counts import Tally
+from batch_watchdog.guards.stop_run.tally import tally
+from batch_watchdog.notices.notice import Notice
+from batch_watchdog.policy.guard_tables import Guard
+from batch_watchdog.policy.model import Policy
+from batch_watchdog.store import operator_hold
+from batch_watchdog.store.decisions import Outcome, Recorder
+from batch_watchdog.store.once import OnceKey, OnceLedger
+from batch_watchdog.store.table import Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardUpdater:
+    """The guards at `now`."""
+
+    table: Table
+    policy: Policy
+    now: datetime
+
+    def rule(self, name: str) -> Guard | None:
+        """A guard as the policy has it."""
+        return next((rule for rule in self.policy.guard if rule.name == name), None)
+
+    def decide(self, name: str, happening: GuardInput) -> tuple[GuardDecision, Outcome]:
+        """Say what a happening changes about a guard, and what of it is to be written."""
+        states = guard_items.read_all(self.table)
+        state = states.get(name) or GuardState(guard=name)
+        rule = self.rule(name)
+        decision = guard_rules.decide(
+            state,
+            happening,
+            rule,
+            mode=self.policy.mode_of(rule) if rule else self.policy.mode,
+            held_by_others=precedence.held_by_others(name, states, self.policy),
+            stopped=self._stopped(state, rule, happening),
+            operator_holds=operator_hold.read(self.table).spans(self.now),
+        )
+        if decision.state == state and not decision.effects:
+            return decision, Outcome()
+        puts = [guard_items.put(decision.state, self.now)]
+        entry = decision.state.entry
+        if entry and any(isinstance(effect, StartRun) for effect in decision.effects):
+            puts.append(run_items.put(stop_run.begin(name, entry, self.now), self.now))
+        return decision, Outcome(puts=puts, effects=decision.effects)
+
+    def _stopped(self, state: GuardState, rule: Guard | None, happening: GuardInput) -> Tally:
+        """What the guard's stage has stopped so far, where it may be released now."""
+        match happening:
+            case AlarmReceived(evidence=word) if word.state == "OK":
+                may_release = True
+            case StageSet(stage="calm"):
+                may_release = True
+            case TimePassed():
+                may_release = rule is not None and stages.is_over(state, rule, self.now)
+            case _:
+                may_release = False
+        if state.entry is None or not may_release:
+            return Tally()
+        run_id = state.entry.run_id
+        run = run_items.read(self.table, run_id)
+        return tally(run_items.found(self.table, run_id), state.entry.stage, run)
+
+    # ---- Every minute ---------------------------------------------------------------------
+
+    def time_passes(self) -> None:
+        """
+        Let time pass for each guard, and see to it that no stop run stands still.
+
+        While an operator holds the watchdog, or no policy can be read, all of it waits: a guard
+        that an unreadable policy lacks has not been taken out of the policy.
+        """
+        states = guard_items.read_all(self.table)
+        if not states or not self.policy.readable or operator_hold.read(self.table).is_on:
+            return
+        happening = TimePassed(now=self.now)
+        recorder = Recorder(table=self.table, asked_by="sweep")
+        recorder.decide(
+            [name for name, state in states.items() if state.entry or state.closed],
+            lambda name: self.decide(name, happening)[1],
+            self.now,
+        )
+        vanished = {notice.id: notice for notice in self._vanished(states)}
+        recorder.decide(
+            vanished, lambda each: announced_once(self.table, vanished[each], self.now), self.now
+        )
+        recorder.decide(self._runs(states), self._run_on, self.now)
+
+    def _vanished(self, states: Mapping[str, GuardState]) -> Iterable[Notice]:
+        """What is to be said of guards that are raised, and that the policy does not have."""
+        for name, state in states.items():
+            if state.entry and not self.rule(name):
+                yield alert_notices.vanished(state, self.now)
+
+    def _runs(self, states: Mapping[str, GuardState]) -> Iterable[str]:
+        """The runs of stages that are on, and meant as they were when they were entered."""
+        for name, state in states.items():
+            rule = self.rule(name)
+            if rule and state.entry and state.entry.mode == self.policy.mode_of(rule):
+                yield state.entry.run_id
+
+    def _run_on(self, run_id: str) -> Outcome:
+        """Start a run anew where it should have moved on, or look again, and has not."""
+        run = run_items.read(self.table, run_id)
+        if run is None or stop_run.is_over(run) or self.now < run.due_at:
+            return Outcome()
+        asked = replace(run, due_at=self.now + stop_run.QUIET)
+        return Outcome(puts=[run_items.put(asked, self.now)], effects=[StartRun(run_id=run_id)])
+
+
+def announced_once(table: Table, notice: Notice, now: datetime, about: datetime = EPOCH) -> Outcome:
+    """
+    What is written to announce a notice, unless its id has been announced before.
+
+    `about` must be the same whenever the notice is made: what has been announced is found by it.
+    """
+    entry = OnceKey(notice.id, about)
+    fresh, puts = OnceLedger(table).new(entry.bucket, {notice.id: entry}, now)
+    return Outcome(puts=puts, effects=[Announce(notices=(notice,))] if fresh else [])

@@ -1,0 +1,193 @@
+"""
+What limits decide about jobs that stay too long: recorded once, and stops counted by the brake.
+
+The ledger, the brake's count, the reminder to verify and the actions are one write, so a stop
+counts exactly when it is recorded. A stop that a hold or the brake postpones is filed by a kind of
+its own, so that it can wait on without a call of AWS Batch.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from batch_watchdog.aws.batch import Detail
+from batch_watchdog.core.effects import Announce, Effect, StopJobs
+from batch_watchdog.core.job_event import EPOCH, from_millis
+from batch_watchdog.limits import brake_items, stay_items
+from batch_watchdog.limits import rules as limit_rules
+from batch_watchdog.limits.notices import OverdueJob
+from batch_watchdog.limits.stays import Stay
+from batch_watchdog.notices.notice import Notice, subject
+from batch_watchdog.notices.text import iso
+from batch_watchdog.policy.model import Policy
+from batch_watchdog.store import once as once_keys
+from batch_watchdog.store import reminders as reminder_items
+from batch_watchdog.store.decisions import Outcome, Recorder, halves
+from batch_watchdog.store.reminders import Kind
+from batch_watchdog.store.table import Put, Table
+
+# Until a stop that must wait is tried again. What a hold postpones is due as soon as it ends.
+POSTPONED_FOR: Mapping[Kind, timedelta] = {
+    "held": reminder_items.MINUTE,
+    "braked": timedelta(minutes=5),
+}
+
+_BUCKETS_MAX = 70  # in one write; it has room for the brake, reminders and some actions besides
+_STOPS_MAX = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitDecision:
+    """One stay, and what is to be said and done about it, once."""
+
+    case: OverdueJob
+    detail: Detail = field(repr=False)
+    notice: Notice | None = None
+    stop: StopJobs | None = None
+
+    @property
+    def name(self) -> str:
+        stop = f":stop {self.case.stay.stops + 1}" if self.stop else ""
+        return (self.notice.id if self.notice else self.case.about) + stop
+
+    @property
+    def about(self) -> datetime:
+        """When the job was created: the same time whenever this is decided."""
+        return from_millis(self.detail.get("createdAt")) or EPOCH
+
+    @property
+    def stay_to_verify(self) -> Stay:
+        return replace(self.case.stay, stops=self.case.stay.stops + 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitRecorder:
+    """Records decisions at `now`. While the watchdog is `held`, no stop is recorded."""
+
+    table: Table
+    policy: Policy
+    now: datetime
+    held: bool = False
+
+    def record(self, decisions: Iterable[LimitDecision]) -> list[Exception]:
+        """
+        Record those decisions that nobody has recorded; file those that must wait.
+
+        Returns:
+            What went wrong. The jobs that it is about are looked at again in the next minute.
+        """
+        by_name = {decision.name: decision for decision in decisions}
+        entries = {name: once_keys.OnceKey(name, each.about) for name, each in by_name.items()}
+        postponed: dict[str, LimitDecision] = {}
+
+        def decide(names: Sequence[str]) -> Outcome:
+            some = {name: entries[name] for name in names}
+            remembered = once_keys.OnceLedger(self.table).remembered(once_keys.by_bucket(some))
+            fresh = [by_name[name] for name in remembered.fresh(some)]
+            allowed, over, counted = self._allowed(fresh)
+            for name in names:
+                postponed.pop(name, None)
+            postponed.update({decision.name: decision for decision in over})
+            puts = remembered.puts([entries[decision.name] for decision in allowed], self.now)
+            return self._outcome(allowed, [*puts, *counted])
+
+        recorder = Recorder(table=self.table, asked_by="sweep")
+        again: list[str] = []
+        failed: list[Exception] = []
+        for names in _portions(entries):
+            # One after the other: each counts its stops on top of those that are written.
+            written = recorder.write_each([names], decide, self.now, halves)
+            again += [name for some in (*written.lost, *written.failed) for name in some]
+            failed += written.failed.values()
+        self._file(by_name[name] for name in again)
+        self._postpone([each for name, each in postponed.items() if name not in again])
+        return failed
+
+    def _file(self, decisions: Iterable[LimitDecision]) -> None:
+        due = [(self.now, decision.case.stay) for decision in decisions]
+        reminder_items.Reminders(self.table).file(stay_items.entries(due, self.now))
+
+    def _postpone(self, decisions: Sequence[LimitDecision]) -> None:
+        kind: Kind = "held" if self.held else "braked"
+        at = self.now + POSTPONED_FOR[kind]
+        due = [(at, decision.case.stay) for decision in decisions]
+        reminder_items.Reminders(self.table).file(stay_items.entries(due, self.now, kind=kind))
+        if decisions and not self.held:
+            self._tell_postponed(len(decisions))
+
+    def _allowed(
+        self, fresh: Sequence[LimitDecision]
+    ) -> tuple[Sequence[LimitDecision], Sequence[LimitDecision], Sequence[Put]]:
+        """Which decisions may be recorded now, which may not, and how the brake counts them."""
+        if self.held:
+            return (
+                [each for each in fresh if not each.stop],
+                [each for each in fresh if each.stop],
+                (),
+            )
+        # One that is tried again has been counted.
+        stops = [each for each in fresh if each.stop and not each.case.stay.stops]
+        if not stops:
+            return fresh, (), ()
+        read = brake_items.read(self.table, self.now)
+        count = read.allowed(len(stops), self.policy.safety.max_stops_per_hour)
+        over = {decision.name for decision in stops[count:]}
+        return (
+            [each for each in fresh if each.name not in over],
+            stops[count:],
+            [read.put(count, self.now)] if count else [],
+        )
+
+    def _outcome(self, decisions: Sequence[LimitDecision], puts: Sequence[Put]) -> Outcome:
+        over = self.policy.notify.digest_over
+        notices = [decision.notice for decision in decisions if decision.notice]
+        stopped = [decision for decision in decisions if decision.stop]
+        effects: list[Effect] = [decision.stop for decision in stopped if decision.stop]
+        effects += [Announce(notices=(notice,), digest_over=over) for notice in notices]
+        verify = [
+            (self.now + limit_rules.VERIFY_AFTER, decision.stay_to_verify) for decision in stopped
+        ]
+        reminders = [reminder_items.put(entry) for entry in stay_items.entries(verify, self.now)]
+        return Outcome(puts=[*puts, *reminders], effects=effects)
+
+    def _tell_postponed(self, count: int) -> None:
+        name = f"brake:{iso(self.now)[:13]}"
+        entry = once_keys.OnceKey(name, self.now.replace(minute=0, second=0, microsecond=0))
+        most = self.policy.safety.max_stops_per_hour
+        notice = Notice(
+            kind="watchdog-trouble",
+            id=f"watchdog-trouble:{name}",
+            severity="critical",
+            subject=subject(f"Brake: {count} jobs over their limit are not stopped"),
+            text="\n".join(
+                [
+                    f"{count} jobs have passed their limits and are not stopped, because limits",
+                    f"have stopped {most} jobs within an hour: that is the most that the policy",
+                    "allows (safety.max_stops_per_hour).",
+                    "",
+                    "If so many are to be stopped, raise that number. If not, correct the limits.",
+                    "The jobs are tried again every five minutes.",
+                ]
+            ),
+            facts={"held": count, "max_stops_per_hour": most},
+        )
+
+        def decide(_: Sequence[str]) -> Outcome:
+            return Outcome(effects=[Announce(notices=(notice,))])
+
+        recorder = Recorder(table=self.table, asked_by="sweep")
+        recorder.once({name: entry}, decide, self.now).raise_failed()
+
+
+def _portions(entries: Mapping[str, once_keys.OnceKey]) -> Iterator[tuple[str, ...]]:
+    """The names, so many together as one write is likely to hold."""
+    portion: list[str] = []
+    buckets = 0
+    for some in once_keys.by_bucket(entries).values():
+        if portion and (buckets == _BUCKETS_MAX or len(portion) + len(some) > _STOPS_MAX):
+            yield tuple(portion)
+            portion, buckets = [], 0
+        portion += some
+        buckets += 1
+    if portion:
+        yield tuple(portion)

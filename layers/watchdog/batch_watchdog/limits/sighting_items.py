@@ -1,0 +1,91 @@
+"""
+Sightings: which job came into which state, and when, as the events say.
+
+The wheel only reminds, and nothing in it is updated when a job moves on. So what moves on is noted
+here, packed into one item for each batch of messages, under the minute in which the batch was sent:
+no event in it came later. It is read only when something is about to be said or done about a job,
+from the beginning of its stay on. An item that is there already holds the same, and is left as it
+is. Items expire by themselves.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from itertools import batched
+
+from batch_watchdog.core.errors import StaleItemError
+from batch_watchdog.core.job_event import EPOCH
+from batch_watchdog.limits.child_ids import children, families
+from batch_watchdog.limits.stays import Sighting
+from batch_watchdog.store.item_codec import Item, pack, unpack
+from batch_watchdog.store.reminders import MINUTE, minute_of
+from batch_watchdog.store.table import Put, Table
+
+KEPT = timedelta(days=40)  # a limit is at most 30 days, and what is held is decided later
+
+_ITEM_MAX = 5_000  # jobs; an item holds 400 KB, and one takes 24 bytes
+_SHARDS = 4  # as one partition takes 1,000 write units a second
+
+
+def file(table: Table, sightings: Iterable[Sighting], sent_at: datetime) -> None:
+    """Keep what the messages say that were sent until `sent_at`."""
+    rows = sorted(
+        ((each.status, each.attempts, _seconds(each.at)), each.job_id) for each in sightings
+    )
+    for some in batched(rows, _ITEM_MAX, strict=False):
+        with suppress(StaleItemError):  # It is there already, with the same content.
+            table.write([_put(pack(_packed(some)), sent_at)])
+
+
+def read(
+    table: Table, since: datetime, job_ids: Collection[str]
+) -> Mapping[str, Sequence[Sighting]]:
+    """What is known of these jobs from messages that were sent from `since` on."""
+    wanted, found = frozenset(job_ids), defaultdict(list)
+    known = {parent for parent, _ in families(wanted)}
+    for shard in range(_SHARDS):
+        # A minute more: the clocks of two services differ.
+        for item in table.query(_pk(shard), first=_minute(since - MINUTE)):
+            for status, attempts, at, ids in unpack(item["content"]):
+                for job_id, indices in ids:
+                    if job_id not in known:
+                        continue
+                    for each in children(job_id, indices) if indices else [job_id]:
+                        if each in wanted:
+                            seen_at = EPOCH + timedelta(seconds=at)
+                            found[each].append(
+                                Sighting(job_id=each, status=status, attempts=attempts, at=seen_at)
+                            )
+    return found
+
+
+def _packed(rows: Iterable[tuple[tuple[str, int, int], str]]) -> list[list[object]]:
+    alike: dict[tuple[str, int, int], list[str]] = defaultdict(list)
+    for what, job_id in rows:
+        alike[what].append(job_id)
+    return [[*what, list(families(ids))] for what, ids in alike.items()]
+
+
+def _put(content: bytes, sent_at: datetime) -> Put:
+    digest = hashlib.sha256(content).hexdigest()[:24]
+    item: Item = {
+        "pk": _pk(int(digest[-1], 16) % _SHARDS),
+        "sk": f"{_minute(sent_at)}#{digest}",
+        "content": content,
+        "expires_at": int((sent_at + KEPT).timestamp()),
+    }
+    return Put(item)
+
+
+def _pk(shard: int) -> str:
+    return f"SIGHTING#{shard}"
+
+
+def _minute(at: datetime) -> str:
+    return f"{minute_of(at).astimezone(UTC):%Y-%m-%dT%H:%MZ}"
+
+
+def _seconds(at: datetime) -> int:
+    return int(at.timestamp())

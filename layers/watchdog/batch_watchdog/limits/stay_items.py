@@ -1,0 +1,90 @@
+"""
+Stays in the wheel: many in one entry, in few bytes each.
+
+A row has the fields of a stay in the order of `_FIELDS`; those at its end that are zero are left
+out, so rows of older versions are shorter. The children of one array that came into a state in the
+same second are one row, with their indices.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from itertools import batched
+from typing import Any
+
+from batch_watchdog.core.job_event import EPOCH
+from batch_watchdog.limits.child_ids import children, families
+from batch_watchdog.limits.stays import Stay
+from batch_watchdog.store.item_codec import pack
+from batch_watchdog.store.reminders import MINUTE, Kind, Reminder, minute_from, minute_of
+
+_ENTRY_MAX = 5_000  # stays; an item holds 400 KB, and one takes 24 bytes
+
+type _Row = list[str | int]
+_FIELDS: _Row = ["", "", 0, 0, 0, 0, 0, 0, 0, ""]  # when nothing is said of them
+
+
+def entries(
+    due: Iterable[tuple[datetime, Stay]],
+    now: datetime,
+    *,
+    kind: Kind = "stay",
+    policy: str = "",
+) -> Iterator[Reminder]:
+    """
+    The entries that remind of stays at these times, or as soon as a sweep can.
+
+    The same stays give the same entries, in whatever order they come. `policy` is the version by
+    which they are filed.
+    """
+    soonest = minute_of(now) + MINUTE
+    by_minute: dict[datetime, set[Stay]] = defaultdict(set)
+    for at, stay in due:
+        by_minute[max(minute_from(at), soonest)].add(stay)
+    for minute, stays in by_minute.items():
+        rows = sorted((_to_row(stay), stay.job_id) for stay in stays)
+        for some in batched(rows, _ENTRY_MAX, strict=False):
+            yield Reminder(
+                minute=minute, kind=kind, content=pack(list(_with_ids(some))), policy=policy
+            )
+
+
+def read(content: Any) -> Iterator[Stay]:
+    """The stays of an entry."""
+    for given in content:
+        row = [*given, *_FIELDS[len(given) :]]
+        status, job_id, since, attempts, service, stops, stopped_at, unseen, missed, indices = row
+        for each in children(job_id, indices) if indices else [job_id]:
+            yield Stay(
+                job_id=each,
+                status=status,
+                since=EPOCH + timedelta(seconds=since),
+                attempts=attempts,
+                service=bool(service),
+                stops=stops,
+                stopped_at=EPOCH + timedelta(seconds=stopped_at) if stopped_at else None,
+                tags_known=not unseen,
+                missed=missed,
+            )
+
+
+def _to_row(stay: Stay) -> _Row:
+    # A stay whose beginning is known to the millisecond counts from the next second on: none
+    # is stopped before its time.
+    since = math.ceil(stay.since.timestamp())
+    stopped_at = math.ceil(stay.stopped_at.timestamp()) if stay.stopped_at else 0
+    numbers = stay.attempts, int(stay.service), stay.stops, stopped_at
+    return [stay.status, "", since, *numbers, int(not stay.tags_known), stay.missed, ""]
+
+
+def _with_ids(rows: Iterable[tuple[_Row, str]]) -> Iterator[_Row]:
+    alike: dict[tuple[str | int, ...], list[str]] = defaultdict(list)
+    for row, job_id in rows:
+        alike[tuple(row)].append(job_id)
+    for fields, ids in alike.items():
+        for job_id, indices in families(ids):
+            row = [fields[0], job_id, *fields[2:-1], indices]
+            while row[-1] == _FIELDS[len(row) - 1]:
+                row.pop()
+            yield row

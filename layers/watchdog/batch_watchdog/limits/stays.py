@@ -1,0 +1,161 @@
+"""Stays: the time that a job spends in one state without a break."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from batch_watchdog.core.job_event import ENDED, STARTED, WAITING, JobEvent
+from batch_watchdog.policy.model import LIMITED, Policy, knows_tags
+
+UNLIMITED_AGAIN = timedelta(hours=6)  # at a job that nothing limits, should its tags change
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stay:
+    """
+    A job that was in a state at `since`, after so many attempts.
+
+    `stops` counts how often it was asked to stop. `stopped_at` is when the latest of these stops
+    was asked for, as long as it is meant. `tags_known` is False where the event did not show the
+    job's own tags, and nobody has looked yet. `missed` counts the looks since Batch last showed
+    the job.
+    """
+
+    job_id: str
+    status: str
+    since: datetime
+    attempts: int
+    service: bool = False
+    stops: int = 0
+    stopped_at: datetime | None = None
+    tags_known: bool = True
+    missed: int = 0
+
+    @property
+    def awaits_stop(self) -> bool:
+        """Whether it was asked to stop, and may take its time for it."""
+        return self.stops > 0 and self.stopped_at is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """A job that came into a state at a time, after so many attempts, as an event says."""
+
+    job_id: str
+    status: str
+    attempts: int
+    at: datetime
+
+
+def begin(
+    change: JobEvent, policy: Policy, now: datetime, unlimited_after: timedelta | None = None
+) -> tuple[datetime, Stay] | None:
+    """
+    A stay that a change begins, and when to look at it first; None where nothing limits it.
+
+    A job's own tag may limit its time in any state, and shorter than every rule. An event need not
+    show the tags (those of service jobs never do), and then the next sweep looks at the job. But
+    where the policy has no limit at all, nothing is filed for an event without tags: own tags count
+    there as soon as the waiting jobs are listed.
+
+    A job that Batch has described shows its tags. With `unlimited_after`, the change is such a job,
+    and one that nothing limits is looked at after so long.
+    """
+    if change.kind in ("array", "node"):
+        return None  # A parent waits for its children, and a node for its job.
+    tags_known = unlimited_after is not None or knows_tags(change.tags)
+    after = policy.first_due_after(change, change.status) if tags_known else timedelta()
+    if not tags_known and not (policy.limit and change.status in LIMITED):
+        return None
+    after = unlimited_after if after is None else after
+    if after is None:
+        return None
+    since = min(change.at, now)  # A clock that is ahead must not put off a limit.
+    return since + after, Stay(
+        job_id=change.job_id,
+        status=change.status,
+        since=since,
+        attempts=change.attempts,
+        service=change.kind == "service",
+        tags_known=tags_known,
+    )
+
+
+def sightings(changes: Iterable[JobEvent], policy: Policy, sent_at: datetime) -> Iterator[Sighting]:
+    """
+    What to keep of the changes of one batch, so that no stay is taken to last on after its end.
+
+    It is the latest change of each job: a stay of that state begins then, and one of another
+    state not before. A job that has ended comes back to no state. The batch was complete at
+    `sent_at`: a clock that is ahead must not put off a limit.
+    """
+    latest: dict[str, JobEvent] = {}
+    for change in changes:
+        if change.kind not in ("array", "node") and policy.may_limit(change):
+            known = latest.setdefault(change.job_id, change)
+            if _order(known) < _order(change):
+                latest[change.job_id] = change
+    for change in latest.values():
+        if not change.ended:
+            yield Sighting(
+                job_id=change.job_id,
+                status=change.status,
+                attempts=change.attempts,
+                at=min(change.at, sent_at),
+            )
+
+
+_STATES = (*WAITING, *STARTED, *ENDED)  # in the order in which a job passes them
+
+
+def _order(change: JobEvent) -> tuple[bool, datetime, int, int]:
+    rank = _STATES.index(change.status) if change.status in _STATES else 0
+    return change.ended, change.at, change.attempts, rank
+
+
+def begins(stay: Stay, seen: Sighting) -> bool:
+    """Whether an event begins a stay of this state and attempt: it has filed a reminder of it."""
+    return (seen.status, seen.attempts) == (stay.status, stay.attempts)
+
+
+def placed(stay: Stay, seen: Iterable[Sighting]) -> Stay:
+    """
+    The stay, begun no earlier than events of the same job allow.
+
+    A job may leave a state and come back to it without a new attempt, and either event may be lost
+    or late. So a later event of any state ends what was before: of another state, as the job was
+    not in this one then; of the same, as it came into it then. AWS does not say that it reports
+    one coming into a state at two times. Should it, the limit is counted from the later one, which
+    stops nobody too soon.
+    """
+    return replace(stay, since=max([stay.since, *(each.at for each in seen)]))
+
+
+def first_known(stay: Stay, seen: Iterable[Sighting]) -> datetime:
+    """
+    Since when the stay is known, by which it is named.
+
+    A job that was found by listing may have been in its state for longer, and its event comes
+    late. It is the same stay, and nothing is said or done about it twice.
+    """
+    began = stay.since
+    for each in sorted(seen, key=lambda each: each.at, reverse=True):
+        if not begins(stay, each):
+            break
+        began = min(began, each.at)
+    return began
+
+
+def lasts(stay: Stay, job: JobEvent) -> bool:
+    """Whether the job is still in this very stay."""
+    return (job.status, job.attempts) == (stay.status, stay.attempts)
+
+
+def proven_since(since: datetime, job: JobEvent) -> datetime:
+    """Since when the job is in its state for certain, where it was in it at `since`."""
+    return max(since, job.not_before or since)
+
+
+def waited(stay: Stay, job: JobEvent, now: datetime) -> timedelta:
+    """How long the stay has lasted for certain."""
+    return now - proven_since(stay.since, job)

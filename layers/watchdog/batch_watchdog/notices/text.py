@@ -1,0 +1,61 @@
+"""Text that is safe to show: untrusted text on one line, times, spans and index ranges."""
+
+import unicodedata
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+FACT_MAX = 1_000  # characters of one untrusted string in the facts
+
+_MARKUP = str.maketrans({"<": "‹", ">": "›"})
+
+
+def plain(text: str, limit: int = 200) -> str:
+    """
+    Untrusted text as one harmless line of at most `limit` characters.
+
+    Control, bidirectional, invisible and unpaired characters become spaces, runs of white
+    space one space, and angle brackets look-alikes that no page takes for markup.
+    """
+    kept = (" " if unicodedata.category(char)[0] in "CZ" else char for char in text[: limit * 4])
+    line = " ".join("".join(kept).split()).translate(_MARKUP)
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def fact(text: str) -> str:
+    """Untrusted text as it was, but of bounded length and fit for UTF-8."""
+    return text[:FACT_MAX].encode("utf-8", "replace").decode()
+
+
+def iso(at: datetime) -> str:
+    """A time as ISO 8601 in UTC, to the second: "2026-01-01T12:00:00Z"."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def span(seconds: float) -> str:
+    """A span for people, in its two largest units: "2 h 5 min"."""
+    left = max(0, round(seconds))
+    parts = []
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, length)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+def ranges(indices: Iterable[int]) -> str:
+    """Indices as people write them: [3, 7, 8, 9] is "3,7-9"."""
+    runs: list[list[int]] = []
+    for index in sorted(set(indices)):
+        if runs and index == runs[-1][1] + 1:
+            runs[-1][1] = index
+        else:
+            runs.append([index, index])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def shorten(listing: str, limit: int = 300) -> str:
+    """A comma-separated list for people, cut at a comma where it is longer than `limit`."""
+    if len(listing) <= limit:
+        return listing
+    head = listing[:limit].rsplit(",", 1)[0]
+    return f"{head}, … ({listing.count(',') - head.count(',')} more in the facts)"

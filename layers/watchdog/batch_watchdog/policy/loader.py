@@ -1,0 +1,208 @@
+"""
+The policy in force: what an operator last put into the SSM parameter, if it can be used.
+
+A text that cannot be used, or not be read, changes nothing: the last good one stays in force, and
+operators are told where the mistake is, once for each time that such a text is put. Where the last
+good one cannot be used either (it was written for another version of the watchdog), or none is
+known, the policy in force is unreadable: nothing new is stopped, closed or released by it.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from aws_lambda_powertools.utilities.parameters.base import BaseProvider
+from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
+
+from batch_watchdog.core.effects import Announce
+from batch_watchdog.core.errors import PolicyError
+from batch_watchdog.core.job_event import EPOCH
+from batch_watchdog.notices.notice import Notice, subject
+from batch_watchdog.notices.text import plain
+from batch_watchdog.policy.model import Policy, UnreadablePolicy, parse_policy
+from batch_watchdog.store.decisions import Outcome, Recorder
+from batch_watchdog.store.item_codec import Item, pack, unpack
+from batch_watchdog.store.once import OnceKey, OnceLedger
+from batch_watchdog.store.table import Key, Put, Table
+
+MAX_AGE = 60  # seconds for which a container keeps the text
+
+_LAST_GOOD = ("POLICY", "LAST-GOOD")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """
+    The policy in force, with the text and the version of the parameter.
+
+    With a problem it is the last good policy, or an unreadable one. `version` counts how often
+    the parameter was put; it is 0 where the parameter could not be read.
+    """
+
+    policy: Policy
+    text: str = ""
+    version: int = 0
+    problem: str = ""
+
+
+class _Parameters(BaseProvider):
+    """Parameters of SSM, each as JSON: version and value. Powertools' own gives the value alone."""
+
+    def __init__(self, ssm: Any) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._ssm = ssm
+
+    def _get(self, name: str, **_: Any) -> str:
+        parameter = self._ssm.get_parameter(Name=name)["Parameter"]
+        return json.dumps([parameter.get("Version", 0), parameter["Value"]])
+
+    def _get_multiple(self, path: str, **_: Any) -> dict[str, str]:
+        raise NotImplementedError(path)
+
+
+class PolicyLoader:
+    """The policy's parameter, and the last good text in the table. `ssm` is a boto3 client."""
+
+    def __init__(self, ssm: Any, parameter: str, table: Table, max_age: int = MAX_AGE) -> None:
+        self._provider = _Parameters(ssm)
+        self._parameter = parameter
+        self._table = table
+        self._max_age = max_age
+
+    def current(self) -> Policy:
+        """The policy in force."""
+        return self._read().policy
+
+    def settle(self, now: datetime) -> Policy:
+        """
+        The policy in force, once a minute.
+
+        It is remembered as the last good one; or else operators are told what is wrong with the
+        text that is not in force.
+        """
+        reading = self._read()
+        recorder = Recorder(table=self._table, asked_by="sweep")
+        if not reading.problem:
+            recorder.decide([_LAST_GOOD], lambda _: self._remember(reading), now)
+            return reading.policy
+        entry = _told_once(reading, now)
+        notice = _trouble(self._parameter, reading, entry.name)
+
+        def decide(bucket: Key) -> Outcome:
+            fresh, puts = OnceLedger(self._table).new(bucket, {entry.name: entry}, now)
+            return Outcome(puts=puts, effects=[Announce(notices=(notice,))] if fresh else [])
+
+        recorder.decide([entry.bucket], decide, now)
+        return reading.policy
+
+    def _read(self) -> _Reading:
+        version = 0
+        try:
+            read = str(self._provider.get(self._parameter, max_age=self._max_age))
+            version, text = json.loads(read)
+            return _Reading(policy=_parsed(text), text=text, version=version)
+        except PolicyError as error:
+            problem = str(error)
+        except GetParameterError as error:
+            problem = f"it cannot be read: {error}"
+        item = self._table.get(*_LAST_GOOD)
+        policy = _last_good(item) if item else None
+        return _Reading(policy=policy or UnreadablePolicy(), version=version, problem=problem)
+
+    def _remember(self, reading: _Reading) -> Outcome:
+        item = self._table.get(*_LAST_GOOD)
+        if item and unpack(item["body"]) == reading.text:
+            return Outcome()
+        pk, sk = _LAST_GOOD
+        put = Put(
+            {"pk": pk, "sk": sk, "body": pack(reading.text)},
+            read=int(item["version"]) if item else 0,
+        )
+        before = _last_good(item) if item else None
+        if before and (before.mode, reading.policy.mode) == ("enforce", "observe"):
+            # Once for each good text: it is remembered by the same write.
+            return Outcome(
+                puts=[put], effects=[Announce(notices=(_disarmed(self._parameter, reading),))]
+            )
+        return Outcome(puts=[put])
+
+
+@lru_cache(maxsize=4)
+def _parsed(text: str) -> Policy:
+    return parse_policy(text)
+
+
+def _last_good(item: Item) -> Policy | None:
+    """The last good policy; None where only another version of the watchdog could read it."""
+    try:
+        return _parsed(unpack(item["body"]))
+    except PolicyError:
+        return None
+
+
+def _told_once(reading: _Reading, now: datetime) -> OnceKey:
+    """What is told once: each putting of a bad text, and that it cannot be read once a day."""
+    digest = hashlib.sha256(reading.problem.encode()).hexdigest()[:16]
+    if reading.version:
+        return OnceKey(f"policy:{reading.version}:{digest}", EPOCH)
+    return OnceKey(f"policy:{digest}", now.replace(hour=0, minute=0, second=0, microsecond=0))
+
+
+def _trouble(parameter: str, reading: _Reading, name: str) -> Notice:
+    problems = [plain(line, 500) for line in reading.problem.splitlines()]
+    if reading.policy.readable:
+        then = "the last good one stays in force"
+        more = ["The last good policy stays in force."]
+    else:
+        then = "nothing is stopped"
+        more = [
+            "No earlier policy can be used either. Until one can, the watchdog stops no job, and",
+            "opens and closes no queue; guards that are raised stay raised.",
+        ]
+    return Notice(
+        kind="watchdog-trouble",
+        id=f"watchdog-trouble:{name}",
+        severity="critical",
+        subject=subject(f"The policy cannot be used; {then}"),
+        text="\n".join(
+            [
+                f"The policy in the parameter {plain(parameter)} cannot be used:",
+                "",
+                *problems[:20],
+                "",
+                *more,
+                "What to do: correct the text, and put it with make policy-push FILE=…, which",
+                "checks it first.",
+            ]
+        ),
+        facts={
+            "parameter": parameter,
+            "version": reading.version or None,
+            "problems": problems[:100],
+            "in_force": "last good" if reading.policy.readable else "none",
+        },
+    )
+
+
+def _disarmed(parameter: str, reading: _Reading) -> Notice:
+    """The notice that a new policy only observes, where the one before enforced."""
+    return Notice(
+        kind="watchdog-trouble",
+        id=f"watchdog-trouble:mode:{reading.version}:{reading.policy.version}",
+        severity="warning",
+        subject=subject("The new policy only observes: nothing is stopped any more"),
+        text="\n".join(
+            [
+                f"The policy in the parameter {plain(parameter)} was changed: its mode was",
+                "enforce, and is observe now. A rule without a mode of its own only says what it",
+                "would do.",
+                "",
+                "What to do: nothing, if it was meant. If not (an update of the stack may have put",
+                "the first policy back), put your policy again with make policy-push FILE=….",
+            ]
+        ),
+        facts={"parameter": parameter, "before": "enforce", "mode": "observe"},
+    )

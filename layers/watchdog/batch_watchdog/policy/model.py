@@ -1,0 +1,273 @@
+"""
+What an operator asks for: the policy, one TOML text.
+
+`parse_policy` reads it, or says everything that is wrong with it. What the rest of the package
+asks is answered by `Policy`'s methods and by `Limit`.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from batch_watchdog.core.effects import WaitCause
+from batch_watchdog.core.job_event import STARTED, WAITING
+from batch_watchdog.policy.durations import parse_span, shown
+from batch_watchdog.policy.guard_tables import Guard
+from batch_watchdog.policy.match import Job, Table
+from batch_watchdog.policy.tables import (
+    Action,
+    ArrayRule,
+    LimitRule,
+    Mode,
+    Notify,
+    RunnableLimit,
+    Safety,
+)
+from batch_watchdog.policy.toml import Found, did_you_mean, read_table
+
+TAG_PREFIX = "batch-watchdog:"  # a job's own tags that begin so are meant for the watchdog
+EXEMPT_TAG = TAG_PREFIX + "exempt"
+LIMITED = (*WAITING, *STARTED)  # the states that can have a limit: all that a job can leave
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """
+    How long one job may stay in one state, and what is done then: a rule and the job's own tags.
+
+    `rule` names where the limit comes from, for people. `after` is None where only causes limit.
+    """
+
+    rule: str
+    mode: Mode
+    action: Action
+    after: timedelta | None
+    warn_after: timedelta | None = None
+    after_by_cause: Mapping[WaitCause, timedelta] = field(default_factory=dict)
+    escalate: bool = False
+
+    def after_for(self, cause: WaitCause | None) -> timedelta | None:
+        """The longest stay where the cause is known, or None where there is no limit."""
+        return self.after_by_cause.get(cause, self.after) if cause else self.after
+
+    @property
+    def stops(self) -> bool:
+        """Whether a job that stays too long is stopped, and not only reported."""
+        return self.mode == "enforce" and self.action != "warn"
+
+    @property
+    def first_due(self) -> timedelta:
+        """How far into the stay there can first be anything to say or do."""
+        return min(
+            span
+            for span in (self.warn_after, self.after, *self.after_by_cause.values())
+            if span is not None
+        )
+
+
+class Policy(Table):
+    """
+    What the watchdog shall do. An empty policy observes, limits nothing, guards nothing.
+
+    Spans are written "90s", "30m", "6h", "1h30m", "1d" or "PT30M", up to 30 days.
+    """
+
+    readable: ClassVar[bool] = True  # False where it stands for a text that cannot be read
+    mode: Mode = "observe"
+    """"observe" says what it would do and does nothing; "enforce" does it. A rule may have its
+    own."""
+    safety: Safety = Safety()
+    notify: Notify = Notify()
+    array: Annotated[tuple[ArrayRule, ...], Field(max_length=100)] = ()
+    """Rules for array jobs."""
+    limit: Annotated[tuple[LimitRule, ...], Field(max_length=100)] = ()
+    """Rules for how long jobs may stay in a state."""
+    guard: Annotated[tuple[Guard, ...], Field(max_length=100)] = ()
+    """Guards of the spending."""
+
+    @cached_property
+    def version(self) -> str:
+        """Sixteen characters that differ when the policy does; comments make no difference."""
+        content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()[:16]
+
+    def mode_of(self, rule: ArrayRule | LimitRule | Guard) -> Mode:
+        """The mode in which a rule is applied: its own, or the policy's."""
+        return rule.mode or self.mode
+
+    def label_of(self, rule: ArrayRule | LimitRule | Guard) -> str:
+        """What to call a rule in a notice: "limit[1] (match queue gpu-*)". Counted from 1."""
+        if isinstance(rule, Guard):
+            return f'guard "{rule.name}"'
+        kind = "array" if isinstance(rule, ArrayRule) else "limit"
+        rules: Sequence[Table] = getattr(self, kind)
+        index = next(index for index, each in enumerate(rules, 1) if each is rule)
+        return f"{kind}[{index}] ({rule.match})"
+
+    def array_rule_for(self, job: Job) -> ArrayRule | None:
+        """The rule for an array job, if there is one."""
+        return next((rule for rule in self.array if rule.match.matches(job)), None)
+
+    def limit_for(self, job: Job, status: str) -> Limit | None:
+        """
+        How long a job may stay in a state, or None where nothing limits it.
+
+        The job's own tags go before the rules: they say how long, and the rule what is done then.
+        What of them cannot be read is passed over; `tag_problems` tells of it.
+        """
+        if status not in LIMITED or is_exempt(job.tags):
+            return None
+        rule = next((rule for rule in self.limit if rule.match.matches(job)), None)
+        limit = self._limit_of(rule, status) if rule else None
+        own = _own_span(job.tags, status)
+        if own is None:
+            return limit
+        warn_after = limit.warn_after if limit else None
+        usual: Action = "terminate" if status in STARTED else "cancel"
+        return Limit(
+            rule=f"tag {TAG_PREFIX}{status}",
+            mode=self.mode_of(rule) if rule else self.mode,
+            action=limit.action if limit else usual,
+            after=own,
+            warn_after=warn_after if warn_after and warn_after < own else None,
+            escalate=limit is not None and limit.escalate,
+        )
+
+    def first_due_after(self, job: Job, status: str) -> timedelta | None:
+        """
+        How far into a stay to look at a job for the first time; None where there is no need.
+
+        Where the job's tags are not known (events need not carry them), rules that ask for tags
+        may be meant too: this can be too early, and is never too late for any of the rules.
+        """
+        if _own_span(job.tags, status) or is_exempt(job.tags):
+            limit = self.limit_for(job, status)
+            return limit.first_due if limit else None
+        limits = (self._limit_of(rule, status) for rule in self._rules_that_may_count(job))
+        return min((limit.first_due for limit in limits if limit), default=None)
+
+    def may_limit(self, job: Job) -> bool:
+        """Whether a limit may be meant for a job, in whatever state it comes."""
+        if is_exempt(job.tags):
+            return False
+        if not knows_tags(job.tags):
+            return bool(self.limit)
+        return any(self.limit_for(job, status) for status in LIMITED)
+
+    def has_limits(self, status: str) -> bool:
+        """Whether any rule limits a state. (A job's own tag can limit it nevertheless.)"""
+        return any(rule.for_state(status) for rule in self.limit)
+
+    def guards_for_queue(self, queue: str) -> tuple[Guard, ...]:
+        """The guards whose scope reaches into a queue (an ARN or a name)."""
+        return tuple(guard for guard in self.guard if guard.covers_queue(queue))
+
+    def guards_for(self, job: Job) -> tuple[Guard, ...]:
+        """The guards that may stop a job: it is in their scope, and they do not spare it."""
+        return tuple(guard for guard in self.guard if guard.covers(job) and not guard.spares(job))
+
+    def _rules_that_may_count(self, job: Job) -> Iterator[LimitRule]:
+        for rule in self.limit:
+            if rule.match.matches(job):
+                yield rule
+                return
+            if not knows_tags(job.tags) and rule.match.may_match(job):
+                yield rule
+
+    def _limit_of(self, rule: LimitRule, status: str) -> Limit | None:
+        limit = rule.for_state(status)
+        if limit is None:
+            return None
+        by_cause = limit.after_by_cause if isinstance(limit, RunnableLimit) else None
+        return Limit(
+            rule=self.label_of(rule),
+            mode=self.mode_of(rule),
+            action=limit.action,
+            after=limit.after,
+            warn_after=limit.warn_after,
+            after_by_cause=by_cause.spans() if by_cause else {},
+            escalate=isinstance(limit, RunnableLimit) and limit.escalate,
+        )
+
+
+class UnreadablePolicy(Policy):
+    """
+    The policy in force where no text can be read: it observes, and has no rules.
+
+    It says nothing of the rules that an operator has asked for. So what it lacks has not been
+    taken out of the policy, and whatever is on stays on.
+    """
+
+    readable: ClassVar[bool] = False
+
+
+def parse_policy(text: str) -> Policy:
+    """
+    Read a policy from its TOML text. An empty text is the policy of a fresh deployment.
+
+    Raises:
+        PolicyError: says everything that is wrong, each with its line and key.
+    """
+    return read_table(Policy, text, _same_names)
+
+
+def _same_names(tree: Mapping[str, Any]) -> Iterator[Found]:
+    guards, seen = tree.get("guard"), set()
+    for index, guard in enumerate(guards if isinstance(guards, list) else ()):
+        name = guard.get("name") if isinstance(guard, dict) else None
+        if isinstance(name, str):
+            if name in seen:
+                yield ("guard", index, "name"), f"another guard is called {shown(name)} already"
+            seen.add(name)
+
+
+# ---- A job's own tags ---------------------------------------------------------------------
+
+
+def knows_tags(tags: Mapping[str, str]) -> bool:
+    """Whether an event that has these tags shows the job's own: AWS adds one, and may leave out
+    all others."""
+    return bool(tags.keys() - {"resourceArn"})
+
+
+def is_exempt(tags: Mapping[str, str]) -> bool:
+    """Whether a job's own tags say that no limit may stop it."""
+    return _YES_OR_NO.get(tags.get(EXEMPT_TAG, "").strip().lower(), False)
+
+
+def tag_problems(tags: Mapping[str, str]) -> tuple[str, ...]:
+    """What of a job's own tags cannot be read, in words. It quotes the tags: untrusted text."""
+    return tuple(_tag_problems(tags))
+
+
+_YES_OR_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def _tag_problems(tags: Mapping[str, str]) -> Iterator[str]:
+    known = [EXEMPT_TAG, *(TAG_PREFIX + status for status in LIMITED)]
+    for key, value in sorted(tags.items()):
+        if not key.startswith(TAG_PREFIX):
+            continue
+        if key not in known:
+            yield f"tag {shown(key)}: unknown{did_you_mean(key, known)}"
+        elif key == EXEMPT_TAG:
+            if value.strip().lower() not in _YES_OR_NO:
+                yield f"tag {key}: expected true or false, not {shown(value)}"
+        else:
+            try:
+                parse_span(value.strip())
+            except ValueError as error:
+                yield f"tag {key}: {error}"
+
+
+def _own_span(tags: Mapping[str, str], status: str) -> timedelta | None:
+    try:
+        return parse_span(tags.get(TAG_PREFIX + status, "").strip())
+    except ValueError:
+        return None

@@ -1,0 +1,288 @@
+"""
+How decisions get into the table: new state and actions in one write.
+
+What several arrays or jobs gave rise to in one go is written together where it fits, so that
+operators get one action, and one digest, in place of many. Where it does not fit into one write
+(100 items, 400 KB an item, 4 MB), it is split, down to what is decided about one key; and where
+that does not fit, into what its `halves` decide. A key whose write is refused even so is reported
+with its error, and all others are written.
+
+Before a decision is written, nothing else may be written of it but what bears repeating and is no
+decision: reminders, and the parts of an array.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from batch_watchdog.core.effects import Announce, Effect, StopJobs
+from batch_watchdog.core.errors import StaleItemError
+from batch_watchdog.store.actions import Actions
+from batch_watchdog.store.once import OnceKey, OnceLedger, by_bucket
+from batch_watchdog.store.table import TRANSACTION_MAX, Key, Put, Table
+
+# What may go wrong with one job, array or queue: AWS does not answer, or not what it should.
+ITEM_ERRORS = (ClientError, BotoCoreError, LookupError, TypeError, ValueError)
+
+# What a write raises where the fault lies in what is to be written, and not with the table.
+_REFUSED = (TypeError, ValueError)
+
+_TRIES = 5  # of one decision, against others that write the same item
+_ACTIONS_ROOM = 20  # items of a write that are left to the actions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one decision wants written: items, and effects to be recorded with them."""
+
+    puts: Sequence[Put] = ()
+    effects: Sequence[Effect] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written[K: Hashable]:
+    """
+    The keys about which nothing is written.
+
+    The `lost` ones lost each race, and are to be tried again later. About the `failed` ones nothing
+    could be decided or written, for the reason that is given.
+    """
+
+    lost: Sequence[K] = ()
+    failed: Mapping[K, Exception] = field(default_factory=dict)
+
+    def raise_failed(self) -> None:
+        """
+        Report the failures.
+
+        Raises:
+            ExceptionGroup: there are any.
+        """
+        if self.failed:
+            errors = list(self.failed.values())
+            raise ExceptionGroup(f"nothing was decided about {len(errors)}", errors)
+
+
+def _no_halves(_: object) -> Sequence[Any]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorder:
+    """Writes outcomes. `asked_by` names the function, for the audit trail."""
+
+    table: Table
+    asked_by: str
+
+    def decide[K: Hashable](
+        self, keys: Iterable[K], decide: Callable[[K], Outcome], now: datetime
+    ) -> list[K]:
+        """
+        The same as `write_each`, of keys that can't be split.
+
+        Returns:
+            Those that lost each race. They are to be tried again later.
+
+        Raises:
+            ExceptionGroup: there are keys about which nothing could be decided or written. All
+                others are written.
+        """
+        written = self.write_each(keys, decide, now)
+        written.raise_failed()
+        return list(written.lost)
+
+    def write_each[K: Hashable](
+        self,
+        keys: Iterable[K],
+        decide: Callable[[K], Outcome],
+        now: datetime,
+        halves: Callable[[K], Sequence[K]] = _no_halves,
+    ) -> Written[K]:
+        """
+        Decide about each key, and write the outcomes, together where that works.
+
+        Where someone else has been faster, it is decided again, together once more (so that a
+        lost race does not turn one digest into many notices), and then each on its own. `decide`
+        must read anew each time, and may raise StaleItemError itself. A key whose outcome does not
+        fit into one write is split by `halves`.
+        """
+        writing = _Writing(recorder=self, decide=decide, now=now, halves=halves)
+        lost = writing.together(writing.together(keys))
+        lost = [left for key in lost for left in writing.alone(key)]
+        return Written(lost=lost, failed=writing.failed)
+
+    def once[K: Hashable](
+        self,
+        entries: Mapping[K, OnceKey],
+        decide: Callable[[Sequence[K]], Outcome],
+        now: datetime,
+    ) -> Written[K]:
+        """
+        Decide once about what the entries name; `decide` gets those of which nobody has decided.
+
+        What it wants is written together with the ledger.
+        """
+        portions = [(key, tuple(some)) for key, some in by_bucket(entries).items()]
+
+        def fresh(portion: tuple[Key, tuple[K, ...]]) -> Outcome:
+            bucket, names = portion
+            some = {name: entries[name] for name in names}
+            new, puts = OnceLedger(self.table).new(bucket, some, now)
+            outcome = decide(new) if new else Outcome()
+            return Outcome(puts=[*puts, *outcome.puts], effects=outcome.effects)
+
+        written = self.write_each(portions, fresh, now, _halves_of_portion)
+        return Written(
+            lost=[name for _, names in written.lost for name in names],
+            failed={name: error for (_, names), error in written.failed.items() for name in names},
+        )
+
+    def write(self, outcomes: Iterable[Outcome], now: datetime) -> None:
+        """
+        Write these outcomes, all or none.
+
+        Raises:
+            StaleItemError: one of them rests on an item that has changed since.
+        """
+        outcomes = list(outcomes)
+        effects = _folded(effect for outcome in outcomes for effect in outcome.effects)
+        puts = [put for outcome in outcomes for put in outcome.puts]
+        actions = Actions(self.table).puts(effects, now, self.asked_by)
+        self.table.write([*puts, *actions])
+
+
+def halves[K](of: Sequence[K]) -> Sequence[tuple[K, ...]]:
+    """Both halves; nothing where there is but one."""
+    middle = len(of) // 2
+    return [tuple(of[:middle]), tuple(of[middle:])] if middle else []
+
+
+def _halves_of_portion[K](
+    portion: tuple[Key, tuple[K, ...]],
+) -> Sequence[tuple[Key, tuple[K, ...]]]:
+    bucket, names = portion
+    return [(bucket, half) for half in halves(names)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Writing[K: Hashable]:
+    """One call of `write_each`."""
+
+    recorder: Recorder
+    decide: Callable[[K], Outcome]
+    now: datetime
+    halves: Callable[[K], Sequence[K]]
+    failed: dict[K, Exception] = field(default_factory=dict)
+
+    def together(self, keys: Iterable[K]) -> list[K]:
+        """Decide about the keys, write as much as fits at a time, and return which are lost."""
+        outcomes: dict[K, Outcome] = {}
+        lost = []
+        for key in keys:
+            try:
+                outcomes[key] = self._outcome(key)
+            except StaleItemError:
+                lost.append(key)
+        for chunk in _chunks(outcomes):
+            lost += self._write(chunk)
+        return lost
+
+    def alone(self, key: K) -> list[K]:
+        """Decide about a key, and write it; return it, or which of its parts are lost."""
+        for _ in range(_TRIES):
+            try:
+                outcome = self._outcome(key)
+            except StaleItemError:
+                continue
+            lost = self._write({key: outcome})
+            if key not in lost:
+                return lost
+        return [key]
+
+    def _outcome(self, key: K) -> Outcome:
+        try:
+            return self.decide(key)
+        except ITEM_ERRORS as error:  # It is reported when all others are written.
+            self.failed[key] = error
+            return Outcome()
+
+    def _write(self, chunk: Mapping[K, Outcome]) -> list[K]:
+        """Write outcomes, in one write or more; return which are lost."""
+        try:
+            self.recorder.write(chunk.values(), self.now)
+        except StaleItemError:
+            return list(chunk)
+        except _REFUSED as error:
+            keys = list(chunk)
+            if len(keys) == 1:
+                return self._in_parts(keys[0], error)
+            return [
+                lost
+                for half in halves(keys)
+                for lost in self._write({key: chunk[key] for key in half})
+            ]
+        return []
+
+    def _in_parts(self, key: K, error: Exception) -> list[K]:
+        parts = self.halves(key)
+        if not parts:
+            self.failed[key] = error
+        return [lost for part in parts for lost in self.alone(part)]
+
+
+def _folded(effects: Iterable[Effect]) -> list[Effect]:
+    """The effects, with all notices of one kind in one, and all stops for one reason."""
+    groups: dict[Hashable, list[Effect]] = defaultdict(list)
+    for effect in effects:
+        groups[_sort_of(effect)].append(effect)
+    return [_as_one(group) for group in groups.values()]
+
+
+def _sort_of(effect: Effect) -> Hashable:
+    """What effects that can be one have in common."""
+    match effect:
+        case Announce():
+            return effect.notices[0].kind
+        case StopJobs():
+            return replace(effect, job_ids=(), since=())
+        case _:
+            return effect
+
+
+def _as_one(group: Sequence[Effect]) -> Effect:
+    first = group[0]
+    match first:
+        case Announce():
+            every = (effect for effect in group if isinstance(effect, Announce))
+            return replace(first, notices=tuple(n for each in every for n in each.notices))
+        case StopJobs():
+            stops = [effect for effect in group if isinstance(effect, StopJobs)]
+            return replace(
+                first,
+                job_ids=tuple(job for each in stops for job in each.job_ids),
+                since=tuple(at for each in stops for at in each.since),
+            )
+        case _:
+            return first
+
+
+def _chunks[K: Hashable](outcomes: Mapping[K, Outcome]) -> Iterable[dict[K, Outcome]]:
+    """The outcomes that want anything, in portions that fit into one write each."""
+    chunk: dict[K, Outcome] = {}
+    items = 0
+    for key, outcome in outcomes.items():
+        if not outcome.puts and not outcome.effects:
+            continue
+        sorts = {_sort_of(each) for each in outcome.effects if not isinstance(each, Announce)}
+        size = len(outcome.puts) + len(sorts)
+        if chunk and items + size > TRANSACTION_MAX - _ACTIONS_ROOM:
+            yield chunk
+            chunk, items = {}, 0
+        chunk[key] = outcome
+        items += size
+    if chunk:
+        yield chunk

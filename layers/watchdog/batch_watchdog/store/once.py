@@ -1,0 +1,130 @@
+"""
+The ledger: what has been decided once and must not be decided again.
+
+A decision is remembered as eight bytes, in an item for the minute that the decision is about
+(when a job failed, since when it waits) and one of 16 shards: a storm of decisions is a few
+items, and each is found again whatever batch it comes in.
+
+An item that is full is moved to one of its own, which no longer changes; the first item says how
+many there are. Every decision writes the first one, so it alone shows who was faster.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from batch_watchdog.store.item_codec import Item, binary
+from batch_watchdog.store.table import Key, Put, Table
+
+KEPT = timedelta(days=60)  # after the latest decision; longer than any job is waited for
+
+_WIDTH = 8  # bytes
+_FULL = 4_000 * _WIDTH  # A write is paid by the size of its item, and one holds 400 KB.
+
+
+@dataclass(frozen=True, slots=True)
+class OnceKey:
+    """A decision by name, and the time it is about; both are the same whenever it is made."""
+
+    name: str
+    about: datetime
+
+    @property
+    def digest(self) -> bytes:
+        return hashlib.sha256(self.name.encode("utf-8", "replace")).digest()[:_WIDTH]
+
+    @property
+    def bucket(self) -> Key:
+        minute = self.about.astimezone(UTC)
+        return f"ONCE#{minute:%Y-%m-%dT%H:%MZ}", f"{self.digest[0] >> 4:x}"
+
+
+def by_bucket[K: Hashable](entries: Mapping[K, OnceKey]) -> dict[Key, dict[K, OnceKey]]:
+    """Entries by the item that remembers them: what is decided and written together."""
+    buckets: dict[Key, dict[K, OnceKey]] = defaultdict(dict)
+    for name, entry in entries.items():
+        buckets[entry.bucket][name] = entry
+    return buckets
+
+
+class OnceLedger:
+    """The ledger in the table."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def new[K: Hashable](
+        self, bucket: Key, entries: Mapping[K, OnceKey], now: datetime
+    ) -> tuple[list[K], list[Put]]:
+        """
+        Which decisions of a bucket have not been made yet, and the writes that record them.
+
+        They belong into one write with whatever the decisions bring about: should someone else
+        make one of them meanwhile, all of it is refused.
+        """
+        remembered = self.remembered([bucket])
+        fresh = remembered.fresh(entries)
+        return fresh, remembered.puts([entries[name] for name in fresh], now)
+
+    def remembered(self, buckets: Iterable[Key]) -> "Remembered":
+        """What is remembered in these buckets."""
+        items = self._table.get_many(list(buckets))
+        full = [
+            _full_key(bucket, number)
+            for bucket, item in items.items()
+            for number in range(int(item.get("full", 0)))
+        ]
+        return Remembered({**items, **self._table.get_many(full)} if full else items)
+
+
+class Remembered:
+    """The decisions that some buckets remember, as they were read."""
+
+    def __init__(self, items: Mapping[Key, Item]) -> None:
+        self._items = items
+        self._digests: dict[Key, set[bytes]] = {}
+
+    def fresh[K: Hashable](self, entries: Mapping[K, OnceKey]) -> list[K]:
+        """Which of these decisions have not been made; each of them once."""
+        found: dict[tuple[Key, bytes], K] = {}
+        for name, entry in entries.items():
+            if entry.digest not in self._known(entry.bucket):
+                found.setdefault((entry.bucket, entry.digest), name)
+        return list(found.values())
+
+    def puts(self, entries: Iterable[OnceKey], now: datetime) -> list[Put]:
+        """The writes that record decisions, which must be fresh."""
+        return [
+            put
+            for bucket, some in by_bucket(dict(enumerate(entries))).items()
+            for put in self._puts(bucket, [entry.digest for entry in some.values()], now)
+        ]
+
+    def _puts(self, bucket: Key, digests: Iterable[bytes], now: datetime) -> Iterator[Put]:
+        item: Item = self._items.get(bucket) or {}
+        every = binary(item.get("digests", b"")) + b"".join(digests)
+        full, expires_at = int(item.get("full", 0)), int((now + KEPT).timestamp())
+        while len(every) > _FULL:
+            pk, sk = _full_key(bucket, full)
+            moved, every = every[:_FULL], every[_FULL:]
+            yield Put({"pk": pk, "sk": sk, "digests": moved, "expires_at": expires_at})
+            full += 1
+        pk, sk = bucket
+        new: Item = {"pk": pk, "sk": sk, "digests": every, "full": full, "expires_at": expires_at}
+        yield Put(new, read=int(item.get("version", 0)))
+
+    def _known(self, bucket: Key) -> set[bytes]:
+        if bucket not in self._digests:
+            item: Item = self._items.get(bucket) or {}
+            keys = [bucket, *(_full_key(bucket, n) for n in range(int(item.get("full", 0))))]
+            every = b"".join(binary(self._items[k]["digests"]) for k in keys if k in self._items)
+            digests = (every[at : at + _WIDTH] for at in range(0, len(every), _WIDTH))
+            self._digests[bucket] = set(digests)
+        return self._digests[bucket]
+
+
+def _full_key(bucket: Key, number: int) -> Key:
+    pk, sk = bucket
+    return pk, f"{sk}#{number}"

@@ -1,0 +1,124 @@
+"""
+What operators may ask of the watchdog, as JSON.
+
+    {"command": "set-stage", "guard": "monthly-budget", "stage": "terminate", "by": "jane"}
+
+It may stand in an envelope, {"command": {…}}. A command takes effect when it arrives, so it has
+no time of its own: one is refused.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from batch_watchdog.core.errors import CommandError
+from batch_watchdog.core.job_event import Time
+from batch_watchdog.guards.state import StageName
+from batch_watchdog.notices.text import plain
+
+type Who = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
+type Why = Annotated[str, Field(max_length=1_000)]
+type GuardName = Annotated[str, Field(min_length=1, max_length=64)]
+type JobId = Annotated[str, Field(pattern=r"^[!-~]{1,256}$")]
+
+
+class _Command(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Status(_Command):
+    """What all guards are at, whether the watchdog is held, and which jobs are exempt."""
+
+    command: Literal["status"]
+
+
+class Explain(_Command):
+    """Why a job does not start, and what rules say of it."""
+
+    command: Literal["explain"]
+    job_id: JobId
+
+
+class _ChangingCommand(_Command):
+    """A command that changes something: it is recorded with who asked for it."""
+
+    by: Who
+    why: Why = ""
+
+
+class SetStage(_ChangingCommand):
+    """Raise a guard to a stage, or take it back to a milder one."""
+
+    command: Literal["set-stage"]
+    guard: GuardName
+    stage: StageName
+
+
+class Release(_ChangingCommand):
+    """Take a guard back to calm, and reopen the queues that it closed."""
+
+    command: Literal["release"]
+    guard: GuardName
+
+
+class HoldAll(_ChangingCommand):
+    """Change nothing from now on: stop no job, open or close no queue."""
+
+    command: Literal["hold"]
+
+
+class Resume(_ChangingCommand):
+    """End a hold. What has come due meanwhile is done."""
+
+    command: Literal["resume"]
+
+
+class Exempt(_ChangingCommand):
+    """Have no limit stop a job, or an array with its children, until a time."""
+
+    command: Literal["exempt"]
+    job_id: JobId
+    until: Time
+
+
+type Command = Annotated[
+    Status | Explain | SetStage | Release | HoldAll | Resume | Exempt,
+    Field(discriminator="command"),
+]
+type ChangingCommand = SetStage | Release | HoldAll | Resume | Exempt
+
+_COMMAND: TypeAdapter[Command] = TypeAdapter(Command)
+
+
+def parse_command(event: Any) -> Command:
+    """
+    Read a command.
+
+    Raises:
+        CommandError: it is none; says which keys are wrong, and what was expected.
+    """
+    if not isinstance(event, Mapping):
+        raise CommandError({"": f"expected a JSON object, not {type(event).__name__}"})
+    told = dict(event)
+    if "time" in told:
+        raise CommandError({"time": "a command takes effect when it arrives: expected no time"})
+    inner = told.get("command")
+    try:
+        return _COMMAND.validate_python(inner if isinstance(inner, Mapping) else told)
+    except ValidationError as error:
+        raise CommandError(dict(map(_problem, error.errors(include_url=False)))) from error
+
+
+def _problem(error: Any) -> tuple[str, str]:
+    """The key that is wrong, and what was expected."""
+    kind, context = error["type"], error.get("ctx", {})
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        tags = context.get("expected_tags") or ", ".join(sorted(_NAMES))
+        return "command", f"expected one of {tags}"
+    # The first part of the place is the command's own name.
+    key = plain(".".join(map(str, error["loc"][1:])), 100)
+    return key, "is no key of this command" if kind == "extra_forbidden" else str(error["msg"])
+
+
+_NAMES = ("status", "explain", "set-stage", "release", "hold", "resume", "exempt")

@@ -1,0 +1,139 @@
+"""Taking in what money says: alarms, budgets and cost anomalies, however they arrive."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from batch_watchdog.aws.queues import DeadLetters
+from batch_watchdog.core.errors import EvidenceError, StaleItemError
+from batch_watchdog.guards import alert_notices, matching
+from batch_watchdog.guards.rules import AlarmReceived
+from batch_watchdog.guards.signals import envelope as signals
+from batch_watchdog.guards.signals.evidence import Evidence, Ignored
+from batch_watchdog.guards.workflow import GuardUpdater, announced_once
+from batch_watchdog.notices.notice import Notice, subject
+from batch_watchdog.notices.text import plain
+from batch_watchdog.policy.model import Policy
+from batch_watchdog.store.decisions import Outcome, Recorder
+from batch_watchdog.store.table import Table
+
+_TOLD_APART_BY = ("Message", "Subject")  # of an SNS record; the rest differs on each delivery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpendAlarmIntake:
+    table: Table
+    dead_letters: DeadLetters
+    policy: Callable[[], Policy]
+
+    def listen(self, payload: object, now: datetime) -> list[str]:
+        """
+        Take in what Lambda was called with at `now`: SNS records, or one event of EventBridge.
+
+        What speaks of money and cannot be understood is kept as a dead letter, and operators
+        are told, once of each.
+
+        Returns:
+            What was decided about each piece, in words for the log.
+
+        Raises:
+            StaleItemError: too many others decide about the same guard. All of it may be
+                repeated.
+        """
+        return [why for piece in signals.records(payload) for why in self._take_in(piece, now)]
+
+    def _take_in(self, piece: object, now: datetime) -> Iterator[str]:
+        try:
+            read = signals.read(piece)
+        except EvidenceError as error:
+            self._keep(piece, str(error), now)
+            yield f"not understood: {error}"
+            return
+        if isinstance(read, Ignored):
+            yield f"ignored: {read.why}"
+            return
+        policy = self.policy()
+        if not policy.readable:
+            reason = "no policy can be read, so nobody knows which guard this is for"
+            self._keep(piece, reason, now)
+            yield f"kept: {reason}"
+            return
+        rules = matching.concerned(policy, read)
+        if not rules:
+            yield f"ignored: no guard names {plain(read.alarm, 100)}"
+        for rule in rules:
+            yield f"{rule.name}: {self._tell(rule.name, read, now)}"
+
+    def _tell(self, name: str, word: Evidence, now: datetime) -> str:
+        """Have a guard decide; operators get to know what it makes nothing of."""
+        watch = GuardUpdater(table=self.table, policy=self.policy(), now=now)
+        why = ""
+
+        def decide(name: str) -> Outcome:
+            nonlocal why
+            decision, outcome = watch.decide(name, AlarmReceived(now=now, evidence=word))
+            why = decision.why
+            if not decision.to_tell:
+                return outcome
+            notice = alert_notices.spend_alert(name, word, why)
+            alert = announced_once(self.table, notice, now, about=_day_of(word))
+            return Outcome(
+                puts=[*outcome.puts, *alert.puts], effects=[*outcome.effects, *alert.effects]
+            )
+
+        recorder = Recorder(table=self.table, asked_by="spend_alarm")
+        if recorder.decide([name], decide, now):
+            raise StaleItemError(f"guard {name}")
+        return why
+
+    # ---- What is not understood -----------------------------------------------------------
+
+    def _keep(self, piece: object, reason: str, now: datetime) -> None:
+        self._tell_operators(_content_of(piece), reason, now)
+        self.dead_letters.keep(json.dumps(piece), reason)
+
+    def _tell_operators(self, content: str, reason: str, now: datetime) -> None:
+        digest = hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()[:16]
+        notice = _trouble(digest, content, reason)
+        recorder = Recorder(table=self.table, asked_by="spend_alarm")
+        if recorder.decide([notice.id], lambda _: announced_once(self.table, notice, now), now):
+            raise StaleItemError(notice.id)
+
+
+def _day_of(word: Evidence) -> datetime:
+    return word.at.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _trouble(digest: str, content: str, reason: str) -> Notice:
+    return Notice(
+        kind="watchdog-trouble",
+        id=f"watchdog-trouble:evidence:{digest}",
+        severity="critical",
+        subject=subject(f"Word about money not understood: {reason}"),
+        text="\n".join(
+            [
+                "A message about money has arrived, and the watchdog cannot understand it:",
+                plain(reason, 500),
+                "",
+                "No guard was raised or released by it. It begins:",
+                plain(content, 300),
+                "",
+                "What to do: see what it says. If it calls for a stage, set that stage by hand",
+                '(the command "set-stage"). It is kept whole in the dead-letter queue.',
+            ]
+        ),
+        facts={"reason": plain(reason, 500)},
+    )
+
+
+def _content_of(piece: object) -> str:
+    match piece:
+        case {"Sns": dict() as sns}:
+            told: Mapping[str, Any] = {name: sns.get(name) for name in _TOLD_APART_BY}
+            return "\n".join(str(each) for each in told.values() if each)
+        case {"detail": detail}:
+            return json.dumps(detail, sort_keys=True)
+    return json.dumps(piece, sort_keys=True)

@@ -1,0 +1,1 @@
+"""AWS on this machine: the template's resources, and what calls the functions."""

@@ -1,0 +1,256 @@
+"""
+Read a policy as the watchdog will, and say in words what it means, or where it is wrong.
+
+    python -m local.policy_check FILE         status 0: it is fine; 2: it is not
+    python -m local.policy_check --schema     the JSON Schema, for editors
+"""
+
+import argparse
+import io
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from batch_watchdog.core.errors import PolicyError
+from batch_watchdog.policy.durations import span_text
+from batch_watchdog.policy.guard_tables import Guard, Stage
+from batch_watchdog.policy.model import LIMITED, Policy, parse_policy
+from batch_watchdog.policy.tables import ArrayRule, LimitRule, RunnableLimit, StateLimit, StopRest
+
+# What a parameter of the Parameter Store can hold, in bytes.
+# https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html
+STANDARD_MAX = 4_096
+ADVANCED_MAX = 8_192
+
+
+class PolicyFileError(Exception):
+    """
+    A file holds no policy that can be used. Nothing but correcting the file helps.
+
+    As text it is one line for each problem, each beginning with the file and, where there is
+    one, the line.
+    """
+
+
+def read_policy(path: Path) -> Policy:
+    """
+    Read a policy from a file.
+
+    Raises:
+        PolicyFileError: it cannot be read, or is no policy; the text says where and why.
+    """
+    return _policy_in(_content_of(path), path)
+
+
+def read_policy_to_store(path: Path) -> tuple[Policy, str]:
+    """
+    Read a policy that shall go into the Parameter Store: the policy, and its text.
+
+    Raises:
+        PolicyFileError: it cannot be read, is no policy, or does not fit into a parameter.
+    """
+    content = _content_of(path)
+    policy = _policy_in(content, path)
+    if len(content) > ADVANCED_MAX:
+        raise PolicyFileError(
+            f"{path}: {len(content):,} bytes: expected at most {ADVANCED_MAX:,}, "
+            "which is all that a parameter can hold"
+        )
+    if (at := content.find(b"{{")) >= 0:
+        raise PolicyFileError(
+            f"{path}:{_line(content, at)}: a parameter cannot hold two braces in a row ({{{{), "
+            "not even in a comment"
+        )
+    return policy, content.decode()
+
+
+def _content_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PolicyFileError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _policy_in(content: bytes, path: Path) -> Policy:
+    try:
+        return parse_policy(content.decode())
+    except UnicodeDecodeError as error:
+        raise PolicyFileError(
+            f"{path}:{_line(content, error.start)}: not UTF-8: {error.reason}"
+        ) from error
+    except PolicyError as error:
+        raise PolicyFileError(
+            "\n".join(
+                ": ".join(filter(None, (f"{path}:{each.line}", each.key, each.message)))
+                for each in error.problems
+            )
+        ) from error
+
+
+def _line(content: bytes, at: int) -> int:
+    return content.count(b"\n", 0, at) + 1
+
+
+# ---- In words -----------------------------------------------------------------------------
+
+
+def in_words(policy: Policy) -> Iterator[str]:
+    """What a policy means, line by line."""
+    yield (
+        "enforce: it stops jobs as the rules say."
+        if policy.mode == "enforce"
+        else "observe: it says what it would do, and stops nothing."
+    )
+    rules: Sequence[ArrayRule | LimitRule | Guard] = (*policy.array, *policy.limit, *policy.guard)
+    if not rules:
+        yield "No rules: nothing is limited, nothing is guarded."
+    for rule in rules:
+        own = f" [{rule.mode}]" if rule.mode and rule.mode != policy.mode else ""
+        yield f"{policy.label_of(rule)}{own}: {_rule_in_words(rule)}"
+
+
+def warnings(policy: Policy, size: int) -> Iterator[str]:
+    """What is allowed, and hardly what was meant. `size` is in bytes."""
+    if size > STANDARD_MAX:
+        yield (
+            f"{size:,} bytes need an advanced parameter, which costs money; "
+            f"a standard one holds {STANDARD_MAX:,}"
+        )
+    for kind in (policy.array, policy.limit):
+        rules: Sequence[ArrayRule | LimitRule] = kind
+        for rule, later in pairwise(rules):
+            if rule.match.everything:
+                yield f"{policy.label_of(later)} never counts: the rule before it takes every job"
+                break
+
+
+def _rule_in_words(rule: ArrayRule | LimitRule | Guard) -> str:
+    match rule:
+        case ArrayRule():
+            return "; ".join(_array_in_words(rule))
+        case LimitRule():
+            limits = ((status, rule.for_state(status)) for status in LIMITED)
+            words = [_limit_in_words(status, limit) for status, limit in limits if limit]
+            return "; ".join(words) or "no limits"
+        case Guard():
+            return "; ".join(_guard_in_words(rule))
+
+
+def _array_in_words(rule: ArrayRule) -> Iterator[str]:
+    yield "silent" if rule.silent else "told when done"
+    if rule.progress:
+        yield f"progress at {', '.join(map(str, rule.progress))} %"
+    if rule.stop_rest_when:
+        yield f"the rest is stopped when {_stop_in_words(rule.stop_rest_when)}"
+
+
+def _stop_in_words(when: StopRest) -> str:
+    parts = [f"more than {when.failed} failed"] if when.failed is not None else []
+    if when.failed_percent is not None:
+        parts.append(f"more than {when.failed_percent:g} % failed")
+    return f"{' or '.join(parts)} of at least {when.of_at_least}"
+
+
+def _limit_in_words(status: str, limit: StateLimit) -> str:
+    by_cause = limit.after_by_cause if isinstance(limit, RunnableLimit) else None
+    spans = [f"{span_text(limit.after)}"] if limit.after else []
+    spans += [
+        f"{span_text(span)} if {'it waits for capacity' if cause == 'capacity' else cause}"
+        for cause, span in (by_cause.spans() if by_cause else {}).items()
+    ]
+    warned = f", warned of at {span_text(limit.warn_after)}" if limit.warn_after else ""
+    escalated = ", terminated if it starts" if _escalates(limit) else ""
+    return f"{status} for {', '.join(spans)}, then {limit.action}{escalated}{warned}"
+
+
+def _escalates(limit: StateLimit) -> bool:
+    return isinstance(limit, RunnableLimit) and limit.escalate
+
+
+def _guard_in_words(guard: Guard) -> Iterator[str]:
+    yield str(guard.match)
+    if guard.spare:
+        yield f"spares {str(guard.spare).removeprefix('match ')}"
+    for stage in guard.stage:
+        yield _stage_in_words(stage)
+    yield f"release {guard.release}"
+
+
+def _stage_in_words(stage: Stage) -> str:
+    raised = [*stage.alarms]
+    if stage.after_previous:
+        raised.append(f"{span_text(stage.after_previous)} of the stage before")
+    by = " or ".join(raised) or "an operator"
+    return (
+        f"{stage.action} by {by}"
+        + (", forecasts too" if stage.forecast else "")
+        + (", queues closed" if stage.close_queues else "")
+    )
+
+
+# ---- The schema ---------------------------------------------------------------------------
+
+
+class _TomlSchema(GenerateJsonSchema):
+    """TOML has no null: what is not given is left out. Nor do defaults of whole tables help."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        default = schema.get("default", "")
+        if default is None or isinstance(default, BaseModel):
+            return self.generate_inner(schema["schema"])
+        return super().default_schema(schema)
+
+
+def json_schema() -> str:
+    """The policy's JSON Schema, as text."""
+    schema: dict[str, Any] = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Policy.model_json_schema(schema_generator=_TomlSchema),
+        "title": "batch-watchdog policy",
+    }
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+# ---- The command --------------------------------------------------------------------------
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the answer is its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="policy-check", description="Say what a policy means, or where it is wrong."
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a policy in TOML")
+    what.add_argument("--schema", action="store_true", help="print the policy's JSON Schema")
+    chosen = parser.parse_args(arguments)
+    if chosen.schema:
+        print(json_schema(), end="")
+        return 0
+    try:
+        policy, text = read_policy_to_store(chosen.file)
+    except PolicyFileError as error:
+        print(error, file=sys.stderr)
+        return 2
+    size = len(text.encode())
+    print(f"{chosen.file}: the policy is fine ({size:,} bytes, version {policy.version}).")
+    for line in in_words(policy):
+        print(f"  {line}")
+    for warning in warnings(policy, size):
+        print(f"  Warning: {warning}.")
+    return 0
+
+
+if __name__ == "__main__":
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # A terminal need not know every letter.
+    sys.exit(main())

@@ -1,0 +1,291 @@
+"""
+Built functions in Lambda's own runtime, on this machine and without Docker.
+
+    python -m local.runtime invoke FUNCTION EVENT.json    one function on one event
+    python -m local.runtime serve                          AWS for `sam local invoke`
+
+SAM CLI carries the Lambda Runtime Interface Emulator, and AWS's own runtime client runs the
+handler under it, as in Lambda: with the function's folder, the layer and the client on the path,
+and no other package. What a function asks of AWS is answered by moto.
+"""
+
+import argparse
+import base64
+import json
+import logging
+import os
+import platform
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import boto3
+from moto.server import ThreadedMotoServer
+from samtranslator.yaml_helper import yaml_parse
+
+ROOT = Path(__file__).parents[2]
+BUILT = ROOT / ".build/lambda"
+CLIENT = ROOT / ".build/runtime-client"
+
+STACK = "local"
+REGION = "us-east-1"
+# moto takes any credentials; real ones must not get this far.
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+
+# What functions use while they run, and the property that names it: here after the template,
+# so that settings can be written down (events/env.json).
+_USED = {
+    "AWS::DynamoDB::Table": "TableName",
+    "AWS::KMS::Key": None,
+    "AWS::SNS::Topic": "TopicName",
+    "AWS::SQS::Queue": "QueueName",
+    "AWS::SSM::Parameter": None,
+}
+_PORT = 5000
+_INVOCATIONS = "/2015-03-31/functions/function/invocations"
+_START_S = 10.0
+_ANSWER_S = 900.0  # no function may take longer; the emulator keeps the function's own timeout
+
+type Invoke = Callable[[Mapping[str, Any]], Any]
+
+
+class RuntimeUnavailableError(Exception):
+    """The function cannot be run. The message says what is missing."""
+
+
+class Stack:
+    """The stack's resources in a moto server of its own, and the settings that name them."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        template = yaml_parse((ROOT / "template.yaml").read_text())
+        resources = {
+            name: resource
+            for name, resource in template["Resources"].items()
+            if resource["Type"] in _USED
+        }
+        for name, resource in resources.items():
+            if naming := _USED[resource["Type"]]:
+                resource["Properties"][naming] = name
+        cloudformation = self.client("cloudformation")
+        cloudformation.create_stack(
+            StackName=STACK, TemplateBody=json.dumps({"Resources": resources})
+        )
+        described = cloudformation.describe_stack_resources(StackName=STACK)["StackResources"]
+        self._refs = {
+            "AWS::StackName": STACK,
+            **{name: str(one["Default"]) for name, one in template["Parameters"].items()},
+            **{one["LogicalResourceId"]: one["PhysicalResourceId"] for one in described},
+        }
+        variables = template["Globals"]["Function"]["Environment"]["Variables"]
+        self.settings = {
+            name: self._refs[value["Ref"]] if isinstance(value, dict) else str(value)
+            for name, value in variables.items()
+        }
+        self.timeout_s = int(template["Globals"]["Function"]["Timeout"])
+        self.memory_mb = int(template["Globals"]["Function"]["MemorySize"])
+
+    def client(self, service: Any) -> Any:
+        """A boto3 client of this stack's AWS."""
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint,
+            region_name=REGION,
+            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        )
+
+    def write_what_the_stream_tells(self, event: Mapping[str, Any]) -> None:
+        """Put the items into the table that a stream's event says were written there."""
+        for record in event.get("Records", ()):
+            if "NewImage" in record.get("dynamodb", {}):
+                self.client("dynamodb").put_item(
+                    TableName=self.settings["TABLE_NAME"],
+                    Item=_with_bytes(record["dynamodb"]["NewImage"]),
+                )
+
+
+@contextmanager
+def stack(address: str = "127.0.0.1", port: int = 0) -> Iterator[Stack]:
+    """The stack's resources for a while, on a free port unless one is given."""
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    server = ThreadedMotoServer(ip_address=address, port=port, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        _post(address, port, "/moto-api/reset", {})  # moto keeps its state for the whole process
+        yield Stack(f"http://{host}:{port}")
+    finally:
+        server.stop()
+
+
+@contextmanager
+def running(function: str, stack: Stack) -> Iterator[Invoke]:
+    """
+    One warm container of a function, named as its folder is: `job_events`.
+
+    Raises:
+        RuntimeUnavailableError: something has not been set up, or this is no Linux.
+    """
+    folder, layer = _built(function)
+    port, runtime_port = _free_port(), _free_port()
+    command = [
+        str(_emulator()),
+        "--runtime-interface-emulator-address",
+        f"127.0.0.1:{port}",
+        "--runtime-api-address",
+        f"127.0.0.1:{runtime_port}",
+        # -S: no site-packages, so that what the layer lacks is missed here as it would be there.
+        *(sys.executable, "-S", "-m", "awslambdaric", "handler.lambda_handler"),
+    ]
+    environment = {
+        **CREDENTIALS,
+        **stack.settings,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL": stack.endpoint,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(stack.memory_mb),
+        "AWS_LAMBDA_FUNCTION_NAME": function,
+        "AWS_LAMBDA_FUNCTION_TIMEOUT": str(stack.timeout_s),
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_REGION": REGION,
+        "LAMBDA_TASK_ROOT": str(folder),
+        "PATH": os.defpath,
+        "PYTHONPATH": os.pathsep.join(map(str, (folder, layer, CLIENT))),
+        "TZ": ":UTC",
+    }
+    # Both logs go to standard error: standard output is for the answer.
+    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=2)  # noqa: S603
+    try:
+        _wait_for(port, process)
+        yield lambda event: json.loads(_post("127.0.0.1", port, _INVOCATIONS, event))
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _built(function: str) -> tuple[Path, Path]:
+    """The folders of a built function and of the layer's Python code."""
+    try:
+        resources = yaml_parse((BUILT / "template.yaml").read_text())["Resources"]
+    except FileNotFoundError as error:
+        raise RuntimeUnavailableError(
+            f"{error.filename} is missing: `make invoke` makes it"
+        ) from error
+    title = function.title().replace("_", "")
+    if f"{title}Function" not in resources:
+        raise RuntimeUnavailableError(f"the template has no {title}Function")
+    code = resources[f"{title}Function"]["Properties"]["CodeUri"]
+    layer = resources["WatchdogLayer"]["Properties"]["ContentUri"]
+    return BUILT / code, BUILT / layer / "python"
+
+
+def _emulator() -> Path:
+    if sys.platform != "linux":
+        raise RuntimeUnavailableError("Lambda's emulator is a program for Linux")
+    name = f"samcli/local/rapid/aws-lambda-rie-{_machine()}"
+    for path in ROOT.glob(f".venv-sam/lib/python*/site-packages/{name}"):
+        return path
+    raise RuntimeUnavailableError(f"SAM CLI with its {name} is missing: `make invoke` installs it")
+
+
+def _machine() -> str:
+    """This machine's processor, as Lambda names it."""
+    return {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
+
+
+def _free_port() -> int:
+    with closing(socket.socket()) as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline and process.poll() is None:
+        with closing(socket.socket()) as one:
+            if one.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise RuntimeUnavailableError(f"Lambda's emulator did not start within {_START_S:.0f} s")
+
+
+def _post(address: str, port: int, path: str, content: Mapping[str, Any]) -> bytes:
+    with closing(HTTPConnection(address, port, timeout=_ANSWER_S)) as connection:
+        connection.request("POST", path, json.dumps(content))
+        return connection.getresponse().read()
+
+
+def _with_bytes(image: Mapping[str, Any]) -> dict[str, Any]:
+    """An item as a client takes it, from a stream's image, whose bytes are base64."""
+    return {
+        name: {"B": base64.b64decode(value["B"])} if "B" in value else value
+        for name, value in image.items()
+    }
+
+
+def main() -> int:
+    """Run what the command line asks for; returns the status to exit with."""
+    parser = argparse.ArgumentParser(prog="python -m local.runtime")
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", help=f"AWS for `sam local invoke`, on port {_PORT}")
+    serve.add_argument("--address", default="127.0.0.1", help="where containers reach this machine")
+    invoke = commands.add_parser("invoke", help="run one built function on one event")
+    invoke.add_argument("function", help="a folder in functions/")
+    invoke.add_argument("event", type=Path, help="a JSON file; there are samples in events/")
+    arguments = parser.parse_args()
+    try:
+        if arguments.command == "serve":
+            return _serve(arguments.address)
+        return _invoke(arguments.function, _event_in(arguments.event))
+    except RuntimeUnavailableError as error:
+        parser.error(str(error))
+
+
+def _event_in(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise RuntimeUnavailableError(f"{path}: {error}") from error
+
+
+def _serve(address: str) -> int:
+    template_for_docker()
+    with stack(address, _PORT) as local, suppress(KeyboardInterrupt):
+        print("The table, queues, topic and policy are at", local.endpoint, flush=True)
+        threading.Event().wait()
+    return 0
+
+
+def template_for_docker() -> Path:
+    """
+    Write the built template as `sam local invoke` needs it, and say where.
+
+    It sets no variable that is not declared, and takes the default of the processor.
+    """
+    built = (BUILT / "template.yaml").read_text()
+    here = built.replace("Default: arm64", f"Default: {_machine()}")
+    declaring = r'\1AWS_ENDPOINT_URL: ""\n\1TABLE_NAME:'
+    path = BUILT / "local.yaml"
+    path.write_text(re.sub(r"^( +)TABLE_NAME:", declaring, here, count=1, flags=re.MULTILINE))
+    return path
+
+
+def _invoke(function: str, event: Mapping[str, Any]) -> int:
+    with stack() as local, running(function, local) as invoke:
+        local.write_what_the_stream_tells(event)
+        answer = invoke(event)
+    print(json.dumps(answer, indent=2, ensure_ascii=False))
+    return 1 if isinstance(answer, dict) and "errorType" in answer else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Replays of event logs on the real handlers."""

@@ -1,0 +1,363 @@
+"""
+Replay a log of events against a policy: what the watchdog would have said and done.
+
+The watchdog is the real one, in the stack that template.yaml makes; AWS Batch is simulated, and
+its truth is what the log tells of it. The clock is virtual.
+"""
+
+import argparse
+import gc
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+from moto import mock_aws
+
+from batch_watchdog.core.effects import Announce
+from batch_watchdog.guards import items as guard_items
+from batch_watchdog.notices.notice import Notice
+from batch_watchdog.notices.text import iso
+from batch_watchdog.store.actions import PREFIX, to_action
+from batch_watchdog.store.item_codec import Item
+from batch_watchdog.store.memory_table import MemoryTable
+from batch_watchdog.store.reminders import Reminders
+from batch_watchdog.store.table import DynamoTable, Listener, Put
+from local.aws import stack as stacks
+from local.aws.clock import Order
+from local.aws.dispatcher import Dispatcher, MakeTable
+from local.aws.stack import REGION, Stack
+from local.batch.simulated import SimulatedBatch
+from local.commands.policy_check import PolicyFileError, read_policy_to_store
+from local.replay import timeline
+from local.replay.event_log import InputError, Line, parse_time, read_log, read_world
+
+# So long the clock runs on after the last event, for stragglers to be awaited.
+AFTERMATH = timedelta(minutes=5)
+# After so long a silence the next one is passed over, in portions of at most the second span,
+# but for the last minutes.
+_QUIET, _REMINDED, _WAKING = timedelta(days=1), timedelta(days=60), timedelta(minutes=10)
+# And so much longer while something is still under way, a retry above all.
+_PATIENCE = timedelta(hours=6)
+
+type Row = dict[str, Any]
+type Progress = Callable[[datetime, datetime, datetime], None]
+
+
+class Rows:
+    """
+    A witness that tells what it hears as rows, in the order of time.
+
+    `recorded` must hear of the table's writes: a digest names the notices that were folded into
+    it, and the table has them whole.
+    """
+
+    def __init__(self, batch: SimulatedBatch, tell: Callable[[Row], None]) -> None:
+        self._batch = batch
+        self._tell = tell
+        self._calls_seen = 0
+        self._folded: dict[str, Notice] = {}
+        self.notices: Counter[str] = Counter()
+        self.calls: Counter[str] = Counter()
+        self.dead_letters = 0
+
+    def recorded(self, item: Item) -> None:
+        """An item has been written into the table."""
+        if not str(item["pk"]).startswith(PREFIX) or item["version"] != 1:
+            return
+        effect = to_action(item).effect
+        if isinstance(effect, Announce) and len(effect.notices) > effect.digest_over:
+            self._folded |= {notice.id: notice for notice in effect.notices}
+
+    def published(self, at: datetime, message: Mapping[str, Any]) -> None:
+        self.called()
+        content = json.loads(json.loads(message["Message"])["default"])
+        self._notice(at, content)
+        if content["notice"] == "digest":
+            for notice_id in content["facts"]["ids"]:
+                notice = self._folded.pop(notice_id, None)
+                if notice:
+                    folded = _content_of(notice) | {"folded_into": content["id"]}
+                    self._notice(at, folded)
+
+    def _notice(self, at: datetime, content: Row) -> None:
+        self.notices[content["notice"]] += 1
+        self._tell({"at": iso(at), "kind": "notice", **content})
+
+    def dead_letter(self, at: datetime, reason: str, event: Any) -> None:
+        self.called()
+        self.dead_letters += 1
+        self._tell(
+            {"at": iso(at), "kind": "dead-letter", "reason": reason, "event": _readable(event)}
+        )
+
+    def called(self) -> None:
+        """Tell of the changing calls that Batch has received since the last time."""
+        for call in self._batch.journal[self._calls_seen :]:
+            self._calls_seen += 1
+            if not call.error:
+                self.calls[call.api] += 1
+                self._tell(
+                    {
+                        "at": iso(call.at),
+                        "kind": "call",
+                        "api": call.api,
+                        "jobs": list(call.jobs),
+                        "queue": call.queue or None,
+                        "state": call.state or None,
+                        "reason": call.reason or None,
+                    }
+                )
+
+    def summary(self, events: int) -> Row:
+        return {
+            "kind": "summary",
+            "events": events,
+            "notices": dict(self.notices),
+            "calls": dict(self.calls),
+            "dead_letters": self.dead_letters,
+            "overruled": self._batch.overruled,
+        }
+
+
+def _content_of(notice: Notice) -> Row:
+    return {
+        "notice": notice.kind,
+        "id": notice.id,
+        "severity": notice.severity,
+        "subject": notice.subject,
+        "text": notice.text,
+        "facts": notice.facts,
+    }
+
+
+def _readable(event: Any) -> Any:
+    """What was given up, as JSON if it is JSON: strictly, or whoever reads the rows stumbles."""
+    try:
+        value = json.loads(event) if isinstance(event, str) else event
+        json.dumps(value, allow_nan=False)
+    except (ValueError, RecursionError):
+        return event if isinstance(event, str) else json.dumps(event)
+    return value
+
+
+# ---- The run ------------------------------------------------------------------------------
+
+
+def replay(  # noqa: PLR0913 - all by name, and most have a default
+    lines: Sequence[Line],
+    *,
+    stack: Stack,
+    tell: Callable[[Row], None],
+    policy: str | None = None,
+    world: Mapping[str, Any] | None = None,
+    until: datetime | None = None,
+    make_table: MakeTable = MemoryTable,
+    progress: Progress = lambda *_: None,
+) -> Row:
+    """
+    Replay a log. Each row is told when it comes about, the summary last.
+
+    `policy` is the text in force, the template's own if there is none. Without `until` the clock
+    runs on for five minutes after the last event, and while anything is under way.
+
+    Returns:
+        The summary.
+    """
+    truth = [line.value for line in lines if line.from_batch]
+    region, account = _home(truth)
+    batch = SimulatedBatch(
+        emit=lambda event: dispatcher.emitted(event),  # noqa: PLW0108 - it is made below
+        region=region,
+        account=account,
+    )
+    rows = Rows(batch, tell)
+    dispatcher = Dispatcher(
+        stack,
+        batch,
+        rows,
+        parameters=None if policy is None else dict.fromkeys(_policy_parameters(stack), policy),
+        make_table=lambda listener: make_table(_both(rows, listener)),
+    )
+    batch.add_world(world or {})
+    batch.load(truth)
+    del truth
+
+    times = [at for line in lines for at in (line.at, line.deliver_at) if at]
+    if times:
+        starts = [line.deliver_at for line in lines if line.deliver_at] or times
+        first, last = min(starts), max(times)
+        for line in lines:
+            if line.deliver_at:
+                dispatcher.clock.at(
+                    line.deliver_at, Order.DELIVERY, _deliver, line, dispatcher, batch, rows
+                )
+        end = until or last + AFTERMATH
+        if first <= end:
+            dispatcher.start(first)
+        lull = _Lull(dispatcher)
+        while dispatcher.step(end):
+            rows.called()
+            lull.pass_over()
+            progress(first, dispatcher.clock.now, end)
+        while until is None and not dispatcher.idle and dispatcher.step(end + _PATIENCE):
+            rows.called()
+    summary = rows.summary(len(lines))
+    tell(summary)
+    return summary
+
+
+class _Lull:
+    """
+    Passes over months in which nothing happens.
+
+    When for a day nothing has been said by anybody, each sweep finds what the one before found,
+    until an event comes, or a reminder comes due: the wheel says when.
+    """
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._looked_at = dispatcher.clock.now
+
+    def pass_over(self) -> None:
+        """Let the schedules rest until shortly before something happens, if that is far."""
+        now = self._dispatcher.clock.now
+        if now < max(self._dispatcher.last_event_at, self._looked_at) + _QUIET:
+            return
+        self._looked_at = now
+        if any(state.entry for state in guard_items.read_all(self._dispatcher.table).values()):
+            return  # A guard's stage may end, or become harder, by time alone.
+        # What is looked at again every minute is no news; what is filed for later may be.
+        later = Reminders(self._dispatcher.table).between(now + _WAKING, now + _REMINDED)
+        due = min((entry.minute for entry in later), default=now + _REMINDED)
+        self._dispatcher.sleep_until(min(due, self._dispatcher.next_event_at) - _WAKING)
+
+
+def _policy_parameters(stack: Stack) -> set[str]:
+    return {each.environment["POLICY_PARAMETER"] for each in stack.functions.values()}
+
+
+def _both(rows: Rows, listener: Listener) -> Listener:
+    def heard(event_name: str, old: Item | None, new: Item) -> None:
+        rows.recorded(new)
+        listener(event_name, old, new)
+
+    return heard
+
+
+def _home(truth: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """The region and the account that the log is from."""
+    first = truth[0] if truth else {}
+    region, account = first.get("region"), first.get("account")
+    return (
+        region if isinstance(region, str) and region else REGION,
+        account if isinstance(account, str) and account else "111122223333",
+    )
+
+
+def _deliver(line: Line, dispatcher: Dispatcher, batch: SimulatedBatch, rows: Rows) -> None:
+    match line.kind:
+        case "event":
+            if not (batch.journal and line.from_batch and batch.is_overruled(line.value)):
+                dispatcher.deliver(line.value, line.text)
+        case "sns":
+            if not dispatcher.notify(line.value):
+                reason = "no function of the stack subscribes to a topic"
+                rows.dead_letter(dispatcher.clock.now, reason, line.value)
+        case "command":
+            problem = dispatcher.command({"command": line.value})
+            if problem:
+                rows.dead_letter(dispatcher.clock.now, problem, line.value)
+        case "malformed":
+            rows.dead_letter(dispatcher.clock.now, line.problem, line.value)
+
+
+class _HeardTable(DynamoTable):
+    """A table in DynamoDB whose writes are told to a listener, as its stream would."""
+
+    def __init__(self, client: Any, name: str, listener: Listener) -> None:
+        super().__init__(client, name)
+        self._listener = listener
+
+    def write(self, puts: Sequence[Put]) -> None:
+        super().write(puts)
+        written = self.get_many([put.key for put in puts])
+        for put in puts:
+            self._listener("MODIFY" if put.read else "INSERT", None, written[put.key])
+
+
+# ---- The command --------------------------------------------------------------------------
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; the answer is its exit status."""
+    options = _parse(arguments)
+    gc.disable()  # while the log is read: there is no garbage, and much to look at
+    try:
+        until = _until(options.until)
+        lines = read_log(options.log)
+        policy = read_policy_to_store(options.policy)[1] if options.policy else None
+        world = read_world(options.world) if options.world else {}
+        with _told_to(options.out) as tell:
+            _run(lines, tell, options.store, policy=policy, world=world, until=until)
+    except (InputError, PolicyFileError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m local replay",
+        description="What the watchdog would have said and done, had this policy been in force.",
+    )
+    parser.add_argument("log", type=Path, help="events in JSON Lines")
+    parser.add_argument("--policy", type=Path, help="a policy in TOML; else the template's own")
+    parser.add_argument("--world", type=Path, help="queues and environments, as the API shows them")
+    parser.add_argument("--until", help="when to end, ISO 8601; else soon after the last event")
+    parser.add_argument("--out", type=Path, help="where rows go in JSON Lines; else a timeline")
+    parser.add_argument("--store", choices=("memory", "moto"), default="memory", help="the table")
+    return parser.parse_args(arguments)
+
+
+def _until(given: str | None) -> datetime | None:
+    until = parse_time(given) if given else None
+    if given and until is None:
+        raise InputError(
+            f"--until: {given!r} is no time, expected ISO 8601 such as 2026-01-01T12:00:00Z"
+        )
+    return until
+
+
+@contextmanager
+def _told_to(out: Path | None) -> Iterator[Callable[[Row], None]]:
+    if out is None:
+        yield timeline.Timeline().tell
+        return
+    try:
+        file = out.open("w", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written: {error.strerror or error}") from error
+    with file:
+        yield lambda row: print(json.dumps(row), file=file)
+
+
+def _run(lines: list[Line], tell: Callable[[Row], None], store: str, **options: Any) -> None:
+    with ExitStack() as stack:
+        if store == "moto":
+            stack.enter_context(mock_aws())
+            created = stacks.create()
+            client = boto3.client("dynamodb", REGION)
+            options["make_table"] = lambda listener: _HeardTable(client, created.table, listener)
+        else:
+            created = stacks.read()
+        # What has been read stays for long: the collector need not look at it again and again.
+        gc.freeze()
+        gc.enable()
+        progress = stack.enter_context(timeline.progress())
+        replay(lines, stack=created, tell=tell, progress=progress, **options)

@@ -1,0 +1,127 @@
+"""Rows for a terminal: a timeline that a person can read, and a bar while it takes long."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from batch_watchdog.notices.text import plain
+
+_TEXT_MAX = 300  # characters of a text that are shown
+_STYLES = {"info": "green", "warning": "yellow", "critical": "bold red"}
+_INDENT = " " * 10
+
+
+class Timeline:
+    """
+    Shows rows one by one; all that others wrote is made harmless first.
+
+    To anything but a terminal it writes plain text.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        # A line is not broken by us: a terminal does it better, and a file wants it whole.
+        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._day = ""
+
+    def tell(self, row: Mapping[str, Any]) -> None:
+        if row["kind"] == "summary":
+            self._total(row)
+            return
+        day, clock = row["at"].removesuffix("Z").split("T")
+        if day != self._day:
+            self._console.print(Text(f"── {day} " + "─" * 50, style="dim"))
+            self._day = day
+        line = Text(f"{clock}  ", style="dim")
+        match row["kind"]:
+            case "notice":
+                self._notice(row, line)
+            case "call":
+                what = _jobs(row["jobs"]) if row["jobs"] else f"{row['queue']} {row['state']}"
+                line.append(f"→ {row['api']} ", style="bold cyan").append(plain(what))
+                self._console.print(line)
+                self._aside(row["reason"] or "")
+            case "dead-letter":
+                line.append("✗ dead letter ", style="red").append(plain(row["reason"]))
+                self._console.print(line)
+                self._aside(str(row["event"]))
+
+    def _notice(self, row: Mapping[str, Any], line: Text) -> None:
+        mark = "·" if "folded_into" in row else "●"
+        line.append(f"{mark} {row['notice']} ", style=_STYLES[row["severity"]])
+        line.append(plain(row["subject"]))
+        self._console.print(line)
+        if mark == "●":
+            self._aside(row["text"])
+
+    def _aside(self, text: str) -> None:
+        if text:
+            self._console.print(Text(_INDENT + plain(text, _TEXT_MAX), style="dim"))
+
+    def _total(self, row: Mapping[str, Any]) -> None:
+        self._console.print(Text("── in all " + "─" * 50, style="dim"))
+        self._console.print(
+            f"{row['events']} events; "
+            f"{_counts(row['notices'], 'notices')}; {_counts(row['calls'], 'calls')}; "
+            f"{row['dead_letters']} dead letters"
+        )
+        if row["overruled"]:
+            count = len(row["overruled"])
+            jobs = "job was" if count == 1 else "jobs were"
+            self._console.print(
+                Text(
+                    f"{count} {jobs} stopped here and had started after all in the log: "
+                    f"{plain(_jobs(row['overruled']))}",
+                    style="yellow",
+                )
+            )
+
+
+def _jobs(jobs: list[str]) -> str:
+    shown = ", ".join(jobs[:3])
+    return f"{len(jobs)} jobs: {shown}, …" if len(jobs) > 3 else shown  # noqa: PLR2004
+
+
+def _counts(counts: Mapping[str, int], of: str) -> str:
+    each = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+    return f"{sum(counts.values())} {of}" + (f" ({each})" if each else "")
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[datetime, datetime, datetime], None]]:
+    """
+    A bar on a terminal's standard error; elsewhere nothing is shown.
+
+    It is moved by telling it the first, the present and the last moment.
+    """
+    bar = Progress(
+        TextColumn("[progress.description]{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=Console(file=sys.stderr),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with bar:
+        task = bar.add_task("replaying", total=1.0)
+        shown_at = 0.0
+
+        def move(first: datetime, now: datetime, last: datetime) -> None:
+            nonlocal shown_at
+            if time.monotonic() - shown_at > 0.1:  # noqa: PLR2004 - seconds
+                shown_at = time.monotonic()
+                whole = (last - first).total_seconds() or 1.0
+                bar.update(
+                    task,
+                    completed=(now - first).total_seconds() / whole,
+                    description=f"replaying {now:%Y-%m-%d %H:%M}",
+                )
+
+        yield move

@@ -1,0 +1,43 @@
+"""Rules of actions broken on purpose."""
+
+from collections.abc import Sequence
+
+from tests.mutants.mutant import Mutant
+
+MUTANTS: Sequence[Mutant] = (
+    Mutant(
+        "an exempted job is not stopped by a limit",
+        "actions/stop_rules.py",
+        "if {job.job_id, job.parent_id} & set(grounds.exempt):",
+        "if False:",
+        ("tests/unit/actions/test_stop_rules.py",),
+    ),
+    Mutant(
+        "a job that is shown in part is not stopped",
+        "actions/stop_rules.py",
+        "if any(detail.get(name) is None for name in named_by):",
+        "if False:",
+        ("tests/unit/actions/test_stop_rules.py",),
+    ),
+    Mutant(
+        "an action without a result is found",
+        "actions/unfinished.py",
+        'lacking = [_unfinished(item) for item in some if "result" not in item]',
+        'lacking = [_unfinished(item) for item in some if "body" not in item]',
+        ("tests/unit/actions/test_unfinished.py",),
+    ),
+    Mutant(
+        "an action that may still be filed is not passed over",
+        "actions/unfinished.py",
+        "return iso(min(self.now - _AGE, swept))",
+        "return iso(self.now - _AGE)",
+        ("tests/unit/actions/test_unfinished.py",),
+    ),
+    Mutant(
+        "a lost action is tried at growing distances",
+        "actions/unfinished.py",
+        'return Unfinished(sk=str(item["sk"]), due_at=at + _AGE * 2**tries)',
+        'return Unfinished(sk=str(item["sk"]), due_at=at + _AGE)',
+        ("tests/unit/actions/test_unfinished.py",),
+    ),
+)

@@ -1,0 +1,29 @@
+"""Rules of blocked_queues broken on purpose."""
+
+from collections.abc import Sequence
+
+from tests.mutants.mutant import Mutant
+
+MUTANTS: Sequence[Mutant] = (
+    Mutant(
+        "a queue is blocked while one of its heads is",
+        "blocked_queues/rules.py",
+        "return replace(blockage, heads=heads, over=all(head.outcome for head in heads))",
+        "return replace(blockage, heads=heads, over=any(head.outcome for head in heads))",
+        ("tests/unit/blocked_queues/test_rules.py",),
+    ),
+    Mutant(
+        "a job that the watchdog cancelled has not gone on",
+        "blocked_queues/rules.py",
+        "if job.reason.startswith(STOP_MARK):",
+        "if False:",
+        ("tests/unit/blocked_queues/test_rules.py",),
+    ),
+    Mutant(
+        "of too many heads those that still block are kept",
+        "blocked_queues/rules.py",
+        "latest = sorted(heads.values(), key=lambda head: (not head.outcome, head.at), reverse=True)",
+        "latest = sorted(heads.values(), key=lambda head: head.at, reverse=True)",
+        ("tests/unit/blocked_queues/test_rules.py",),
+    ),
+)

@@ -1,0 +1,102 @@
+"""Rules of core broken on purpose."""
+
+from collections.abc import Sequence
+
+from tests.mutants.mutant import Mutant
+
+MUTANTS: Sequence[Mutant] = (
+    Mutant(
+        "a preempted run proves when the wait began",
+        "core/batch_payloads.py",
+        ("            *(attempt.stoppedAt for attempt in preempted or ()),\n"),
+        "",
+        ("tests/integration/test_limit_stays.py",),
+    ),
+    Mutant(
+        "being scheduled or started proves when the wait began",
+        "core/batch_payloads.py",
+        ("            self.scheduledAt,\n            self.startedAt,\n"),
+        "",
+        ("tests/integration/test_limit_stays.py",),
+    ),
+    Mutant(
+        "an essential container counts before another",
+        "core/batch_payloads.py",
+        "return how > 2, not matters, how  # noqa: PLR2004",
+        "return how > 2, False, how  # noqa: PLR2004",
+        ("tests/unit/core/test_batch_payloads.py",),
+    ),
+    Mutant(
+        "a container that was stopped is not the cause where another failed",
+        "core/batch_payloads.py",
+        "_STOPPED = (137, 143)  # by SIGKILL or SIGTERM: mostly since another container had ended",
+        "_STOPPED = ()  # by SIGKILL or SIGTERM: mostly since another container had ended",
+        ("tests/unit/core/test_batch_payloads.py",),
+    ),
+    Mutant(
+        "a container that another waits for counts as essential",
+        "core/batch_payloads.py",
+        "matters = self.essential or self.name in awaited",
+        "matters = self.essential",
+        ("tests/unit/core/test_batch_payloads.py",),
+    ),
+    Mutant(
+        "an init container may be the one that failed",
+        "core/batch_payloads.py",
+        (
+            '            ("init", pod.initContainers),\n'
+            '            ("init", latest.initContainers),\n'
+        ),
+        "",
+        ("tests/unit/core/test_batch_payloads.py",),
+    ),
+    Mutant(
+        "an index below 0 is malformed",
+        "core/batch_payloads.py",
+        "if negative:",
+        "if False:",
+        ("tests/unit/core/test_batch_payloads.py",),
+    ),
+    Mutant(
+        "an index that contradicts the id is malformed",
+        "core/batch_payloads.py",
+        "if told is not None and told != index:",
+        "if False:",
+        ("tests/unit/core/test_batch_payloads.py",),
+    ),
+    Mutant(
+        "a cause comes before its consequences",
+        "core/failure_cause.py",
+        "return self.exit_code is None and blames_a_dependency(self.reason)",
+        "return False",
+        ("tests/unit/arrays/test_progress.py",),
+    ),
+    Mutant(
+        "a full disk is one cause",
+        "core/failure_cause.py",
+        "text = _DISK_FULL.sub(_disk_full, plain(reason, 2_048))",
+        "text = plain(reason, 2_048)",
+        ("tests/unit/arrays/test_progress.py",),
+    ),
+    Mutant(
+        "a temporary path is an id",
+        "core/failure_cause.py",
+        'text = _QUERY.sub("?*", _TEMPORARY.sub(r"\\1/*", text))',
+        'text = _QUERY.sub("?*", text)',
+        ("tests/unit/arrays/test_progress.py",),
+    ),
+    Mutant(
+        "a job that began failed by itself",
+        "core/job_event.py",
+        (
+            '            self.status == "FAILED"\n'
+            "            and not self.attempts\n"
+            "            and self.exit_code is None\n"
+            "            and blames_a_dependency(self.reason)\n"
+        ),
+        (
+            '            self.status == "FAILED" and self.exit_code is None and blames_a_dependency(self.reason)\n'
+        ),
+        ("tests/unit/core/test_batch_payloads.py",),
+    ),
+)

@@ -1,0 +1,113 @@
+"""Rules of diagnosis broken on purpose."""
+
+from collections.abc import Sequence
+
+from tests.mutants.mutant import Mutant
+
+MUTANTS: Sequence[Mutant] = (
+    Mutant(
+        "the head of a queue waits its turn for ten minutes at most",
+        "diagnosis/queue_position.py",
+        "return self.is_head and _long_ago(self.since, now)",
+        "return False",
+        ("tests/unit/diagnosis/test_rules.py",),
+    ),
+    Mutant(
+        "a head of which Batch does not say since when does not wait its turn",
+        "diagnosis/queue_position.py",
+        "return since is None or now - since > _HEAD_MAX",
+        "return since is not None and now - since > _HEAD_MAX",
+        ("tests/unit/diagnosis/test_rules.py",),
+    ),
+    Mutant(
+        "the first of a share is a head",
+        "diagnosis/queue_position.py",
+        "return self.number == 1 or self.in_share == 1",
+        "return self.number == 1",
+        ("tests/unit/diagnosis/test_rules.py",),
+    ),
+    Mutant(
+        "the first of a quota share is a head wherever it stands in the queue",
+        "diagnosis/queue_position.py",
+        "for name, front in shares.items():",
+        "for name, front in ():",
+        ("tests/unit/diagnosis/test_rules.py",),
+    ),
+    Mutant(
+        "a job is first of its share only where the shares before it are known",
+        "diagnosis/queue_position.py",
+        "if any(job_id not in known for job_id in ids):",
+        "if not known:",
+        ("tests/unit/diagnosis/test_rules.py",),
+    ),
+    Mutant(
+        "behind a first job that does not start, something needs repair",
+        "diagnosis/rules.py",
+        'remedy=_STANDSTILL_REMEDY if stuck else "",',
+        'remedy=_STANDSTILL_REMEDY if False else "",',
+        ("tests/unit/diagnosis/test_rules.py",),
+    ),
+    Mutant(
+        "an environment that is not known may take the job",
+        "diagnosis/environments.py",
+        "if not details:",
+        "if False:",
+        ("tests/unit/diagnosis/test_rules.py",),
+    ),
+    Mutant(
+        "instances that run without a job are not held by others",
+        "diagnosis/rules.py",
+        "if environment.kept >= desired:  # These run without any job.",
+        "if False:  # These run without any job.",
+        ("tests/unit/diagnosis/test_rules.py",),
+    ),
+    Mutant(
+        "only instances that are kept keep a job out",
+        "diagnosis/environments.py",
+        ("        or environment.kept + max(ask.vcpus, 1) <= most\n"),
+        "",
+        ("tests/unit/diagnosis/test_rules.py",),
+    ),
+    Mutant(
+        "a job that starts is not explained by what kept it waiting",
+        "diagnosis/rules.py",
+        "if said and status in ENDED:",
+        "if said:",
+        ("tests/unit/diagnosis/test_rules.py",),
+    ),
+    Mutant(
+        "what is not known has no cause",
+        "diagnosis/findings.py",
+        '"undetermined": None,',
+        '"undetermined": "capacity",',
+        ("tests/integration/test_findings.py",),
+    ),
+    Mutant(
+        "a place in the queue is never said of another job",
+        "diagnosis/gather.py",
+        'if detail["jobId"] in self._fronts[queue]:  # Its place is its own, and so is the answer.',
+        "if False:  # Its place is its own, and so is the answer.",
+        ("tests/unit/diagnosis/test_gather.py",),
+    ),
+    Mutant(
+        "of jobs that start each has an answer of its own",
+        "diagnosis/gather.py",
+        'if detail["status"] in _NOT_IN_QUEUE:  # Its queue does not keep it from going on.',
+        "if False:  # Its queue does not keep it from going on.",
+        ("tests/unit/diagnosis/test_gather.py",),
+    ),
+    Mutant(
+        "of some instances nothing is said of all",
+        "diagnosis/gather.py",
+        'if listed.get("nextToken"):  # Of some of them, nothing can be said of all.',
+        "if False:  # Of some of them, nothing can be said of all.",
+        ("tests/unit/diagnosis/test_gather.py",),
+    ),
+    Mutant(
+        "instances that were not told of are not missing",
+        "diagnosis/gather.py",
+        "if instances is not None:",
+        "if True:",
+        ("tests/unit/diagnosis/test_gather.py",),
+    ),
+)

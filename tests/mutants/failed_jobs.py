@@ -1,0 +1,54 @@
+"""Rules of failed_jobs broken on purpose."""
+
+from collections.abc import Sequence
+
+from tests.mutants.mutant import Mutant
+
+MUTANTS: Sequence[Mutant] = (
+    Mutant(
+        "our own stops are no news",
+        "failed_jobs/notices.py",
+        (
+            "    return (\n"
+            '        change.status == "FAILED"\n'
+            '        and change.kind in ("single", "multi-node", "service")\n'
+            "        and not change.reason.startswith(STOP_MARK)\n"
+            "    )\n"
+        ),
+        (
+            '    return change.status == "FAILED" and change.kind in ("single", "multi-node", "service")\n'
+        ),
+        ("tests/unit/use_cases/test_job_events.py",),
+    ),
+    Mutant(
+        "a failure that others follow is kept back",
+        "failed_jobs/chains.py",
+        (
+            "    return frozenset(\n"
+            "        change.job_id for change in failures if change.followed or change.job_id in blamed\n"
+            "    )\n"
+        ),
+        ("    return frozenset(change.job_id for change in failures if change.followed)\n"),
+        ("tests/unit/failed_jobs/test_chains.py",),
+    ),
+    Mutant(
+        "a chain is told when it is over",
+        "failed_jobs/workflow.py",
+        "if chains.may_go_on(chain, later.keys(), self.now)",
+        "if False",
+        ("tests/unit/failed_jobs/test_chains.py",),
+    ),
+    Mutant(
+        "a chain that is kept back is told in the end",
+        "failed_jobs/workflow.py",
+        "return Outcome(puts=puts, effects=[announce] if notices else [])",
+        "return Outcome(puts=puts)",
+    ),
+    Mutant(
+        "a chain is told once",
+        "failed_jobs/workflow.py",
+        "return Outcome(puts=puts, effects=[announce] if notices else [])",
+        "return Outcome(effects=[announce] if notices else [])",
+        ("tests/unit/failed_jobs/test_chains.py",),
+    ),
+)

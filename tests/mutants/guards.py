@@ -1,0 +1,444 @@
+"""Rules of guards broken on purpose."""
+
+from collections.abc import Sequence
+
+from tests.mutants.mutant import Mutant
+
+MUTANTS: Sequence[Mutant] = (
+    Mutant(
+        "an older word about money changes nothing",
+        "guards/rules.py",
+        (
+            "    fresh = [\n"
+            "        (stage, signal)\n"
+            "        for stage, signal in named\n"
+            "        if signal not in known or is_newer(heard, known[signal])\n"
+            "    ]\n"
+        ),
+        ("    fresh = [(stage, signal) for stage, signal in named if True]\n"),
+    ),
+    Mutant(
+        "a harder stage is entered, a milder one is not",
+        "guards/rules.py",
+        "if hardness(stage.action) <= hardness(in_force(moment.state, moment.mode)):",
+        "if False:",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "a guard is released when all its alarms are OK",
+        "guards/rules.py",
+        "if left := ringing(state, rule, moment.now):",
+        "if left := frozenset():",
+    ),
+    Mutant(
+        "what an alarm told is remembered, though nothing follows from it",
+        "guards/workflow.py",
+        "if decision.state == state and not decision.effects:",
+        "if not decision.effects:",
+    ),
+    Mutant(
+        "a guard in observe mode closes nothing",
+        "guards/rules.py",
+        "if not closes_queues(rule, state.entry.stage) or not is_enforced(state.entry, moment.mode):",
+        "if not closes_queues(rule, state.entry.stage):",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "queues that were closed already are not taken for the guard's own",
+        "guards/stop_run/workflow.py",
+        'open_ones = [each["jobQueueArn"] for each in queues if each.get("state") == "ENABLED"]',
+        'open_ones = [each["jobQueueArn"] for each in queues]',
+    ),
+    Mutant(
+        "a release opens what the guard closed",
+        "guards/rules.py",
+        "return [queue for queue in self.state.closed if queue not in self.held][:_QUEUES_AT_ONCE]",
+        "return []",
+    ),
+    Mutant(
+        "entering a stage starts its run",
+        "guards/workflow.py",
+        "puts.append(run_items.put(stop_run.begin(name, entry, self.now), self.now))",
+        "pass",
+    ),
+    Mutant(
+        "a run that stands still is started again",
+        "guards/workflow.py",
+        "if run is None or stop_run.is_over(run) or self.now < run.due_at:",
+        "if True:",
+    ),
+    Mutant(
+        "a run is that of the current stage",
+        "guards/stages.py",
+        "return state.entry is not None and state.entry.run_id == run_id",
+        "return state.entry is not None",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "a run that observes only counts",
+        "guards/stop_run/run.py",
+        'observing=entry.mode == "observe",',
+        "observing=False,",
+    ),
+    Mutant(
+        "ids are written down before they are stopped",
+        "guards/stop_run/workflow.py",
+        (
+            "        self._save(chunk)\n"
+            "        if must_stop:\n"
+            "            self._stop_chunk(replace(chunk, version=1), found.judged_at)\n"
+        ),
+        (
+            "        if must_stop:\n"
+            "            self.runner.batch.stop_some(\n"
+            "                chunk.how, chunk.stop[:50], chunk.reason, service=chunk.service\n"
+            "            )\n"
+            "        self._save(chunk)\n"
+        ),
+    ),
+    Mutant(
+        "what is spared is not stopped",
+        "guards/stop_run/run.py",
+        ('    if rule.spares(job):\n        return "spared"\n'),
+        "",
+    ),
+    Mutant(
+        "at cancel, what has started is left to run",
+        "guards/precedence.py",
+        'return status in WAITING or (action == "terminate" and status in STARTED)',
+        "return status in WAITING or status in STARTED",
+    ),
+    Mutant(
+        "a run leaves to run what has started, at cancel",
+        "guards/stop_run/run.py",
+        'if action == "cancel" and not waiting:',
+        "if False:",
+    ),
+    Mutant(
+        "what arrives while a stage is on is stopped",
+        "guards/arrivals.py",
+        'if held and held.mode == "enforce" and entry and change.at >= _second(entry.since):',
+        "if False:",
+    ),
+    Mutant(
+        "what arrives under a guard that observes is not stopped",
+        "guards/arrivals.py",
+        'if held and held.mode == "enforce" and entry and change.at >= _second(entry.since):',
+        "if held and entry and change.at >= _second(entry.since):",
+    ),
+    Mutant(
+        "a run that comes back judges by the rules in force",
+        "guards/stop_run/workflow.py",
+        'if (self.run.phase != "listing" or by_other_rules) and self._begin_look(stage):',
+        'if self.run.phase != "listing" and self._begin_look(stage):',
+        ("tests/integration/test_stop_runs.py",),
+    ),
+    Mutant(
+        "a guard's stop is judged by the guard's stage of now",
+        "guards/precedence.py",
+        "if state is None or state.entry is None or not is_current(state, run_id):",
+        "if state is None or state.entry is None:",
+        ("tests/unit/actions/test_stop_rules.py",),
+    ),
+    Mutant(
+        "a queue is not closed when no enforced stage asks for it any more",
+        "guards/precedence.py",
+        'return ("do", "") if held else ("drop", "no stage that is enforced closes the queue")',
+        'return "do", ""',
+        ("tests/unit/use_cases/test_act.py",),
+    ),
+    Mutant(
+        "a queue is not reopened while a stage holds it closed",
+        "guards/precedence.py",
+        'return ("wait", "a stage that is on holds the queue closed") if held else ("do", "")',
+        'return "do", ""',
+        ("tests/unit/use_cases/test_act.py",),
+    ),
+    Mutant(
+        "a queue that others have closed is not reopened by a guard",
+        "guards/queue_updates.py",
+        "return update.refused",
+        "return False",
+        ("tests/unit/guards/test_queue_updates.py",),
+    ),
+    Mutant(
+        "a queue that is UPDATING is waited for",
+        "guards/queue_updates.py",
+        'if status == "UPDATING":  # Until it is over, its state may be the old one or the new one.',
+        "if False:  # Until it is over, its state may be the old one or the new one.",
+        ("tests/unit/guards/test_queue_updates.py",),
+    ),
+    Mutant(
+        "a queue that stays wrong is told, once",
+        "guards/queue_updates.py",
+        "if self.now >= update.since + _TOLD_AFTER and not update.told:",
+        "if self.now >= update.since + _TOLD_AFTER:",
+        ("tests/unit/guards/test_queue_updates.py",),
+    ),
+    Mutant(
+        "a budget's name means its 100 per cent",
+        "guards/matching.py",
+        "return limit.percent >= _WHOLE and (stage.forecast or not evidence.forecasted)",
+        "return stage.forecast or not evidence.forecasted",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "a budget's name means costs",
+        "guards/matching.py",
+        "if limit is None or not limit.is_cost or limit.below or limit.percent is None:",
+        "if limit is None or limit.percent is None:",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "another threshold is not the one that a stage names",
+        "guards/matching.py",
+        "return abs(given - wanted) <= slack + _ROUNDING",
+        "return True",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "an amount that may be read in two ways is not read",
+        "guards/signals/amounts.py",
+        ('        if "." in number:\n            return None\n'),
+        "",
+        ("tests/unit/guards/signals/test_envelope.py",),
+    ),
+    Mutant(
+        "amounts in two units are not compared",
+        "guards/signals/budgets.py",
+        "if whole is None or not whole.value or limit.unit.casefold() != whole.unit.casefold():",
+        "if whole is None or not whole.value:",
+        ("tests/unit/guards/signals/test_envelope.py",),
+    ),
+    Mutant(
+        "evidence is over with its period",
+        "guards/stages.py",
+        (
+            "    return frozenset(\n"
+            "        signal\n"
+            "        for signal, heard in _in_alarm(state, rule)\n"
+            "        if not ((ends := ends_of(signal, heard)) and ends <= now)\n"
+            "    )\n"
+        ),
+        ("    return frozenset(signal for signal, heard in _in_alarm(state, rule))\n"),
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "a message of a period that is over is over on arrival",
+        "guards/rules.py",
+        (
+            '    if heard.state == "ALARM" and (\n'
+            "        (heard.ends and heard.ends <= moment.now) or (released_at and heard.at <= released_at)\n"
+            "    ):\n"
+        ),
+        ('    if heard.state == "ALARM" and (released_at and heard.at <= released_at):\n'),
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "a guard is released when the period of its budget is over",
+        "guards/rules.py",
+        "if is_over(state, rule, moment.now):",
+        "if False:",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "a release ends what rang before it",
+        "guards/rules.py",
+        (
+            "        alarms = {\n"
+            '            signal: replace(heard, over=heard.state == "ALARM")\n'
+            "            for signal, heard in self.state.alarms.items()\n"
+            "        }\n"
+        ),
+        ("        alarms = {signal: heard for signal, heard in self.state.alarms.items()}\n"),
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "evidence that is older than an operator's release does not ring",
+        "guards/rules.py",
+        (
+            '    if heard.state == "ALARM" and (\n'
+            "        (heard.ends and heard.ends <= moment.now) or (released_at and heard.at <= released_at)\n"
+            "    ):\n"
+        ),
+        (
+            '    if heard.state == "ALARM" and ((heard.ends and heard.ends <= moment.now) or False):\n'
+        ),
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "a stage that an operator set does not become harder by time",
+        "guards/stages.py",
+        "if harder.after_previous is None or state.entry.by or not ringing(state, rule, now):",
+        "if harder.after_previous is None or not ringing(state, rule, now):",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "the time under a hold does not count",
+        "guards/stages.py",
+        "at += end - max(begin, since)",
+        "pass",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "a time to come counts as that of the arrival",
+        "guards/stages.py",
+        "to_come = evidence.at > now + _CLOCKS_DIFFER",
+        "to_come = False",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "a repeat of a time to come is known",
+        "guards/stages.py",
+        "return replace(heard, said=heard.said or known.said) if known else heard",
+        "return heard",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "a release reopens the queues of a guard that the policy has lost",
+        "guards/rules.py",
+        'if self.mode == "observe" and not self.state.reopens:',
+        'if self.mode == "observe":',
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "a guard that the policy has lost is announced",
+        "guards/workflow.py",
+        "if state.entry and not self.rule(name):",
+        "if False:",
+        ("tests/integration/test_guards.py",),
+    ),
+    Mutant(
+        "a stop is not made under a hold that came between two calls",
+        "guards/stop_run/workflow.py",
+        "if operator_hold.read(table).is_on:",
+        "if False:",
+        ("tests/integration/test_stop_runs.py",),
+    ),
+    Mutant(
+        "jobs of an earlier invocation are judged again",
+        "guards/stop_run/workflow.py",
+        "upto=len(chunk.stop) if judged_at else chunk.asked,",
+        "upto=len(chunk.stop),",
+        ("tests/integration/test_stop_runs.py",),
+    ),
+    Mutant(
+        "jobs that were judged too long ago are judged again",
+        "guards/stop_run/workflow.py",
+        "if self.now - judged.at > stop_run.JUDGED_FOR or stage.policy != judged.by:",
+        "if stage.policy != judged.by:",
+        ("tests/integration/test_stop_runs.py",),
+    ),
+    Mutant(
+        "accepted is not stopped",
+        "guards/stop_run/tally.py",
+        ("        if job in self._alive:\n            return _Fate.NOT_ENDED\n"),
+        "",
+        ("tests/unit/guards/stop_run/test_run.py",),
+    ),
+    Mutant(
+        "a stop that no look has followed is not known",
+        "guards/stop_run/tally.py",
+        "return _Fate.NOT_KNOWN if job in self._recent or job in self._unproven else fate",
+        "return _Fate.NOT_KNOWN if job in self._unproven else fate",
+        ("tests/unit/guards/stop_run/test_run.py",),
+    ),
+    Mutant(
+        "jobs that do not end are looked for before the report",
+        "guards/stop_run/run.py",
+        "return bool(run.accepted or (run.alive and not run.reported)) and run.look < LOOKS_MAX",
+        "return bool(run.accepted) and run.look < LOOKS_MAX",
+        ("tests/unit/guards/stop_run/test_run.py",),
+    ),
+    Mutant(
+        "jobs that do not end are announced",
+        "guards/stop_run/workflow.py",
+        "trouble = None if self.run.warned else self._still_there(stage)",
+        "trouble = None",
+        ("tests/integration/test_stop_runs.py",),
+    ),
+    Mutant(
+        "what a late list shows is asked about",
+        "guards/stop_run/workflow.py",
+        "if stop_run.must_be_sure(self.run):",
+        "if False:",
+        ("tests/integration/test_stop_runs.py",),
+    ),
+    Mutant(
+        "a job that succeeded in spite of its stop has escaped",
+        "guards/stop_run/workflow.py",
+        "self._settle(stage)",
+        "pass",
+        ("tests/integration/test_stop_runs.py",),
+    ),
+    Mutant(
+        "what was to be stopped on its arrival counts once its end is shown",
+        "guards/stop_run/tally.py",
+        "if chunk.arrived or array_child(job_id):",
+        "if array_child(job_id):",
+        ("tests/unit/guards/stop_run/test_run.py",),
+    ),
+    Mutant(
+        "a child that was stopped singly counts once its end is shown",
+        "guards/stop_run/tally.py",
+        "if chunk.arrived or array_child(job_id):",
+        "if chunk.arrived:",
+        ("tests/unit/guards/stop_run/test_run.py",),
+    ),
+    Mutant(
+        "of an array's children no more were stopped than have failed",
+        "guards/stop_run/tally.py",
+        "stopped = gone if failed is None else min(gone, failed)",
+        "stopped = gone",
+        ("tests/unit/guards/stop_run/test_run.py",),
+    ),
+    Mutant(
+        "of an array's children no more were stopped than are gone",
+        "guards/stop_run/tally.py",
+        "gone = max(0, min(asked, count - at_work) - alive)",
+        "gone = asked - alive",
+        ("tests/unit/guards/stop_run/test_run.py",),
+    ),
+    Mutant(
+        "only its reason shows that a job ended by its stop",
+        "guards/stop_run/run.py",
+        'is_ours = detail["status"] == "FAILED" and detail.get("statusReason") == reason',
+        'is_ours = detail["status"] == "FAILED"',
+        ("tests/unit/guards/stop_run/test_run.py",),
+    ),
+    Mutant(
+        "after stops a look lists what has started too",
+        "guards/stop_run/run.py",
+        'started = () if action == "cancel" and run.reported and not run.thorough else STARTED',
+        'started = () if action == "cancel" and run.reported else STARTED',
+        ("tests/unit/guards/stop_run/test_run.py",),
+    ),
+    Mutant(
+        "stops on arrival are asked about after the report, too",
+        "guards/stop_run/workflow.py",
+        "if next(run_items.arrived(table, run.run_id, since), None) is None:",
+        "if run.reported:",
+        ("tests/integration/test_guards.py",),
+    ),
+    Mutant(
+        "children of an array that was never asked to stop failed by themselves",
+        "guards/stop_run/workflow.py",
+        "if not accepted:",
+        "if False:",
+        ("tests/simulation/test_simulation.py",),
+    ),
+    Mutant(
+        "a child that failed at work was not cancelled",
+        "guards/stop_run/workflow.py",
+        "failed = sum(stop_run.failed_waiting(child, reason) for child in children)",
+        "failed = len(children)",
+        ("tests/simulation/test_simulation.py",),
+    ),
+    Mutant(
+        "what a stage that observed would have stopped is not told as stopped",
+        "guards/notices.py",
+        'facts=facts_of(guard, "calm", "release", entry.mode)',
+        'facts=facts_of(guard, "calm", "release", release.mode)',
+        ("tests/simulation/test_simulation.py",),
+    ),
+)

@@ -1,0 +1,29 @@
+"""Rules of notices broken on purpose."""
+
+from collections.abc import Sequence
+
+from tests.mutants.mutant import Mutant
+
+MUTANTS: Sequence[Mutant] = (
+    Mutant(
+        "a link leads into its partition's console",
+        "notices/links.py",
+        'host = _CONSOLES.get(parts[1] if is_arn else "aws")',
+        'host = _CONSOLES.get("aws")',
+        ("tests/unit/notices/test_notice.py",),
+    ),
+    Mutant(
+        "a log has a link only where it is in CloudWatch Logs",
+        "notices/links.py",
+        "is_there = self.driver in _CLOUDWATCH and not self.pod",
+        "is_there = True",
+        ("tests/unit/notices/test_notice.py",),
+    ),
+    Mutant(
+        "a log is in the group that the job names",
+        "notices/links.py",
+        "return (self.group or _DEFAULT_GROUP) if is_there else None",
+        "return _DEFAULT_GROUP if is_there else None",
+        ("tests/unit/notices/test_notice.py",),
+    ),
+)

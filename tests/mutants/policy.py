@@ -1,0 +1,59 @@
+"""Rules of policy broken on purpose."""
+
+from collections.abc import Sequence
+
+from tests.mutants.mutant import Mutant
+
+MUTANTS: Sequence[Mutant] = (
+    Mutant(
+        "a limit in observe mode stops nobody",
+        "policy/model.py",
+        'return self.mode == "enforce" and self.action != "warn"',
+        'return self.action != "warn"',
+    ),
+    Mutant(
+        "who is exempt by a tag has no limit",
+        "policy/model.py",
+        "if status not in LIMITED or is_exempt(job.tags):",
+        "if status not in LIMITED:",
+    ),
+    Mutant(
+        "who is spared is not stopped on arrival",
+        "policy/model.py",
+        "return tuple(guard for guard in self.guard if guard.covers(job) and not guard.spares(job))",
+        "return tuple(guard for guard in self.guard if guard.covers(job))",
+    ),
+    Mutant(
+        "a bad policy changes nothing",
+        "policy/loader.py",
+        "policy = _last_good(item) if item else None",
+        'policy = _parsed("") if item else None',
+    ),
+    Mutant(
+        "a bad policy is told",
+        "policy/loader.py",
+        "if not reading.problem:",
+        "if True:",
+    ),
+    Mutant(
+        "a last good policy that cannot be read breaks nothing",
+        "policy/loader.py",
+        "except PolicyError:",
+        "except ZeroDivisionError:",
+        ("tests/unit/policy/test_loader.py",),
+    ),
+    Mutant(
+        "the same bad policy put again is told again",
+        "policy/loader.py",
+        'return OnceKey(f"policy:{reading.version}:{digest}", EPOCH)',
+        'return OnceKey(f"policy:{digest}", EPOCH)',
+        ("tests/unit/policy/test_loader.py",),
+    ),
+    Mutant(
+        "a mode that falls is told",
+        "policy/loader.py",
+        'if before and (before.mode, reading.policy.mode) == ("enforce", "observe"):',
+        "if False:",
+        ("tests/unit/policy/test_loader.py",),
+    ),
+)

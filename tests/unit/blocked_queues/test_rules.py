@@ -1,0 +1,180 @@
+"""Blocked queues: by which jobs, until when, and what became of these."""
+
+from typing import Any
+
+import pytest
+
+from batch_watchdog.blocked_queues import items as blocked_items
+from batch_watchdog.blocked_queues.rules import HEADS_MAX, Blockage, look, take_in
+from batch_watchdog.core.job_event import QueueBlocked
+from batch_watchdog.store.item_codec import pack
+from batch_watchdog.store.memory_table import MemoryTable
+from batch_watchdog.store.table import Put
+from tests.makers import QUEUE, a_failure, an_event, at
+from tests.watching import Watching
+
+STOP = 'mode = "enforce"\n[[limit]]\nRUNNABLE = { after = "1h" }\n'
+
+
+def blocking(job_id: str, clock: str) -> QueueBlocked:
+    return QueueBlocked(
+        at=at(clock), queue=QUEUE, job_id=job_id, job_name=job_id, reason="x", service=False
+    )
+
+
+def waits(job_id: str) -> Any:
+    return an_event("12:00", jobId=job_id, jobName=f"name-of-{job_id}")
+
+
+def blocks(job_id: str, clock: str) -> Any:
+    return waits(job_id) | {
+        "detail-type": "Batch Job Queue Blocked",
+        "time": f"{at(clock):%Y-%m-%dT%H:%M:%SZ}",
+    }
+
+
+def starts(job_id: str, clock: str) -> Any:
+    return an_event(clock, jobId=job_id, jobName=f"name-of-{job_id}", status="STARTING")
+
+
+def told(*events: Any, policy: str = "", until: str = "14:00") -> list[Any]:
+    watching = Watching(policy, events).run(at("12:00"), at(until))
+    return watching.told("queue-blocked")
+
+
+# ---- Several heads ------------------------------------------------------------------------
+
+
+def test_a_queue_blocked_at_two_heads_is_free_when_both_are() -> None:
+    notices = told(
+        *(waits("a"), waits("b"), blocks("a", "12:05"), blocks("b", "12:07")),
+        *(starts("b", "12:20"), blocks("a", "12:30"), starts("a", "12:40")),
+    )
+
+    assert [each["facts"]["state"] for each in notices] == ["blocked", "ended"]
+    assert "name-of-a, which blocked it, has started" in notices[1]["text"]
+    assert "name-of-b, which blocked it, has started" in notices[1]["text"]
+    assert "It was blocked for 3" in notices[1]["text"]
+
+
+def test_a_notice_names_all_heads_that_are_known() -> None:
+    (notice,) = told(
+        *(waits("a"), waits("b"), blocks("a", "12:05"), blocks("b", "12:05")), until="12:10"
+    )
+
+    assert "its first jobs, name-of-a, name-of-b," in notice["text"]
+    assert [head["outcome"] for head in notice["facts"]["heads"]] == ["blocked", "blocked"]
+
+
+def test_a_head_that_blocks_again_is_waited_for_again() -> None:
+    known = take_in(take_in(None, blocking("a", "12:00")), blocking("b", "12:01"))
+    known = look(known, {"b": {"jobId": "b", "status": "RUNNABLE"}}, at("12:05"))
+    assert [head.job_id for head in known.blocking] == ["b"]
+
+    known = take_in(known, blocking("a", "12:06"))
+
+    assert [head.job_id for head in known.blocking] == ["b", "a"]
+
+
+def test_a_head_told_late_counts_and_a_repeat_adds_nothing() -> None:
+    known = take_in(take_in(None, blocking("a", "12:00")), blocking("b", "12:05"))
+
+    late = take_in(known, blocking("c", "12:03"))
+
+    assert [head.job_id for head in late.blocking] == ["a", "c", "b"]
+    assert (late.since, late.latest, late.job_id) == (at("12:00"), at("12:05"), "b")
+    assert take_in(late, blocking("c", "12:03")) == late
+    assert take_in(late, blocking("a", "11:00")) == late
+
+
+def test_of_very_many_heads_those_that_still_block_are_kept() -> None:
+    known = take_in(take_in(None, blocking("waits", "12:00")), blocking("gone", "12:01"))
+    known = look(known, {"waits": {"jobId": "waits", "status": "RUNNABLE"}}, at("12:02"))
+    for number in range(HEADS_MAX - 1):
+        known = take_in(known, blocking(f"head-{number}", f"12:{number + 3:02}"))
+
+    assert len(known.heads) == HEADS_MAX
+    assert known.heads[0].job_id == "waits"
+    assert all(not head.outcome for head in known.heads)
+
+
+def test_what_an_earlier_version_wrote_is_read() -> None:
+    table = MemoryTable()
+    body = {
+        "queue": QUEUE,
+        "since": "2026-01-01T12:00:00Z",
+        "latest": "2026-01-01T12:05:00Z",
+        "job_id": "a",
+        "job_name": "name-of-a",
+        "reason": "x",
+        "service": False,
+        "told": True,
+        "over": False,
+    }
+    table.write([Put({"pk": f"BLOCKED#{QUEUE}", "sk": "HEAD", "body": pack(body)})])
+
+    known = blocked_items.read(table, QUEUE)
+
+    assert known is not None
+    assert [head.job_id for head in known.blocking] == ["a"]
+    both = take_in(known, blocking("b", "12:06"))
+    assert [head.job_id for head in both.blocking] == ["a", "b"]
+    table.write([blocked_items.put(both, at("12:06"))])
+    assert blocked_items.read(table, QUEUE) == Blockage(
+        **{name: getattr(both, name) for name in Blockage.__slots__} | {"version": 2}
+    )
+
+
+# ---- What became of the job ---------------------------------------------------------------
+
+
+def test_a_job_that_the_watchdog_cancelled_has_not_gone_on() -> None:
+    notices = told(waits("a"), blocks("a", "12:05"), policy=STOP)
+
+    assert [each["facts"]["state"] for each in notices] == ["blocked", "ended"]
+    assert "was cancelled by this watchdog" in notices[1]["text"]
+    assert "limit[1]" in notices[1]["text"]
+    assert "started" not in notices[1]["text"]
+    assert notices[1]["facts"]["heads"][0]["outcome"] == "cancelled-by-watchdog"
+
+
+def ends(**detail: Any) -> Any:
+    return a_failure("12:20", jobId="a", jobName="name-of-a", **detail)
+
+
+NOT_BEGUN: Any = {"container": {}, "attempts": []}
+
+
+@pytest.mark.parametrize(
+    ("event", "outcome", "words"),
+    [
+        (ends(statusReason="by ann", isCancelled=True, **NOT_BEGUN), "cancelled-by-others", "ann"),
+        (ends(statusReason="by ann", isTerminated=True), "cancelled-by-others", "not by this"),
+        (ends(statusReason="Cancelled by ann", **NOT_BEGUN), "cancelled-by-others", "by ann"),
+        (
+            ends(
+                statusReason="Canceled by JobStateTimeLimit action due to reason: CAPACITY",
+                **NOT_BEGUN,
+            ),
+            "cancelled-by-others",
+            "JobStateTimeLimit",
+        ),
+        (ends(statusReason="Essential container in task exited"), "failed", "has failed"),
+        (ends(statusReason="No such image", **NOT_BEGUN), "failed", "No such image"),
+        (starts("a", "12:20"), "started", "has started"),
+        (an_event("12:20", jobId="a", status="SUCCEEDED"), "succeeded", "has succeeded"),
+    ],
+)
+def test_what_became_of_the_job_is_told_apart(event: Any, outcome: str, words: str) -> None:
+    notices = told(waits("a"), blocks("a", "12:05"), event, until="12:30")
+
+    assert notices[-1]["facts"]["state"] == "ended"
+    assert notices[-1]["facts"]["heads"][0]["outcome"] == outcome
+    assert words in notices[-1]["text"]
+
+
+def test_a_job_that_batch_has_forgotten_blocks_no_longer() -> None:
+    known = look(take_in(None, blocking("a", "12:00")), {}, at("12:05"))
+
+    assert known.over
+    assert known.heads[0].outcome == "forgotten"

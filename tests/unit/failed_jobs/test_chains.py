@@ -1,0 +1,214 @@
+"""A job that failed and those that failed with it are one piece of news."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from batch_watchdog.core.effects import STOP_MARK
+from batch_watchdog.core.job_event import JobEvent
+from batch_watchdog.failed_jobs import items as chain_items
+from batch_watchdog.failed_jobs.chains import PATIENCE, chains, held, may_go_on
+from batch_watchdog.failed_jobs.workflow import FailureChainReporter
+from batch_watchdog.policy.model import parse_policy
+from batch_watchdog.store.item_codec import unpack
+from tests.fakes import Aws
+from tests.makers import a_failure, an_event, at, change
+from tests.watching import Watching
+
+
+def failed(job_id: str, clock: str = "12:00", **detail: Any) -> Any:
+    """A job that ran, and failed by itself."""
+    return a_failure(clock, jobId=job_id, jobName=f"name-of-{job_id}", **detail)
+
+
+def follower(job_id: str, *on: str, clock: str = "12:00") -> Any:
+    """A job that failed without having begun, as one that it depends on had failed."""
+    return failed(
+        job_id,
+        clock,
+        statusReason="Dependent Job failed",
+        dependsOn=[{"jobId": each} for each in on],
+        container={},
+        attempts=[],
+    )
+
+
+def found(*events: Any) -> list[tuple[str | None, tuple[str, ...], list[str]]]:
+    return [
+        (chain.root.job_id if chain.root else None, chain.blamed, ids(chain.followers))
+        for chain in chains(map(change, events))
+    ]
+
+
+def ids(failures: Sequence[JobEvent]) -> list[str]:
+    return [each.job_id for each in failures]
+
+
+# ---- What belongs together ----------------------------------------------------------------
+
+
+def test_a_chain_has_one_root_however_long_it_is_and_however_it_is_ordered() -> None:
+    events = [
+        failed("a", "12:00:00"),
+        follower("b", "a", clock="12:00:05"),
+        follower("c", "b", clock="12:00:08"),
+        follower("d", "x", "c", clock="12:00:08"),
+    ]
+
+    assert found(*events) == found(*reversed(events)) == [("a", ("a",), ["b", "c", "d"])]
+
+
+def test_each_cause_has_its_own_followers() -> None:
+    events = [failed("a"), failed("b"), follower("c", "a"), follower("d", "b"), follower("e", "a")]
+
+    assert found(*events) == [("a", ("a",), ["c", "e"]), ("b", ("b",), ["d"])]
+
+
+def test_a_follower_of_two_failures_is_counted_once() -> None:
+    events = [failed("a", "12:00:01"), failed("b", "12:00:02"), follower("c", "b", "a")]
+
+    assert [len(followers) for *_, followers in found(*events)].count(1) == 1
+
+
+def test_followers_whose_cause_is_not_there_are_one_chain() -> None:
+    events = [follower("b", "a"), follower("c", "a"), follower("d", "c"), follower("e")]
+
+    assert found(*events) == [(None, ("a",), ["b", "c", "d"]), (None, (), ["e"])]
+
+
+def test_jobs_that_wait_for_each_other_end_the_search() -> None:
+    assert found(follower("a", "b"), follower("b", "a"), follower("c", "c")) == [
+        ("a", ("a",), ["b"]),
+        ("c", ("c",), []),
+    ]
+
+
+def test_only_what_belongs_to_a_chain_is_kept_back() -> None:
+    events = [failed("a"), failed("b"), follower("c", "a"), follower("d", "z")]
+
+    assert held(map(change, events)) == {"a", "c", "d"}
+
+
+def test_a_chain_goes_on_while_more_of_it_is_to_come_but_not_for_ever() -> None:
+    (chain,) = chains(map(change, [failed("a"), follower("b", "a")]))
+
+    assert may_go_on(chain, {"b"}, at("12:00") + PATIENCE / 2)
+    assert not may_go_on(chain, {"b"}, at("12:00") + PATIENCE)
+    assert not may_go_on(chain, {"z"}, at("12:00"))
+
+
+def test_a_failure_is_kept_whole_but_for_what_no_notice_needs() -> None:
+    failures = [change(failed(f"job-{number:03}", tags={"a": "b"})) for number in range(120)]
+
+    entries = list(chain_items.entries(failures, at("12:01")))
+    read = [each for entry in entries for each in chain_items.read(unpack(entry.content))]
+
+    assert len(entries) == 3
+    assert ids(read) == ids(failures)
+    assert (read[7].exit_code, read[7].log_stream) == (failures[7].exit_code, read[7].log_stream)
+    assert read[7].tags == {}
+
+
+# ---- What is told -------------------------------------------------------------------------
+
+
+def seen(*events: Any, lost: Sequence[Any] = ()) -> Watching:
+    return Watching("", events, lost=lost).run(at("12:00"), at("12:20"))
+
+
+def test_a_chain_is_told_once_with_its_cause_and_the_count_of_its_followers() -> None:
+    steps = [follower(f"s{n}", f"s{n - 1}", clock=f"12:00:{20 + n}") for n in range(1, 30)]
+    watching = seen(failed("s0", "12:00:20", exit_code=137), *steps)
+
+    [told] = watching.told("job-failed")
+    assert told["id"] == "job-failed:s0"
+    assert told["subject"] == "Job failed, exit code 137, and 29 that depend on it: name-of-s0"
+    assert (told["facts"]["followers"], len(told["facts"]["follower_ids"])) == (29, 29)
+    assert "29 jobs that depend on it never began" in told["text"]
+    assert "- name-of-s1 (dependsOn s0)" in told["text"]
+    assert "… and 19 more" in told["text"]
+
+
+def test_a_chain_that_goes_on_over_minutes_is_told_once_when_it_is_over() -> None:
+    steps = [follower(f"s{n}", f"s{n - 1}", clock=f"12:0{n}") for n in range(2, 6)]
+    watching = seen(failed("s0", "12:01"), follower("s1", "s0", clock="12:01"), *steps)
+
+    [told] = watching.told("job-failed")
+    assert (told["facts"]["job_id"], told["facts"]["followers"]) == ("s0", 5)
+
+
+def test_a_failure_that_nothing_follows_is_told_at_once() -> None:
+    watching = Watching("", [failed("a", "12:00")]).run(at("12:00"), at("12:00"))
+
+    assert [each["facts"]["followers"] for each in watching.told("job-failed")] == [0]
+
+
+@pytest.mark.parametrize("reason", ["Essential container in task exited", f"{STOP_MARK}by a rule"])
+def test_followers_that_come_later_are_told_together_with_their_cause(reason: str) -> None:
+    cause = failed("a", "12:00", exit_code=3, statusReason=reason)
+    late = [follower("b", "a", clock="12:05"), follower("c", "b", clock="12:05")]
+    watching = seen(late[0], late[1], lost=[cause])
+
+    [told] = watching.told("job-failed")
+    assert told["subject"] == "2 jobs not begun, as one failed: name-of-a"
+    assert told["facts"]["failed_dependency"] == "a"
+    assert told["facts"]["follower_ids"] == ["b", "c"]
+    assert "The job name-of-a had failed, exit code 3." in told["text"]
+    assert reason in told["text"]
+
+
+def test_a_follower_whose_cause_batch_does_not_know_is_told_all_the_same() -> None:
+    watching = seen(follower("b", "a", clock="12:05"))
+    watching_unanswered = Watching("", [follower("b", "a", clock="12:05")])
+    watching_unanswered.refuses = lambda operation, _: operation == "DescribeJobs"
+    watching_unanswered.run(at("12:00"), at("12:20"))
+
+    for each in (watching, watching_unanswered):
+        [told] = each.told("job-failed")
+        assert told["id"] == "job-failed:b"
+        assert "A job that they depend on had failed: a." in told["text"]
+
+
+def test_a_chain_that_comes_twice_is_told_once() -> None:
+    events = [failed("a", "12:00:10"), follower("b", "a", clock="12:00:12")]
+    watching = seen(*events, *events, *(each | {"time": each["time"]} for each in events))
+
+    assert len(watching.told("job-failed")) == 1
+
+
+def test_a_chain_that_a_sweep_sees_again_is_told_no_second_time() -> None:
+    watching = Watching("")
+    chain = [change(failed("a", "12:00")), change(follower("b", "a"))]
+
+    for clock in ("12:02", "12:03"):
+        watch = FailureChainReporter(
+            table=watching.table, batch=Aws().batch, policy=parse_policy(""), now=at(clock)
+        )
+        watch.see_to(chain)
+    watching.act()
+
+    assert len(watching.told("job-failed")) == 1
+
+
+def test_no_chain_is_told_where_the_policy_wants_no_failures_told() -> None:
+    policy = "[notify]\njob_failures = false\n"
+    watching = Watching(policy, [failed("a"), follower("b", "a")]).run(at("12:00"), at("12:10"))
+
+    assert watching.told("job-failed") == []
+
+
+def test_an_array_that_followed_is_told_as_an_array() -> None:
+    gone = an_event(
+        "12:01",
+        jobId="arr",
+        status="FAILED",
+        statusReason="Dependent Job failed",
+        dependsOn=[{"jobId": "a"}],
+        arrayProperties={"size": 3, "statusSummary": {"FAILED": 3}},
+    )
+    watching = seen(failed("a"), gone)
+
+    [told] = watching.told("array-completed")
+    assert "The array depends on: a" in told["text"]
+    assert [each["facts"]["job_id"] for each in watching.told("job-failed")] == ["a"]

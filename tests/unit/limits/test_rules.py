@@ -1,0 +1,175 @@
+"""The rules of limits: where a stay begins, and whether a stop is still meant."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from batch_watchdog.core.effects import StopJobs
+from batch_watchdog.core.job_event import JobEvent
+from batch_watchdog.limits import rules as limit_rules
+from batch_watchdog.limits import stays
+from batch_watchdog.limits.stays import Sighting, Stay
+from batch_watchdog.policy.model import parse_policy
+from tests.makers import JOB, an_event, at, change
+
+POLICY = """
+mode = "enforce"
+[[limit]]
+RUNNABLE = { after = "2h", after_by_cause = { misconfigured = "30m" }, escalate = true }
+"""
+STOP = StopJobs(
+    how="cancel", job_ids=(JOB,), reason="batch-watchdog: x", rule="limit[1]", status="RUNNABLE"
+)
+STAY = Stay(job_id=JOB, status="RUNNABLE", since=at("12:00"), attempts=0)
+
+
+def a_job(status: str = "RUNNABLE", clock: str = "12:00", **detail: Any) -> JobEvent:
+    return change(an_event(clock, status=status, **detail))
+
+
+def seen(status: str, clock: str, attempts: int = 0) -> Sighting:
+    return Sighting(job_id=JOB, status=status, attempts=attempts, at=at(clock))
+
+
+WARNS = "the policy's action is warn"
+
+
+# ---- Whether a stop is still meant --------------------------------------------------------
+
+
+def why_not(
+    job: JobEvent, policy: str = POLICY, clock: str = "14:00", since: str = "12:00", **stop: Any
+) -> str:
+    return limit_rules.why_not(
+        replace(STOP, **stop), at(since), job, parse_policy(policy), at(clock)
+    )
+
+
+def test_a_stop_of_a_job_that_is_over_its_limit_is_meant() -> None:
+    assert why_not(a_job()) == ""
+    assert why_not(a_job(), clock="12:30", cause="misconfigured") == ""
+    assert why_not(a_job("STARTING"), how="terminate", escalates=True) == ""
+
+
+@pytest.mark.parametrize(
+    ("policy", "why"),
+    [
+        (POLICY.replace("enforce", "observe"), "the policy only observes"),
+        (POLICY.replace("[[limit]]", '[[limit]]\nmode = "observe"'), "the policy only observes"),
+        ("", "nothing limits RUNNABLE for the job any more"),
+        (POLICY.replace('"2h"', '"24h"'), "the job's limit has not passed"),
+        (
+            POLICY.replace('"2h",', '"2h", action = "terminate",'),
+            "the policy's action is terminate",
+        ),
+    ],
+)
+def test_a_stop_is_not_meant_any_more_where_the_policy_says_otherwise(
+    policy: str, why: str
+) -> None:
+    assert why_not(a_job(), policy) == why
+
+
+def test_a_stop_is_not_meant_of_a_job_that_is_exempt_or_has_gone_on_or_begun_anew() -> None:
+    tags = {"batch-watchdog:exempt": "true"}
+    again: dict[str, Any] = {"attempts": [{"stoppedAt": 1_767_270_600_000}]}  # at 12:30
+
+    assert why_not(a_job(tags=tags)) == "the job's own tag exempts it"
+    assert why_not(a_job("STARTING")) == "the job is STARTING"
+    assert why_not(a_job("FAILED")) == "the job is FAILED"
+    assert why_not(a_job(**again)) == "the job's limit has not passed"
+    assert why_not(a_job(), since="12:01") == "the job's limit has not passed"
+    assert why_not(a_job(), clock="12:30") == "the job's limit has not passed"
+
+
+def test_a_job_that_has_started_is_terminated_only_if_the_policy_escalates() -> None:
+    escalated: dict[str, Any] = {"how": "terminate", "escalates": True}
+    left = POLICY.replace("true", "false")
+
+    assert why_not(a_job("RUNNING"), left, **escalated) == (
+        "the policy leaves a job to run that has started"
+    )
+    assert why_not(a_job("RUNNABLE"), **escalated) == "the job is RUNNABLE"
+
+
+# ---- Where a stay begins ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("events", "since"),
+    [
+        ([], "12:00"),
+        ([seen("RUNNABLE", "12:00")], "12:00"),
+        ([seen("PENDING", "11:00")], "12:00"),
+        ([seen("STARTING", "12:50")], "12:50"),
+        ([seen("STARTING", "12:50"), seen("RUNNABLE", "12:55")], "12:55"),
+        ([seen("RUNNABLE", "12:55")], "12:55"),
+    ],
+)
+def test_a_stay_begins_no_earlier_than_the_latest_event(events: list[Sighting], since: str) -> None:
+    assert stays.placed(STAY, events) == replace(STAY, since=at(since))
+
+
+@pytest.mark.parametrize(
+    ("events", "known"),
+    [
+        ([], "12:00"),
+        ([seen("RUNNABLE", "11:50")], "11:50"),
+        (
+            [seen("RUNNABLE", "11:40"), seen("STARTING", "11:45"), seen("RUNNABLE", "11:50")],
+            "11:50",
+        ),
+        ([seen("RUNNABLE", "11:50", attempts=1)], "12:00"),
+        ([seen("STARTING", "11:50")], "12:00"),
+    ],
+)
+def test_a_stay_is_named_by_the_first_event_of_it(events: list[Sighting], known: str) -> None:
+    assert stays.first_known(STAY, events) == at(known)
+
+
+def sightings(*events: Any, policy: str = POLICY, sent: str = "13:00") -> list[Sighting]:
+    changes = [change(event) for event in events]
+    return list(stays.sightings(changes, parse_policy(policy), at(sent)))
+
+
+def test_the_latest_change_of_a_job_is_noted() -> None:
+    events = [an_event(f"12:0{n}", status=each) for n, each in enumerate(("RUNNING", "STARTING"))]
+
+    assert sightings(*events) == [seen("STARTING", "12:01")]
+    assert sightings(*events, an_event("12:00:30", status="FAILED")) == []
+
+
+def test_a_clock_that_is_ahead_does_not_put_off_a_limit() -> None:
+    assert sightings(an_event("15:00"), sent="13:00") == [seen("RUNNABLE", "13:00")]
+
+
+def test_nothing_is_noted_of_jobs_that_no_limit_can_be_meant_for() -> None:
+    other = POLICY.replace("[[limit]]", '[[limit]]\nmatch = { queue = "other" }')
+    tagged = an_event(tags={"team": "imaging"})
+    exempt = an_event(tags={"batch-watchdog:exempt": "true"})
+
+    assert sightings(an_event(), policy="") == []
+    assert sightings(tagged, policy=other) == []
+    assert sightings(exempt) == []
+    assert sightings(an_event(), policy=other) == [seen("RUNNABLE", "12:00")]  # It may have tags.
+    assert sightings(tagged) == [seen("RUNNABLE", "12:00")]
+
+
+def test_times_that_batch_shows_in_another_shape_prove_nothing() -> None:
+    odd: dict[str, Any] = {
+        "startedAt": "2026-01-01T12:30:00Z",
+        "scheduledAt": True,
+        "preemptionSummary": None,
+    }
+
+    assert a_job(**odd).not_before is None
+    assert a_job(preemptionSummary={"recentPreemptedAttempts": None}).not_before is None
+    assert a_job(startedAt=1_767_270_600_000).not_before == at("12:30")
+
+
+def test_what_has_been_stopped_may_stay_longer_while_it_waits() -> None:
+    assert limit_rules.ends_within("RUNNING") == timedelta(minutes=10)
+    assert limit_rules.ends_within("SCHEDULED") == timedelta(minutes=10)
+    assert limit_rules.ends_within("PENDING") == timedelta(hours=1)

@@ -1,0 +1,232 @@
+"""The policy in force, whatever is put into the parameter, and whatever SSM answers."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from batch_watchdog.notices.notice import Notice
+from batch_watchdog.policy.loader import PolicyLoader
+from batch_watchdog.store.actions import to_action
+from batch_watchdog.store.item_codec import pack
+from batch_watchdog.store.memory_table import MemoryTable
+from batch_watchdog.store.table import Put
+from local.aws.errors import ApiError, session
+from tests.makers import at
+
+ENFORCE = 'mode = "enforce"\n[[limit]]\nRUNNABLE = { after = "2h" }\n'
+OBSERVE = 'mode = "observe"\n'
+BAD = 'mode = "enforced"\n'
+
+
+class Parameter:
+    """The parameter, which SSM counts, and the policy that is made of it."""
+
+    def __init__(self) -> None:
+        self.table = MemoryTable()
+        self.text = ""
+        self.version = 0
+        self.error: ApiError | None = None
+        self.now = at("12:00")
+        self.asked = 0
+        self.policies = self.policies_for(max_age=0)
+
+    def policies_for(self, *, max_age: int) -> PolicyLoader:
+        client = session({"ssm": self._answer}).client("ssm")
+        return PolicyLoader(client, "/policy", self.table, max_age=max_age)
+
+    def put(self, text: str) -> None:
+        self.text, self.version = text, self.version + 1
+
+    def settle(self, *, minutes: int = 1) -> "Parameter":
+        """Let the sweep see it, minute by minute."""
+        for _ in range(minutes):
+            self.now += timedelta(minutes=1)
+            assert self.policies.settle(self.now) == self.policies.current()
+        return self
+
+    def remember(self, text: str) -> None:
+        """What an older version of the watchdog has found good."""
+        put = Put({"pk": "POLICY", "sk": "LAST-GOOD", "body": pack(text)})
+        self.table.write([put])
+
+    @property
+    def told(self) -> Sequence[Notice]:
+        days = [(self.now + timedelta(days=day)).date().isoformat() for day in range(-2, 1)]
+        items = [item for day in days for item in self.table.query(f"ACTION#{day}")]
+        effects: list[Any] = [to_action(item).effect for item in items]
+        return [notice for effect in effects for notice in effect.notices]
+
+    def _answer(self, _: str, params: dict[str, Any]) -> dict[str, Any]:
+        self.asked += 1
+        if self.error:
+            raise self.error
+        return {"Parameter": {"Name": params["Name"], "Value": self.text, "Version": self.version}}
+
+
+@pytest.fixture
+def parameter() -> Parameter:
+    return Parameter()
+
+
+def test_a_good_text_is_in_force_and_nothing_is_told(parameter: Parameter) -> None:
+    parameter.put(ENFORCE)
+
+    policy = parameter.settle().policies.current()
+
+    assert (policy.mode, len(policy.limit), policy.readable) == ("enforce", 1, True)
+    assert parameter.told == []
+
+
+def test_a_container_asks_ssm_once_a_minute(parameter: Parameter) -> None:
+    parameter.put(ENFORCE)
+    policies = parameter.policies_for(max_age=60)
+
+    for _ in range(5):
+        assert policies.current().mode == "enforce"
+
+    assert parameter.asked == 1
+
+
+# ---- A text that cannot be used -----------------------------------------------------------
+
+
+def test_a_bad_text_leaves_the_last_good_one_in_force_and_is_told_once(
+    parameter: Parameter,
+) -> None:
+    parameter.put(ENFORCE)
+    parameter.settle()
+    parameter.put(BAD)
+
+    parameter.settle(minutes=36 * 60)
+
+    assert parameter.policies.current().mode == "enforce"
+    [notice] = parameter.told
+    assert "line 1: mode" in notice.text
+    assert "stays in force" in notice.subject
+    assert (notice.facts["version"], notice.facts["in_force"]) == (2, "last good")
+
+
+@pytest.mark.parametrize("between", [ENFORCE, BAD, 'mode = "off"'])
+def test_the_same_bad_text_put_again_is_told_again(parameter: Parameter, between: str) -> None:
+    for text in (ENFORCE, BAD, between, BAD):
+        parameter.put(text)
+        parameter.settle(minutes=3)
+
+    versions = [notice.facts["version"] for notice in parameter.told]
+    assert versions == [2, 4] if between == ENFORCE else [2, 3, 4]
+    assert len({notice.id for notice in parameter.told}) == len(versions)
+
+
+@pytest.mark.parametrize("last_good", [BAD, 'frobnicate = "1h"', "[[", None])
+def test_where_no_text_can_be_read_nothing_is_acted_on_and_operators_are_told(
+    parameter: Parameter, last_good: str | None
+) -> None:
+    """What an older version could read, and this one cannot."""
+    if last_good is not None:
+        parameter.remember(last_good)
+    parameter.put(BAD)
+
+    policy = parameter.settle(minutes=3).policies.current()
+
+    assert not policy.readable
+    assert (policy.mode, policy.limit, policy.guard, policy.array) == ("observe", (), (), ())
+    [notice] = parameter.told
+    assert notice.severity == "critical"
+    assert notice.facts["in_force"] == "none"
+
+
+def test_a_good_text_is_in_force_again_at_once(parameter: Parameter) -> None:
+    parameter.remember(BAD)
+    parameter.put(BAD)
+    parameter.settle()
+    parameter.put(ENFORCE)
+
+    assert parameter.settle().policies.current().readable
+    assert len(parameter.told) == 1
+
+
+# ---- A parameter that cannot be read ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "code", ["AccessDeniedException", "ParameterNotFound", "InternalServerError"]
+)
+@pytest.mark.parametrize("known", [True, False])
+def test_while_ssm_does_not_answer_the_last_good_text_stays_in_force(
+    parameter: Parameter, code: str, *, known: bool
+) -> None:
+    parameter.put(ENFORCE)
+    if known:
+        parameter.settle()
+    parameter.error = ApiError(code, "no")
+
+    policy = parameter.settle(minutes=3).policies.current()
+
+    assert policy.readable is known
+    assert policy.mode == ("enforce" if known else "observe")
+    [notice] = parameter.told
+    assert code in notice.text
+
+
+# ---- A mode that falls --------------------------------------------------------------------
+
+
+def test_a_new_policy_that_only_observes_is_told_once(parameter: Parameter) -> None:
+    for text in (ENFORCE, OBSERVE):
+        parameter.put(text)
+        parameter.settle(minutes=3)
+
+    [notice] = parameter.told
+    assert (notice.kind, notice.severity) == ("watchdog-trouble", "warning")
+    assert notice.facts["mode"] == "observe"
+    assert parameter.policies.current().mode == "observe"
+
+
+def test_each_time_that_the_mode_falls_is_told(parameter: Parameter) -> None:
+    for text in (ENFORCE, OBSERVE, ENFORCE, OBSERVE):
+        parameter.put(text)
+        parameter.settle()
+
+    assert len({notice.id for notice in parameter.told}) == 2
+
+
+def test_a_mode_that_falls_after_a_bad_text_is_told_too(parameter: Parameter) -> None:
+    for text in (ENFORCE, BAD, OBSERVE):
+        parameter.put(text)
+        parameter.settle()
+
+    assert [notice.severity for notice in parameter.told] == ["critical", "warning"]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [(OBSERVE, ENFORCE), (OBSERVE, OBSERVE + "# same"), (ENFORCE, ENFORCE + "# same"), (OBSERVE,)],
+)
+def test_no_other_change_of_the_policy_is_told(parameter: Parameter, texts: Sequence[str]) -> None:
+    for text in texts:
+        parameter.put(text)
+        parameter.settle()
+
+    assert parameter.told == []
+
+
+def test_a_text_that_another_version_could_read_says_nothing_of_its_mode(
+    parameter: Parameter,
+) -> None:
+    parameter.remember('mode = "enforce"\nfrobnicate = 1\n')
+    parameter.put(OBSERVE)
+
+    parameter.settle()
+
+    assert parameter.told == []
+
+
+def test_the_time_of_a_day_does_not_matter_to_what_is_told_of_a_text(parameter: Parameter) -> None:
+    parameter.put(BAD)
+    parameter.now = datetime.fromisoformat("2026-01-01T23:58:00Z")
+
+    parameter.settle(minutes=5)
+
+    assert len(parameter.told) == 1
