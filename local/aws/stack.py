@@ -180,6 +180,7 @@ def create(
     )
     translated = translator.translate(source, parameter_values=dict(parameters))
     metrics.publish()  # to nobody; but it complains if they are not
+    _attach_policies(translated["Resources"])
     lost = _lost(translated["Resources"])
     translated["Outputs"] = {
         output: value for each in lost for output, value in each.outputs().items()
@@ -225,6 +226,16 @@ def _take_code(source: Mapping[str, Any], root: Path) -> dict[str, Path]:
         elif resource["Type"] == "AWS::Serverless::LayerVersion":
             resource["Properties"]["ContentUri"] = _ANYWHERE
     return folders
+
+
+def _attach_policies(resources: Mapping[str, Any]) -> None:
+    """Attach the template's managed policies from their side: moto ignores ManagedPolicyArns."""
+    for logical_id, resource in resources.items():
+        if resource["Type"] == "AWS::IAM::Role":
+            for policy in resource["Properties"].pop("ManagedPolicyArns", ()):
+                if isinstance(policy, dict):  # else it is one of AWS's own
+                    properties = resources[policy["Ref"]]["Properties"]
+                    properties.setdefault("Roles", []).append({"Ref": logical_id})
 
 
 @dataclass(frozen=True, slots=True)

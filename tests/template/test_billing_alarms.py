@@ -85,7 +85,7 @@ def test_no_output_names_what_may_not_be_there() -> None:
 def test_the_other_regions_function_lets_in_the_topic_beside_it_and_no_more() -> None:
     permission = STACK["Resources"]["SpendFromUsEast1"]
 
-    assert permission["Condition"] == "IsElsewhere"
+    assert permission["Condition"] == "IsOtherRegion"
     assert permission["Properties"]["SourceAccount"] == {"Ref": "AWS::AccountId"}
     assert permission["Properties"]["SourceArn"] == {
         "Fn::Sub": "arn:${AWS::Partition}:sns:us-east-1:${AWS::AccountId}:${AWS::StackName}-*"

@@ -185,7 +185,7 @@ def _created() -> Account:
 
 
 def _documents(function: Function) -> Iterator[dict[str, Any]]:
-    """The policies of a function's role."""
+    """The policies of a function's role: its own, and those that it shares with others."""
     described = boto3.client("lambda", REGION).get_function_configuration(
         FunctionName=function.name
     )
@@ -194,6 +194,12 @@ def _documents(function: Function) -> Iterator[dict[str, Any]]:
         document: Any = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
         # Of a policy that comes by CloudFormation, moto has the text that Python makes of it.
         yield ast.literal_eval(document)
+    for attached in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
+        policy = iam.get_policy(PolicyArn=attached["PolicyArn"])["Policy"]
+        version = iam.get_policy_version(
+            PolicyArn=policy["Arn"], VersionId=policy["DefaultVersionId"]
+        )
+        yield version["PolicyVersion"]["Document"]  # moto has parsed it
 
 
 def _given(function: Function) -> Iterator[Right]:
