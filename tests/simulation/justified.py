@@ -568,7 +568,9 @@ class _Model:
             match what:
                 case ("ALARM", bool(for_certain), _Evidence() as evidence):
                     self._hear(guard, rule, evidence, at)
-                    guard.heard |= {evidence} if for_certain else set()
+                    # A guard that the policy did not have, or that did not name it, heard nothing.
+                    is_named = any(map(evidence.names_stage, (rule or {}).get("stage", ())))
+                    guard.heard |= {evidence} if for_certain and is_named else set()
                 case ("OK", _Evidence() as evidence):
                     self._calm(guard, rule, evidence)
                 case {"command": _}:
