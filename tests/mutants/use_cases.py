@@ -53,7 +53,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a stop that comes late is decided anew",
         "use_cases/act.py",
-        "if sweep_cursor.read(self.table, asked_at).minute > asked_at + _STALE:",
+        "if self.clock() > asked_at + _STALE:",
         "if False:",
         ("tests/unit/use_cases/test_act.py",),
     ),

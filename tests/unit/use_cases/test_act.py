@@ -21,12 +21,11 @@ from batch_watchdog.guards.state import GuardState, StageEntry
 from batch_watchdog.limits import exemption_items
 from batch_watchdog.limits.exemption_items import Exemption
 from batch_watchdog.policy.model import parse_policy
-from batch_watchdog.store import operator_hold, sweep_cursor
+from batch_watchdog.store import operator_hold
 from batch_watchdog.store.actions import Action, Actions, to_action
 from batch_watchdog.store.item_codec import to_image
 from batch_watchdog.store.memory_table import MemoryTable
 from batch_watchdog.store.operator_hold import OperatorHold
-from batch_watchdog.store.sweep_cursor import Cursor
 from batch_watchdog.store.table import Put
 from batch_watchdog.use_cases.act import Actor
 from local.aws.errors import ApiError
@@ -436,12 +435,12 @@ def test_a_service_job_is_stopped_by_the_call_for_service_jobs(scene: Scene) -> 
     assert [name for name, _ in scene.aws.changing_calls] == ["TerminateServiceJobs"]
 
 
-@pytest.mark.parametrize(("swept", "calls"), [("12:05", 1), ("12:06", 0)])
+@pytest.mark.parametrize(("now", "calls"), [("12:05", 1), ("12:06", 0)])
 def test_a_stop_that_comes_late_is_left_to_those_who_asked_for_it(
-    scene: Scene, swept: str, calls: int
+    scene: Scene, now: str, calls: int
 ) -> None:
     scene.show(JOB)
-    sweep_cursor.write(scene.table, Cursor(minute=at(swept)))
+    scene.now = at(now)
 
     scene.carry_out(a_limit_stop())
 

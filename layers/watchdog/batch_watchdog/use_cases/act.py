@@ -30,7 +30,7 @@ from batch_watchdog.limits import exemption_items
 from batch_watchdog.notices.notice import Notice, digest
 from batch_watchdog.notices.text import plain
 from batch_watchdog.policy.model import Policy
-from batch_watchdog.store import operator_hold, sweep_cursor
+from batch_watchdog.store import operator_hold
 from batch_watchdog.store.actions import Action, Actions, Progress, to_action
 from batch_watchdog.store.item_codec import from_image
 from batch_watchdog.store.table import Table
@@ -125,7 +125,7 @@ class Actor:
             held = operator_hold.read(self.table)
             if held.is_on:
                 return progress.result | {"held_by": held.by}
-            if sweep_cursor.read(self.table, asked_at).minute > asked_at + _STALE:
+            if self.clock() > asked_at + _STALE:
                 return progress.result | {"overtaken": f"{_ANEW}: it came too late"}
             progress = self._stop_some(stop, some, shown, progress)
         return progress.result
