@@ -402,10 +402,14 @@ def _unfinished_runs(seen: History) -> Iterator[str]:
     policy = seen.policies[-1][1]
     if operator_hold.read(seen.table).is_on:
         return
+    # One run works at a time, and each of the others tries again every five seconds.
+    takes = timedelta(minutes=1) + timedelta(seconds=6) * len(policy.guard)
     reported = {n.facts["run_id"] for _, n in seen.notices() if n.kind == "guard-report"}
     for name, state in guard_items.read_all(seen.table).items():
         rule = next((rule for rule in policy.guard if rule.name == name), None)
         if rule is None or state.entry is None or state.entry.mode != policy.mode_of(rule):
+            continue
+        if len(policy.guard) > 1 and state.entry.since > seen.ended - takes:
             continue
         run = run_items.read(seen.table, state.entry.run_id)
         if run is None or not run.reported or state.entry.run_id not in reported:

@@ -758,7 +758,7 @@ class _Model:
             )
             if not closed:
                 return "no guard has closed it"
-            enforces = bool(rules) or tree.get("mode") == "enforce"
+            enforces = bool(rules) or tree.get("mode") == "enforce" or self._is_released(at)
             return "" if enforces else "the guards observe only"
         for rule in rules:
             stages = self._stages_on(rule, str(rule.get("name")), at)
@@ -769,6 +769,14 @@ class _Model:
             ):
                 return ""
         return "no stage that closes it is on"
+
+    def _is_released(self, at: datetime) -> bool:
+        """Whether an operator has released a guard that the policy has lost: queues reopen."""
+        return any(
+            command.get("command") == "release" and self._rule(str(command["guard"]), then) is None
+            for then, command, _ in self._seen.commands
+            if then <= at
+        )
 
 
 def _holds(seen: "History") -> Iterable[tuple[datetime, datetime]]:
