@@ -598,7 +598,8 @@ def i11_a_bad_policy_takes_no_effect(seen: History) -> Iterator[str]:
     for begins in seen.bad_policies:
         replaced = [at for at, _ in seen.policies if begins <= at < begins + 3 * _MINUTE]
         disturbed = any(begins <= at < begins + _SETTLING for at, _, _ in seen.failures)
-        if not told and not replaced and not disturbed:
+        late = any(begins <= at < begins + _SETTLING for at in seen.late_sweeps)
+        if not told and not replaced and not disturbed and not late:
             yield f"the bad policy of {iso(begins)} was not told of"
 
 
@@ -717,7 +718,7 @@ def i14_queues_are_as_guards_asked(seen: History) -> Iterator[str]:
 
 
 def i14_a_guard_that_vanishes_is_told(seen: History) -> Iterator[str]:
-    """Operators are told where the policy has lost a guard whose stage is on."""
+    """Operators are told, once a stage, where the policy has lost a guard whose stage is on."""
     for name, begins, ends, stage in _stages(seen):
         for (_, before), (at, policy) in pairwise([seen.policies[0], *seen.policies]):
             by = at + _GONE + _slack(seen, at)
@@ -730,7 +731,7 @@ def i14_a_guard_that_vanishes_is_told(seen: History) -> Iterator[str]:
             if any(begin <= by and end >= at for begin, end in _holds(seen)):
                 continue
             told = any(
-                at <= since <= by and name in content["subject"] + content["text"]
+                begins <= since <= by and name in content["subject"] + content["text"]
                 for since, content in seen.published
                 if content["notice"] in ("watchdog-trouble", "guard-released")
             )
