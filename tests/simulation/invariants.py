@@ -627,24 +627,29 @@ def i13_every_changing_call_is_justified(seen: History) -> Iterator[str]:
 
 
 def i14_what_is_told_to_be_stopped_has_ended(seen: History) -> Iterator[str]:
-    """A guard's report and release count as stopped only what a stop has ended by then."""
+    """
+    A guard's report and release count as stopped only what a stop has ended by then.
+
+    Children are counted by their array: one that fails by itself after the array's stop counts too.
+    """
     for action, notice in seen.notices():
         facts = notice.facts
         if notice.kind not in ("guard-report", "guard-released") or facts["mode"] == "observe":
             continue
         at, name = seen.written_at[action.sk], facts["guard"]
-        asked = {
-            job
-            for call in seen.journal
-            if _guard_of(call.reason) == name and call.at <= at
-            for job in call.jobs
-        }
+        asked: dict[str, datetime] = {}
+        for call in seen.journal:
+            if _guard_of(call.reason) == name and call.at <= at:
+                for job in call.jobs:
+                    asked.setdefault(job, call.at)
         ended = [
             job_id
             for job_id, job in seen.jobs.items()
-            if job.kind not in ("array", "node") and {job_id, job.parent_id} & asked
+            if job.kind not in ("array", "node") and {job_id, job.parent_id} & asked.keys()
+            for stay in seen.stays[job_id]
+            if stay.status == "FAILED" and stay.since <= at
             if job.reason.startswith(STOP_MARK)
-            if any(stay.status == "FAILED" and stay.since <= at for stay in seen.stays[job_id])
+            or (job.parent_id in asked and stay.since >= asked[job.parent_id])
         ]
         told = facts["cancelled"] + facts["terminated"]
         if told > len(ended):
