@@ -651,9 +651,17 @@ def i14_what_is_told_to_be_stopped_has_ended(seen: History) -> Iterator[str]:
             if job.reason.startswith(STOP_MARK)
             or (job.parent_id in asked and stay.since >= asked[job.parent_id])
         ]
-        told = facts["cancelled"] + facts["terminated"]
-        if told > len(ended):
-            yield f"{notice.id} of {iso(at)} tells of {told} stopped, and {len(ended)} were"
+        # An array that is stopped while it is PENDING has no children yet, and counts whole.
+        parents = {job.parent_id for job in seen.jobs.values()}
+        unborn = sum(
+            job.size or 0
+            for job_id, job in seen.jobs.items()
+            if job.kind == "array" and job_id in asked and job_id not in parents
+            if any(stay.status == "FAILED" and stay.since <= at for stay in seen.stays[job_id])
+        )
+        told, were = facts["cancelled"] + facts["terminated"], len(ended) + unborn
+        if told > were:
+            yield f"{notice.id} of {iso(at)} tells of {told} stopped, and {were} were"
 
 
 def i14_what_runs_on_is_told(seen: History) -> Iterator[str]:
