@@ -23,8 +23,19 @@ RUN = "monthly:cancel:2026-01-01T12:00:00Z"
 
 RAISED = GuardState(
     guard="Budget für März, 1/2 ~ #",
-    entry=StageEntry(run_id=RUN, stage="cancel", since=NOW, mode="enforce", why="so", by="jane"),
+    entry=StageEntry(
+        run_id=RUN,
+        stage="cancel",
+        since=NOW,
+        mode="enforce",
+        why="so",
+        by="jane",
+        signal="cloudwatch:soft",
+    ),
     alarms={"cloudwatch:soft": LatestSignal(state="ALARM", at=NOW)},
+    lacking={"cloudwatch:soft": NOW},
+    in_doubt_since=NOW,
+    doubted_for=timedelta(minutes=7),
     closed=(QUEUE,),
     by_operator=True,
     ringing_since=NOW,

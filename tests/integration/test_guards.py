@@ -484,6 +484,65 @@ def test_a_guard_that_the_policy_loses_is_told_once_and_its_release_reopens_its_
     assert guarding.state_of("gpu") == guarding.state_of("cpu") == "ENABLED"
 
 
+def test_a_stage_that_nothing_asks_for_any_more_stops_nothing_and_is_told_once(
+    guarding: Guarding,
+) -> None:
+    guarding.alarm("hard")
+    guarding.run(minutes=5)
+    (parameter,) = guarding.dispatcher.parameters
+    guarding.dispatcher.parameters[parameter] = POLICY.replace('"hard"', '"harder"')
+    guarding.run(minutes=2)
+    guarding.batch.call("UpdateJobQueue", {"jobQueue": "gpu", "state": "ENABLED"})
+
+    job = guarding.submit()
+    guarding.run(minutes=30)
+
+    assert guarding.statuses(job) == ["RUNNING"]
+    (trouble,) = [each for each in guarding.told("watchdog-trouble") if "guard" in each["facts"]]
+    assert trouble["facts"]["stage"] == "terminate"
+    assert 'the command "release" for the guard "monthly"' in trouble["text"]
+
+    guarding.command("release", guard="monthly", by="jane")
+    guarding.run(minutes=5)
+    assert guarding.state_of("cpu") == "ENABLED"
+
+
+def test_what_runs_is_not_stopped_after_a_hold_if_the_policy_only_cancels_by_then(
+    guarding: Guarding,
+) -> None:
+    running, _ = four_running_and_five_waiting(guarding)
+    guarding.command("hold", by="jane")
+    guarding.alarm("hard")
+    guarding.run(minutes=5)
+    (parameter,) = guarding.dispatcher.parameters
+    guarding.dispatcher.parameters[parameter] = POLICY.partition(
+        '[[guard.stage]]\nalarms = ["hard"]'
+    )[0]
+
+    guarding.command("resume", by="jane")
+    guarding.run(minutes=30)
+
+    assert guarding.statuses(*running) == ["RUNNING"] * 4
+    assert not guarding.stops
+
+
+def test_what_is_over_is_released_and_not_told_as_a_stage_that_nothing_asks_for(
+    stack: Stack,
+) -> None:
+    guarding = Guarding(stack, POLICY.replace('"soft"', '"daily"'))
+    guarding.sns(
+        "AWS Budget Notification January 01, 2026\nAWS Account 111122223333\n\nYour daily budget "
+        "for the current day has passed its threshold.\n\n"
+        "Budget Name: daily\nBudget Type: Cost\nBudgeted Amount: $100.00\n"
+        "Alert Type: ACTUAL\nAlert Threshold: > $100.00\nACTUAL Amount: $105.00\n",
+        subject="AWS Budgets: daily has exceeded your alert threshold",
+    )
+    guarding.run(minutes=12 * 60 + 5)
+
+    assert guarding.kinds()[-1] == "guard-released"
+    assert not guarding.told("watchdog-trouble")
+
+
 # ---- What is not understood ---------------------------------------------------------------
 
 

@@ -500,6 +500,20 @@ def test_a_guard_that_the_policy_has_lost_stops_nothing_more() -> None:
     assert running.alive() == len(jobs)
 
 
+def test_a_run_whose_stage_the_policy_loses_stops_nothing_more_until_it_is_back() -> None:
+    running = Running()
+    running.submit(100)
+    running.enter("terminate")
+    running.policy = POLICY.rpartition("[[guard.stage]]")[0]
+    running.run(minutes=10)
+    while_lost = len(running.stops)
+
+    running.policy = POLICY
+    running.run(minutes=10)
+
+    assert (while_lost, len(running.stops)) == (0, 100)
+
+
 def test_a_guard_that_is_to_observe_from_now_on_stops_nothing_more() -> None:
     running = Running()
     running.submit(100)

@@ -20,7 +20,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a harder stage is entered, a milder one is not",
         "guards/rules.py",
-        "if hardness(stage.action) <= hardness(in_force(moment.state, moment.mode)):",
+        "if hardness(hardest.action) <= hardness(before):",
         "if False:",
         ("tests/unit/guards/test_rules.py",),
     ),
@@ -269,8 +269,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a stage that an operator set does not become harder by time",
         "guards/stages.py",
-        "if harder.after_previous is None or state.entry.by or not ringing(state, rule, now):",
-        "if harder.after_previous is None or not ringing(state, rule, now):",
+        "if harder.after_previous is None or state.entry.by or why_not_meant(state, rule, now):",
+        "if harder.after_previous is None or why_not_meant(state, rule, now):",
         ("tests/unit/guards/test_rules.py",),
     ),
     Mutant(
@@ -304,9 +304,134 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a guard that the policy has lost is announced",
         "guards/workflow.py",
-        "if state.entry and not self.rule(name):",
+        "if state.entry and not rule:",
         "if False:",
         ("tests/integration/test_guards.py",),
+    ),
+    Mutant(
+        "a stage that the policy no longer has is not meant",
+        "guards/stages.py",
+        'return f"the policy has no stage {entry.stage} for the guard any more"',
+        'return ""',
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "where nothing rings any more, a stage is not meant",
+        "guards/stages.py",
+        'return "nothing rings any more of what the policy names for the guard"',
+        'return ""',
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "what led to a stage must still be a reason for it",
+        "guards/stages.py",
+        'return f"the policy names for the stage {entry.stage} nothing any more that led to it"',
+        'return ""',
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "what an operator set is meant",
+        "guards/stages.py",
+        'if entry.by or rule.release == "manual":',
+        'if rule.release == "manual":',
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "only operators release a manual guard",
+        "guards/stages.py",
+        'if entry.by or rule.release == "manual":',
+        "if entry.by:",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "a stage that is not meant is as good as calm",
+        "guards/rules.py",
+        'return in_force(moment.state, moment.mode) if is_meant else "calm"',
+        "return in_force(moment.state, moment.mode)",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "a stage that is not meant closes no queue",
+        "guards/rules.py",
+        "if why := why_not_meant(state, rule, moment.now):",
+        'if why := "":',
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "a stage that is not meant holds no queue closed",
+        "guards/precedence.py",
+        ("        and not why_not_meant(state, rule, now)\n"),
+        "",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "a stage that is not meant stops nothing that arrives",
+        "guards/precedence.py",
+        ("        if not why_not_meant(state, rule, now)\n"),
+        "",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "a stop that was asked for is judged by whether the stage is still meant",
+        "guards/precedence.py",
+        "if why := why_not_meant(state, rule, now):",
+        'if why := "":',
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "a run stops nothing when its stage is not meant any more",
+        "guards/stop_run/workflow.py",
+        "if stages.why_not_meant(state, rule, self.now):",
+        "if False:",
+        ("tests/integration/test_stop_runs.py",),
+    ),
+    Mutant(
+        "operators are told of a stage that is not meant",
+        "guards/workflow.py",
+        "if why := stages.why_not_meant(state, rule, self.now):",
+        'if why := "":',
+        ("tests/integration/test_guards.py",),
+    ),
+    Mutant(
+        "what is over is released, and not told as not meant",
+        "guards/workflow.py",
+        "if not (state.entry and rule) or stages.is_over(state, rule, self.now):",
+        "if not (state.entry and rule):",
+        ("tests/integration/test_guards.py",),
+    ),
+    Mutant(
+        "an alarm that has too little data makes nothing harder",
+        "guards/stages.py",
+        (
+            "    return frozenset(\n"
+            "        signal\n"
+            "        for signal in ringing(state, rule, now)\n"
+            "        if state.lacking.get(signal, BEFORE) <= state.alarms[signal].at\n"
+            "    )\n"
+        ),
+        ("    return frozenset(signal for signal in ringing(state, rule, now) if True)\n"),
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "time in which all that rings has too little data does not count",
+        "guards/stages.py",
+        "return without_holds(since, harder.after_previous + state.doubted_for, operator_holds)",
+        "return without_holds(since, harder.after_previous, operator_holds)",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "a time to come is not told as the time of an alarm",
+        "guards/rules.py",
+        "evidence = replace(evidence, at=heard.at)  # In words too: its own time may be still to come.",
+        "pass  # In words too: its own time may be still to come.",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "the time of the event stands in for that of an alarm that cannot be read",
+        "guards/signals/cloudwatch.py",
+        "timestamp: TimeOrNone = None",
+        "timestamp: SignalTime | None = None",
+        ("tests/unit/guards/signals/test_envelope.py",),
     ),
     Mutant(
         "a stop is not made under a hold that came between two calls",

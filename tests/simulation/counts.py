@@ -48,6 +48,7 @@ MUST_HAPPEN_WIDE: Sequence[str] = (
     "an anomaly",
     "alarm delivered hours late",
     "a sweep's event comes late",
+    "a raised guard's stages changed",
     "Batch does ignore_terminate",
     "Batch does requeue",
 )

@@ -625,6 +625,7 @@ class _Stage:
             self.seen.bad_policies.append(now)
         else:
             self.seen.counts["policy changed"] += 1
+            self.seen.counts["a raised guard's stages changed"] += what.get("stages", False)
             self._put(now, what["text"])
 
     def _put(self, at: datetime, text: str) -> None:

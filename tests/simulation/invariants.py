@@ -318,17 +318,35 @@ def i7_stages_are_entered_once_and_their_runs_finish(seen: History) -> Iterator[
 def _milder_stages(seen: History) -> Iterator[str]:
     """Stages that were followed by none that is harder, though nobody asked for it."""
     last: dict[str, StageName] = {}  # stages that are enforced, by guard
+    since: dict[str, datetime] = {}
     for action, notice in sorted(seen.notices(), key=lambda each: seen.written_at[each[0].sk]):
         facts = notice.facts
         if notice.kind == "guard-raised":
             name, stage = facts["guard"], facts["stage"]
-            if name in last and not facts["by"] and hardness(stage) <= hardness(last[name]):
+            at = seen.written_at[action.sk]
+            # A stage that the policy has changed since need not be meant any more.
+            is_same = name in last and not _stages_changed(seen, name, since[name], at)
+            if is_same and not facts["by"] and hardness(stage) <= hardness(last[name]):
                 yield f"{notice.id}: {last[name]} was followed by {stage} at {action.at}"
             last.pop(name, None)
             if facts["mode"] == "enforce":
-                last[name] = stage
+                last[name], since[name] = stage, at
         elif notice.kind == "guard-released":
             last.pop(facts["guard"], None)
+
+
+def _stages_changed(seen: History, guard: str, since: datetime, until: datetime) -> bool:
+    """Whether what raises or releases a guard was changed in a span of time."""
+    rules = [
+        (rule.stage, rule.release)
+        for (begins, policy), ends in zip(
+            seen.policies, [*(s for s, _ in seen.policies[1:]), seen.ended], strict=True
+        )
+        if begins <= until and ends >= since - _SETTLING
+        for rule in policy.guard
+        if rule.name == guard
+    ]
+    return any(rule != rules[0] for rule in rules)
 
 
 def _released_in_alarm(seen: History) -> Iterator[str]:
@@ -405,6 +423,7 @@ def _unfinished_runs(seen: History) -> Iterator[str]:
     # One run works at a time, and each of the others tries again every five seconds.
     takes = timedelta(minutes=1) + timedelta(seconds=6) * len(policy.guard)
     reported = {n.facts["run_id"] for _, n in seen.notices() if n.kind == "guard-report"}
+    told_of = {n.facts["run_id"] for _, n in seen.notices() if ":guard-not-meant:" in n.id}
     for name, state in guard_items.read_all(seen.table).items():
         rule = next((rule for rule in policy.guard if rule.name == name), None)
         if rule is None or state.entry is None or state.entry.mode != policy.mode_of(rule):
@@ -412,6 +431,8 @@ def _unfinished_runs(seen: History) -> Iterator[str]:
         if len(policy.guard) > 1 and state.entry.since > seen.ended - takes:
             continue
         run = run_items.read(seen.table, state.entry.run_id)
+        if state.entry.run_id in told_of:
+            continue
         if run is None or not run.reported or state.entry.run_id not in reported:
             yield f"the run {state.entry.run_id} has not finished"
 
@@ -731,12 +752,12 @@ def i14_queues_are_as_guards_asked(seen: History) -> Iterator[str]:
 
 
 def i14_a_guard_that_vanishes_is_told(seen: History) -> Iterator[str]:
-    """Operators are told, once a stage, where the policy has lost a guard whose stage is on."""
+    """Operators are told, once a stage, where the policy has lost its guard, or the stage."""
     for name, begins, ends, stage in _stages(seen):
         for (_, before), (at, policy) in pairwise([seen.policies[0], *seen.policies]):
             by = at + _GONE + _slack(seen, at)
-            kept = any(rule.name == name for rule in policy.guard)
-            if not any(rule.name == name for rule in before.guard):
+            kept = _has_stage(policy, name, stage)
+            if not _has_stage(before, name, stage):
                 continue  # It was lost before, and that was told.
             back = any(at < since < by for since, _ in seen.policies)
             if kept or back or not begins <= at < ends or by > min(ends, seen.ended):
@@ -750,6 +771,11 @@ def i14_a_guard_that_vanishes_is_told(seen: History) -> Iterator[str]:
             )
             if not told:
                 yield f"{name} is at {stage}, the policy of {iso(at)} has lost it: nobody was told"
+
+
+def _has_stage(policy: Policy, guard: str, stage: str) -> bool:
+    stages = (each for rule in policy.guard if rule.name == guard for each in rule.stage)
+    return any(each.action == stage for each in stages)
 
 
 def i11_each_bad_policy_is_told(seen: History) -> Iterator[str]:
@@ -927,7 +953,8 @@ def _in_scope_throughout(
     """Whether a guard covers a job, in force and not held, from a time to another."""
     if seen.has_other_tags(job_id):
         return False
-    if any(begin < ends and end > begins for begin, end in _holds(seen)):
+    is_held = any(begin < ends and end > begins for begin, end in _holds(seen))
+    if is_held or _stages_changed(seen, name, begins, ends):
         return False
     during = [
         policy

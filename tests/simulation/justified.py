@@ -301,6 +301,10 @@ class _Guard:
     rings: dict[str, _Evidence] = field(default_factory=dict)
     newest: dict[str, tuple[datetime, bool]] = field(default_factory=dict)  # by alarm: time, ALARM
     ringing_since: datetime | None = None
+    asked: set[_Evidence] = field(default_factory=set)  # all that rang since it was calm
+    unsure: dict[str, datetime] = field(default_factory=dict)  # what rings, of too little data
+    unsure_since: datetime | None = None  # since when nothing rings for certain
+    unsure_spans: list[tuple[datetime, datetime]] = field(default_factory=list)
     heard: set[_Evidence] = field(default_factory=set)  # what was taken in for certain
     unknown: bool = False  # after a command that crashed
 
@@ -314,6 +318,9 @@ class _Stage:
     enforced: bool
     hardens_at: datetime | None
     unknown: bool
+    by_operator: bool
+    rings: tuple[_Evidence, ...]
+    asked: frozenset[_Evidence]
 
 
 # ---- The model ----------------------------------------------------------------------------
@@ -550,7 +557,38 @@ class _Model:
         stages = {now.stage}
         if now.hardens_at and at >= now.hardens_at:
             stages.add("terminate")
-        return stages & has
+        if now.by_operator:
+            return stages & has
+        rings = [each for each in now.rings if not each.ends or at < each.ends]
+        return {each for each in stages if self._is_asked_for(each, rule, rings, now.asked)}
+
+    def _is_meant(self, guard: _Guard, rule: Mapping[str, Any]) -> bool:
+        rings = guard.rings.values()
+        return guard.by_operator or self._is_asked_for(guard.stage, rule, rings, guard.asked)
+
+    @staticmethod
+    def _is_asked_for(
+        stage: str,
+        rule: Mapping[str, Any],
+        rings: Iterable[_Evidence],
+        asked: Iterable[_Evidence],
+    ) -> bool:
+        """
+        Whether anything asks for a stage, by the policy in force, where no operator did.
+
+        A guard does that only operators release. Else something must ring that the policy names;
+        and what led to the stage, the policy must still take for a reason.
+        """
+        stages: Sequence[Mapping[str, Any]] = rule.get("stage", ())
+        if stage not in {each["action"] for each in stages}:
+            return False
+        if rule.get("release", "auto") == "manual":
+            return True
+        as_hard = [each for each in stages if _HARDNESS[each["action"]] >= _HARDNESS[stage]]
+        by_time = any(each.get("after_previous") for each in as_hard)
+        led_to_it = any(each.names_stage(given) for each in asked for given in as_hard)
+        still_rings = any(each.names_stage(given) for each in rings for given in stages)
+        return still_rings and (led_to_it or by_time)
 
     def _timeline(self, name: str) -> list[_Stage]:
         if name not in self._guards:
@@ -573,11 +611,25 @@ class _Model:
                     guard.heard |= {evidence} if for_certain and is_named else set()
                 case ("OK", _Evidence() as evidence):
                     self._calm(guard, rule, evidence)
+                case ("INSUFFICIENT_DATA", _Evidence() as evidence):
+                    if guard.newest.get(key := self._key(evidence), (at,))[0] < evidence.at:
+                        guard.unsure[key] = evidence.at
                 case {"command": _}:
                     self._obey(guard, rule, what, at)
             self._take_seriously(guard, rule, at)
+            self._be_unsure(guard, rule, at)
             hardens_at = self._hardens_at(guard, rule)
-            yield _Stage(at, guard.stage, guard.enforced, hardens_at, guard.unknown)
+            guard.asked = set() if guard.stage == "calm" else guard.asked | {*guard.rings.values()}
+            yield _Stage(
+                at=at,
+                stage=guard.stage,
+                enforced=guard.enforced,
+                hardens_at=hardens_at,
+                unknown=guard.unknown,
+                by_operator=guard.by_operator,
+                rings=tuple(guard.rings.values()),
+                asked=frozenset(guard.asked),
+            )
 
     def _happenings(self, name: str) -> list[tuple[datetime, Any]]:
         found: list[tuple[datetime, int, Any]] = []
@@ -586,8 +638,8 @@ class _Model:
                 if evidence.state == "ALARM":
                     told = "ALARM", delivery.went_well, evidence
                     found.append((delivery.began, 1, told))
-                elif evidence.state == "OK" and delivery.went_well:
-                    found.append((delivery.ended, 2, ("OK", evidence)))
+                elif delivery.went_well:
+                    found.append((delivery.ended, 2, (evidence.state, evidence)))
         for at, command, problem in self._seen.commands:
             if command.get("guard") == name and (not problem or problem.startswith("Crash")):
                 found.append((at, 0, command | {"problem": problem}))
@@ -619,13 +671,16 @@ class _Model:
             return
         if evidence in guard.heard or (key in guard.rings and guard.rings[key].at == evidence.at):
             return  # The same again.
+        is_meant = self._is_meant(guard, rule)
         guard.newest[key] = (evidence.at, True)
+        if guard.unsure.get(key, evidence.at) <= evidence.at:
+            guard.unsure.pop(key, None)
         if not guard.rings:
             guard.ringing_since = at
         guard.rings[key] = evidence
         hardest = max((str(each["action"]) for each in stages), key=_HARDNESS.__getitem__)
         enforced = _mode(self._tree(at), rule) == "enforce"
-        in_force = guard.stage if guard.enforced or not enforced else "calm"
+        in_force = guard.stage if (guard.enforced or not enforced) and is_meant else "calm"
         if _HARDNESS[hardest] > _HARDNESS[in_force]:
             guard.stage, guard.enforced, guard.since = hardest, enforced, at
             guard.by_operator = False
@@ -675,7 +730,8 @@ class _Model:
             return
         enforced = rule is not None and _mode(self._tree(at), rule) == "enforce"
         has = {str(each.get("action")) for each in (rule or {}).get("stage", ())}
-        if stage in has and not (stage == guard.stage and guard.enforced == enforced):
+        is_on = stage == guard.stage and guard.enforced == enforced
+        if stage in has and not (is_on and self._is_meant(guard, rule or {})):
             guard.stage, guard.enforced, guard.since = stage, enforced, at
             guard.by_operator = True
 
@@ -689,11 +745,22 @@ class _Model:
             str(stage["action"])
             for stage in rule.get("stage", ())
             for each in guard.rings.values()
-            if each.source == "cloudwatch" and each.names_stage(stage)
+            if each.source == "cloudwatch"
+            and each.names_stage(stage)
+            and self._key(each) not in guard.unsure
         ]
         if meant:
             guard.stage = max(meant, key=_HARDNESS.__getitem__)
             guard.enforced, guard.since, guard.by_operator = True, at, False
+
+    def _be_unsure(self, guard: _Guard, rule: Mapping[str, Any] | None, at: datetime) -> None:
+        """Keep account of the time in which all that rings is an alarm with too little data."""
+        ringing = self._ringing(guard, rule)
+        if ringing and all(self._key(each) in guard.unsure for each in ringing):
+            guard.unsure_since = guard.unsure_since or at
+        elif guard.unsure_since:
+            guard.unsure_spans.append((guard.unsure_since, at))
+            guard.unsure_since = None
 
     def _hardens_at(self, guard: _Guard, rule: Mapping[str, Any] | None) -> datetime | None:
         """When the time that the milder stage has lasted makes it harder, if nothing changes."""
@@ -705,13 +772,15 @@ class _Model:
             for stage in (rule or {}).get("stage", ())
             if stage.get("action") == "terminate"
         ]
-        if not ringing or not spans or spans[0] is None:
+        if not ringing or guard.unsure_since or not spans or spans[0] is None:
             return None
         since = max(guard.since, guard.ringing_since or guard.since)
-        due = since + spans[0]
-        for begins, ends in self._holds:  # Time under a hold does not count.
-            if begins < due and ends > since:
-                due += min(ends, self._seen.ended + _DAY) - max(begins, since)
+        due, counted = since + spans[0], since
+        for begins, ends in sorted([*self._holds, *guard.unsure_spans]):
+            if begins < due and ends > counted:  # Such time does not count.
+                ends_at = min(ends, self._seen.ended + _DAY)
+                due += max(timedelta(), ends_at - max(begins, counted))
+                counted = max(counted, ends_at)
         last = max((each.ends or datetime.max.replace(tzinfo=UTC)) for each in ringing)
         return due if due < last else None
 

@@ -262,6 +262,65 @@ _STALE: Mapping[str, Mended] = {
     ),
 }
 
+# ---- A guard's stage is taken for a reason, though nothing asks for it any more ---------------
+
+_CANCELS_ONLY = _GUARD.partition('[[guard.stage]]\nalarms = ["spend-100"]')[0]
+_TERMINATES = _GUARD.replace('alarms = ["spend-80"]\naction = "cancel"\n[[guard.stage]]\n', "")
+_RENAMED = _policy(8, _GUARD.replace("spend-100", "spend-new"))
+
+
+def _unasked(*steps: Step, policy: str = _GUARD, minutes: int = 30) -> Mended:
+    return Mended(_plan(policy, _runs(1), *steps, minutes=minutes), _I13)
+
+
+_UNASKED: Mapping[str, Mended] = {
+    "a stage that the policy no longer has terminates what arrives": _unasked(
+        _alarm(5, "ALARM", "spend-100"), _policy(8, _CANCELS_ONLY), _runs(11)
+    ),
+    "a stage that the policy no longer has terminates what ran before": _unasked(
+        _command(4, "hold", for_s=600),
+        _alarm(5, "ALARM", "spend-100"),
+        _policy(8, _TERMINATES.replace('"terminate"', '"cancel"')),
+        policy=_TERMINATES,
+    ),
+    "an alarm that the policy no longer names terminates what ran before": _unasked(
+        _command(4, "hold", for_s=600), _alarm(5, "ALARM", "spend-100"), _RENAMED
+    ),
+    "an alarm that the policy no longer names terminates what arrives": _unasked(
+        _alarm(5, "ALARM", "spend-100"), _RENAMED, _alarm(10, "OK", "spend-100"), _runs(15)
+    ),
+    "an alarm that is no longer one of the stage terminates while a milder one rings": _unasked(
+        _alarm(4, "ALARM"),
+        _command(4.5, "hold", for_s=600),
+        _alarm(5, "ALARM", "spend-100"),
+        _RENAMED,
+    ),
+    "a stage by time terminates though the policy has no such time any more": _unasked(
+        _alarm(2, "ALARM"),
+        _policy(18.5, _GUARD),
+        _runs(21),
+        policy=_HARDENING,
+    ),
+    "what rang for a day terminates what starts before the first sweep of the next": _unasked(
+        _budget(5, budget="daily", period="day"),
+        _command(11 * 60, "hold", for_s=3_610),
+        _runs(12 * 60 + 0.25),
+        policy=_GUARD.replace("spend-100", "daily"),
+        minutes=12 * 60 + 10,
+    ),
+    "a stage becomes harder by time while its alarm has too little data": _unasked(
+        _alarm(4, "ALARM"), _alarm(9, "INSUFFICIENT_DATA"), policy=_HARDENING, minutes=40
+    ),
+    "time in which an alarm has too little data makes its stage harder": _unasked(
+        _alarm(4, "ALARM"),
+        _alarm(9, "INSUFFICIENT_DATA"),
+        _alarm(16, "ALARM"),
+        _alarm(21, "INSUFFICIENT_DATA"),
+        policy=_HARDENING,
+        minutes=40,
+    ),
+}
+
 # ---- One threshold of a budget is not told apart from another --------------------------------
 
 _THRESHOLDS: Mapping[str, Mended] = {
@@ -463,6 +522,7 @@ MENDED: Mapping[str, Mended] = {
     **_REPEATED,
     **_TIMES,
     **_STALE,
+    **_UNASKED,
     **_THRESHOLDS,
     **_ANEW,
     **_ACCEPTED,

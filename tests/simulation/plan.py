@@ -82,7 +82,10 @@ WIDE = True
 def draw(seed: int, *, wide: bool = WIDE) -> Plan:
     """The plan of a seed."""
     plan = _orderly(seed)
-    return _widened(plan, Random(f"{seed} wide")) if wide else plan  # noqa: S311 - as below
+    if not wide:
+        return plan
+    plan = _widened(plan, Random(f"{seed} wide"))  # noqa: S311 - as below
+    return _with_other_stages(plan, Random(f"{seed} stages"))  # noqa: S311 - as below
 
 
 def _orderly(seed: int) -> Plan:
@@ -491,6 +494,78 @@ _CHANGES: Sequence[Callable[[str], str]] = (
     _warning,
     _sparing,
     lambda policy: policy + "# the same\n",
+)
+
+
+def _with_other_stages(plan: Plan, random: Random) -> Plan:
+    """The plan, in which the stages and alarms of a guard may change while it is raised."""
+    if "[[guard]]" not in plan.policy or random.random() < 0.7:
+        return plan
+    last = plan.minutes * 60
+    steps = (step for step in _other_stages(plan.policy, random, last) if 0 <= step.at < last)
+    return replace(plan, steps=tuple(sorted((*plan.steps, *steps), key=lambda step: step.at)))
+
+
+def _other_stages(policy: str, random: Random, last: int) -> Iterator[Step]:
+    begins = 90 + random.random() * last * 0.4
+    alarm = random.choice(("spend-80", "spend-100", "spend-100"))
+    runs = {"name": "render", "queue": "cpu", "vcpus": 1, "seconds": 1_500}
+    yield Step(at=begins - 60, kind="job", what=runs)
+    yield _told(begins, alarm, "ALARM")
+    if random.random() < 0.4:
+        yield _told(begins + 1, "spend-80", "ALARM")
+    if random.random() < 0.4:
+        what = {"command": "hold", "for_s": random.choice((300, 900))}
+        yield Step(at=begins - 5, kind="command", what=what)
+    if random.random() < 0.3:
+        yield _told(begins + random.choice((100, 400)), "spend-80", "INSUFFICIENT_DATA")
+    if random.random() < 0.2:
+        what = {"text": policy.replace('release = "auto"', 'release = "manual"')}
+        yield Step(at=begins - 90, kind="policy", what=what)
+        policy = str(what["text"])
+    changes = begins + random.choice((20, 120, 500, 1_000))
+    changed = random.choice(_OTHER_STAGES)(policy)
+    yield Step(at=changes, kind="policy", what={"text": changed, "stages": True})
+    yield Step(at=changes + random.choice((5, 70, 200)), kind="job", what=runs)
+    then = changes + random.choice((100, 300))
+    if random.random() < 0.4:
+        yield _told(then, alarm, "OK")
+    if random.random() < 0.3:
+        what = {"command": random.choice(("release", "set-stage")), "guard": "money"}
+        what |= {"stage": "terminate"} if what["command"] == "set-stage" else {}
+        yield Step(at=then + 100, kind="command", what=what)
+    if random.random() < 0.4:
+        yield _told(then + 200, random.choice(("spend-80", "spend-new")), "ALARM")
+        yield Step(at=then + 240, kind="job", what=runs)
+    if random.random() < 0.3:
+        yield Step(at=then + 500, kind="policy", what={"text": policy, "stages": True})
+
+
+_STAGE = r"\[\[guard\.stage\]\]\n"
+_OF_TABLE = r"(?:[^\[\n].*\n)*?"
+_HARD = rf'{_STAGE}({_OF_TABLE})action = "terminate"\n(?:after_previous.*\n)?'
+
+
+def _without_time(policy: str) -> str:
+    return re.sub(r"(?m)^after_previous.*\n", "", policy)
+
+
+_OTHER_STAGES: Sequence[Callable[[str], str]] = (
+    lambda policy: re.sub(_HARD, "", policy),
+    # Nothing is terminated any more: what terminated, cancels.
+    lambda policy: re.sub(
+        rf'{_STAGE}{_OF_TABLE}action = "cancel"\n(?:close_queues.*\n)?{_HARD}',
+        r'[[guard.stage]]\n\1action = "cancel"\n',
+        _without_time(policy),
+    ),
+    lambda policy: policy.replace('"spend-100"', '"spend-new"'),
+    lambda policy: policy.replace('"spend-80"', '"spend-new"'),
+    lambda policy: (
+        policy.replace('"spend-80"', '"spend"')
+        .replace('"spend-100"', '"spend-80"')
+        .replace('"spend"', '"spend-100"')
+    ),
+    _without_time,
 )
 
 

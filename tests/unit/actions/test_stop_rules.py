@@ -7,7 +7,7 @@ import pytest
 
 from batch_watchdog.actions.stop_rules import Grounds, says_on_what_it_rests, why_not
 from batch_watchdog.core.effects import StopJobs
-from batch_watchdog.guards.state import GuardState, StageEntry, StopAction
+from batch_watchdog.guards.state import GuardState, LatestSignal, StageEntry, StopAction
 from batch_watchdog.policy.model import Policy, UnreadablePolicy, parse_policy
 from tests.makers import ARRAY, JOB, a_described_job, at
 
@@ -41,7 +41,8 @@ def grounds(policy: str = POLICY, **changes: Any) -> Grounds:
 
 def at_stage(stage: StopAction = "cancel", **changes: Any) -> dict[str, GuardState]:
     entry = StageEntry(run_id="run-1", stage=stage, since=at("11:00"), mode="enforce", why="soft")
-    return {"g": GuardState(guard="g", entry=replace(entry, **changes))}
+    alarms = {"cloudwatch:soft": LatestSignal(state="ALARM", at=at("11:00"))}
+    return {"g": GuardState(guard="g", entry=replace(entry, **changes), alarms=alarms)}
 
 
 def an_array_job(failed: int = 4, **changes: Any) -> dict[str, Any]:
@@ -184,8 +185,15 @@ def test_a_job_that_the_guard_spares_by_now_is_left_alone() -> None:
 @pytest.mark.parametrize(("stage", "meant"), [("cancel", False), ("terminate", True)])
 def test_a_job_that_has_started_may_finish_at_cancel(stage: StopAction, meant: bool) -> None:  # noqa: FBT001
     job = a_described_job(status="RUNNING")
+    policy = POLICY.replace(
+        'alarms = ["soft"]\naction = "cancel"',
+        f"""
+alarms = ["soft"]
+action = "{stage}"
+""",
+    )
 
-    assert (not why_not(BY_GUARD, 0, job, grounds(guards=at_stage(stage)))) is meant
+    assert (not why_not(BY_GUARD, 0, job, grounds(policy, guards=at_stage(stage)))) is meant
 
 
 def test_no_exemption_counts_for_a_guard() -> None:

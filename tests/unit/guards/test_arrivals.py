@@ -5,7 +5,7 @@ from typing import Any
 from batch_watchdog.core.effects import StopJobs
 from batch_watchdog.guards import items as guard_items
 from batch_watchdog.guards.arrivals import ArrivalStopper
-from batch_watchdog.guards.state import GuardState, StageEntry, StopAction
+from batch_watchdog.guards.state import GuardState, LatestSignal, StageEntry, StopAction
 from batch_watchdog.guards.stop_run import items as run_items
 from batch_watchdog.guards.stop_run.tally import tally
 from batch_watchdog.policy.model import parse_policy
@@ -36,6 +36,9 @@ action = "terminate"
 """
 
 
+RINGING = {"cloudwatch:soft": LatestSignal(state="ALARM", at=at("12:00"))}
+
+
 class Arriving:
     """A guard at a stage since noon, and events that arrive."""
 
@@ -48,7 +51,7 @@ class Arriving:
         entry = stage and StageEntry(
             run_id=RUN, stage=stage, since=at("12:00"), mode=mode, why="so"
         )
-        state = GuardState(guard="monthly", entry=entry or None)
+        state = GuardState(guard="monthly", entry=entry or None, alarms=RINGING)
         self.table.write([guard_items.put(state, NOW)])
 
     def __call__(self, *events: Any, clock: str = "12:10") -> list[StopJobs]:
@@ -207,7 +210,8 @@ def test_very_many_guards_stop_what_arrives_though_it_is_remembered_in_one_item(
     arriving = Arriving(stage=None, policy=policy)
     for name in names:
         entry = StageEntry(run_id=f"{name}:1", stage="cancel", since=NOW, mode="enforce", why="so")
-        arriving.table.write([guard_items.put(GuardState(guard=name, entry=entry), NOW)])
+        state = GuardState(guard=name, entry=entry, alarms=RINGING)
+        arriving.table.write([guard_items.put(state, NOW)])
 
     jobs = {name: an_id_in_shard_0(f"{name}:1") for name in names}
     arriving(*(an_event("12:10", jobId=jobs[name], jobName=name) for name in names))

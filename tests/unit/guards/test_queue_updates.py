@@ -11,7 +11,7 @@ from batch_watchdog.guards import items as guard_items
 from batch_watchdog.guards import queue_update_items
 from batch_watchdog.guards.queue_update_items import QueueUpdate
 from batch_watchdog.guards.queue_updates import QueueUpdateRetrier
-from batch_watchdog.guards.state import GuardState, StageEntry
+from batch_watchdog.guards.state import GuardState, LatestSignal, StageEntry
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.policy.model import Policy, UnreadablePolicy, parse_policy
 from batch_watchdog.store import operator_hold
@@ -32,7 +32,8 @@ action = "cancel"
 close_queues = true
 """
 ENTRY = StageEntry(run_id="run-1", stage="cancel", since=at("11:00"), mode="enforce", why="soft")
-RAISED = GuardState(guard="g", entry=ENTRY, closed=(QUEUE,))
+RINGING = {"cloudwatch:soft": LatestSignal(state="ALARM", at=at("11:00"))}
+RAISED = GuardState(guard="g", entry=ENTRY, closed=(QUEUE,), alarms=RINGING)
 CALM = GuardState(guard="g")
 CLOSE = SetQueueState(queue=QUEUE, state="DISABLED", guard="g")
 REOPEN = SetQueueState(queue=QUEUE, state="ENABLED", guard="g")

@@ -18,6 +18,7 @@ from batch_watchdog.guards.precedence import (
     hardest,
     held_by_others,
     is_still_wanted,
+    judge_queue,
     may_still_stop,
     must_stop,
     stopping,
@@ -32,7 +33,14 @@ from batch_watchdog.guards.rules import (
     decide,
 )
 from batch_watchdog.guards.signals.evidence import AlarmState, BudgetLimit, Evidence, Source
-from batch_watchdog.guards.stages import HoldSpan, in_force, is_current, ringing, without_holds
+from batch_watchdog.guards.stages import (
+    HoldSpan,
+    in_force,
+    is_current,
+    ringing,
+    why_not_meant,
+    without_holds,
+)
 from batch_watchdog.guards.state import GuardState, LatestSignal, StageEntry, StageName
 from batch_watchdog.guards.stop_run import counts
 from batch_watchdog.guards.stop_run import notices as run_notices
@@ -227,7 +235,6 @@ def test_a_soft_alarm_does_not_make_a_hard_stage_milder() -> None:
         pytest.param(word("soft", when="11:00"), id="an older ALARM"),
         pytest.param(word("soft", "OK", when="11:59"), id="an older OK"),
         pytest.param(word("soft", "OK", when="12:00"), id="an OK of the same moment"),
-        pytest.param(word("soft", "INSUFFICIENT_DATA", when="12:30"), id="too little data"),
         pytest.param(word("another", when="12:30"), id="an alarm that the guard does not name"),
         pytest.param(word("hard", source="budget", forecasted=True, when="12:30"), id="forecast"),
     ],
@@ -355,12 +362,92 @@ def test_after_relief_time_counts_anew() -> None:
     assert story.stage == "terminate"
 
 
-def test_too_little_data_is_no_relief() -> None:
+def lacks_data(alarm: str = "soft", when: str = "12:30") -> Evidence:
+    return word(alarm, "INSUFFICIENT_DATA", when=when)
+
+
+def test_too_little_data_neither_raises_nor_releases() -> None:
+    story = Story()
+    assert story.told(lacks_data(when="11:00")).effects == ()
+    assert story.stage == "calm"
+
+    story.told(word("soft"))
+    assert story.told(lacks_data()).effects == ()
+    assert story.stage == "cancel"
+
+    story.told(word("soft", "OK", when="12:40"))
+    assert story.stage == "calm"
+
+
+def test_while_an_alarm_has_too_little_data_time_makes_nothing_harder() -> None:
     story = a_raised_story()
-    story.told(word("soft", "INSUFFICIENT_DATA", when="12:30"))
+    story.told(lacks_data())
+
+    story.sweep("23:00")
+
+    assert story.stage == "cancel"
+
+
+def test_time_in_which_an_alarm_had_too_little_data_does_not_count() -> None:
+    story = a_raised_story()
+    story.told(lacks_data(when="12:30"), now="12:40")  # Late: it counts from its own time.
+    story.told(word("soft", when="13:30"))
+
+    story.sweep("14:59")
+    assert story.stage == "cancel"
+    story.sweep("15:00")
+    assert story.stage == "terminate"
+    assert story.state.doubted_for == timedelta()
+
+
+def test_an_alarm_that_has_data_counts_while_another_has_too_little() -> None:
+    story = Story(rule=a_rule(stage=[a_stage(alarms=["soft", "other"]), a_stage("terminate")]))
+    story.told(word("soft"))
+    story.told(word("other", when="12:10"))
+    story.told(lacks_data("soft"))
+
+    story.told(word("other", "OK", when="13:00"))
+    assert story.stage == "cancel"
+    story.sweep("14:00")
+    assert story.stage == "cancel"
+
+    story.told(word("soft", when="14:30"))
+    story.sweep("15:29")
+    assert story.stage == "cancel"
+    story.sweep("15:30")
+    assert story.stage == "terminate"
+    assert "soft still in ALARM" in story.why
+
+
+def test_an_alarm_that_is_older_than_its_lack_of_data_does_not_count() -> None:
+    story = Story()
+    story.told(lacks_data(when="12:30"))
+
+    story.told(word("soft", when="12:20"), now="12:40")
+    story.sweep("23:00")
+
+    assert story.stage == "cancel"
+
+
+def test_a_lack_of_data_that_is_older_than_the_alarm_changes_nothing() -> None:
+    story = a_raised_story()
+    story.told(lacks_data(when="11:30"), now="12:30")
 
     story.sweep("14:00")
 
+    assert story.stage == "terminate"
+
+
+def test_after_relief_doubt_of_before_does_not_count() -> None:
+    story = Story(rule=a_rule(release="manual"))
+    story.told(word("soft"))
+    story.told(lacks_data(when="12:30"))
+    story.told(word("soft", when="13:00"))
+    story.told(word("soft", "OK", when="13:10"))
+
+    story.told(word("soft", when="14:00"))
+
+    story.sweep("16:00")
     assert story.stage == "terminate"
 
 
@@ -414,6 +501,7 @@ def test_a_time_to_come_counts_as_that_of_the_arrival() -> None:
     poison = word("soft")
     poison = replace(poison, at=poison.at + later)
     story.told(poison, now="12:00")
+    assert "2035" not in story.entry.why + story.notices[0].text + str(story.notices[0].facts)
 
     story.told(word("soft", "OK", when="12:30"))
     assert story.stage == "calm"
@@ -1060,6 +1148,170 @@ def test_what_was_closed_stays_closed_while_the_guard_observes() -> None:
     assert story.queues_set[-1] == (GPU, "ENABLED")
 
 
+# ---- Whether a stage is still meant --------------------------------------------------------
+
+ONLY_MILD = a_rule(stage=[a_stage()])
+RENAMED = a_rule(stage=[a_stage(), a_stage("terminate", alarms=["other"], after_previous=None)])
+
+
+def a_story_at_terminate(*, soft: bool = False, **changes: Any) -> Story:
+    """The hard alarm has rung at noon, perhaps after the soft one."""
+    story = Story(**changes)
+    if soft:
+        story.told(word("soft", when="11:50"))
+    story.told(word("hard", when="12:00"))
+    return story
+
+
+def why_not(story: Story, now: str = "12:30") -> str:
+    assert story.rule
+    return why_not_meant(story.state, story.rule, at(now))
+
+
+def test_a_stage_is_meant_while_its_alarm_rings() -> None:
+    assert "calm" in why_not(Story())
+    assert why_not(a_raised_story()) == ""
+    assert why_not(a_story_at_terminate()) == ""
+
+
+def test_a_stage_that_a_milder_alarm_keeps_on_is_meant() -> None:
+    story = a_story_at_terminate(soft=True)
+    story.told(word("hard", "OK", when="12:20"))
+
+    assert story.stage == "terminate"
+    assert why_not(story) == ""
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_stage_that_the_policy_has_no_more_is_not_meant(soft: bool) -> None:  # noqa: FBT001
+    story = a_story_at_terminate(soft=soft)
+    story.rule = ONLY_MILD
+
+    assert "no stage terminate" in why_not(story)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_stage_is_not_meant_when_the_policy_no_longer_names_its_alarm(soft: bool) -> None:  # noqa: FBT001
+    story = a_story_at_terminate(soft=soft)
+    story.rule = RENAMED
+
+    assert why_not(story)
+
+
+def test_another_alarm_of_the_stage_that_rings_keeps_it_meant() -> None:
+    both = a_stage("terminate", alarms=["hard", "other"])
+    story = a_story_at_terminate(rule=a_rule(stage=[a_stage(), both]))
+    story.told(word("other", when="12:10"))
+    story.rule = RENAMED
+
+    assert why_not(story) == ""
+
+
+def test_an_alarm_that_the_policy_takes_for_harder_by_now_is_a_reason() -> None:
+    story = a_raised_story()
+    stages = [a_stage(alarms=["other"]), a_stage("terminate", alarms=["soft"])]
+    story.rule = a_rule(stage=stages)
+
+    assert why_not(story) == ""
+
+
+def test_a_stage_by_time_is_meant_while_the_policy_has_the_time() -> None:
+    story = a_raised_story()
+    story.sweep("14:00")
+    assert story.stage == "terminate"
+    assert why_not(story, "14:10") == ""
+
+    story.rule = RENAMED
+    assert why_not(story, "14:10")
+
+
+def test_a_stage_is_not_meant_when_the_period_of_what_rang_is_over() -> None:
+    rule = a_rule(stage=[a_stage(alarms=["money"])])
+    story = Story(rule=rule)
+    story.told(a_message(period="day"))
+    midnight = at("12:00") + timedelta(hours=12)
+
+    assert why_not_meant(story.state, rule, midnight - timedelta(seconds=1)) == ""
+    assert "nothing rings" in why_not_meant(story.state, rule, midnight)
+
+
+@pytest.mark.parametrize("changes", [{}, {"release": "manual"}])
+def test_what_an_operator_set_is_meant_while_the_policy_has_the_stage(
+    changes: dict[str, str],
+) -> None:
+    story = Story(rule=a_rule(**changes))
+    story.set_stage("terminate", now="12:00")
+    assert why_not(story) == ""
+
+    story.rule = a_rule(stage=[a_stage(), a_stage("terminate", alarms=["other"])], **changes)
+    assert why_not(story) == ""
+
+    story.rule = a_rule(stage=[a_stage()], **changes)
+    assert "no stage terminate" in why_not(story)
+
+
+def test_with_manual_release_a_stage_is_meant_whatever_rings() -> None:
+    story = a_story_at_terminate(rule=a_rule(release="manual"))
+    story.told(word("hard", "OK", when="12:10"))
+    assert why_not(story) == ""
+
+    story.rule = a_rule(release="manual", stage=[a_stage()])
+    assert "no stage terminate" in why_not(story)
+
+
+def test_an_entry_that_an_older_version_kept_is_meant_while_anything_rings() -> None:
+    story = a_story_at_terminate(soft=True)
+    story.state = replace(story.state, entry=replace(story.entry, signal=""))
+    story.rule = RENAMED
+    assert why_not(story) == ""
+
+    story.told(word("soft", "OK", when="12:10"))
+    assert story.stage == "calm"
+
+
+def test_a_stage_that_is_not_meant_does_not_become_harder_and_closes_nothing() -> None:
+    story = a_raised_story()
+    story.rule = a_rule(stage=[a_stage("terminate", alarms=["soft"], after_previous=None)])
+    assert "no stage cancel" in why_not(story)
+
+    assert story.sweep("23:00").effects == ()
+
+    story = a_story_at_terminate()
+    story.rule = RENAMED
+    assert story.finds_open(CPU, now="12:40").effects == ()
+
+
+def test_the_next_alarm_raises_a_guard_whose_stage_is_not_meant() -> None:
+    story = a_story_at_terminate()
+    story.rule = RENAMED
+
+    story.told(word("other", when="12:30"))
+
+    assert (story.stage, len(story.runs)) == ("terminate", 2)
+    assert why_not(story) == ""
+
+
+def test_where_no_alarm_asks_for_the_stage_a_milder_one_enters_its_own() -> None:
+    story = a_story_at_terminate()
+    story.rule = ONLY_MILD
+
+    story.told(word("soft", when="12:30"))
+
+    assert story.stage == "cancel"
+
+
+def test_a_command_takes_effect_where_the_stage_is_not_meant() -> None:
+    story = a_story_at_terminate()
+    story.rule = RENAMED
+
+    story.set_stage("terminate", now="12:30")
+    assert story.entry.by == "jane"
+
+    story.rule = ONLY_MILD
+    story.set_stage("calm", now="12:40")
+    assert story.stage == "calm"
+
+
 # ---- Several guards, one queue ------------------------------------------------------------
 
 
@@ -1081,7 +1333,7 @@ MILD, HARSH = a_rule(name="mild"), a_rule(name="harsh")
 def test_the_harder_stage_wins() -> None:
     states = {"mild": at_stage(MILD, "soft"), "harsh": at_stage(HARSH, "hard")}
 
-    hold = hardest(states, a_policy(MILD, HARSH), GPU)
+    hold = hardest(states, a_policy(MILD, HARSH), GPU, at("12:30"))
 
     assert hold == GuardEffect(
         guard="harsh",
@@ -1094,7 +1346,7 @@ def test_the_harder_stage_wins() -> None:
 def test_a_guard_that_observes_does_not_hide_one_that_acts() -> None:
     states = {"mild": at_stage(MILD, "soft"), "harsh": at_stage(HARSH, "hard", "observe")}
 
-    hold = hardest(states, a_policy(MILD, HARSH), "gpu")
+    hold = hardest(states, a_policy(MILD, HARSH), "gpu", at("12:30"))
 
     assert hold is not None
     assert (hold.guard, hold.mode) == ("mild", "enforce")
@@ -1104,7 +1356,25 @@ def test_calm_guards_and_guards_of_other_queues_hold_nothing() -> None:
     elsewhere = a_rule(name="elsewhere", match={"queue": "cpu"})
     states = {"elsewhere": at_stage(elsewhere, "hard"), "mild": GuardState(guard="mild")}
 
-    assert hardest(states, a_policy(elsewhere, MILD, HARSH), GPU) is None
+    assert hardest(states, a_policy(elsewhere, MILD, HARSH), GPU, at("12:30")) is None
+
+
+def test_a_stage_that_is_not_meant_holds_nothing() -> None:
+    states = {"mild": at_stage(MILD, "soft"), "harsh": at_stage(HARSH, "hard")}
+    milder = a_rule(name="harsh", stage=[a_stage()])
+    policy, now = a_policy(MILD, milder), at("12:30")
+
+    hold = hardest(states, policy, GPU, now)
+    assert hold
+    assert hold.guard == "mild"
+    assert stopping(states, policy, AJob(), "RUNNING", now) is None
+    assert held_by_others("mild", states, policy, now) == set()
+    assert held_by_others("mild", states, a_policy(MILD, HARSH), now) == {GPU}
+
+    closing = SetQueueState(queue=GPU, state="DISABLED", guard="harsh")
+    alone = {"harsh": states["harsh"]}
+    assert judge_queue(closing, alone, a_policy(HARSH), now)[0] == "do"
+    assert judge_queue(closing, alone, a_policy(milder), now)[0] == "drop"
 
 
 def test_a_queue_is_held_by_every_other_guard_that_is_raised_and_closes_queues() -> None:
@@ -1113,10 +1383,12 @@ def test_a_queue_is_held_by_every_other_guard_that_is_raised_and_closes_queues()
     observing = states | {"harsh": at_stage(HARSH, "hard", "observe")}
     open_handed = a_rule(name="harsh", stage=[a_stage(close_queues=False)])
 
-    assert held_by_others("mild", states, a_policy(MILD, HARSH)) == {GPU}
-    assert held_by_others("mild", calm, a_policy(MILD, HARSH)) == set()
-    assert held_by_others("mild", observing, a_policy(MILD, HARSH)) == set()
-    assert held_by_others("mild", states, a_policy(MILD, open_handed)) == set()
+    now = at("12:30")
+
+    assert held_by_others("mild", states, a_policy(MILD, HARSH), now) == {GPU}
+    assert held_by_others("mild", calm, a_policy(MILD, HARSH), now) == set()
+    assert held_by_others("mild", observing, a_policy(MILD, HARSH), now) == set()
+    assert held_by_others("mild", states, a_policy(MILD, open_handed), now) == set()
 
 
 @pytest.mark.parametrize(
@@ -1144,7 +1416,7 @@ def test_a_job_is_stopped_for_the_hardest_guard_that_does_not_spare_it() -> None
     states = {"mild": at_stage(MILD, "soft"), "harsh": at_stage(harsh, "hard")}
 
     def guard_for(status: str, **tags: str) -> str | None:
-        hold = stopping(states, policy, AJob(tags=tags), status)
+        hold = stopping(states, policy, AJob(tags=tags), status, at("12:30"))
         return hold.guard if hold else None
 
     assert guard_for("RUNNING") == "harsh"
@@ -1160,6 +1432,8 @@ def test_a_stop_that_a_guard_asked_for_is_meant_as_long_as_nothing_has_changed()
     policy, states = a_policy(MILD), {"mild": state}
     observing = a_policy(a_rule(name="mild", mode="observe"))
     elsewhere = a_policy(a_rule(name="mild", match={"queue": "cpu"}))
+    renamed = a_rule(name="mild", stage=[a_stage(alarms=["other"])])
+    harder = a_rule(name="mild", stage=[a_stage("terminate", after_previous=None)])
 
     def why(**changes: Any) -> str:
         usual: dict[str, Any] = {
@@ -1169,6 +1443,7 @@ def test_a_stop_that_a_guard_asked_for_is_meant_as_long_as_nothing_has_changed()
             "run_id": run_id,
             "job": job,
             "status": "RUNNABLE",
+            "now": at("12:30"),
         }
         return may_still_stop(**usual | changes)
 
@@ -1177,6 +1452,8 @@ def test_a_stop_that_a_guard_asked_for_is_meant_as_long_as_nothing_has_changed()
     assert "left the stage" in why(states={})
     assert "lost the guard" in why(policy=a_policy(HARSH))
     assert "observes" in why(policy=observing)
+    assert "nothing rings" in why(policy=a_policy(renamed))
+    assert "no stage cancel" in why(policy=a_policy(harder))
     assert "scope" in why(policy=elsewhere)
     assert "spares" in why(job=spared)
     assert "started" in why(status="RUNNING")

@@ -17,7 +17,7 @@ from batch_watchdog.core.effects import Announce, Effect, SetQueueState, StartRu
 from batch_watchdog.core.errors import OutOfTimeError
 from batch_watchdog.guards import items as guard_items
 from batch_watchdog.guards import queue_update_items
-from batch_watchdog.guards.state import GuardState, StageEntry
+from batch_watchdog.guards.state import GuardState, LatestSignal, StageEntry
 from batch_watchdog.limits import exemption_items
 from batch_watchdog.limits.exemption_items import Exemption
 from batch_watchdog.policy.model import parse_policy
@@ -99,7 +99,7 @@ class Scene:
 
     def raise_guard(self, **changes: Any) -> None:
         """The guard is at `cancel`, and has decided to close the queue."""
-        state = GuardState(guard="g", entry=ENTRY, closed=(QUEUE,))
+        state = GuardState(guard="g", entry=ENTRY, closed=(QUEUE,), alarms=RINGING)
         self.table.write([guard_items.put(replace(state, **changes), at("11:00"))])
 
     @property
@@ -116,6 +116,7 @@ class Scene:
         return [message["Subject"] for message in self.aws.published]
 
 
+RINGING = {"cloudwatch:soft": LatestSignal(state="ALARM", at=at("11:00"))}
 ENTRY = StageEntry(
     run_id="g:cancel:1", stage="cancel", since=at("11:00"), mode="enforce", why="soft"
 )

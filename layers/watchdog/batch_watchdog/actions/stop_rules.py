@@ -89,7 +89,7 @@ def _not_over_its_limit(stop: StopJobs, since: datetime, job: JobEvent, grounds:
 
 def _not_for_its_guard(stop: StopJobs, job: JobEvent, grounds: Grounds) -> str:
     return precedence.may_still_stop(
-        grounds.guards, grounds.policy, stop.guard, stop.run_id, job, job.status
+        grounds.guards, grounds.policy, stop.guard, stop.run_id, job, job.status, grounds.now
     )
 
 

@@ -87,3 +87,38 @@ def vanished(state: GuardState, at: datetime) -> Notice:
             "at": iso(at),
         },
     )
+
+
+def not_meant(state: GuardState, why: str, at: datetime) -> Notice:
+    """A guard is raised, and by the policy in force nothing asks for its stage any more."""
+    entry, name = state.entry, plain(state.guard, 64)
+    stage, run_id = (entry.stage, entry.run_id) if entry else ("calm", "")
+    closed = listed_queues(state.closed) or "no queue"
+    return Notice(
+        kind="watchdog-trouble",
+        id=f"watchdog-trouble:guard-not-meant:{run_id}",
+        severity="critical",
+        subject=subject(f"Guard {name} is at {stage}, and nothing asks for that any more"),
+        text="\n".join(
+            [
+                f"The guard {name} is at {stage}, and nothing asks for that any more: {why}.",
+                *([f"It was raised at {iso(entry.since)}: {entry.why}"] if entry else []),
+                "It keeps its stage, and stops nothing any more; it may be that no alarm releases "
+                "it.",
+                f"Queues that it keeps closed: {closed}.",
+                "",
+                f'What to do: give the command "release" for the guard "{name}", which reopens '
+                "its queues.",
+                'Where jobs are to be stopped all the same, set a stage by hand ("set-stage"), or '
+                "put back into the policy what was taken out.",
+            ]
+        ),
+        facts={
+            "guard": state.guard,
+            "stage": stage,
+            "run_id": run_id,
+            "why": why,
+            "queues_closed": queue_facts(state.closed),
+            "at": iso(at),
+        },
+    )

@@ -120,7 +120,7 @@ class ArrivalStopper:
         self, states: Mapping[str, GuardState], changes: Mapping[str, JobEvent]
     ) -> Iterator[tuple[str, _Stop]]:
         for key, change in changes.items():
-            held = precedence.stopping(states, self.policy, change, change.status)
+            held = precedence.stopping(states, self.policy, change, change.status, self.now)
             entry = states[held.guard].entry if held else None
             # What came before the stage is found by its run, whenever the event of it arrives.
             if held and held.mode == "enforce" and entry and change.at >= _second(entry.since):

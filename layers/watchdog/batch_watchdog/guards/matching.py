@@ -20,9 +20,6 @@ def concerned(policy: Policy, evidence: Evidence) -> tuple[Guard, ...]:
     return tuple(rule for rule in policy.guard if is_named(rule, evidence))
 
 
-# ---- Parts --------------------------------------------------------------------------------
-
-
 def is_named(rule: Guard, evidence: Evidence) -> bool:
     budgets = (budget.name for stage in rule.stage for budget in stage.aws_budgets)
     if evidence.source == "budget" and any(name in evidence.names for name in budgets):

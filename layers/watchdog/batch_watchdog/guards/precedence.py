@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from batch_watchdog.core.effects import SetQueueState
 from batch_watchdog.core.job_event import STARTED, WAITING
-from batch_watchdog.guards.stages import closes_queues, is_current, is_enforced
+from batch_watchdog.guards.stages import closes_queues, is_current, is_enforced, why_not_meant
 from batch_watchdog.guards.state import GuardState, StopAction, hardness
 from batch_watchdog.policy.guard_tables import Guard
 from batch_watchdog.policy.match import Job
@@ -29,24 +30,26 @@ def must_stop(status: str, action: StopAction) -> bool:
     return status in WAITING or (action == "terminate" and status in STARTED)
 
 
-def hardest(states: Mapping[str, GuardState], policy: Policy, queue: str) -> GuardEffect | None:
+def hardest(
+    states: Mapping[str, GuardState], policy: Policy, queue: str, now: datetime
+) -> GuardEffect | None:
     """
     What holds a queue (an ARN or a name): of several guards the harder, if it is enforced.
 
     `states` are by guard. A guard that only observes counts where no other holds the queue.
     """
-    return _hardest(states, policy, policy.guards_for_queue(queue))
+    return _hardest(states, policy, policy.guards_for_queue(queue), now)
 
 
 def stopping(
-    states: Mapping[str, GuardState], policy: Policy, job: Job, status: str
+    states: Mapping[str, GuardState], policy: Policy, job: Job, status: str, now: datetime
 ) -> GuardEffect | None:
     """
     What stops a job that is in this state now, or None.
 
     The job's tags must be known, where `asks_for_tags` says so.
     """
-    hold = _hardest(states, policy, policy.guards_for(job))
+    hold = _hardest(states, policy, policy.guards_for(job), now)
     return hold if hold and must_stop(status, hold.action) else None
 
 
@@ -68,6 +71,7 @@ def may_still_stop(  # noqa: PLR0911, PLR0913, PLR0917 - each reason has its wor
     run_id: str,
     job: Job,
     status: str,
+    now: datetime,
 ) -> str:
     """
     Why a stop that a guard has asked for is not meant any more; "" where it still is.
@@ -84,6 +88,8 @@ def may_still_stop(  # noqa: PLR0911, PLR0913, PLR0917 - each reason has its wor
         return "the policy has lost the guard"
     if not is_enforced(state.entry, policy.mode_of(rule)):
         return "the guard only observes"
+    if why := why_not_meant(state, rule, now):
+        return why
     if not rule.covers(job):
         return "the job is not in the scope of the guard"
     if rule.spares(job):
@@ -95,16 +101,14 @@ def may_still_stop(  # noqa: PLR0911, PLR0913, PLR0917 - each reason has its wor
     return f"the job is {status or 'in an unknown state'}"
 
 
-def held_by_others(guard: str, states: Mapping[str, GuardState], policy: Policy) -> frozenset[str]:
+def held_by_others(
+    guard: str, states: Mapping[str, GuardState], policy: Policy, now: datetime
+) -> frozenset[str]:
     """Of the queues that a guard has closed, those that other guards hold closed too."""
     holders = [
         rule
         for rule in policy.guard
-        if rule.name != guard
-        and (state := states.get(rule.name))
-        and state.entry
-        and is_enforced(state.entry, policy.mode_of(rule))
-        and closes_queues(rule, state.entry.stage)
+        if rule.name != guard and _closes(states.get(rule.name), rule, policy, now)
     ]
     mine = states[guard].closed if guard in states else ()
     return frozenset(q for q in mine if any(rule.covers_queue(q) for rule in holders))
@@ -124,22 +128,19 @@ type QueueVerdict = Literal["do", "wait", "drop"]
 
 
 def judge_queue(
-    effect: SetQueueState, states: Mapping[str, GuardState], policy: Policy
+    effect: SetQueueState, states: Mapping[str, GuardState], policy: Policy, now: datetime
 ) -> tuple[QueueVerdict, str]:
     """
     Say whether a queue is to be opened or closed now, later or never; and why not now.
 
-    A queue is closed only while a stage that is enforced asks for it. A reopening was decided at
-    a release, so the policy's mode does not matter to it; while another stage wants the queue
-    closed, it waits.
+    A queue is closed only while a stage that is enforced, and meant, asks for it. A reopening was
+    decided at a release, so the policy's mode does not matter to it; while another stage wants the
+    queue closed, it waits.
     """
     if not is_still_wanted(effect, states.values()):
         return "drop", "a later decision about the queue has replaced it"
     held = any(
-        (state := states.get(rule.name))
-        and state.entry
-        and is_enforced(state.entry, policy.mode_of(rule))
-        and closes_queues(rule, state.entry.stage)
+        _closes(states.get(rule.name), rule, policy, now)
         for rule in policy.guards_for_queue(effect.queue)
     )
     if effect.state == "DISABLED":
@@ -147,8 +148,19 @@ def judge_queue(
     return ("wait", "a stage that is on holds the queue closed") if held else ("do", "")
 
 
+def _closes(state: GuardState | None, rule: Guard, policy: Policy, now: datetime) -> bool:
+    """Whether a guard's stage that is enforced, and meant, closes queues."""
+    return bool(
+        state
+        and state.entry
+        and is_enforced(state.entry, policy.mode_of(rule))
+        and closes_queues(rule, state.entry.stage)
+        and not why_not_meant(state, rule, now)
+    )
+
+
 def _hardest(
-    states: Mapping[str, GuardState], policy: Policy, rules: Iterable[Guard]
+    states: Mapping[str, GuardState], policy: Policy, rules: Iterable[Guard], now: datetime
 ) -> GuardEffect | None:
     holds = [
         GuardEffect(
@@ -159,6 +171,7 @@ def _hardest(
         )
         for rule in rules
         if (state := states.get(rule.name)) and (entry := state.entry)
+        if not why_not_meant(state, rule, now)
     ]
     return max(
         holds, key=lambda hold: (hold.mode == "enforce", hardness(hold.action)), default=None

@@ -70,7 +70,7 @@ class QueueUpdateRetrier:
         update = updates.by_queue[queue]
         if update.done:
             return updates.having(queue, None), Outcome()
-        verdict, why = precedence.judge_queue(update.effect, states, self.policy)
+        verdict, why = precedence.judge_queue(update.effect, states, self.policy, self.now)
         if verdict == "wait":
             return updates.having(queue, self._later(update, why)), Outcome()
         shown = self.batch.queue(queue) or {}

@@ -19,7 +19,13 @@ what is to be done. The rules:
 * `after_previous` counts from when the milder stage was entered, or from when an alarm last
   began to ring, if that is later. It needs an alarm that still rings. A stage that an operator
   set does not become harder by time.
-* INSUFFICIENT_DATA is neither an OK nor an ALARM: it changes nothing.
+* INSUFFICIENT_DATA is neither an OK nor an ALARM: it raises and releases nothing. Time in which
+  all that rings has too little data does not count for `after_previous`.
+* A stage is meant as long as the policy has it, and something that the policy names still rings;
+  what led to it, or rings, must still be a reason for one as hard. Where an operator set it, or
+  only operators release the guard, it is meant while the policy has it. A stage that is not meant
+  stops and closes nothing, and operators are told. It is as good as calm: an operator's command
+  or the next ALARM enters the stage that it names.
 * A budget's message rings until the period is over that it is about (UTC; a month, where it names
   none), an anomaly until the day is over. What arrives after that raises nothing.
 * `release = "auto"`: the guard is released when none of its alarms rings any more, by an OK or
@@ -56,6 +62,8 @@ from batch_watchdog.guards.matching import (
 )
 from batch_watchdog.guards.signals.evidence import Evidence
 from batch_watchdog.guards.stages import (
+    BEFORE,
+    BY_TIME,
     HoldSpan,
     closes_queues,
     ended_signals,
@@ -71,7 +79,10 @@ from batch_watchdog.guards.stages import (
     releasing_signals,
     ringing,
     stage_of,
+    surely_ringing,
     terminates_at,
+    why_not_meant,
+    with_doubt,
 )
 from batch_watchdog.guards.state import (
     GuardState,
@@ -203,13 +214,14 @@ class _Transition:
     def stay(self, why: str, *, tell: bool = False) -> GuardDecision:
         return GuardDecision(state=self.state, why=why, to_tell=why if tell else "")
 
-    def enter(
+    def enter(  # noqa: PLR0913 - each is one part of an entry
         self,
         rule: Guard,
         stage: StopAction,
         why: str,
         *,
         by: str = "",
+        signal: str = "",
         evidence: Evidence | None = None,
     ) -> GuardDecision:
         # Run ids tell seconds, and must differ.
@@ -222,8 +234,16 @@ class _Transition:
             mode=self.mode,
             why=why,
             by=by,
+            signal=signal,
         )
-        raised = replace(self.state, entry=entry, last_entered=since, reopens=False)
+        raised = replace(
+            self.state,
+            entry=entry,
+            last_entered=since,
+            reopens=False,
+            in_doubt_since=None,
+            doubted_for=timedelta(),
+        )
         released_with = releasing_signals(raised, rule, self.now)
         outlook = guard_notices.Outlook(
             before=self.state.stage,
@@ -322,6 +342,7 @@ def _alarm_received(moment: _Transition, rule: Guard, evidence: Evidence) -> Gua
     if not is_named(rule, evidence):
         return moment.stay(f"{what} is not named by the guard")
     if evidence.state == "INSUFFICIENT_DATA":
+        moment = _lacking(moment, rule, evidence)
         return moment.stay(f"{what} has too little data: neither an ALARM nor an OK")
     named = tuple(named_stages(rule, evidence))
     if not named:
@@ -345,6 +366,16 @@ def _alarm_received(moment: _Transition, rule: Guard, evidence: Evidence) -> Gua
     return _news(moment, rule, evidence, heard, fresh)
 
 
+def _lacking(moment: _Transition, rule: Guard, evidence: Evidence) -> _Transition:
+    """Take in that an alarm has too little data."""
+    at, known = heard_from(evidence, moment.now).at, moment.state.lacking
+    lacking = {
+        signal: at for _, signal in named_stages(rule, evidence) if at > known.get(signal, BEFORE)
+    }
+    state = replace(moment.state, lacking={**known, **lacking})
+    return replace(moment, state=with_doubt(state, rule, moment.now, at))
+
+
 def _news(
     moment: _Transition,
     rule: Guard,
@@ -354,11 +385,13 @@ def _news(
 ) -> GuardDecision:
     """Take in evidence of some signals, each of which it names for a stage."""
     state, now = moment.state, moment.now
+    evidence = replace(evidence, at=heard.at)  # In words too: its own time may be still to come.
     what = f"{_WORDS[evidence.source]} {plain(evidence.alarm, 100)}"
     tells = evidence.source != "cloudwatch"
-    rang = ringing(state, rule, now)
+    rang, before = ringing(state, rule, now), _in_force(moment, rule)
     signals = {signal: following(heard, state.alarms.get(signal)) for _, signal in fresh}
-    moment = replace(moment, state=replace(state, alarms={**state.alarms, **signals}))
+    state = replace(state, alarms={**state.alarms, **signals})
+    moment = replace(moment, state=with_doubt(state, rule, now, heard.at))
     if evidence.state == "OK":
         return _relieved(moment, rule, what, rang=any(signal in rang for signal in signals))
     if heard.ends and heard.ends <= now:
@@ -368,17 +401,13 @@ def _news(
         released = "an operator has released the guard since"
         return moment.stay(f"{_words(evidence)}; {released}", tell=tells)
     if not rang:
-        moment = replace(moment, state=replace(moment.state, ringing_since=now))
-    hardest = max((stage for stage, _ in fresh), key=lambda stage: hardness(stage.action))
-    return _rung(moment, rule, hardest, evidence)
-
-
-def _rung(moment: _Transition, rule: Guard, stage: Stage, evidence: Evidence) -> GuardDecision:
+        state = replace(moment.state, ringing_since=now, doubted_for=timedelta())
+        moment = replace(moment, state=state)
+    hardest, signal = max(fresh, key=lambda each: hardness(each[0].action))
     why = _words(evidence)
-    if hardness(stage.action) <= hardness(in_force(moment.state, moment.mode)):
-        tells = evidence.source != "cloudwatch"
+    if hardness(hardest.action) <= hardness(before):
         return moment.stay(f"{why}; the guard is at {moment.state.stage} already", tell=tells)
-    return moment.enter(rule, stage.action, why, evidence=evidence)
+    return moment.enter(rule, hardest.action, why, signal=signal, evidence=evidence)
 
 
 _WORDS = {"cloudwatch": "alarm", "budget": "budget", "anomaly": "cost anomaly monitor"}
@@ -416,6 +445,7 @@ def _relieved(moment: _Transition, rule: Guard, what: str, *, rang: bool) -> Gua
 
 
 def _time_passed(moment: _Transition, rule: Guard) -> GuardDecision:
+    moment = replace(moment, state=with_doubt(moment.state, rule, moment.now, moment.now))
     state, entry = moment.state, moment.state.entry
     if entry is None:
         return moment.reopen()
@@ -428,23 +458,22 @@ def _time_passed(moment: _Transition, rule: Guard) -> GuardDecision:
     at = terminates_at(state, rule, moment.now, moment.operator_holds)
     if at and moment.now >= at:
         lasted = span((moment.now - entry.since).total_seconds())
-        rings = ", ".join(map(alarm_of, sorted(ringing(state, rule, moment.now))))
-        return moment.enter(
-            rule, "terminate", f"{lasted} at {entry.stage} without relief: {rings} still in ALARM"
-        )
+        rings = ", ".join(map(alarm_of, sorted(surely_ringing(state, rule, moment.now))))
+        why = f"{lasted} at {entry.stage} without relief: {rings} still in ALARM"
+        return moment.enter(rule, "terminate", why, signal=BY_TIME)
     return moment.stay("nothing to do")
 
 
 def _taken_seriously(moment: _Transition, rule: Guard) -> GuardDecision:
     """The guard no longer only observes: what its alarms say still is meant."""
-    rings = ringing(moment.state, rule, moment.now)
+    rings = surely_ringing(moment.state, rule, moment.now)
     for stage in reversed(rule.stage):
         for alarm in stage.alarms:
-            if CAN_SAY_OK + alarm in rings:
+            if (signal := CAN_SAY_OK + alarm) in rings:
                 why = (
                     f"alarm {plain(alarm, 100)} is in ALARM, and the guard no longer observes only"
                 )
-                return moment.enter(rule, stage.action, why)
+                return moment.enter(rule, stage.action, why, signal=signal)
     return moment.stay("was raised in observe mode: waits for the next ALARM or an operator")
 
 
@@ -454,7 +483,7 @@ def _stage_set(moment: _Transition, rule: Guard, stage: StageName, by: str) -> G
         return moment.release_by(by, ringing=rings)
     if stage_of(rule, stage) is None:
         return moment.stay(f"the guard has no stage {stage}")
-    if stage == in_force(state, moment.mode):
+    if stage == _in_force(moment, rule):
         return moment.stay(f"at {stage} already")
     moment = replace(moment, state=replace(state, by_operator=state.by_operator or not rings))
     return moment.enter(rule, stage, f"{plain(by, 100)} asked for it", by=by)
@@ -466,6 +495,8 @@ def _queues_found_open(moment: _Transition, rule: Guard, found: QueuesFoundOpen)
         return moment.stay("the guard has moved on")
     if not closes_queues(rule, state.entry.stage) or not is_enforced(state.entry, moment.mode):
         return moment.stay("closes no queues")
+    if why := why_not_meant(state, rule, moment.now):
+        return moment.stay(why)
     queues = [
         queue
         for queue in dict.fromkeys(found.queues)
@@ -481,3 +512,12 @@ def _queues_found_open(moment: _Transition, rule: Guard, found: QueuesFoundOpen)
         ),
         why=f"closes {len(queues)} queues",
     )
+
+
+# ---- Parts --------------------------------------------------------------------------------
+
+
+def _in_force(moment: _Transition, rule: Guard) -> StageName:
+    """The stage, but calm where it is not meant, or not yet meant to be acted upon."""
+    is_meant = not why_not_meant(moment.state, rule, moment.now)
+    return in_force(moment.state, moment.mode) if is_meant else "calm"

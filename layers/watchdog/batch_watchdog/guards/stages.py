@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from batch_watchdog.guards.matching import says_ok, signals_of
 from batch_watchdog.guards.signals.evidence import Evidence, end_of
@@ -11,7 +11,9 @@ from batch_watchdog.guards.state import GuardState, LatestSignal, StageEntry, St
 from batch_watchdog.policy.guard_tables import Guard, Stage
 from batch_watchdog.policy.tables import Mode
 
+BEFORE = datetime.min.replace(tzinfo=UTC)  # all that happens
 _CLOCKS_DIFFER = timedelta(minutes=1)  # AWS's and ours, at most
+BY_TIME = "after_previous"  # what led to a stage, where it was no signal
 
 
 # Since when an operator held the watchdog, and until when; in order of time.
@@ -25,6 +27,28 @@ def ringing(state: GuardState, rule: Guard, now: datetime) -> frozenset[str]:
         for signal, heard in _in_alarm(state, rule)
         if not ((ends := ends_of(signal, heard)) and ends <= now)
     )
+
+
+def why_not_meant(state: GuardState, rule: Guard, now: datetime) -> str:
+    """Why nothing asks any more for the stage that is on; "" where something does."""
+    entry = state.entry
+    if entry is None:
+        return "the guard is calm"
+    stage = stage_of(rule, entry.stage)
+    if stage is None:
+        return f"the policy has no stage {entry.stage} for the guard any more"
+    if entry.by or rule.release == "manual":
+        return ""
+    rings = ringing(state, rule, now)
+    if not rings:
+        return "nothing rings any more of what the policy names for the guard"
+    as_hard = [each for each in rule.stage if hardness(each.action) >= hardness(entry.stage)]
+    reasons = {signal for each in as_hard for signal in signals_of(each)}
+    if stage.after_previous is not None:
+        reasons.add(BY_TIME)
+    if rings & reasons or not entry.signal or entry.signal in reasons:
+        return ""
+    return f"the policy names for the stage {entry.stage} nothing any more that led to it"
 
 
 def is_over(state: GuardState, rule: Guard, now: datetime) -> bool:
@@ -55,6 +79,27 @@ def closes_queues(rule: Guard, stage: StageName) -> bool:
     return any(
         each.close_queues and hardness(each.action) <= hardness(stage) for each in rule.stage
     )
+
+
+def surely_ringing(state: GuardState, rule: Guard, now: datetime) -> frozenset[str]:
+    """The signals that ring, without those that have had too little data since."""
+    return frozenset(
+        signal
+        for signal in ringing(state, rule, now)
+        if state.lacking.get(signal, BEFORE) <= state.alarms[signal].at
+    )
+
+
+def with_doubt(state: GuardState, rule: Guard, now: datetime, at: datetime) -> GuardState:
+    """The state, with account kept of the time in which all that rings has too little data."""
+    doubted = bool(ringing(state, rule, now)) and not surely_ringing(state, rule, now)
+    if doubted and state.in_doubt_since is None:
+        entered = state.entry.since if state.entry else BEFORE
+        return replace(state, in_doubt_since=max(min(now, at), entered))
+    if not doubted and state.in_doubt_since:
+        doubted_for = state.doubted_for + (now - state.in_doubt_since)
+        return replace(state, in_doubt_since=None, doubted_for=doubted_for)
+    return state
 
 
 def heard_from(evidence: Evidence, now: datetime) -> LatestSignal:
@@ -132,10 +177,12 @@ def terminates_at(
     harder = stage_of(rule, "terminate")
     if state.stage != "cancel" or state.entry is None or harder is None:
         return None
-    if harder.after_previous is None or state.entry.by or not ringing(state, rule, now):
+    if harder.after_previous is None or state.entry.by or why_not_meant(state, rule, now):
+        return None
+    if not surely_ringing(state, rule, now):
         return None
     since = max(state.entry.since, state.ringing_since or state.entry.since)
-    return without_holds(since, harder.after_previous, operator_holds)
+    return without_holds(since, harder.after_previous + state.doubted_for, operator_holds)
 
 
 def without_holds(since: datetime, span: timedelta, holds: Sequence[HoldSpan]) -> datetime:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from batch_watchdog.policy.tables import Mode
@@ -39,7 +39,8 @@ class StageEntry:
     One entering of a stage. `run_id` names it, and the stop run that it starts.
 
     `mode` is the one in which it was entered, `why` says for people what led to it, `by` names
-    the operator whose command it was, or is "".
+    the operator whose command it was, or is "". `signal` is what led to it otherwise: a signal, or
+    "after_previous" for the time; "" where an older version has not kept it.
     """
 
     run_id: str
@@ -48,6 +49,7 @@ class StageEntry:
     mode: Mode
     why: str
     by: str = ""
+    signal: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,20 +58,25 @@ class GuardState:
     A guard as the table keeps it. Without an entry it is calm.
 
     `alarms` are by signal: what kind of word it is, and the alarm as the policy names it
-    ("cloudwatch:batch-spend-80"). `closed` are the queues that this guard closed and has not
-    reopened. `by_operator` says that an operator raised it while no alarm did: then no alarm
-    releases it. `ringing_since` is when its alarms, none of them in ALARM until then, last
-    began to ring. `released_at` is when an operator last released it: no older evidence rings.
-    `reopens` says that an operator released it when the policy had lost it, so that its queues are
-    reopened though no rule says so.
+    ("cloudwatch:batch-spend-80"). `lacking` says when each of them last had too little data.
+    `closed` are the queues that this guard closed and has not reopened. `by_operator` says that an
+    operator raised it while no alarm did: then no alarm releases it. `ringing_since` is when its
+    alarms, none of them in ALARM until then, last began to ring. `in_doubt_since` says since when
+    all that rings has too little data, and `doubted_for` how long that was so before, in this
+    stage. `released_at` is when an operator last released it: no older evidence rings. `reopens`
+    says that an operator released it when the policy had lost it, so that its queues are reopened
+    though no rule says so.
     """
 
     guard: str
     entry: StageEntry | None = None
     alarms: Mapping[str, LatestSignal] = field(default_factory=dict)
+    lacking: Mapping[str, datetime] = field(default_factory=dict)
     closed: tuple[str, ...] = ()
     by_operator: bool = False
     ringing_since: datetime | None = None
+    in_doubt_since: datetime | None = None
+    doubted_for: timedelta = timedelta()
     last_entered: datetime | None = None
     released_at: datetime | None = None
     reopens: bool = False

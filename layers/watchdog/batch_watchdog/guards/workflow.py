@@ -52,7 +52,7 @@ class GuardUpdater:
             happening,
             rule,
             mode=self.policy.mode_of(rule) if rule else self.policy.mode,
-            held_by_others=precedence.held_by_others(name, states, self.policy),
+            held_by_others=precedence.held_by_others(name, states, self.policy, self.now),
             stopped=self._stopped(state, rule, happening),
             operator_holds=operator_hold.read(self.table).spans(self.now),
         )
@@ -100,23 +100,30 @@ class GuardUpdater:
             lambda name: self.decide(name, happening)[1],
             self.now,
         )
-        vanished = {notice.id: notice for notice in self._vanished(states)}
+        unasked = {notice.id: notice for notice in self._unasked(states)}
         recorder.decide(
-            vanished, lambda each: announced_once(self.table, vanished[each], self.now), self.now
+            unasked, lambda each: announced_once(self.table, unasked[each], self.now), self.now
         )
         recorder.decide(self._runs(states), self._run_on, self.now)
 
-    def _vanished(self, states: Mapping[str, GuardState]) -> Iterable[Notice]:
-        """What is to be said of guards that are raised, and that the policy does not have."""
+    def _unasked(self, states: Mapping[str, GuardState]) -> Iterable[Notice]:
+        """What is to be said of guards that are raised, and by the policy need not be."""
         for name, state in states.items():
-            if state.entry and not self.rule(name):
+            rule = self.rule(name)
+            if state.entry and not rule:
                 yield alert_notices.vanished(state, self.now)
+            if not (state.entry and rule) or stages.is_over(state, rule, self.now):
+                continue  # What is over is released, and that is told.
+            if why := stages.why_not_meant(state, rule, self.now):
+                yield alert_notices.not_meant(state, why, self.now)
 
     def _runs(self, states: Mapping[str, GuardState]) -> Iterable[str]:
         """The runs of stages that are on, and meant as they were when they were entered."""
         for name, state in states.items():
             rule = self.rule(name)
-            if rule and state.entry and state.entry.mode == self.policy.mode_of(rule):
+            if not (rule and state.entry) or state.entry.mode != self.policy.mode_of(rule):
+                continue
+            if not stages.why_not_meant(state, rule, self.now):
                 yield state.entry.run_id
 
     def _run_on(self, run_id: str) -> Outcome:

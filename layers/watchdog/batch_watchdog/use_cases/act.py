@@ -175,7 +175,7 @@ class Actor:
 
     def _set_queue_state(self, action: Action, effect: SetQueueState) -> Any:
         states = guard_items.read_all(self.table)
-        verdict, why = precedence.judge_queue(effect, states, self.policy())
+        verdict, why = precedence.judge_queue(effect, states, self.policy(), self.clock())
         if verdict == "drop":
             if any(effect.queue in state.closed for state in states.values()):
                 # The guard takes the queue for closed by it: the sweep looks whether it is.

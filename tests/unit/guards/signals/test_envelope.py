@@ -123,6 +123,14 @@ def test_other_states_are_evidence_too(state: str) -> None:
     assert evidence_of(an_alarm_event(state, "ALARM")).state == state
 
 
+@pytest.mark.parametrize("stamp", ["Thu, 01 Jan 2026 11:59:59 GMT", 1767268799, "", None])
+def test_the_events_own_time_stands_in_for_one_that_cannot_be_read(stamp: object) -> None:
+    evidence = evidence_of(an_alarm_event("OK", "ALARM", state={"value": "OK", "timestamp": stamp}))
+
+    assert evidence.state == "OK"
+    assert evidence.at == datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
 def test_an_alarm_whose_actions_are_suppressed_is_in_alarm_all_the_same() -> None:
     event = an_alarm_event()
     event["detail"]["state"]["actionsSuppressedBy"] = "WaitPeriod"

@@ -14,6 +14,7 @@ from batch_watchdog.guards.signals.evidence import (
     SignalName,
     SignalTime,
     SoftText,
+    TimeOrNone,
     checked,
     names_of,
     time_or_none,
@@ -39,7 +40,7 @@ class _AlarmMessage(LenientModel):
 class _State(LenientModel):
     value: AlarmState
     reason: SoftText = ""
-    timestamp: SignalTime | None = None
+    timestamp: TimeOrNone = None
     actionsSuppressedBy: SoftText = ""  # noqa: N815
 
 

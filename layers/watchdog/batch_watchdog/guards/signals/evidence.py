@@ -126,6 +126,8 @@ def _soft(value: object) -> object:
 
 
 type SignalTime = Annotated[datetime, BeforeValidator(_time)]
+# Where it cannot be read, the event's own time stands in for it.
+type TimeOrNone = Annotated[datetime | None, BeforeValidator(time_or_none)]
 type SignalName = Annotated[
     str, BeforeValidator(_text), Field(min_length=1, max_length=2_048, pattern=r"\S")
 ]

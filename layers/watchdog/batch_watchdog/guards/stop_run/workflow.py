@@ -192,13 +192,16 @@ class RunInvocation:
         The stage that the run is for.
 
         Raises:
-            HeldBackError: the guard has moved on, or an operator or the policy holds it back.
+            HeldBackError: the guard has moved on, or nothing asks for its stage any more, or an
+            operator or the policy holds it back.
         """
         table, policy, name = self.runner.table, self.runner.policy(), self.run.guard
         state = guard_items.read(table, name)
         rule = next((rule for rule in policy.guard if rule.name == name), None)
         entry = state.entry if state and stages.is_current(state, self.run.run_id) else None
         if not (state and rule and entry) or entry.mode != policy.mode_of(rule):
+            raise HeldBackError(self.run.run_id)
+        if stages.why_not_meant(state, rule, self.now):
             raise HeldBackError(self.run.run_id)
         if operator_hold.read(table).is_on:
             raise HeldBackError(self.run.run_id)
