@@ -290,8 +290,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a repeat of a time to come is known",
         "guards/stages.py",
-        "return replace(heard, said=heard.said or known.said) if known else heard",
-        "return heard",
+        "said=heard.said or known.said,",
+        "said=heard.said,",
         ("tests/unit/guards/test_rules.py",),
     ),
     Mutant(
@@ -565,5 +565,33 @@ MUTANTS: Sequence[Mutant] = (
         'facts=facts_of(guard, "calm", "release", entry.mode)',
         'facts=facts_of(guard, "calm", "release", release.mode)',
         ("tests/simulation/test_simulation.py",),
+    ),
+    Mutant(
+        "an anomaly that arrives twice is one",
+        "guards/stages.py",
+        "        key in known.impacts and impact <= known.impacts[key]\n",
+        "        False and impact <= known.impacts[key]\n",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "two alarms of one name are two",
+        "guards/stages.py",
+        'return f"{signal}\\n{arn}"',
+        "return signal",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "a per cent that is rounded too coarsely raises nothing",
+        "guards/matching.py",
+        "if in_percent and slack > _SLACK_MAX:",
+        "if False:",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "the name of a budget is not its period",
+        "guards/signals/budgets.py",
+        '.replace(f"your {name} budget", "your budget")',
+        '.replace(name, "")',
+        ("tests/unit/guards/signals/test_envelope.py",),
     ),
 )

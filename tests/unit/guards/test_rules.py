@@ -608,6 +608,103 @@ def test_a_rounded_threshold_is_the_one_that_the_policy_names() -> None:
 
 
 @pytest.mark.parametrize(
+    ("limit", "stage"),
+    [
+        (BudgetLimit(is_cost=True, percent=80.0, percent_slack=5.0), "calm"),
+        (BudgetLimit(is_cost=True, percent=100.0, percent_slack=50.0), "calm"),
+        (BudgetLimit(is_cost=True, percent=80.0, percent_slack=0.5), "cancel"),
+    ],
+)
+def test_a_threshold_that_is_rounded_too_coarsely_raises_nothing(
+    limit: BudgetLimit, stage: str
+) -> None:
+    story = Story(rule=by_thresholds())
+
+    story.told(word("money", source="budget", limit=limit))
+
+    assert story.stage == stage
+    assert ("too coarsely" in story.to_tell) == (stage == "calm")
+
+
+def test_an_amount_that_is_rounded_too_coarsely_is_only_itself() -> None:
+    budgets = [{"name": "money", "amount": 8.4}, {"name": "money", "amount": 9.0}]
+    rule = a_rule(stage=[a_stage(alarms=[], aws_budgets=[each]) for each in budgets[:1]])
+    exact = a_rule(stage=[a_stage(alarms=[], aws_budgets=budgets[1:])])
+    limits = BudgetLimit(is_cost=True, amount=8.0, amount_slack=0.5)
+
+    near, same = Story(rule=rule), Story(rule=exact)
+    near.told(word("money", source="budget", limit=limits))
+    same.told(word("money", source="budget", limit=replace(limits, amount=9.0)))
+
+    assert (near.stage, same.stage) == ("calm", "cancel")
+
+
+def an_anomaly(when: str, impact: float = 50.0, anomaly_id: str = "a-1") -> Evidence:
+    return word("soft", when=when, source="anomaly", anomaly_id=anomaly_id, impact=impact)
+
+
+@pytest.mark.parametrize(
+    ("again", "stage"),
+    [
+        (an_anomaly("12:40"), "calm"),
+        (an_anomaly("12:40", impact=40.0), "calm"),
+        (an_anomaly("12:40", impact=60.0), "cancel"),
+        (an_anomaly("12:40", anomaly_id="a-3"), "cancel"),
+    ],
+)
+def test_an_anomaly_that_arrives_by_a_second_route_raises_no_released_guard(
+    again: Evidence, stage: str
+) -> None:
+    story = Story()
+    story.told(an_anomaly("12:00"))
+    story.told(an_anomaly("12:10", anomaly_id="a-2"))
+    story.set_stage("calm", now="12:30")
+
+    story.told(again)
+
+    assert story.stage == stage
+
+
+HERE, THERE = (f"arn:aws:cloudwatch:{region}:1:alarm:soft" for region in ("eu-west-1", "us-east-1"))
+
+
+def test_two_alarms_of_one_name_are_two_alarms() -> None:
+    story = Story()
+    here, there = (
+        f"arn:aws:cloudwatch:{region}:1:alarm:soft" for region in ("eu-west-1", "us-east-1")
+    )
+    story.told(word("soft", when="12:00", names=[HERE], arn=HERE))
+    story.told(word("soft", when="12:05", names=[THERE], arn=THERE))
+    story.told(word("soft", "OK", when="12:10", names=[HERE], arn=HERE))
+    after_one = story.stage
+    story.told(word("soft", "OK", when="12:20", names=[THERE], arn=THERE))
+
+    assert (after_one, story.stage) == ("cancel", "calm")
+
+
+def test_the_ok_of_another_alarm_of_that_name_releases_nothing() -> None:
+    story = Story()
+    here, there = (
+        f"arn:aws:cloudwatch:{region}:1:alarm:soft" for region in ("eu-west-1", "us-east-1")
+    )
+    story.told(word("soft", when="12:00", names=[HERE], arn=HERE))
+
+    story.told(word("soft", "OK", when="12:10", names=[THERE], arn=THERE))
+
+    assert story.stage == "cancel"
+
+
+def test_an_alarm_that_was_first_heard_of_without_its_arn_is_released_by_its_ok() -> None:
+    story = Story()
+    arn = "arn:aws:cloudwatch:us-east-1:1:alarm:soft"
+    story.told(word("soft", when="12:00"))
+
+    story.told(word("soft", "OK", when="12:10", names=[arn], arn=arn))
+
+    assert story.stage == "calm"
+
+
+@pytest.mark.parametrize(
     ("milder", "limit", "forecasted", "raises"),
     [
         ({"amount": 800}, a_limit(80.0), False, True),

@@ -171,7 +171,7 @@ def test_the_schema_in_the_repository_is_up_to_date(output: Output) -> None:
     assert main(["--schema"]) == 0
 
     kept = (ROOT / "local" / "policy.schema.json").read_text()
-    # When this fails: .venv/bin/python -m local.policy_check --schema > local/policy.schema.json
+    # To renew it: python -m local.commands.policy_check --schema > local/policy.schema.json
     assert kept == output.readouterr().out
 
 

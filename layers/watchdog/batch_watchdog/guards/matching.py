@@ -10,6 +10,7 @@ from batch_watchdog.policy.model import Policy
 CAN_SAY_OK = "cloudwatch:"
 _WHOLE = 100.0  # per cent
 _ROUNDING = 0.005  # of amounts and per cents, as numbers of a machine
+_SLACK_MAX = 1.0  # per cent: a threshold that is rounded more coarsely may be another one
 
 
 # ---- What follows from states -------------------------------------------------------------
@@ -57,6 +58,8 @@ def _is_whole_cost(evidence: Evidence, stage: Stage) -> bool:
     limit = evidence.limit
     if limit is None or not limit.is_cost or limit.below or limit.percent is None:
         return False
+    if limit.percent_slack > _SLACK_MAX:
+        return False
     return limit.percent >= _WHOLE and (stage.forecast or not evidence.forecasted)
 
 
@@ -73,6 +76,10 @@ def _is_threshold(evidence: Evidence, budget: AwsBudget) -> bool:
         return False
     if limit.below and not limit.is_ratio:
         return False  # Costs that are less than planned are not spending too much.
+    if in_percent and slack > _SLACK_MAX:
+        return False
+    if not in_percent and 100 * slack > _SLACK_MAX * wanted:
+        slack = 0.0
     return abs(given - wanted) <= slack + _ROUNDING
 
 
@@ -89,6 +96,8 @@ def why_not_named(rule: Guard, evidence: Evidence) -> str:
             f"its threshold ({threshold}) cannot be compared with what is budgeted "
             f"({evidence.budgeted or 'unknown'}), so it raises no stage"
         )
+    if limit.percent_slack > _SLACK_MAX:
+        return f"its threshold ({threshold}) is rounded too coarsely to raise a stage"
     if by_name and limit.percent >= _WHOLE and evidence.forecasted:
         return "it is FORECASTED, which the stage does not ask for"
     return f"its threshold ({threshold}) is not one that a stage names"
@@ -107,12 +116,17 @@ def signals_of(stage: Stage) -> Iterator[str]:
         yield _signal("budget", str(budget), forecasted=budget.forecast)
 
 
+def base_of(signal: str) -> str:
+    """The signal by the alarm's name alone: see `signal_of`."""
+    return signal.partition("\n")[0]
+
+
 def says_ok(signal: str) -> bool:
     return signal.startswith(CAN_SAY_OK)
 
 
 def alarm_of(signal: str) -> str:
-    return signal.partition(":")[2]
+    return base_of(signal).partition(":")[2]
 
 
 def subject_of(signal: str) -> str:

@@ -54,6 +54,7 @@ from batch_watchdog.guards import notices as guard_notices
 from batch_watchdog.guards.matching import (
     CAN_SAY_OK,
     alarm_of,
+    base_of,
     is_named,
     named_stages,
     says_ok,
@@ -78,6 +79,7 @@ from batch_watchdog.guards.stages import (
     is_the_same,
     releasing_signals,
     ringing,
+    signal_of,
     stage_of,
     surely_ringing,
     terminates_at,
@@ -344,7 +346,11 @@ def _alarm_received(moment: _Transition, rule: Guard, evidence: Evidence) -> Gua
     if evidence.state == "INSUFFICIENT_DATA":
         moment = _lacking(moment, rule, evidence)
         return moment.stay(f"{what} has too little data: neither an ALARM nor an OK")
-    named = tuple(named_stages(rule, evidence))
+    known = moment.state.alarms
+    named = tuple(
+        (stage, signal_of(known, signal, evidence.arn))
+        for stage, signal in named_stages(rule, evidence)
+    )
     if not named:
         return moment.stay(f"{what}: {why_not_named(rule, evidence)}", tell=tells)
     heard = heard_from(evidence, moment.now)
@@ -353,7 +359,6 @@ def _alarm_received(moment: _Transition, rule: Guard, evidence: Evidence) -> Gua
         (heard.ends and heard.ends <= moment.now) or (released_at and heard.at <= released_at)
     ):
         heard = replace(heard, over=True)
-    known = moment.state.alarms
     fresh = [
         (stage, signal)
         for stage, signal in named
@@ -370,7 +375,10 @@ def _lacking(moment: _Transition, rule: Guard, evidence: Evidence) -> _Transitio
     """Take in that an alarm has too little data."""
     at, known = heard_from(evidence, moment.now).at, moment.state.lacking
     lacking = {
-        signal: at for _, signal in named_stages(rule, evidence) if at > known.get(signal, BEFORE)
+        signal: at
+        for _, name in named_stages(rule, evidence)
+        if (signal := signal_of(moment.state.alarms, name, evidence.arn))
+        if at > known.get(signal, BEFORE)
     }
     state = replace(moment.state, lacking={**known, **lacking})
     return replace(moment, state=with_doubt(state, rule, moment.now, at))
@@ -466,7 +474,7 @@ def _time_passed(moment: _Transition, rule: Guard) -> GuardDecision:
 
 def _taken_seriously(moment: _Transition, rule: Guard) -> GuardDecision:
     """The guard no longer only observes: what its alarms say still is meant."""
-    rings = surely_ringing(moment.state, rule, moment.now)
+    rings = set(map(base_of, surely_ringing(moment.state, rule, moment.now)))
     for stage in reversed(rule.stage):
         for alarm in stage.alarms:
             if (signal := CAN_SAY_OK + alarm) in rings:

@@ -1,17 +1,18 @@
 """What follows from the state of a guard: what rings, what is enforced, when it terminates."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from batch_watchdog.guards.matching import says_ok, signals_of
+from batch_watchdog.guards.matching import base_of, says_ok, signals_of
 from batch_watchdog.guards.signals.evidence import Evidence, end_of
 from batch_watchdog.guards.state import GuardState, LatestSignal, StageEntry, StageName, hardness
 from batch_watchdog.policy.guard_tables import Guard, Stage
 from batch_watchdog.policy.tables import Mode
 
 BEFORE = datetime.min.replace(tzinfo=UTC)  # all that happens
+_ANOMALIES_KEPT = 20  # of one monitor, by which a repeat is known
 _CLOCKS_DIFFER = timedelta(minutes=1)  # AWS's and ours, at most
 BY_TIME = "after_previous"  # what led to a stage, where it was no signal
 
@@ -46,7 +47,8 @@ def why_not_meant(state: GuardState, rule: Guard, now: datetime) -> str:
     reasons = {signal for each in as_hard for signal in signals_of(each)}
     if stage.after_previous is not None:
         reasons.add(BY_TIME)
-    if rings & reasons or not entry.signal or entry.signal in reasons:
+    led = {base_of(signal) for signal in (*rings, entry.signal)}
+    if led & reasons or not entry.signal:
         return ""
     return f"the policy names for the stage {entry.stage} nothing any more that led to it"
 
@@ -112,6 +114,8 @@ def heard_from(evidence: Evidence, now: datetime) -> LatestSignal:
         said=evidence.at if to_come else None,
         ends=evidence.ends_at(at),
         content=_digest(evidence),
+        arn=evidence.arn,
+        impacts={evidence.anomaly_id: evidence.impact} if evidence.anomaly_id else {},
     )
 
 
@@ -124,17 +128,45 @@ def _digest(evidence: Evidence) -> str:
 
 def following(heard: LatestSignal, known: LatestSignal | None) -> LatestSignal:
     """Evidence as it is kept after what was known: a repeat of that is still known for one."""
-    return replace(heard, said=heard.said or known.said) if known else heard
+    if known is None:
+        return heard
+    impacts = [*known.impacts.items(), *heard.impacts.items()][-_ANOMALIES_KEPT:]
+    return replace(
+        heard,
+        said=heard.said or known.said,
+        arn=heard.arn or known.arn,
+        impacts=dict(impacts),
+    )
+
+
+def signal_of(alarms: Mapping[str, LatestSignal], signal: str, arn: str) -> str:
+    """The signal of an alarm, where another alarm of that name may be known by another ARN."""
+    known = alarms.get(signal)
+    if not arn or known is None or known.arn in ("", arn):
+        return signal
+    return f"{signal}\n{arn}"
+
+
+def _is_repeated_anomaly(heard: LatestSignal, known: LatestSignal) -> bool:
+    """Whether an anomaly is known, with this impact or more: it may arrive by two routes."""
+    return bool(heard.impacts) and all(
+        key in known.impacts and impact <= known.impacts[key]
+        for key, impact in heard.impacts.items()
+    )
 
 
 def is_newer(heard: LatestSignal, known: LatestSignal) -> bool:
     if heard.said and known.said and heard.said <= known.said:
         return False  # Both times were still to come: it is a repeat, or older.
+    if _is_repeated_anomaly(heard, known):
+        return False
     return _order(heard) > _order(known)
 
 
 def is_the_same(known: LatestSignal, heard: LatestSignal) -> bool:
     """Whether it is a repeat. One budget may send two messages at one time."""
+    if _is_repeated_anomaly(heard, known):
+        return True
     same_time = heard.said == known.said if heard.said else heard.at == known.at
     return same_time and (known.state, known.content) == (heard.state, heard.content)
 
@@ -146,7 +178,7 @@ def _order(heard: LatestSignal) -> tuple[datetime, bool]:
 def _in_alarm(state: GuardState, rule: Guard) -> Iterator[tuple[str, LatestSignal]]:
     named = {signal for stage in rule.stage for signal in signals_of(stage)}
     for signal, heard in state.alarms.items():
-        if heard.state == "ALARM" and not heard.over and signal in named:
+        if heard.state == "ALARM" and not heard.over and base_of(signal) in named:
             yield signal, heard
 
 

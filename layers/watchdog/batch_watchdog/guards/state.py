@@ -22,7 +22,8 @@ class LatestSignal:
     Where the time that it gave itself was still to come, it counts from when it arrived; `said` is
     the latest such time of this alarm, by which a repeat is known. `ends` is when it is over by
     itself: a budget's with the period, an anomaly's with the day. A release ends what rang before
-    it: `over`. `content` tells two messages of one budget apart that have one time.
+    it: `over`. `content` tells two messages of one budget apart that have one time. `arn` is the
+    alarm's, where it is known. `impacts` are the latest anomalies by id, with their impacts (USD).
     """
 
     state: Literal["ALARM", "OK"]
@@ -31,6 +32,8 @@ class LatestSignal:
     ends: datetime | None = None
     over: bool = False
     content: str = ""
+    arn: str = ""
+    impacts: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +61,8 @@ class GuardState:
     A guard as the table keeps it. Without an entry it is calm.
 
     `alarms` are by signal: what kind of word it is, and the alarm as the policy names it
-    ("cloudwatch:batch-spend-80"). `lacking` says when each of them last had too little data.
+    ("cloudwatch:batch-spend-80"; where two alarms have one name, the second has its ARN on a
+    second line). `lacking` says when each of them last had too little data.
     `closed` are the queues that this guard closed and has not reopened. `by_operator` says that an
     operator raised it while no alarm did: then no alarm releases it. `ringing_since` is when its
     alarms, none of them in ALARM until then, last began to ring. `in_doubt_since` says since when

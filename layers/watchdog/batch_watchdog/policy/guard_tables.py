@@ -20,11 +20,10 @@ class AwsBudget(Table):
     percent: float | None = Field(
         default=None, strict=True, gt=0, le=1_000_000, allow_inf_nan=False
     )
-    """A threshold of at least so many per cent of the budgeted amount raises the stage. Of a budget
-    of utilization or coverage: the threshold itself, and one below it where AWS Budgets alerts
-    when less is used."""
+    """The threshold that raises the stage, in per cent of the budgeted amount: this one, and no
+    other. Of a budget of utilization or coverage: the threshold itself."""
     amount: float | None = Field(default=None, strict=True, gt=0, le=1e15, allow_inf_nan=False)
-    """A threshold of at least this amount raises the stage, in the budget's own unit."""
+    """The threshold that raises the stage, as an amount in the budget's own unit."""
     forecast: bool = Field(default=False, strict=True)
     """Whether a FORECASTED message is meant, and not an ACTUAL one."""
 

@@ -378,6 +378,16 @@ def test_a_budgets_message_says_what_period_it_is_about(sentence: str, period: s
     assert evidence_of(an_sns_record(text)).period == period
 
 
+@pytest.mark.parametrize("name", ["day", "yesterday", "d", "current month"])
+def test_the_name_of_a_budget_does_not_hide_its_period(name: str) -> None:
+    text = a_budget_text(Budget_Name=name).replace(
+        "with your budget is greater than $800.00.",
+        f"with your {name} budget is greater than $1 per day. Yesterday, the cost is $2.",
+    )
+
+    assert evidence_of(an_sns_record(text)).period == "day"
+
+
 @pytest.mark.parametrize(
     ("period", "when", "end"),
     [

@@ -30,6 +30,7 @@ class _Impact(LenientModel):
 
 
 class _Anomaly(LenientModel):
+    anomalyId: SoftText = ""  # noqa: N815
     monitorName: SoftText = ""  # noqa: N815
     monitorArn: SoftText = ""  # noqa: N815
     subscriptionName: SoftText = ""  # noqa: N815
@@ -69,6 +70,8 @@ def read_anomaly(detail: object, told_at: datetime | None) -> Evidence:
         at=at,
         amount=_dollars(impact.totalActualSpend),
         threshold=_dollars(impact.totalExpectedSpend),
+        anomaly_id=fact(anomaly.anomalyId),
+        impact=impact.totalImpact or 0.0,
         period="day",
         over_at=end_of("day", last_day) + _ANOMALY_IS_LATE if last_day else None,
         detail=f"{_dollars(impact.totalImpact) or 'an unknown amount'} more than expected"

@@ -126,8 +126,9 @@ def _period(lines: Mapping[Any, Any], prose: str, name: str) -> Period:
     said = value_of(lines, "timeunit", "budgetperiod", "period").lower()
     if said:
         return next((each for each in _PERIODS if each == said), _ADJECTIVES.get(said, "month"))
-    # The budget's name stands in the sentence too, and may hold anything.
-    sentence = " ".join(prose.replace(name, "").partition("Budget Name")[0].lower().split())
+    # The budget's name stands in the sentence too, and may be anything: "day", or one letter.
+    text = prose.partition("Budget Name")[0].replace(f"your {name} budget", "your budget")
+    sentence = " ".join(text.lower().split())
     found = _PERIOD.search(sentence)
     if found is None:
         return "month"

@@ -103,6 +103,7 @@ def _alarm(*, name: str, arn: str, state: AlarmState, at: datetime | None, reaso
         source="cloudwatch",
         alarm=fact(name),
         names=names_of(name, arn),
+        arn=fact(arn),
         state=state,
         at=at,
         amount=amount[1] if amount else "",

@@ -28,6 +28,8 @@ class Evidence:
     INSUFFICIENT_DATA is neither an ALARM nor its end. What is text is for people: safe to show,
     not to calculate with, and "" where not given.
 
+    `arn` is a CloudWatch alarm's, where it is known: two regions may have alarms of one name.
+    `anomaly_id` and `impact` (USD) tell one anomaly from another, by whatever route it arrives.
     `limit` is what a budget's message says in numbers. `period` is what it is about, and `over_at`
     when that is over, where the message itself says so.
     """
@@ -46,6 +48,9 @@ class Evidence:
     limit: "BudgetLimit | None" = None
     period: Period | None = None
     over_at: datetime | None = None
+    arn: str = ""
+    anomaly_id: str = ""
+    impact: float = 0.0
 
     def ends_at(self, at: datetime) -> datetime | None:
         """When evidence that counts from a time is over by itself; None where it is not."""
