@@ -670,9 +670,6 @@ HERE, THERE = (f"arn:aws:cloudwatch:{region}:1:alarm:soft" for region in ("eu-we
 
 def test_two_alarms_of_one_name_are_two_alarms() -> None:
     story = Story()
-    here, there = (
-        f"arn:aws:cloudwatch:{region}:1:alarm:soft" for region in ("eu-west-1", "us-east-1")
-    )
     story.told(word("soft", when="12:00", names=[HERE], arn=HERE))
     story.told(word("soft", when="12:05", names=[THERE], arn=THERE))
     story.told(word("soft", "OK", when="12:10", names=[HERE], arn=HERE))
@@ -684,9 +681,6 @@ def test_two_alarms_of_one_name_are_two_alarms() -> None:
 
 def test_the_ok_of_another_alarm_of_that_name_releases_nothing() -> None:
     story = Story()
-    here, there = (
-        f"arn:aws:cloudwatch:{region}:1:alarm:soft" for region in ("eu-west-1", "us-east-1")
-    )
     story.told(word("soft", when="12:00", names=[HERE], arn=HERE))
 
     story.told(word("soft", "OK", when="12:10", names=[THERE], arn=THERE))
