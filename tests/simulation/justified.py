@@ -840,11 +840,23 @@ class _Model:
         return "no stage that closes it is on"
 
     def _is_released(self, at: datetime) -> bool:
-        """Whether an operator has released a guard that the policy has lost: queues reopen."""
-        return any(
+        """
+        Whether a release was decided that reopens queues, though the policy may only observe by now.
+
+        So does the release of a guard that is enforced, and an operator's of one that the policy
+        has lost.
+        """
+        by_operator = any(
             command.get("command") == "release" and self._rule(str(command["guard"]), then) is None
             for then, command, _ in self._seen.commands
             if then <= at
+        )
+        return by_operator or any(
+            notice.kind == "guard-released"
+            and (then := datetime.fromisoformat(action.at)) <= at
+            and (rule := self._rule(notice.facts["guard"], then)) is not None
+            and _mode(self._tree(then), rule) == "enforce"
+            for action, notice in self._seen.notices()
         )
 
 
