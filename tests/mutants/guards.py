@@ -594,4 +594,11 @@ MUTANTS: Sequence[Mutant] = (
         '.replace(name, "")',
         ("tests/unit/guards/signals/test_envelope.py",),
     ),
+    Mutant(
+        "a child that was stopped singly is not refused with its array",
+        "guards/stop_run/tally.py",
+        "failed[self._why[hash(array_id)]] -= 1",
+        "pass",
+        ("tests/unit/guards/stop_run/test_run.py",),
+    ),
 )

@@ -16,6 +16,7 @@ from typing import Any
 from batch_watchdog.core.effects import STOP_MARK, SetQueueState, StopJobs
 from batch_watchdog.core.job_event import ENDED, STARTED, WAITING, JobEvent, resource_name
 from batch_watchdog.guards import items as guard_items
+from batch_watchdog.guards import queue_update_items
 from batch_watchdog.guards.state import GuardState, StageName, hardness
 from batch_watchdog.guards.stop_run import items as run_items
 from batch_watchdog.notices.notice import Notice
@@ -515,7 +516,13 @@ def i9_only_what_a_guard_closed_is_reopened(seen: History) -> Iterator[str]:
     by_people = {call.queue for call in seen.by_people if call.queue}
     states = guard_items.read_all(seen.table)
     held = operator_hold.read(seen.table).is_on
-    still_closed = {queue for state in states.values() for queue in state.closed}
+    # A reopening waits while the stage of another entry holds the queue closed.
+    waiting = {
+        queue
+        for queue, update in queue_update_items.read(seen.table).by_queue.items()
+        if update.effect.state == "ENABLED" and any(state.entry for state in states.values())
+    }
+    still_closed = {queue for state in states.values() for queue in state.closed} | waiting
     for queue in closed:
         name = resource_name(queue)
         if name in by_people or held:
@@ -738,8 +745,17 @@ def i14_queues_are_as_guards_asked(seen: History) -> Iterator[str]:
             last[effect.queue] = at, effect.state
     if operator_hold.read(seen.table).is_on:
         return
+    stages_on = any(state.entry for state in guard_items.read_all(seen.table).values())
+    updates = queue_update_items.read(seen.table).by_queue if stages_on else {}
     for queue, (at, state) in last.items():
         name = resource_name(queue)
+        if queue in updates and updates[queue].effect.state == state == "ENABLED":
+            continue  # It waits while a stage that is on holds the queue closed.
+        if state == "DISABLED" and any(
+            since >= at and not any(policy.mode_of(rule) == "enforce" for rule in policy.guard)
+            for since, policy in seen.policies
+        ):
+            continue  # Nobody asks for it any more.
         by_people = any(call.queue and resource_name(call.queue) == name for call in seen.by_people)
         if by_people or seen.queues[queue] == state or at > seen.ended - _RUNS_ON:
             continue
@@ -765,7 +781,7 @@ def i14_a_guard_that_vanishes_is_told(seen: History) -> Iterator[str]:
             if any(begin <= by and end >= at for begin, end in _holds(seen)):
                 continue
             told = any(
-                begins <= since <= by and name in content["subject"] + content["text"]
+                begins <= since <= by and name in json.dumps(content)
                 for since, content in seen.published
                 if content["notice"] in ("watchdog-trouble", "guard-released")
             )

@@ -841,10 +841,9 @@ class _Model:
 
     def _is_released(self, at: datetime) -> bool:
         """
-        Whether a release was decided that reopens queues, though the policy may only observe by now.
+        Whether a release was decided that reopens queues, though the policy may observe by now.
 
-        So does the release of a guard that is enforced, and an operator's of one that the policy
-        has lost.
+        It is the release of a guard that was enforced, or an operator's of one that is lost.
         """
         by_operator = any(
             command.get("command") == "release" and self._rule(str(command["guard"]), then) is None

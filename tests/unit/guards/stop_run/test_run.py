@@ -183,6 +183,16 @@ def test_an_array_counts_by_its_children_as_they_were_when_it_was_stopped() -> N
     assert tally([replace(first, refused={ARRAY: "no"})], "cancel").failed == {"no": 6}
 
 
+def test_a_child_that_is_stopped_although_its_arrays_stop_was_refused_is_not_refused_too() -> None:
+    refused = chunk(stop=(ARRAY,), arrays={ARRAY: (3, 0)}, refused={ARRAY: "no"})
+    child = f"{ARRAY}:0"
+    later = chunk(stop=(child,))
+
+    counts = tally([refused, later], "cancel")
+
+    assert (counts.not_known, counts.failed, counts.found) == (1, {"no": 2}, 3)
+
+
 def test_an_arrays_children_that_are_stopped_singly_are_not_counted_again() -> None:
     children = (f"{ARRAY}:1", f"{ARRAY}:2")
     chunks = [

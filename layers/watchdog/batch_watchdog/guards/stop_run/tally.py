@@ -184,6 +184,8 @@ class _Found:
         for child, of_child in self._children.get(array_id, {}).items():
             if of_child != fate and sums[fate] > 0:
                 sums[fate] -= 1
+                if fate == _Fate.REFUSED:  # The array's stop was refused, and this child's was not.
+                    failed[self._why[hash(array_id)]] -= 1
                 sums[self._now(hash(child), of_child)] += 1
                 if of_child == _Fate.REFUSED:
                     failed[self._why[hash(child)]] += 1
