@@ -677,7 +677,7 @@ def i14_what_is_told_to_be_stopped_has_ended(seen: History) -> Iterator[str]:
             for stay in seen.stays[job_id]
             if stay.status == "FAILED" and stay.since <= at
             if job.reason.startswith(STOP_MARK)
-            or (job.parent_id in asked and stay.since >= asked[job.parent_id])
+            or (job.parent_id in asked and stay.since >= asked[job.parent_id] - _MINUTE)
         ]
         # An array that is stopped while it is PENDING has no children yet, and counts whole.
         parents = {job.parent_id for job in seen.jobs.values()}

@@ -100,10 +100,14 @@ class GuardUpdater:
             lambda name: self.decide(name, happening)[1],
             self.now,
         )
+        # Many guards may be lost at once, with one policy: that is one digest.
         unasked = {notice.id: notice for notice in self._unasked(states)}
-        recorder.decide(
-            unasked, lambda each: announced_once(self.table, unasked[each], self.now), self.now
-        )
+        keys = {each: OnceKey(each, EPOCH) for each in unasked}
+        recorder.once(
+            keys,
+            lambda new: Outcome(effects=[Announce(notices=tuple(unasked[each] for each in new))]),
+            self.now,
+        ).raise_failed()
         recorder.decide(self._runs(states), self._run_on, self.now)
 
     def _unasked(self, states: Mapping[str, GuardState]) -> Iterable[Notice]:
