@@ -596,7 +596,8 @@ def i10_nothing_is_lost(seen: History) -> Iterator[str]:
     for job_id, job in seen.jobs.items():
         if failed[job_id] > 1:
             yield f"the failure of {job_id} was recorded {failed[job_id]} times"
-        is_late = seen.stays[job_id][-1].since > seen.ended - _UNDER_WAY
+        # A failure by which others follow waits for the sweep after a quiet time.
+        is_late = seen.stays[job_id][-1].since > seen.ended - _UNDER_WAY - 2 * _MINUTE
         if failed[job_id] and job_id not in told and not is_late:
             yield f"the failure of {job_id} was never delivered"
         is_news = job.status == "FAILED" and job.kind in ("single", "multi-node", "service")
@@ -783,7 +784,7 @@ def i14_a_guard_that_vanishes_is_told(seen: History) -> Iterator[str]:
             told = any(
                 begins <= since <= by and name in json.dumps(content)
                 for since, content in seen.published
-                if content["notice"] in ("watchdog-trouble", "guard-released")
+                if content["notice"] in ("watchdog-trouble", "guard-released", "digest")
             )
             if not told:
                 yield f"{name} is at {stage}, the policy of {iso(at)} has lost it: nobody was told"
