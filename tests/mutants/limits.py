@@ -6,6 +6,19 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "an own tag that an event does not show is looked for where the policy has no limit",
+        "limits/stays.py",
+        "if not tags_known and change.status not in LIMITED:",
+        "if not tags_known and not (policy.limit and change.status in LIMITED):",
+        ("tests/integration/test_limit_stays.py",),
+    ),
+    Mutant(
+        "a change is noted although the job is exempt now",
+        "limits/stays.py",
+        'if change.kind not in ("array", "node"):',
+        'if change.kind not in ("array", "node") and not change.tags:',
+    ),
+    Mutant(
         "a stay begins when the event says, and no later than now",
         "limits/stays.py",
         "since = min(change.at, now)  # A clock that is ahead must not put off a limit.",

@@ -54,9 +54,8 @@ def begin(
     A stay that a change begins, and when to look at it first; None where nothing limits it.
 
     A job's own tag may limit its time in any state, and shorter than every rule. An event need not
-    show the tags (those of service jobs never do), and then the next sweep looks at the job. But
-    where the policy has no limit at all, nothing is filed for an event without tags: own tags count
-    there as soon as the waiting jobs are listed.
+    show the tags (those of service jobs never do), and then the next sweep looks at the job, also
+    where the policy has no limit.
 
     A job that Batch has described shows its tags. With `unlimited_after`, the change is such a job,
     and one that nothing limits is looked at after so long.
@@ -65,7 +64,7 @@ def begin(
         return None  # A parent waits for its children, and a node for its job.
     tags_known = unlimited_after is not None or knows_tags(change.tags)
     after = policy.first_due_after(change, change.status) if tags_known else timedelta()
-    if not tags_known and not (policy.limit and change.status in LIMITED):
+    if not tags_known and change.status not in LIMITED:
         return None
     after = unlimited_after if after is None else after
     if after is None:
@@ -81,17 +80,20 @@ def begin(
     )
 
 
-def sightings(changes: Iterable[JobEvent], policy: Policy, sent_at: datetime) -> Iterator[Sighting]:
+def sightings(changes: Iterable[JobEvent], sent_at: datetime) -> Iterator[Sighting]:
     """
     What to keep of the changes of one batch, so that no stay is taken to last on after its end.
 
     It is the latest change of each job: a stay of that state begins then, and one of another
     state not before. A job that has ended comes back to no state. The batch was complete at
     `sent_at`: a clock that is ahead must not put off a limit.
+
+    They are kept whether or not a limit applies now. A policy, a tag or an exemption may change,
+    and the stay must not seem to have lasted all that time.
     """
     latest: dict[str, JobEvent] = {}
     for change in changes:
-        if change.kind not in ("array", "node") and policy.may_limit(change):
+        if change.kind not in ("array", "node"):
             known = latest.setdefault(change.job_id, change)
             if _order(known) < _order(change):
                 latest[change.job_id] = change

@@ -152,14 +152,6 @@ class Policy(Table):
         limits = (self._limit_of(rule, status) for rule in self._rules_that_may_count(job))
         return min((limit.first_due for limit in limits if limit), default=None)
 
-    def may_limit(self, job: Job) -> bool:
-        """Whether a limit may be meant for a job, in whatever state it comes."""
-        if is_exempt(job.tags):
-            return False
-        if not knows_tags(job.tags):
-            return bool(self.limit)
-        return any(self.limit_for(job, status) for status in LIMITED)
-
     def has_limits(self, status: str) -> bool:
         """Whether any rule limits a state. (A job's own tag can limit it nevertheless.)"""
         return any(rule.for_state(status) for rule in self.limit)
