@@ -369,6 +369,20 @@ def test_a_job_that_came_back_while_it_was_exempt_has_a_new_stay() -> None:
     assert watching.stopped() == {JOB: "13:40"}
 
 
+def test_a_job_that_waited_for_capacity_may_start_when_there_is_room() -> None:
+    policy = """
+    mode = "enforce"
+    [[limit]]
+    RUNNABLE = { after = "2h", after_by_cause = { capacity = "6h", misconfigured = "30m" } }
+    """
+    full = "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - …"
+    lost = [moved("RUNNABLE", "14:25", statusReason="")]
+    events = [moved("RUNNABLE", "12:00", statusReason=full)]
+    watching = Watching(policy, events, lost).run(at("12:00"), at("16:00"))
+
+    assert watching.stopped() == {JOB: "15:00"}  # The other cause is seen at 14:30.
+
+
 def test_a_job_that_batch_does_not_show_is_looked_at_again() -> None:
     watching = Watching(TWO_HOURS, [moved("RUNNABLE", "12:00")])
     call = watching.batch.call

@@ -6,6 +6,19 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "a new cause stops a job only some time later",
+        "limits/rules.py",
+        "if after is not None and lasted >= after and wait:",
+        "if False:",
+    ),
+    Mutant(
+        "the cause of the look before is kept",
+        "limits/workflow.py",
+        "changed = self.now - stay.cause_since if stay.cause_since else None",
+        "changed = None",
+        ("tests/integration/test_limit_stays.py",),
+    ),
+    Mutant(
         "an own tag that an event does not show is looked for where the policy has no limit",
         "limits/stays.py",
         "if not tags_known and change.status not in LIMITED:",

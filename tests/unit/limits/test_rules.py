@@ -8,10 +8,12 @@ import pytest
 
 from batch_watchdog.core.effects import StopJobs
 from batch_watchdog.core.job_event import JobEvent
+from batch_watchdog.diagnosis.findings import Clue, FindingCode, finding
 from batch_watchdog.limits import rules as limit_rules
-from batch_watchdog.limits import stays
+from batch_watchdog.limits import stay_items, stays
 from batch_watchdog.limits.stays import Sighting, Stay
-from batch_watchdog.policy.model import parse_policy
+from batch_watchdog.policy.model import Limit, parse_policy
+from batch_watchdog.store.item_codec import unpack
 from tests.makers import JOB, an_event, at, change
 
 POLICY = """
@@ -34,6 +36,59 @@ def seen(status: str, clock: str, attempts: int = 0) -> Sighting:
 
 
 WARNS = "the policy's action is warn"
+
+
+# ---- A cause that takes the place of another one ------------------------------------------
+
+HOURS = Limit(
+    rule="limit[1]",
+    mode="enforce",
+    action="cancel",
+    after=timedelta(hours=6),
+    after_by_cause={"capacity": timedelta(hours=12), "misconfigured": timedelta(minutes=30)},
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "hours", "changed", "step", "again"),
+    [
+        ("undetermined", 7, None, "stop", 60),
+        ("undetermined", 7, 0, None, 30),
+        ("undetermined", 7, 20, None, 10),
+        ("undetermined", 7, 30, "stop", 60),
+        ("undetermined", 12, 0, "stop", 60),  # No cause has a longer limit.
+        ("exceeds-instance-size", 5, 10, None, 20),
+        ("at-max-vcpus", 12, 0, "stop", 60),
+    ],
+)
+def test_a_new_cause_stops_a_job_only_some_time_later(
+    code: FindingCode, hours: int, changed: int | None, step: str | None, again: int
+) -> None:
+    found = finding(Clue(code=code, evidence="x"), service=False)
+    ago = None if changed is None else timedelta(minutes=changed)
+
+    verdict = limit_rules.judge(HOURS, timedelta(hours=hours), [found], ago)
+
+    assert (verdict.step, verdict.again_in) == (step, timedelta(minutes=again))
+
+
+def test_a_stay_keeps_since_when_its_cause_is_another_one() -> None:
+    first = stays.seen_with(STAY, "capacity", at("13:00"))
+    same = stays.seen_with(first, "capacity", at("13:10"))
+    other = stays.seen_with(same, None, at("13:20"))
+
+    assert (first.cause, first.cause_since) == ("capacity", None)
+    assert same == first
+    assert (other.cause, other.cause_since) == ("undetermined", at("13:20"))
+    assert stays.seen_with(other, None, at("13:30")) == other
+
+
+def test_a_filed_stay_keeps_its_cause() -> None:
+    stay = stays.seen_with(stays.seen_with(STAY, "capacity", at("13:00")), None, at("13:20"))
+    child = replace(stay, job_id=f"{JOB}:3")
+    (entry,) = stay_items.entries([(at("14:00"), stay), (at("14:00"), child)], at("13:20"))
+
+    assert {*stay_items.read(unpack(entry.content))} == {stay, child}
 
 
 # ---- Whether a stop is still meant --------------------------------------------------------

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from batch_watchdog.core.job_event import ENDED, STARTED, WAITING, JobEvent
 from batch_watchdog.policy.model import LIMITED, Policy, knows_tags
 
+NO_CAUSE = "undetermined"  # a look has shown no cause
 UNLIMITED_AGAIN = timedelta(hours=6)  # at a job that nothing limits, should its tags change
 
 
@@ -18,7 +19,8 @@ class Stay:
     `stops` counts how often it was asked to stop. `stopped_at` is when the latest of these stops
     was asked for, as long as it is meant. `tags_known` is False where the event did not show the
     job's own tags, and nobody has looked yet. `missed` counts the looks since Batch last showed
-    the job.
+    the job. `cause` is why it did not go on at the latest look ("" before the first one),
+    and `cause_since` is when this cause was first seen in the place of another one.
     """
 
     job_id: str
@@ -30,6 +32,8 @@ class Stay:
     stopped_at: datetime | None = None
     tags_known: bool = True
     missed: int = 0
+    cause: str = ""
+    cause_since: datetime | None = None
 
     @property
     def awaits_stop(self) -> bool:
@@ -161,3 +165,11 @@ def proven_since(since: datetime, job: JobEvent) -> datetime:
 def waited(stay: Stay, job: JobEvent, now: datetime) -> timedelta:
     """How long the stay has lasted for certain."""
     return now - proven_since(stay.since, job)
+
+
+def seen_with(stay: Stay, cause: str | None, now: datetime) -> Stay:
+    """The stay after a look at `now` that showed why the job does not go on."""
+    shown = cause or NO_CAUSE
+    if stay.cause == shown:
+        return stay
+    return replace(stay, cause=shown, cause_since=now if stay.cause else None)
