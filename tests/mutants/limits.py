@@ -6,6 +6,18 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "the start of a run is a proof",
+        "core/batch_payloads.py",
+        "*(at for run in runs for at in (run.startedAt, run.stoppedAt)),",
+        "*(run.stoppedAt for run in runs),",
+    ),
+    Mutant(
+        "the end of a job's run is a proof while the job waits",
+        "core/batch_payloads.py",
+        "self.stoppedAt if self.status not in ENDED else None,",
+        "None,",
+    ),
+    Mutant(
         "a new cause stops a job only some time later",
         "limits/rules.py",
         "if after is not None and lasted >= after and wait:",

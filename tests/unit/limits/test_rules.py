@@ -206,6 +206,19 @@ def test_a_change_is_noted_of_a_job_that_no_limit_is_meant_for_now() -> None:
     assert sightings(an_event(tags={"team": "imaging"})) == [seen("RUNNABLE", "12:00")]
 
 
+@pytest.mark.parametrize(
+    "detail",
+    [
+        {"attempts": [{"startedAt": 1_767_270_600_000}]},
+        {"preemptionSummary": {"recentPreemptedAttempts": [{"startedAt": 1_767_270_600_000}]}},
+        {"startedAt": 1_767_270_000_000, "stoppedAt": 1_767_270_600_000},
+    ],
+    ids=["start of an attempt", "start of a preempted run", "end of a run"],
+)
+def test_each_start_and_end_of_a_run_proves_that_the_stay_began_later(detail: Any) -> None:
+    assert a_job(**detail).not_before == at("12:30")
+
+
 def test_times_that_batch_shows_in_another_shape_prove_nothing() -> None:
     odd: dict[str, Any] = {
         "startedAt": "2026-01-01T12:30:00Z",
