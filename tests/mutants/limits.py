@@ -6,6 +6,13 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "a job whose own tag cannot be read is not stopped",
+        "policy/model.py",
+        'return replace(limit, rule=rule_name, action="warn", escalate=False)',
+        "return replace(limit, rule=rule_name)",
+        ("tests/unit/limits/test_rules.py",),
+    ),
+    Mutant(
         "the start of a run is a proof",
         "core/batch_payloads.py",
         "*(at for run in runs for at in (run.startedAt, run.stoppedAt)),",

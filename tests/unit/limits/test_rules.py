@@ -38,6 +38,29 @@ def seen(status: str, clock: str, attempts: int = 0) -> Sighting:
 WARNS = "the policy's action is warn"
 
 
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"batch-watchdog:exempt": "on"},
+        {"batch-watchdog:exempt": ""},
+        {"batch-watchdog:RUNNABLE": "0"},
+        {"batch-watchdog:RUNNABLE": "10 minutes"},
+        {"batch-watchdog:exempt": "on", "batch-watchdog:RUNNABLE": "10m"},
+    ],
+)
+def test_no_job_is_stopped_whose_own_tag_cannot_be_read(tags: dict[str, str]) -> None:
+    limit = parse_policy(POLICY).limit_for(a_job(tags=tags), "RUNNABLE")
+
+    assert limit is not None
+    assert (limit.stops, limit.escalate) == (False, False)
+    assert "tag batch-watchdog:" in limit.rule
+    assert why_not(a_job(tags=tags)) == WARNS
+
+
+def test_a_tag_for_another_state_does_not_matter() -> None:
+    assert why_not(a_job(tags={"batch-watchdog:RUNNING": "soon"})) == ""
+
+
 # ---- A cause that takes the place of another one ------------------------------------------
 
 HOURS = Limit(
