@@ -345,11 +345,42 @@ def test_one_look_shows_the_tags_of_all_children_of_an_array() -> None:
     assert set(watching.stopped().values()) == {"12:10"}
 
 
-def test_without_any_limit_nothing_is_filed_for_an_event_without_tags() -> None:
+def test_an_own_tag_counts_at_once_where_the_policy_has_no_limit() -> None:
     events = [moved("RUNNABLE", "12:01")]
-    watching = Watching('mode = "enforce"', events).run(at("12:01"), at("12:02"))
+    lost = [moved("RUNNABLE", "12:01:01", tags=TEN_MINUTES)]
+    watching = Watching('mode = "enforce"', events, lost).run(at("12:01"), at("12:20"))
 
-    assert [*watching.table.query("WHEEL#0"), *watching.table.query("SIGHTING#0")] == []
+    assert watching.stopped() == {JOB: "12:11"}
+
+
+HOUR = 'mode = "enforce"\n[[limit]]\nRUNNABLE = { after = "1h" }'
+
+
+def test_a_job_that_came_back_while_it_was_exempt_has_a_new_stay() -> None:
+    exempt = {"batch-watchdog:exempt": "true"}
+    events = [
+        moved("RUNNABLE", "12:00"),
+        moved("STARTING", "12:30", tags=exempt),
+        moved("RUNNABLE", "12:40", tags=exempt),
+    ]
+    lost = [moved("RUNNABLE", "12:40:01", tags={"team": "imaging"})]
+    watching = Watching(HOUR, events, lost).run(at("12:00"), at("14:00"))
+
+    assert watching.stopped() == {JOB: "13:40"}
+
+
+def test_a_job_that_waited_for_capacity_may_start_when_there_is_room() -> None:
+    policy = """
+    mode = "enforce"
+    [[limit]]
+    RUNNABLE = { after = "2h", after_by_cause = { capacity = "6h", misconfigured = "30m" } }
+    """
+    full = "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - …"
+    lost = [moved("RUNNABLE", "14:25", statusReason="")]
+    events = [moved("RUNNABLE", "12:00", statusReason=full)]
+    watching = Watching(policy, events, lost).run(at("12:00"), at("16:00"))
+
+    assert watching.stopped() == {JOB: "15:00"}  # The other cause is seen at 14:30.
 
 
 def test_a_job_that_batch_does_not_show_is_looked_at_again() -> None:

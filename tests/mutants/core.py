@@ -8,8 +8,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a preempted run proves when the wait began",
         "core/batch_payloads.py",
-        ("            *(attempt.stoppedAt for attempt in preempted or ()),\n"),
-        "",
+        "(*self.made(), *(preempted or ()))",
+        "(*self.made(),)",
         ("tests/integration/test_limit_stays.py",),
     ),
     Mutant(

@@ -6,9 +6,23 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "the first of a share waits for the jobs before it in the queue",
+        "diagnosis/queue_position.py",
+        "is_first = self.number == 1 or (self.is_head and reason.startswith(_BLOCKED))",
+        "is_first = self.is_head",
+        ("tests/unit/diagnosis/test_rules.py",),
+    ),
+    Mutant(
+        "a remark on requirements is no cause where the numbers contradict it",
+        "diagnosis/rules.py",
+        "if not any(each.fits for each in usable):",
+        "if True:",
+        ("tests/unit/diagnosis/test_rules.py",),
+    ),
+    Mutant(
         "the head of a queue waits its turn for ten minutes at most",
         "diagnosis/queue_position.py",
-        "return self.is_head and _long_ago(self.since, now)",
+        "return is_first and _long_ago(self.since, now)",
         "return False",
         ("tests/unit/diagnosis/test_rules.py",),
     ),

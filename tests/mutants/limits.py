@@ -6,6 +6,51 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "a job whose own tag cannot be read is not stopped",
+        "policy/model.py",
+        'return replace(limit, rule=rule_name, action="warn", escalate=False)',
+        "return replace(limit, rule=rule_name)",
+        ("tests/unit/limits/test_rules.py",),
+    ),
+    Mutant(
+        "the start of a run is a proof",
+        "core/batch_payloads.py",
+        "*(at for run in runs for at in (run.startedAt, run.stoppedAt)),",
+        "*(run.stoppedAt for run in runs),",
+    ),
+    Mutant(
+        "the end of a job's run is a proof while the job waits",
+        "core/batch_payloads.py",
+        "self.stoppedAt if self.status not in ENDED else None,",
+        "None,",
+    ),
+    Mutant(
+        "a new cause stops a job only some time later",
+        "limits/rules.py",
+        "if after is not None and lasted >= after and wait:",
+        "if False:",
+    ),
+    Mutant(
+        "the cause of the look before is kept",
+        "limits/workflow.py",
+        "changed = self.now - stay.cause_since if stay.cause_since else None",
+        "changed = None",
+        ("tests/integration/test_limit_stays.py",),
+    ),
+    Mutant(
+        "an own tag that an event does not show is looked for where the policy has no limit",
+        "limits/stays.py",
+        "if not tags_known and change.status not in LIMITED:",
+        "if not tags_known and not (policy.limit and change.status in LIMITED):",
+        ("tests/integration/test_limit_stays.py",),
+    ),
+    Mutant(
+        "a change is noted although the job is exempt now",
+        "limits/stays.py",
+        'if change.kind not in ("array", "node"):',
+        'if change.kind not in ("array", "node") and not change.tags:',
+    ),
+    Mutant(
         "a stay begins when the event says, and no later than now",
         "limits/stays.py",
         "since = min(change.at, now)  # A clock that is ahead must not put off a limit.",

@@ -144,7 +144,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "what moves on is noted",
         "use_cases/job_events.py",
-        "sighting_items.file(self.table, stays.sightings(changes, policy, sent_at), sent_at)",
+        "sighting_items.file(self.table, stays.sightings(changes, sent_at), sent_at)",
         "pass",
         ("tests/integration/test_limit_stays.py",),
     ),

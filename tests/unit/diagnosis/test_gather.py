@@ -171,7 +171,7 @@ def test_the_first_job_of_a_share_is_known_by_the_shares_of_the_jobs_before_it()
 
     codes = {job_id: inquiry.findings(job)[0].code for job_id, job in account.jobs.items()}
 
-    assert codes == {"red": "undetermined", "blue": "undetermined", "blue-too": "fair-share"}
+    assert codes == {"red": "undetermined", "blue": "fair-share", "blue-too": "fair-share"}
     assert account.calls.count("DescribeJobs") == 1
 
 

@@ -1089,12 +1089,28 @@ def test_a_job_behind_others_of_its_share_is_told_what_the_shares_hold() -> None
     assert "weight factor" in found.remedy
 
 
-def test_the_first_job_of_a_share_is_a_head_too() -> None:
-    world = a_share_world(shares={"a": "red", "b": "red"})
+def test_the_first_job_of_a_share_waits_for_the_jobs_before_it() -> None:
+    found = first(a_share_world(shares={"a": "red", "b": "red"}), EVENING)
+
+    assert found.code == "fair-share"
+    assert "number 1 of its share blue" in found.evidence
+
+
+def test_the_first_job_of_a_share_is_stuck_where_batch_says_so() -> None:
+    blocked = "UNDETERMINED - Batch job is blocked, root cause is undetermined."
+    job = a_job(shareIdentifier="blue", statusReason=blocked)
+    world = a_share_world(shares={"a": "red", "b": "red"}, job=job)
 
     assert codes(world, NOON.replace(minute=10)) == ["fair-share"]
     assert codes(world, NOON.replace(minute=11)) == ["undetermined"]
-    assert "number 1 of its share blue" in first(world, NOON.replace(minute=11)).evidence
+
+
+def test_a_remark_on_requirements_is_no_cause_where_an_environment_takes_the_job() -> None:
+    types = {"c5.4xlarge": an_instance_type(16, 32_768)}
+    found = first(a_world(job=a_job(statusReason=REQUIREMENT), instance_types=types))
+
+    assert found.code == "undetermined"
+    assert "JOB_RESOURCE_REQUIREMENT" in found.evidence
 
 
 def test_a_job_is_first_of_its_share_only_where_the_shares_before_it_are_known() -> None:

@@ -8,10 +8,12 @@ import pytest
 
 from batch_watchdog.core.effects import StopJobs
 from batch_watchdog.core.job_event import JobEvent
+from batch_watchdog.diagnosis.findings import Clue, FindingCode, finding
 from batch_watchdog.limits import rules as limit_rules
-from batch_watchdog.limits import stays
+from batch_watchdog.limits import stay_items, stays
 from batch_watchdog.limits.stays import Sighting, Stay
-from batch_watchdog.policy.model import parse_policy
+from batch_watchdog.policy.model import Limit, parse_policy
+from batch_watchdog.store.item_codec import unpack
 from tests.makers import JOB, an_event, at, change
 
 POLICY = """
@@ -34,6 +36,82 @@ def seen(status: str, clock: str, attempts: int = 0) -> Sighting:
 
 
 WARNS = "the policy's action is warn"
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"batch-watchdog:exempt": "on"},
+        {"batch-watchdog:exempt": ""},
+        {"batch-watchdog:RUNNABLE": "0"},
+        {"batch-watchdog:RUNNABLE": "10 minutes"},
+        {"batch-watchdog:exempt": "on", "batch-watchdog:RUNNABLE": "10m"},
+    ],
+)
+def test_no_job_is_stopped_whose_own_tag_cannot_be_read(tags: dict[str, str]) -> None:
+    limit = parse_policy(POLICY).limit_for(a_job(tags=tags), "RUNNABLE")
+
+    assert limit is not None
+    assert (limit.stops, limit.escalate) == (False, False)
+    assert "tag batch-watchdog:" in limit.rule
+    assert why_not(a_job(tags=tags)) == WARNS
+
+
+def test_a_tag_for_another_state_does_not_matter() -> None:
+    assert why_not(a_job(tags={"batch-watchdog:RUNNING": "soon"})) == ""
+
+
+# ---- A cause that takes the place of another one ------------------------------------------
+
+HOURS = Limit(
+    rule="limit[1]",
+    mode="enforce",
+    action="cancel",
+    after=timedelta(hours=6),
+    after_by_cause={"capacity": timedelta(hours=12), "misconfigured": timedelta(minutes=30)},
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "hours", "changed", "step", "again"),
+    [
+        ("undetermined", 7, None, "stop", 60),
+        ("undetermined", 7, 0, None, 30),
+        ("undetermined", 7, 20, None, 10),
+        ("undetermined", 7, 30, "stop", 60),
+        ("undetermined", 12, 0, "stop", 60),  # No cause has a longer limit.
+        ("exceeds-instance-size", 5, 10, None, 20),
+        ("at-max-vcpus", 12, 0, "stop", 60),
+    ],
+)
+def test_a_new_cause_stops_a_job_only_some_time_later(
+    code: FindingCode, hours: int, changed: int | None, step: str | None, again: int
+) -> None:
+    found = finding(Clue(code=code, evidence="x"), service=False)
+    ago = None if changed is None else timedelta(minutes=changed)
+
+    verdict = limit_rules.judge(HOURS, timedelta(hours=hours), [found], ago)
+
+    assert (verdict.step, verdict.again_in) == (step, timedelta(minutes=again))
+
+
+def test_a_stay_keeps_since_when_its_cause_is_another_one() -> None:
+    first = stays.seen_with(STAY, "capacity", at("13:00"))
+    same = stays.seen_with(first, "capacity", at("13:10"))
+    other = stays.seen_with(same, None, at("13:20"))
+
+    assert (first.cause, first.cause_since) == ("capacity", None)
+    assert same == first
+    assert (other.cause, other.cause_since) == ("undetermined", at("13:20"))
+    assert stays.seen_with(other, None, at("13:30")) == other
+
+
+def test_a_filed_stay_keeps_its_cause() -> None:
+    stay = stays.seen_with(stays.seen_with(STAY, "capacity", at("13:00")), None, at("13:20"))
+    child = replace(stay, job_id=f"{JOB}:3")
+    (entry,) = stay_items.entries([(at("14:00"), stay), (at("14:00"), child)], at("13:20"))
+
+    assert {*stay_items.read(unpack(entry.content))} == {stay, child}
 
 
 # ---- Whether a stop is still meant --------------------------------------------------------
@@ -129,9 +207,8 @@ def test_a_stay_is_named_by_the_first_event_of_it(events: list[Sighting], known:
     assert stays.first_known(STAY, events) == at(known)
 
 
-def sightings(*events: Any, policy: str = POLICY, sent: str = "13:00") -> list[Sighting]:
-    changes = [change(event) for event in events]
-    return list(stays.sightings(changes, parse_policy(policy), at(sent)))
+def sightings(*events: Any, sent: str = "13:00") -> list[Sighting]:
+    return list(stays.sightings([change(event) for event in events], at(sent)))
 
 
 def test_the_latest_change_of_a_job_is_noted() -> None:
@@ -145,16 +222,24 @@ def test_a_clock_that_is_ahead_does_not_put_off_a_limit() -> None:
     assert sightings(an_event("15:00"), sent="13:00") == [seen("RUNNABLE", "13:00")]
 
 
-def test_nothing_is_noted_of_jobs_that_no_limit_can_be_meant_for() -> None:
-    other = POLICY.replace("[[limit]]", '[[limit]]\nmatch = { queue = "other" }')
-    tagged = an_event(tags={"team": "imaging"})
+def test_a_change_is_noted_of_a_job_that_no_limit_is_meant_for_now() -> None:
     exempt = an_event(tags={"batch-watchdog:exempt": "true"})
 
-    assert sightings(an_event(), policy="") == []
-    assert sightings(tagged, policy=other) == []
-    assert sightings(exempt) == []
-    assert sightings(an_event(), policy=other) == [seen("RUNNABLE", "12:00")]  # It may have tags.
-    assert sightings(tagged) == [seen("RUNNABLE", "12:00")]
+    assert sightings(exempt) == [seen("RUNNABLE", "12:00")]
+    assert sightings(an_event(tags={"team": "imaging"})) == [seen("RUNNABLE", "12:00")]
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        {"attempts": [{"startedAt": 1_767_270_600_000}]},
+        {"preemptionSummary": {"recentPreemptedAttempts": [{"startedAt": 1_767_270_600_000}]}},
+        {"startedAt": 1_767_270_000_000, "stoppedAt": 1_767_270_600_000},
+    ],
+    ids=["start of an attempt", "start of a preempted run", "end of a run"],
+)
+def test_each_start_and_end_of_a_run_proves_that_the_stay_began_later(detail: Any) -> None:
+    assert a_job(**detail).not_before == at("12:30")
 
 
 def test_times_that_batch_shows_in_another_shape_prove_nothing() -> None:

@@ -149,6 +149,7 @@ class _Attempt(_Lenient):
     containers: list[_Container] | None = None  # of an EKS attempt
     initContainers: list[_Container] | None = None  # noqa: N815 - of an EKS attempt
     taskProperties: list[_Task] | None = None  # noqa: N815 - of several containers
+    startedAt: _Millis = None  # noqa: N815
     stoppedAt: int | None = None  # noqa: N815
 
     def parts(self) -> bool:
@@ -157,6 +158,7 @@ class _Attempt(_Lenient):
 
 
 class _PreemptedAttempt(_Lenient):
+    startedAt: _Millis = None  # noqa: N815
     stoppedAt: _Millis = None  # noqa: N815
 
 
@@ -190,6 +192,7 @@ class _Detail(_Lenient):
     serviceJobType: str | None = None  # noqa: N815
     scheduledAt: _Millis = None  # noqa: N815 - of a service job
     startedAt: _Millis = None  # noqa: N815
+    stoppedAt: _Millis = None  # noqa: N815
     preemptionSummary: _PreemptionSummary | None = None  # noqa: N815 - of a service job
     dependsOn: Any = None  # noqa: N815
     tags: dict[_Name, _Name | None] | None = None
@@ -203,16 +206,17 @@ class _Detail(_Lenient):
 
         A job may come back to RUNNABLE without a new attempt: a service job is preempted, or taken
         back after it was SCHEDULED. AWS does not say whether `attempts` counts a preempted run.
-        So each run that has ended counts, and each time at which the job was handed on or started:
+        So each start and each end of a run counts, and each time at which the job was handed on:
         in RUNNABLE it came before, and in SCHEDULED or RUNNING it begins the state.
         https://docs.aws.amazon.com/batch/latest/APIReference/API_DescribeServiceJob.html
         """
         preempted = self.preemptionSummary and self.preemptionSummary.recentPreemptedAttempts
+        runs: Iterable[_Attempt | _PreemptedAttempt] = (*self.made(), *(preempted or ()))
         millis = [
-            *(attempt.stoppedAt for attempt in self.made()),
-            *(attempt.stoppedAt for attempt in preempted or ()),
+            *(at for run in runs for at in (run.startedAt, run.stoppedAt)),
             self.scheduledAt,
             self.startedAt,
+            self.stoppedAt if self.status not in ENDED else None,
         ]
         return max(filter(None, map(from_millis, millis)), default=None)
 

@@ -86,6 +86,7 @@ class EnvironmentVerdict:
     broken: Clue | None  # it takes no job at all
     misfits: tuple[Clue, ...]  # it can never take this one
     tight: Clue | None  # it takes this one only if the system keeps very little memory
+    fits: bool  # its numbers are known, and it can take this one for certain
 
     @property
     def usable(self) -> bool:
@@ -233,6 +234,7 @@ def _verdict(environment: Environment, needs: Needs) -> EnvironmentVerdict:
         broken=_broken(environment),
         misfits=tuple(_misfits(environment, needs)),
         tight=_tight(environment, needs),
+        fits=_fits(environment, needs),
     )
 
 
@@ -410,6 +412,13 @@ def _tight(environment: Environment, needs: Needs) -> Clue | None:
                 " (AWS recommends to leave them 5 % of the memory)",
             )
     return None
+
+
+def _fits(environment: Environment, needs: Needs) -> bool:
+    known = [size for size in environment.sizes if not size.from_name]
+    return bool(needs.asks) and all(
+        any(_takes(environment, size, ask) for size in known) for ask in needs.asks
+    )
 
 
 def _most(offered: Sequence[Size], ask: Ask) -> str:

@@ -19,6 +19,7 @@ from batch_watchdog.notices.text import iso, plain, span
 LISTED_MAX = 100  # so many of a queue's jobs are listed
 _HEAD_MAX = timedelta(minutes=10)  # later than that, the head of a queue is stuck for a cause
 _NAME_MAX = 80
+_BLOCKED = "UNDETERMINED"  # begins the reason of a blocked job whose cause Batch does not know
 _SHARES_SHOWN = 3
 _TOP = "topCapacityUtilization"  # the shares that hold the most
 
@@ -38,13 +39,16 @@ class Place:
     def is_head(self) -> bool:
         return self.number == 1 or self.in_share == 1
 
-    def is_stuck(self, now: datetime) -> bool:
+    def is_stuck(self, now: datetime, reason: str = "") -> bool:
         """
         Whether the job is at the head for so long that its turn is not what it waits for.
 
-        Where Batch does not say since when, nothing shows that it has just come there.
+        Where Batch does not say since when, nothing shows that it has just come there. The first
+        of a share that has others before it in the queue still waits for these, unless Batch's
+        `reason` says that it is blocked.
         """
-        return self.is_head and _long_ago(self.since, now)
+        is_first = self.number == 1 or (self.is_head and reason.startswith(_BLOCKED))
+        return is_first and _long_ago(self.since, now)
 
 
 def place_of(world: BatchSnapshot) -> Place | None:

@@ -137,7 +137,9 @@ def _when_waiting(world: BatchSnapshot, job: Mapping[Any, Any], now: datetime) -
         return clues + before_the_queue(job)
     said = _batch_says(job)
     if _REQUIREMENT in text(job.get("statusReason")) and said:
-        clues += _explained(said, [*in_order(misfits), *tight], environments)
+        # Where an environment takes the job by its numbers, the remark is no reason.
+        if not any(each.fits for each in usable):
+            clues += _explained(said, [*in_order(misfits), *tight], environments)
         tight = []
     else:
         clues += [*([said] if said else []), *in_order(misfits)]
@@ -192,7 +194,8 @@ def _waits_for(
     busy = [clue for clue in reasons if clue]
     resources = _consumable_resources(mapping(world.job))
     if place and place.is_head:
-        stays = place.is_stuck(now) or explained or busy or resources
+        reason = text(mapping(world.job).get("statusReason"))
+        stays = place.is_stuck(now, reason) or explained or busy or resources
         return busy + resources + ([] if stays else _turn(world, place, now, standstill=False))
     turn = _turn(world, place, now, standstill=not (busy or explained))
     # It is at the head that a job waits for what it consumes; before, it waits for its turn.

@@ -29,6 +29,7 @@ OBSERVED_AGAIN = timedelta(hours=1)  # at a job of which everything is said, sho
 VERIFY_AFTER = timedelta(minutes=2)  # from asking for a stop to looking whether it took
 ACCEPTED_AGAIN = timedelta(minutes=5)  # at a job whose stop was accepted, and that is still there
 UNENDED_AGAIN = timedelta(hours=1)  # the same, once operators know of it
+CHANGED_CAUSE = timedelta(minutes=30)  # from a change of cause to a stop by the new one's limit
 STOPS_MAX = 5  # tries to stop one job
 MISSED_MAX = 5  # looks, a minute apart, at a job that Batch does not show: then it is gone
 
@@ -52,10 +53,25 @@ class StayVerdict:
     again_in: timedelta
 
 
-def judge(limit: Limit, lasted: timedelta, findings: Sequence[Finding]) -> StayVerdict:
-    """Say what a stay that has `lasted` so long calls for, given why the job is stuck."""
+def judge(
+    limit: Limit,
+    lasted: timedelta,
+    findings: Sequence[Finding],
+    changed: timedelta | None = None,
+) -> StayVerdict:
+    """
+    Say what a stay that has `lasted` so long calls for, given why the job is stuck.
+
+    `changed` is how long ago this cause was first seen in the place of another one; None if no
+    other was seen. A job that has waited for capacity has just got it when that cause ends, and
+    Batch remarks on a job's requirements also while an environment grows. So the limit of the new
+    cause stops a job only some time later, or once the longest limit has passed.
+    """
     cause = CAUSE_OF[findings[0].code] if findings else None
     after = limit.after_for(cause)
+    wait = _still_changing(limit, after, lasted, changed)
+    if after is not None and lasted >= after and wait:
+        return StayVerdict(step=None, limit_span=after, again_in=wait)
     if after is not None and lasted >= after:
         return StayVerdict(step="stop", limit_span=after, again_in=OBSERVED_AGAIN)
     warned = limit.warn_after is not None and lasted >= limit.warn_after
@@ -68,6 +84,17 @@ def judge(limit: Limit, lasted: timedelta, findings: Sequence[Finding]) -> StayV
         limit_span=after if after is not None else limit.after,
         again_in=min(ahead, default=OBSERVED_AGAIN),
     )
+
+
+def _still_changing(
+    limit: Limit, after: timedelta | None, lasted: timedelta, changed: timedelta | None
+) -> timedelta:
+    """How long to wait before a new cause's limit stops a job; zero if it need not wait."""
+    spans = (limit.after, *limit.after_by_cause.values())
+    beyond_all = all(span is not None and span <= lasted for span in spans)
+    if after is None or changed is None or beyond_all:
+        return timedelta()
+    return max(min(after, CHANGED_CAUSE) - changed, timedelta())
 
 
 def stop_reason(stay: Stay, limit: Limit, limit_span: timedelta) -> str:

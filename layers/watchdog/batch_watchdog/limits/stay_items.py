@@ -22,7 +22,8 @@ from batch_watchdog.store.reminders import MINUTE, Kind, Reminder, minute_from, 
 _ENTRY_MAX = 5_000  # stays; an item holds 400 KB, and one takes 24 bytes
 
 type _Row = list[str | int]
-_FIELDS: _Row = ["", "", 0, 0, 0, 0, 0, 0, 0, ""]  # when nothing is said of them
+_FIELDS: _Row = ["", "", 0, 0, 0, 0, 0, 0, 0, "", "", 0]  # when nothing is said of them
+_INDICES = 9
 
 
 def entries(
@@ -54,7 +55,8 @@ def read(content: Any) -> Iterator[Stay]:
     """The stays of an entry."""
     for given in content:
         row = [*given, *_FIELDS[len(given) :]]
-        status, job_id, since, attempts, service, stops, stopped_at, unseen, missed, indices = row
+        status, job_id, since, attempts, service, stops, stopped_at, unseen, missed = row[:_INDICES]
+        indices, cause, cause_since = row[_INDICES:]
         for each in children(job_id, indices) if indices else [job_id]:
             yield Stay(
                 job_id=each,
@@ -66,6 +68,8 @@ def read(content: Any) -> Iterator[Stay]:
                 stopped_at=EPOCH + timedelta(seconds=stopped_at) if stopped_at else None,
                 tags_known=not unseen,
                 missed=missed,
+                cause=cause,
+                cause_since=EPOCH + timedelta(seconds=cause_since) if cause_since else None,
             )
 
 
@@ -75,7 +79,9 @@ def _to_row(stay: Stay) -> _Row:
     since = math.ceil(stay.since.timestamp())
     stopped_at = math.ceil(stay.stopped_at.timestamp()) if stay.stopped_at else 0
     numbers = stay.attempts, int(stay.service), stay.stops, stopped_at
-    return [stay.status, "", since, *numbers, int(not stay.tags_known), stay.missed, ""]
+    cause_since = math.ceil(stay.cause_since.timestamp()) if stay.cause_since else 0
+    looks = int(not stay.tags_known), stay.missed
+    return [stay.status, "", since, *numbers, *looks, "", stay.cause, cause_since]
 
 
 def _with_ids(rows: Iterable[tuple[_Row, str]]) -> Iterator[_Row]:
@@ -84,7 +90,7 @@ def _with_ids(rows: Iterable[tuple[_Row, str]]) -> Iterator[_Row]:
         alike[tuple(row)].append(job_id)
     for fields, ids in alike.items():
         for job_id, indices in families(ids):
-            row = [fields[0], job_id, *fields[2:-1], indices]
+            row = [fields[0], job_id, *fields[2:_INDICES], indices, *fields[_INDICES + 1 :]]
             while row[-1] == _FIELDS[len(row) - 1]:
                 row.pop()
             yield row

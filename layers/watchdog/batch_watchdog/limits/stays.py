@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from batch_watchdog.core.job_event import ENDED, STARTED, WAITING, JobEvent
 from batch_watchdog.policy.model import LIMITED, Policy, knows_tags
 
+NO_CAUSE = "undetermined"  # a look has shown no cause
 UNLIMITED_AGAIN = timedelta(hours=6)  # at a job that nothing limits, should its tags change
 
 
@@ -18,7 +19,8 @@ class Stay:
     `stops` counts how often it was asked to stop. `stopped_at` is when the latest of these stops
     was asked for, as long as it is meant. `tags_known` is False where the event did not show the
     job's own tags, and nobody has looked yet. `missed` counts the looks since Batch last showed
-    the job.
+    the job. `cause` is why it did not go on at the latest look ("" before the first one),
+    and `cause_since` is when this cause was first seen in the place of another one.
     """
 
     job_id: str
@@ -30,6 +32,8 @@ class Stay:
     stopped_at: datetime | None = None
     tags_known: bool = True
     missed: int = 0
+    cause: str = ""
+    cause_since: datetime | None = None
 
     @property
     def awaits_stop(self) -> bool:
@@ -54,9 +58,8 @@ def begin(
     A stay that a change begins, and when to look at it first; None where nothing limits it.
 
     A job's own tag may limit its time in any state, and shorter than every rule. An event need not
-    show the tags (those of service jobs never do), and then the next sweep looks at the job. But
-    where the policy has no limit at all, nothing is filed for an event without tags: own tags count
-    there as soon as the waiting jobs are listed.
+    show the tags (those of service jobs never do), and then the next sweep looks at the job, also
+    where the policy has no limit.
 
     A job that Batch has described shows its tags. With `unlimited_after`, the change is such a job,
     and one that nothing limits is looked at after so long.
@@ -65,7 +68,7 @@ def begin(
         return None  # A parent waits for its children, and a node for its job.
     tags_known = unlimited_after is not None or knows_tags(change.tags)
     after = policy.first_due_after(change, change.status) if tags_known else timedelta()
-    if not tags_known and not (policy.limit and change.status in LIMITED):
+    if not tags_known and change.status not in LIMITED:
         return None
     after = unlimited_after if after is None else after
     if after is None:
@@ -81,17 +84,20 @@ def begin(
     )
 
 
-def sightings(changes: Iterable[JobEvent], policy: Policy, sent_at: datetime) -> Iterator[Sighting]:
+def sightings(changes: Iterable[JobEvent], sent_at: datetime) -> Iterator[Sighting]:
     """
     What to keep of the changes of one batch, so that no stay is taken to last on after its end.
 
     It is the latest change of each job: a stay of that state begins then, and one of another
     state not before. A job that has ended comes back to no state. The batch was complete at
     `sent_at`: a clock that is ahead must not put off a limit.
+
+    They are kept whether or not a limit applies now. A policy, a tag or an exemption may change,
+    and the stay must not seem to have lasted all that time.
     """
     latest: dict[str, JobEvent] = {}
     for change in changes:
-        if change.kind not in ("array", "node") and policy.may_limit(change):
+        if change.kind not in ("array", "node"):
             known = latest.setdefault(change.job_id, change)
             if _order(known) < _order(change):
                 latest[change.job_id] = change
@@ -159,3 +165,11 @@ def proven_since(since: datetime, job: JobEvent) -> datetime:
 def waited(stay: Stay, job: JobEvent, now: datetime) -> timedelta:
     """How long the stay has lasted for certain."""
     return now - proven_since(stay.since, job)
+
+
+def seen_with(stay: Stay, cause: str | None, now: datetime) -> Stay:
+    """The stay after a look at `now` that showed why the job does not go on."""
+    shown = cause or NO_CAUSE
+    if stay.cause == shown:
+        return stay
+    return replace(stay, cause=shown, cause_since=now if stay.cause else None)

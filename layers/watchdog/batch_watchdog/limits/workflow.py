@@ -271,8 +271,11 @@ class LimitEnforcer:
     def _judged(self, case: OverdueJob, detail: Detail) -> "CheckResult":
         """What is said and done about a job that has been in its state for so long."""
         findings = self.inquiry.findings(detail) if case.stay.status != "RUNNING" else ()
-        verdict = limit_rules.judge(case.limit, case.lasted, findings)
-        case = replace(case, limit_span=verdict.limit_span, findings=findings)
+        cause = CAUSE_OF[findings[0].code] if findings else None
+        stay = stays.seen_with(case.stay, cause, self.now)
+        changed = self.now - stay.cause_since if stay.cause_since else None
+        verdict = limit_rules.judge(case.limit, case.lasted, findings, changed)
+        case = replace(case, stay=stay, limit_span=verdict.limit_span, findings=findings)
         if verdict.step == "stop":
             return self._overstayed(case, detail, verdict.again_in)
         warns = verdict.step == "warn"

@@ -8,7 +8,7 @@ asks is answered by `Policy`'s methods and by `Limit`.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, Any, ClassVar
@@ -119,14 +119,20 @@ class Policy(Table):
         How long a job may stay in a state, or None where nothing limits it.
 
         The job's own tags go before the rules: they say how long, and the rule what is done then.
-        What of them cannot be read is passed over; `tag_problems` tells of it.
+        Where they cannot be read, they may exempt the job or give it more time: the rule then only
+        warns, and names the problem.
         """
         if status not in LIMITED or is_exempt(job.tags):
             return None
         rule = next((rule for rule in self.limit if rule.match.matches(job)), None)
         limit = self._limit_of(rule, status) if rule else None
         own = _own_span(job.tags, status)
-        if own is None:
+        meant = {key: job.tags[key] for key in (EXEMPT_TAG, TAG_PREFIX + status) if key in job.tags}
+        problems = "; ".join(tag_problems(meant))
+        if problems and limit:
+            rule_name = f"{limit.rule}; {problems}"
+            return replace(limit, rule=rule_name, action="warn", escalate=False)
+        if own is None or problems:
             return limit
         warn_after = limit.warn_after if limit else None
         usual: Action = "terminate" if status in STARTED else "cancel"
@@ -151,14 +157,6 @@ class Policy(Table):
             return limit.first_due if limit else None
         limits = (self._limit_of(rule, status) for rule in self._rules_that_may_count(job))
         return min((limit.first_due for limit in limits if limit), default=None)
-
-    def may_limit(self, job: Job) -> bool:
-        """Whether a limit may be meant for a job, in whatever state it comes."""
-        if is_exempt(job.tags):
-            return False
-        if not knows_tags(job.tags):
-            return bool(self.limit)
-        return any(self.limit_for(job, status) for status in LIMITED)
 
     def has_limits(self, status: str) -> bool:
         """Whether any rule limits a state. (A job's own tag can limit it nevertheless.)"""

@@ -99,7 +99,7 @@ class JobEventIntake:
     def _stays(self, changes: Collection[JobEvent], sent_at: datetime, now: datetime) -> None:
         policy = self.policy()
         # Sightings first: who is reminded of a stay can then see that it is over.
-        sighting_items.file(self.table, stays.sightings(changes, policy, sent_at), sent_at)
+        sighting_items.file(self.table, stays.sightings(changes, sent_at), sent_at)
         begun = (stays.begin(change, policy, now) for change in changes)
         due = stay_items.entries(filter(None, begun), now, policy=policy.version)
         Reminders(self.table).file(due)
