@@ -6,6 +6,25 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "no stop of an array is announced while an operator holds the watchdog",
+        "arrays/rules.py",
+        "if held if enforced else array.rest_told:",
+        "if not enforced and array.rest_told:",
+    ),
+    Mutant(
+        "an array's tags are those of now",
+        "arrays/progress.py",
+        "tags=array.tags if detail.get(\"tags\") is None else _own(job.tags),",
+        "tags=array.tags,",
+    ),
+    Mutant(
+        "children are not stopped while an operator holds the watchdog",
+        "arrays/workflow.py",
+        "if not held and array_rules",
+        "if array_rules",
+        ("tests/unit/use_cases/test_job_events.py",),
+    ),
+    Mutant(
         "an array that was announced is not taken in again",
         "arrays/workflow.py",
         ("        if known and known.announced:\n            return Outcome()\n"),

@@ -581,6 +581,13 @@ def test_an_answer_about_an_array_under_way_ends_nothing() -> None:
     assert ask(an_array(), detail, at("12:30")) == an_array()
 
 
+def test_an_arrays_tags_are_those_that_batch_shows_now() -> None:
+    array = an_array(tags={"critical": "false", "team": "imaging"})
+    detail = {"jobId": ARRAY, "status": "PENDING", "tags": {"critical": "true"}}
+
+    assert ask(array, detail, at("12:30")).tags == {"critical": "true"}
+
+
 def test_an_answer_about_a_job_that_is_no_array_tells_nothing() -> None:
     assert (
         ask(an_array(size=None), {"jobId": ARRAY, "status": "FAILED"}, at("12:30")).ended_at is None

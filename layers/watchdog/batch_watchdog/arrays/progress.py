@@ -147,6 +147,8 @@ def ask(array: Array, detail: Mapping[str, Any], now: datetime) -> Array:
     array = _named(array, job.job_name, job.queue, job.definition, job.tags)
     array = replace(
         array,
+        # Tags can change, and `act` goes by those of now.
+        tags=array.tags if detail.get("tags") is None else _own(job.tags),
         size=array.size or job.size,
         depends_on=array.depends_on or job.depends_on,
     )

@@ -28,9 +28,19 @@ class ArrayDecision:
 
 
 def decide(
-    array: Array, summary: Mapping[str, int], policy: Policy, now: datetime
+    array: Array,
+    summary: Mapping[str, int],
+    policy: Policy,
+    now: datetime,
+    *,
+    held: bool = False,
 ) -> ArrayDecision:
-    """Compare an array's children by state, as Batch counts them, with the policy."""
+    """
+    Compare an array's children by state, as Batch counts them, with the policy.
+
+    While an operator holds the watchdog (`held`), no stop is decided or announced: it is decided
+    anew once the hold is over.
+    """
     rule = policy.array_rule_for(array)
     if rule is None or array.size is None:
         return ArrayDecision(array=array)
@@ -38,7 +48,7 @@ def decide(
     counts = ChildCounts(size=array.size, succeeded=succeeded, failed=failed)
     if counts.ended >= counts.size:
         return ArrayDecision(array=array)  # The end itself is told as such.
-    stopping = _stop_rest(array, counts, rule, policy, now)
+    stopping = _stop_rest(array, counts, rule, policy, now, held=held)
     progress = _progress(stopping.array, counts, rule, policy, now)
     return ArrayDecision(array=progress.array, effects=stopping.effects + progress.effects)
 
@@ -78,7 +88,13 @@ def _progress(
 
 
 def _stop_rest(
-    array: Array, counts: ChildCounts, rule: ArrayRule, policy: Policy, now: datetime
+    array: Array,
+    counts: ChildCounts,
+    rule: ArrayRule,
+    policy: Policy,
+    now: datetime,
+    *,
+    held: bool,
 ) -> ArrayDecision:
     when = rule.stop_rest_when
     if when is None or array.rest_stopped_at:
@@ -86,7 +102,7 @@ def _stop_rest(
     if not when.is_met(failed=counts.failed, ended=counts.ended):
         return ArrayDecision(array=array)
     label, enforced = policy.label_of(rule), policy.mode_of(rule) == "enforce"
-    if array.rest_told and not enforced:
+    if held if enforced else array.rest_told:
         return ArrayDecision(array=array)
     notice = rest_stopped(array, counts, label, enforced=enforced)
     effects: tuple[Effect, ...] = (
