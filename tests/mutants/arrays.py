@@ -6,15 +6,28 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "children without a result are counted where an array failed",
+        "arrays/groups.py",
+        "if lacking := indices_without_result(array, parts):",
+        "if lacking := []:",
+    ),
+    Mutant(
+        "a silent rule by tags goes by the tags that Batch shows",
+        "arrays/workflow.py",
+        "if progress.is_done(array, parts) and not self.policy.silence_depends_on_tags:",
+        "if progress.is_done(array, parts):",
+        ("tests/unit/use_cases/test_job_events.py",),
+    ),
+    Mutant(
         "no stop of an array is announced while an operator holds the watchdog",
         "arrays/rules.py",
-        "if held if enforced else array.rest_told:",
-        "if not enforced and array.rest_told:",
+        "if held and stopping.array.rest_stopped_at != array.rest_stopped_at:",
+        "if False:",
     ),
     Mutant(
         "an array's tags are those of now",
         "arrays/progress.py",
-        "tags=array.tags if detail.get(\"tags\") is None else _own(job.tags),",
+        'tags=array.tags if detail.get("tags") is None else _own(job.tags),',
         "tags=array.tags,",
     ),
     Mutant(

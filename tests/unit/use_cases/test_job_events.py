@@ -64,9 +64,7 @@ class Scene:
     def ask(self, clock: str, *job_ids: str, held: bool = False) -> None:
         """Ask Batch about arrays, as the sweep does every minute."""
         details = self.aws.batch.describe(job_ids or [ARRAY])
-        watch = ArrayTracker(
-            table=self.table, batch=self.aws.batch, policy=self.policy, held=held
-        )
+        watch = ArrayTracker(table=self.table, batch=self.aws.batch, policy=self.policy, held=held)
         lost = Recorder(table=self.table, asked_by="sweep").decide(
             job_ids or [ARRAY], lambda key: watch.ask(key, details.get(key), at(clock)), at(clock)
         )
@@ -326,6 +324,20 @@ def test_a_silent_array_is_done_without_a_word(scene: Scene) -> None:
     scene.observe(a_parent_event(2))
 
     assert scene.actions == []
+
+
+@pytest.mark.parametrize("tags", [{"quiet": "1"}, {}])
+def test_a_silent_rule_by_tags_goes_by_the_tags_that_batch_shows(
+    scene: Scene, tags: dict[str, str]
+) -> None:
+    scene.policy = parse_policy('[[array]]\nmatch = { tags = { quiet = "1" } }\nsilent = true')
+    scene.aws.add_array(ARRAY, 2, tags=tags)
+
+    scene.observe(*children(2), a_parent_event(2))
+    assert scene.actions == []
+    scene.ask("12:11")
+
+    assert bool(scene.actions) is not bool(tags)
 
 
 def test_progress_is_told_by_the_sweep(scene: Scene) -> None:

@@ -48,7 +48,9 @@ def decide(
     counts = ChildCounts(size=array.size, succeeded=succeeded, failed=failed)
     if counts.ended >= counts.size:
         return ArrayDecision(array=array)  # The end itself is told as such.
-    stopping = _stop_rest(array, counts, rule, policy, now, held=held)
+    stopping = _stop_rest(array, counts, rule, policy, now)
+    if held and stopping.array.rest_stopped_at != array.rest_stopped_at:
+        stopping = ArrayDecision(array=array)
     progress = _progress(stopping.array, counts, rule, policy, now)
     return ArrayDecision(array=progress.array, effects=stopping.effects + progress.effects)
 
@@ -88,13 +90,7 @@ def _progress(
 
 
 def _stop_rest(
-    array: Array,
-    counts: ChildCounts,
-    rule: ArrayRule,
-    policy: Policy,
-    now: datetime,
-    *,
-    held: bool,
+    array: Array, counts: ChildCounts, rule: ArrayRule, policy: Policy, now: datetime
 ) -> ArrayDecision:
     when = rule.stop_rest_when
     if when is None or array.rest_stopped_at:
@@ -102,7 +98,7 @@ def _stop_rest(
     if not when.is_met(failed=counts.failed, ended=counts.ended):
         return ArrayDecision(array=array)
     label, enforced = policy.label_of(rule), policy.mode_of(rule) == "enforce"
-    if held if enforced else array.rest_told:
+    if array.rest_told and not enforced:
         return ArrayDecision(array=array)
     notice = rest_stopped(array, counts, label, enforced=enforced)
     effects: tuple[Effect, ...] = (

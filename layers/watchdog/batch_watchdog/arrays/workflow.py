@@ -69,7 +69,8 @@ class ArrayTracker:
         store = Arrays(self.table)
         if array.size is not None:
             parts = store.all_parts(array)
-            if progress.is_done(array, parts):
+            # An event may lack tags that Batch shows, so the sweep announces these arrays.
+            if progress.is_done(array, parts) and not self.policy.silence_depends_on_tags:
                 return self.announce(array, parts, now)
         if array == known:
             return Outcome()
