@@ -253,6 +253,23 @@ def failed_indices(parts: Iterable[Part]) -> list[int]:
     ]
 
 
+def indices_without_result(array: Array, parts: Iterable[Part]) -> list[int]:
+    """
+    The indices of an array that Batch calls FAILED whose end is not known, in order.
+
+    They never began where the array failed before any child existed. Where Batch has counted all
+    children, none is without a result.
+    """
+    if array.status != "FAILED" or array.failed_by_batch is not None or array.size is None:
+        return []
+    known = {part.number: part.outcomes for part in parts}
+    outcomes = b"".join(
+        known.get(number, b"").ljust(PART_SIZE, bytes([UNKNOWN_CODE]))
+        for number in range(parts_in(array.size))
+    )
+    return [at for at, outcome in enumerate(outcomes[: array.size]) if outcome == UNKNOWN_CODE]
+
+
 def may_be_done(array: Array, part: Part) -> bool:
     """Whether this part is no reason to wait: it is full, or Batch has said that all ended."""
     if array.size is None:
