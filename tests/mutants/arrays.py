@@ -6,6 +6,38 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "children without a result are counted where an array failed",
+        "arrays/groups.py",
+        "if lacking := indices_without_result(array, parts):",
+        "if lacking := []:",
+    ),
+    Mutant(
+        "a silent rule by tags goes by the tags that Batch shows",
+        "arrays/workflow.py",
+        "if progress.is_done(array, parts) and not self.policy.silence_depends_on_tags:",
+        "if progress.is_done(array, parts):",
+        ("tests/unit/use_cases/test_job_events.py",),
+    ),
+    Mutant(
+        "no stop of an array is announced while an operator holds the watchdog",
+        "arrays/rules.py",
+        "if held and stopping.array.rest_stopped_at != array.rest_stopped_at:",
+        "if False:",
+    ),
+    Mutant(
+        "an array's tags are those of now",
+        "arrays/progress.py",
+        'tags=array.tags if detail.get("tags") is None else _own(job.tags),',
+        "tags=array.tags,",
+    ),
+    Mutant(
+        "children are not stopped while an operator holds the watchdog",
+        "arrays/workflow.py",
+        "if not held and array_rules",
+        "if array_rules",
+        ("tests/unit/use_cases/test_job_events.py",),
+    ),
+    Mutant(
         "an array that was announced is not taken in again",
         "arrays/workflow.py",
         ("        if known and known.announced:\n            return Outcome()\n"),

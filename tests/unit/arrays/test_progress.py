@@ -581,6 +581,13 @@ def test_an_answer_about_an_array_under_way_ends_nothing() -> None:
     assert ask(an_array(), detail, at("12:30")) == an_array()
 
 
+def test_an_arrays_tags_are_those_that_batch_shows_now() -> None:
+    array = an_array(tags={"critical": "false", "team": "imaging"})
+    detail = {"jobId": ARRAY, "status": "PENDING", "tags": {"critical": "true"}}
+
+    assert ask(array, detail, at("12:30")).tags == {"critical": "true"}
+
+
 def test_an_answer_about_a_job_that_is_no_array_tells_nothing() -> None:
     assert (
         ask(an_array(size=None), {"jobId": ARRAY, "status": "FAILED"}, at("12:30")).ended_at is None
@@ -745,6 +752,39 @@ def test_an_array_without_failures_is_good_news() -> None:
     }
     assert "It ended at 2026-01-01T12:10:00Z, 10 min after it was first seen." in notice.text
     assert "Nothing to do." in notice.text
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("Dependent Job failed", "These never began"),
+        ("Cancelled by jane", "10 × no exit code, Cancelled by jane"),
+        ("", "10 × no exit code, AWS Batch gives no reason"),
+    ],
+)
+def test_an_array_that_failed_before_any_child_began_says_so(reason: str, words: str) -> None:
+    array = an_array(status="FAILED", ended_at=at("12:10"), reason=reason, depends_on=("job-1",))
+
+    notice = completed(array, [Part(number=0)])
+
+    assert notice.subject == (
+        "Array done, 0 of 10 succeeded, 0 failed, 10 without a result: render"
+    )
+    assert words in notice.text
+    assert "To resubmit: 0-9" in notice.text
+    assert "Nothing to do" not in notice.text
+    assert ("depends on: job-1" in notice.text) is reason.startswith("Dependent")
+    assert notice.facts["without_result"] == "0-9"
+
+
+def test_children_without_a_result_join_those_that_failed_for_the_same_reason() -> None:
+    array = an_array(status="FAILED", ended_at=at("12:10"), reason="Dependent Job failed")
+    parts = [a_part(a_child(0), a_failed_child(1, "Dependent Job failed", None))]
+
+    notice = completed(array, parts)
+
+    assert [group["indices"] for group in notice.facts["groups"]] == ["1-9"]
+    assert (notice.facts["succeeded"], notice.facts["failed"]) == (1, 1)
 
 
 def test_an_array_with_failures_tells_which_and_why_and_what_to_resubmit() -> None:

@@ -168,6 +168,18 @@ def test_what_was_only_observed_is_stopped_and_told_once_the_policy_is_enforced(
     assert told(enforced)[0].id != told(observed)[0].id
 
 
+def test_while_an_operator_holds_the_watchdog_no_stop_is_decided_or_announced() -> None:
+    held = decide(a_hundred(), summary(16, 4), ENFORCED, at("12:10"), held=True)
+    resumed = decide(held.array, summary(16, 4), ENFORCED, at("12:40"))
+
+    assert (held.effects, held.array) == ((), a_hundred())
+    assert len(stopped(resumed)) == len(told(resumed)) == 1
+
+
+def test_a_hold_keeps_back_nothing_that_observe_mode_says() -> None:
+    assert told(decide(a_hundred(), summary(16, 4), OBSERVED, at("12:10"), held=True))
+
+
 def test_a_silent_rule_still_tells_what_the_watchdog_stops() -> None:
     policy = parse_policy(
         'mode = "enforce"\n[[array]]\nsilent = true\nstop_rest_when = {failed = 0}'

@@ -61,10 +61,10 @@ class Scene:
         )
         return observer.observe(batch)
 
-    def ask(self, clock: str, *job_ids: str) -> None:
+    def ask(self, clock: str, *job_ids: str, held: bool = False) -> None:
         """Ask Batch about arrays, as the sweep does every minute."""
         details = self.aws.batch.describe(job_ids or [ARRAY])
-        watch = ArrayTracker(table=self.table, batch=self.aws.batch, policy=self.policy)
+        watch = ArrayTracker(table=self.table, batch=self.aws.batch, policy=self.policy, held=held)
         lost = Recorder(table=self.table, asked_by="sweep").decide(
             job_ids or [ARRAY], lambda key: watch.ask(key, details.get(key), at(clock)), at(clock)
         )
@@ -326,6 +326,20 @@ def test_a_silent_array_is_done_without_a_word(scene: Scene) -> None:
     assert scene.actions == []
 
 
+@pytest.mark.parametrize("tags", [{"quiet": "1"}, {}])
+def test_a_silent_rule_by_tags_goes_by_the_tags_that_batch_shows(
+    scene: Scene, tags: dict[str, str]
+) -> None:
+    scene.policy = parse_policy('[[array]]\nmatch = { tags = { quiet = "1" } }\nsilent = true')
+    scene.aws.add_array(ARRAY, 2, tags=tags)
+
+    scene.observe(*children(2), a_parent_event(2))
+    assert scene.actions == []
+    scene.ask("12:11")
+
+    assert bool(scene.actions) is not bool(tags)
+
+
 def test_progress_is_told_by_the_sweep(scene: Scene) -> None:
     scene.policy = parse_policy("[[array]]\nprogress = [50]")
     scene.aws.add_array(ARRAY, 4)
@@ -339,6 +353,21 @@ def test_progress_is_told_by_the_sweep(scene: Scene) -> None:
         scene.ask(clock)
 
     assert scene.told == [f"array-progress:{ARRAY}:50"]
+
+
+def test_children_outlive_a_stop_while_an_operator_holds_the_watchdog(scene: Scene) -> None:
+    scene.policy = parse_policy('mode = "enforce"\n[[array]]\nstop_rest_when = { failed = 0 }')
+    scene.aws.add_array(ARRAY, 4, failed=[0])
+    scene.aws.jobs[ARRAY] |= {"status": "PENDING", "tags": {}}
+    scene.aws.jobs[f"{ARRAY}:3"] |= {"status": "RUNNING"}
+    scene.aws.jobs[ARRAY]["arrayProperties"]["statusSummary"] = {"FAILED": 1, "RUNNING": 3}
+    scene.observe(a_child_event(0, "RUNNING"))
+
+    scene.ask("12:11")
+    scene.ask("12:20", held=True)
+    assert len(scene.actions) == 2  # the stop and its notice
+    scene.ask("12:30")
+    assert len(scene.actions) == 3
 
 
 # ---- Reminders ----------------------------------------------------------------------------

@@ -3,7 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from batch_watchdog.arrays.progress import FAILED_CODE, PART_SIZE, Array, KnownCause, Part
+from batch_watchdog.arrays.progress import (
+    FAILED_CODE,
+    PART_SIZE,
+    Array,
+    KnownCause,
+    Part,
+    indices_without_result,
+)
 from batch_watchdog.core.failure_cause import OTHER, FailureCause, normalise
 from batch_watchdog.notices.links import DEFAULT_PLACE, LogPlace
 
@@ -42,6 +49,7 @@ def groups(array: Array, parts: Iterable[Part]) -> list[Group]:
 
     What only followed from other failures comes after these, however many it hit.
     """
+    parts = list(parts)
     by_cause: dict[FailureCause, Group] = {}
     for part in sorted(parts, key=lambda part: part.number):
         for number, known in enumerate(part.causes):
@@ -53,6 +61,10 @@ def groups(array: Array, parts: Iterable[Part]) -> list[Group]:
             group = by_cause.get(known.cause, Group(cause=known.cause, indices=()))
             example = group.example or (known if known.has_log else None)
             by_cause[known.cause] = replace(group, indices=group.indices + hit, example=example)
+    if lacking := indices_without_result(array, parts):
+        cause = FailureCause(None, normalise(array.reason) or "AWS Batch gives no reason")
+        group = by_cause.get(cause, Group(cause=cause, indices=()))
+        by_cause[cause] = replace(group, indices=tuple(sorted({*group.indices, *lacking})))
     other = by_cause.pop(OTHER, None)
     by_size = sorted(by_cause.values(), key=lambda group: (-len(group.indices), group.indices))
     followed = [group for group in by_size if group.cause.follows]

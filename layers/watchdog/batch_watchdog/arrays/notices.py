@@ -4,7 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from batch_watchdog.arrays.groups import Group, groups
-from batch_watchdog.arrays.progress import SUCCEEDED_CODE, Array, ChildCounts, Part, failed_indices
+from batch_watchdog.arrays.progress import (
+    SUCCEEDED_CODE,
+    Array,
+    ChildCounts,
+    Part,
+    failed_indices,
+    indices_without_result,
+)
 from batch_watchdog.core.job_event import blames_a_dependency, resource_name
 from batch_watchdog.notices.links import DEFAULT_PLACE, job_link, log_group, log_text, queue_link
 from batch_watchdog.notices.notice import Notice, subject
@@ -65,9 +72,12 @@ def completed(array: Array, parts: Sequence[Part]) -> Notice:
         else sum(part.outcomes.count(SUCCEEDED_CODE) for part in parts)
     )
     failed = array.summary.get("FAILED", 0) if by_batch else len(failed_at)
+    lacking = indices_without_result(array, parts)
     found = groups(array, parts)
     name = plain(array.job_name, 60) or plain(array.job_id)
     counts = f"{succeeded} of {array.size} succeeded, {failed} failed"
+    if lacking:
+        counts += f", {len(lacking)} without a result"
     return Notice(
         kind="array-completed",
         id=f"array-completed:{array.job_id}",
@@ -78,7 +88,7 @@ def completed(array: Array, parts: Sequence[Part]) -> Notice:
                 f"The array job {name} in queue {plain(resource_name(array.queue))} is done:",
                 f"{counts}.",
                 *_tell_time(array),
-                *_tell_failures(array, found, failed_at),
+                *_tell_failures(array, found, sorted([*failed_at, *lacking])),
                 "",
                 f"Job:   {job_link(array.queue, array.job_id)}",
                 f"Queue: {queue_link(array.queue)}",
@@ -94,6 +104,7 @@ def completed(array: Array, parts: Sequence[Part]) -> Notice:
             "succeeded": succeeded,
             "failed": failed,
             "failed_indices": ranges(failed_at),
+            **({"without_result": ranges(lacking)} if lacking else {}),
             "groups": [_facts_of(group) for group in found],
             "ended_at": iso(array.ended_at) if array.ended_at else None,
         },
@@ -123,7 +134,9 @@ def _tell_time(array: Array) -> list[str]:
     return [f"It ended at {iso(array.ended_at)}, {took} after it was first seen."]
 
 
-def _tell_failures(array: Array, found: Sequence[Group], failed_at: Sequence[int]) -> list[str]:
+def _tell_failures(array: Array, found: Sequence[Group], to_resubmit: Sequence[int]) -> list[str]:
+    if not found and array.status == "FAILED":
+        return ["", f"Batch's reason: {plain(array.reason, 500) or 'none given'}"]
     if not found:
         return ["", "Nothing to do."]
     lines = ["", "Why they failed:"]
@@ -145,6 +158,6 @@ def _tell_failures(array: Array, found: Sequence[Group], failed_at: Sequence[int
     if array.depends_on and followed:
         named = ", ".join(plain(each, 60) for each in array.depends_on)
         lines += ["", f"The array depends on: {named}"]
-    if failed_at:
-        lines += ["", f"To resubmit: {shorten(ranges(failed_at), 2_000)}"]
+    if to_resubmit:
+        lines += ["", f"To resubmit: {shorten(ranges(to_resubmit), 2_000)}"]
     return lines

@@ -147,6 +147,8 @@ def ask(array: Array, detail: Mapping[str, Any], now: datetime) -> Array:
     array = _named(array, job.job_name, job.queue, job.definition, job.tags)
     array = replace(
         array,
+        # Tags can change, and `act` goes by those of now.
+        tags=array.tags if detail.get("tags") is None else _own(job.tags),
         size=array.size or job.size,
         depends_on=array.depends_on or job.depends_on,
     )
@@ -249,6 +251,23 @@ def failed_indices(parts: Iterable[Part]) -> list[int]:
         for at, outcome in enumerate(part.outcomes)
         if outcome >= FAILED_CODE
     ]
+
+
+def indices_without_result(array: Array, parts: Iterable[Part]) -> list[int]:
+    """
+    The indices of an array that Batch calls FAILED whose end is not known, in order.
+
+    They never began where the array failed before any child existed. Where Batch has counted all
+    children, none is without a result.
+    """
+    if array.status != "FAILED" or array.failed_by_batch is not None or array.size is None:
+        return []
+    known = {part.number: part.outcomes for part in parts}
+    outcomes = b"".join(
+        known.get(number, b"").ljust(PART_SIZE, bytes([UNKNOWN_CODE]))
+        for number in range(parts_in(array.size))
+    )
+    return [at for at, outcome in enumerate(outcomes[: array.size]) if outcome == UNKNOWN_CODE]
 
 
 def may_be_done(array: Array, part: Part) -> bool:

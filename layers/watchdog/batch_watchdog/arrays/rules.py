@@ -28,9 +28,19 @@ class ArrayDecision:
 
 
 def decide(
-    array: Array, summary: Mapping[str, int], policy: Policy, now: datetime
+    array: Array,
+    summary: Mapping[str, int],
+    policy: Policy,
+    now: datetime,
+    *,
+    held: bool = False,
 ) -> ArrayDecision:
-    """Compare an array's children by state, as Batch counts them, with the policy."""
+    """
+    Compare an array's children by state, as Batch counts them, with the policy.
+
+    While an operator holds the watchdog (`held`), no stop is decided or announced: it is decided
+    anew once the hold is over.
+    """
     rule = policy.array_rule_for(array)
     if rule is None or array.size is None:
         return ArrayDecision(array=array)
@@ -39,6 +49,8 @@ def decide(
     if counts.ended >= counts.size:
         return ArrayDecision(array=array)  # The end itself is told as such.
     stopping = _stop_rest(array, counts, rule, policy, now)
+    if held and stopping.array.rest_stopped_at != array.rest_stopped_at:
+        stopping = ArrayDecision(array=array)
     progress = _progress(stopping.array, counts, rule, policy, now)
     return ArrayDecision(array=progress.array, effects=stopping.effects + progress.effects)
 

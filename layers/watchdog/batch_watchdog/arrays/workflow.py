@@ -29,11 +29,12 @@ def reminder(job_ids: Iterable[str], now: datetime) -> Reminder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArrayTracker:
-    """Arrays, as both job_events and the sweep see them."""
+    """Arrays, as both job_events and the sweep see them. `held`: an operator holds all stops."""
 
     table: Table
     batch: BatchApi
     policy: Policy
+    held: bool = False
 
     def observe(self, job_id: str, changes: Sequence[JobEvent], now: datetime) -> Outcome:
         """
@@ -68,7 +69,8 @@ class ArrayTracker:
         store = Arrays(self.table)
         if array.size is not None:
             parts = store.all_parts(array)
-            if progress.is_done(array, parts):
+            # An event may lack tags that Batch shows, so the sweep announces these arrays.
+            if progress.is_done(array, parts) and not self.policy.silence_depends_on_tags:
                 return self.announce(array, parts, now)
         if array == known:
             return Outcome()
@@ -104,8 +106,10 @@ class ArrayTracker:
         if detail is None:
             return Outcome()
         summary = detail.get("arrayProperties", {}).get("statusSummary", {})
-        decision = array_rules.decide(array, summary, self.policy, now)
-        if array_rules.has_outlived_its_stop(array, summary, self.policy, now):
+        # Where Batch shows no tags, `act` would stop nothing.
+        held = self.held or detail.get("tags") is None
+        decision = array_rules.decide(array, summary, self.policy, now, held=held)
+        if not held and array_rules.has_outlived_its_stop(array, summary, self.policy, now):
             alive = [child["jobId"] for child in self.batch.live_children(array.job_id)]
             decision = array_rules.stop_children(array, alive, self.policy, now)
         changed = decision.array != known

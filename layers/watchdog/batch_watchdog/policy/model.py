@@ -114,6 +114,13 @@ class Policy(Table):
         """The rule for an array job, if there is one."""
         return next((rule for rule in self.array if rule.match.matches(job)), None)
 
+    @property
+    def silence_depends_on_tags(self) -> bool:
+        """Whether an array's tags may decide if its end is announced."""
+        return any(rule.silent for rule in self.array) and any(
+            rule.match.tags for rule in self.array
+        )
+
     def limit_for(self, job: Job, status: str) -> Limit | None:
         """
         How long a job may stay in a state, or None where nothing limits it.

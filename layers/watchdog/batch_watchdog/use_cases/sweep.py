@@ -165,7 +165,12 @@ class _Sweep:
         if not open_ids:
             return
         now = self.limits.now
-        watch = ArrayTracker(table=self.table, batch=self.batch, policy=self.limits.policy)
+        watch = ArrayTracker(
+            table=self.table,
+            batch=self.batch,
+            policy=self.limits.policy,
+            held=self.limits.held,
+        )
         # First the reminders for the next minute, then the news: a crash in between repeats
         # the question, and the other order could lose it.
         Reminders(self.table).file([reminder(open_ids, now)])
