@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from batch_watchdog.core.errors import StaleItemError, UnwritableError
 from batch_watchdog.store.item_codec import Item, binary, from_image, pack, to_image, unpack
 from batch_watchdog.store.memory_table import MemoryTable
-from batch_watchdog.store.table import TRANSACTION_MAX, DynamoTable, Put, Table
+from batch_watchdog.store.table import TRANSACTION_MAX, DynamoTable, Put, Table, create
 from local.aws.errors import ApiError, session
 
 
@@ -305,3 +305,24 @@ def test_only_bytes_are_taken_for_bytes() -> None:
     assert binary(b"x") == b"x"
     with pytest.raises(TypeError, match="expected bytes, got str"):
         binary("x")
+
+
+class Interrupted(MemoryTable):
+    """A table whose first write is refused by a transaction that fails itself."""
+
+    refuses = True
+
+    def write(self, puts: Sequence[Put]) -> None:
+        if self.refuses:
+            self.refuses = False
+            raise StaleItemError("in a transaction")
+        super().write(puts)
+
+
+def test_an_item_that_never_changes_is_there_once_it_was_created() -> None:
+    table = Interrupted()
+
+    create(table, a_put(text="x"))
+    create(table, a_put(text="x"))
+
+    assert table.get("P", "a") == {"pk": "P", "sk": "a", "text": "x", "version": 1}

@@ -111,4 +111,11 @@ MUTANTS: Sequence[Mutant] = (
         "return OperatorHold(version=self.version)",
         ("tests/unit/use_cases/test_console.py",),
     ),
+    Mutant(
+        "a refused write alone does not say that an item is there",
+        "store/table.py",
+        "if table.get(*put.key) is None:",
+        "if False:",
+        ("tests/contract/test_table.py",),
+    ),
 )

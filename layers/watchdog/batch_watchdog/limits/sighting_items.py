@@ -11,17 +11,15 @@ is. Items expire by themselves.
 import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import batched
 
-from batch_watchdog.core.errors import StaleItemError
 from batch_watchdog.core.job_event import EPOCH
 from batch_watchdog.limits.child_ids import children, families
 from batch_watchdog.limits.stays import Sighting
 from batch_watchdog.store.item_codec import Item, pack, unpack
 from batch_watchdog.store.reminders import MINUTE, minute_of
-from batch_watchdog.store.table import Put, Table
+from batch_watchdog.store.table import Put, Table, create
 
 KEPT = timedelta(days=40)  # a limit is at most 30 days, and what is held is decided later
 
@@ -35,8 +33,7 @@ def file(table: Table, sightings: Iterable[Sighting], sent_at: datetime) -> None
         ((each.status, each.attempts, _seconds(each.at)), each.job_id) for each in sightings
     )
     for some in batched(rows, _ITEM_MAX, strict=False):
-        with suppress(StaleItemError):  # It is there already, with the same content.
-            table.write([_put(pack(_packed(some)), sent_at)])
+        create(table, _put(pack(_packed(some)), sent_at))
 
 
 def read(

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from batch_watchdog.core.errors import StaleItemError
 from batch_watchdog.store.item_codec import Item, binary
-from batch_watchdog.store.table import Put, Table
+from batch_watchdog.store.table import Put, Table, create
 
 MINUTE = timedelta(minutes=1)
 KEPT = timedelta(days=7)  # after it was due, for an operator to look at
@@ -70,18 +69,7 @@ class Reminders:
     def file(self, entries: Iterable[Reminder]) -> None:
         """File entries; one that has been filed before is left as it is."""
         for entry in entries:
-            while not self._is_filed(entry):
-                pass
-
-    def _is_filed(self, entry: Reminder) -> bool:
-        new = put(entry)
-        try:
-            self._table.write([new])
-        except StaleItemError:
-            # It is there already, with the same content: or is being written by a transaction
-            # that may yet fail.
-            return self._table.get(*new.key) is not None
-        return True
+            create(self._table, put(entry))
 
     def between(self, first: datetime, last: datetime) -> Iterator[Reminder]:
         """What was filed for the minutes from `first` to `last`; read page by page."""

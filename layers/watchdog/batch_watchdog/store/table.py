@@ -63,6 +63,23 @@ class Table(Protocol):
         """
 
 
+def create(table: Table, put: Put) -> None:
+    """
+    Write an item that never changes, unless it is there already.
+
+    A refused write alone does not say that it is there: another transaction may be writing the
+    item, and may yet fail.
+    """
+    while True:
+        try:
+            table.write([put])
+        except StaleItemError:
+            if table.get(*put.key) is None:
+                continue
+        return
+
+
+
 class DynamoTable:
     """The table in DynamoDB."""
 
