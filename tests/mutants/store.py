@@ -36,12 +36,6 @@ MUTANTS: Sequence[Mutant] = (
         "if known and not put.read:",
     ),
     Mutant(
-        "a filed reminder is there",
-        "store/reminders.py",
-        "return self._table.get(*new.key) is not None",
-        "return True",
-    ),
-    Mutant(
         "one array that cannot be asked about keeps no other from being told",
         "store/decisions.py",
         "except ITEM_ERRORS as error:  # It is reported when all others are written.",
