@@ -6,6 +6,13 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "a job of which an event shows no name is looked at by the next sweep",
+        "limits/stays.py",
+        "is_whole = knows_tags(change.tags) and change.job_name and change.queue",
+        "is_whole = knows_tags(change.tags)",
+        ("tests/unit/limits/test_rules.py",),
+    ),
+    Mutant(
         "a job whose own tag cannot be read is not stopped",
         "policy/model.py",
         'return replace(limit, rule=rule_name, action="warn", escalate=False)',

@@ -61,6 +61,18 @@ def test_a_tag_for_another_state_does_not_matter() -> None:
     assert why_not(a_job(tags={"batch-watchdog:RUNNING": "soon"})) == ""
 
 
+@pytest.mark.parametrize("missing", ["jobName", "jobQueue"])
+def test_an_event_without_a_name_or_a_queue_is_looked_at_by_the_next_sweep(missing: str) -> None:
+    policy = POLICY.replace("[[limit]]", '[[limit]]\nmatch = { name = "*x*", queue = "*y*" }')
+    event = an_event(tags={"team": "imaging"})
+    del event["detail"][missing]
+
+    begun = stays.begin(change(event), parse_policy(policy), at("12:00"))
+
+    assert begun
+    assert (begun[0], begun[1].tags_known) == (at("12:00"), False)
+
+
 # ---- A cause that takes the place of another one ------------------------------------------
 
 HOURS = Limit(
