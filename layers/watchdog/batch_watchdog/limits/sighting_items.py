@@ -11,7 +11,6 @@ is. Items expire by themselves.
 import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import batched
 
@@ -35,8 +34,19 @@ def file(table: Table, sightings: Iterable[Sighting], sent_at: datetime) -> None
         ((each.status, each.attempts, _seconds(each.at)), each.job_id) for each in sightings
     )
     for some in batched(rows, _ITEM_MAX, strict=False):
-        with suppress(StaleItemError):  # It is there already, with the same content.
-            table.write([_put(pack(_packed(some)), sent_at)])
+        new = _put(pack(_packed(some)), sent_at)
+        while not _is_filed(table, new):
+            pass
+
+
+def _is_filed(table: Table, new: Put) -> bool:
+    try:
+        table.write([new])
+    except StaleItemError:
+        # It is there already, with the same content: or is being written by a transaction that
+        # may yet fail.
+        return table.get(*new.key) is not None
+    return True
 
 
 def read(
