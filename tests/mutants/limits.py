@@ -260,7 +260,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "an event without tags has its job looked at",
         "limits/stays.py",
-        "tags_known = unlimited_after is not None or knows_tags(change.tags)",
+        "tags_known = unlimited_after is not None or bool(is_whole)",
         "tags_known = True",
         ("tests/integration/test_limit_stays.py",),
     ),
