@@ -6,6 +6,20 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "a sighting whose write conflicts with another is written again",
+        "limits/sighting_items.py",
+        "return table.get(*new.key) is not None",
+        "return True",
+        ("tests/unit/limits/test_rules.py",),
+    ),
+    Mutant(
+        "a job of which an event shows no name is looked at by the next sweep",
+        "limits/stays.py",
+        "is_whole = knows_tags(change.tags) and change.job_name and change.queue",
+        "is_whole = knows_tags(change.tags)",
+        ("tests/unit/limits/test_rules.py",),
+    ),
+    Mutant(
         "a job whose own tag cannot be read is not stopped",
         "policy/model.py",
         'return replace(limit, rule=rule_name, action="warn", escalate=False)',
@@ -246,7 +260,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "an event without tags has its job looked at",
         "limits/stays.py",
-        "tags_known = unlimited_after is not None or knows_tags(change.tags)",
+        "tags_known = unlimited_after is not None or bool(is_whole)",
         "tags_known = True",
         ("tests/integration/test_limit_stays.py",),
     ),

@@ -1,5 +1,6 @@
 """The rules of limits: where a stay begins, and whether a stop is still meant."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -7,13 +8,16 @@ from typing import Any
 import pytest
 
 from batch_watchdog.core.effects import StopJobs
+from batch_watchdog.core.errors import StaleItemError
 from batch_watchdog.core.job_event import JobEvent
 from batch_watchdog.diagnosis.findings import Clue, FindingCode, finding
 from batch_watchdog.limits import rules as limit_rules
-from batch_watchdog.limits import stay_items, stays
+from batch_watchdog.limits import sighting_items, stay_items, stays
 from batch_watchdog.limits.stays import Sighting, Stay
 from batch_watchdog.policy.model import Limit, parse_policy
 from batch_watchdog.store.item_codec import unpack
+from batch_watchdog.store.memory_table import MemoryTable
+from batch_watchdog.store.table import Put
 from tests.makers import JOB, an_event, at, change
 
 POLICY = """
@@ -59,6 +63,37 @@ def test_no_job_is_stopped_whose_own_tag_cannot_be_read(tags: dict[str, str]) ->
 
 def test_a_tag_for_another_state_does_not_matter() -> None:
     assert why_not(a_job(tags={"batch-watchdog:RUNNING": "soon"})) == ""
+
+
+@pytest.mark.parametrize("missing", ["jobName", "jobQueue"])
+def test_an_event_without_a_name_or_a_queue_is_looked_at_by_the_next_sweep(missing: str) -> None:
+    policy = POLICY.replace("[[limit]]", '[[limit]]\nmatch = { name = "*x*", queue = "*y*" }')
+    event = an_event(tags={"team": "imaging"})
+    del event["detail"][missing]
+
+    begun = stays.begin(change(event), parse_policy(policy), at("12:00"))
+
+    assert begun
+    assert (begun[0], begun[1].tags_known) == (at("12:00"), False)
+
+
+class ConflictingTable(MemoryTable):
+    """Refuses the first write, as a transaction that fails is writing the same item."""
+
+    refused = False
+
+    def write(self, puts: Sequence[Put]) -> None:
+        if not self.refused:
+            self.refused = True
+            raise StaleItemError("conflict")
+        super().write(puts)
+
+
+def test_a_sighting_whose_write_conflicts_is_written_again() -> None:
+    table = ConflictingTable()
+    sighting_items.file(table, [seen("RUNNABLE", "12:30")], at("12:30"))
+
+    assert sighting_items.read(table, at("12:00"), [JOB])[JOB] == [seen("RUNNABLE", "12:30")]
 
 
 # ---- A cause that takes the place of another one ------------------------------------------

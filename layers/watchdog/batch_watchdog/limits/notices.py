@@ -77,7 +77,7 @@ def overstayed(case: OverdueJob) -> Notice:
             id_=f"limit-warning:{case.about}:after",
             severity="warning",
             head=f"{case.stay.status} for {_span(case.lasted)}, over its limit: {case.name}",
-            news=[f"It has passed {limit}. The policy asks only to tell of it."],
+            news=[f"It has passed {limit}. No job is stopped by this rule as it applies here."],
         )
     done = "cancelled" if case.limit.action == "cancel" else "terminated"
     if case.enforced:

@@ -59,14 +59,16 @@ def begin(
 
     A job's own tag may limit its time in any state, and shorter than every rule. An event need not
     show the tags (those of service jobs never do), and then the next sweep looks at the job, also
-    where the policy has no limit.
+    where the policy has no limit. So it does where the event shows no name or no queue: rules may
+    ask for them.
 
     A job that Batch has described shows its tags. With `unlimited_after`, the change is such a job,
     and one that nothing limits is looked at after so long.
     """
     if change.kind in ("array", "node"):
         return None  # A parent waits for its children, and a node for its job.
-    tags_known = unlimited_after is not None or knows_tags(change.tags)
+    is_whole = knows_tags(change.tags) and change.job_name and change.queue
+    tags_known = unlimited_after is not None or bool(is_whole)
     after = policy.first_due_after(change, change.status) if tags_known else timedelta()
     if not tags_known and change.status not in LIMITED:
         return None
