@@ -6,13 +6,6 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
-        "a sighting whose write conflicts with another is written again",
-        "limits/sighting_items.py",
-        "return table.get(*new.key) is not None",
-        "return True",
-        ("tests/unit/limits/test_rules.py",),
-    ),
-    Mutant(
         "a job of which an event shows no name is looked at by the next sweep",
         "limits/stays.py",
         "is_whole = knows_tags(change.tags) and change.job_name and change.queue",
