@@ -67,8 +67,7 @@ def normalise(reason: str) -> str:
     A word with a digit in it is taken for an id ("i-0abc12", "10.0.0.7", "run_17"), and so is
     a long hexadecimal one; a few names with digits, such as EC2, are left alone. A path below a
     directory for temporary files is an id as a whole, and so is any path of an image's layer.
-    Other paths without digits are left alone:
-    it matters which program is missing.
+    Other paths without digits are left alone: it matters which program is missing.
     """
     text = _DISK_FULL.sub(_disk_full, plain(reason, 2_048))
     if _LAYER.search(text):
