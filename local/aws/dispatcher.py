@@ -252,12 +252,18 @@ class Dispatcher:
         """
         Hand an SNS payload (with `Records`) to the functions that subscribe to its topics.
 
+        The payload of an alarm's Lambda action goes whole to those that subscribe to any topic.
+
         A topic that is not the stack's own is taken for the one that brings alarms.
 
         Returns:
             Whether there was one for each record.
         """
         subscribers = [each for each in self._stack.subscriptions if each.protocol == "lambda"]
+        if "Records" not in event:
+            for arn in dict.fromkeys(each.endpoint for each in subscribers):
+                self._call_later(arn, event)
+            return bool(subscribers)
         for record in event["Records"]:
             topic = record.get("Sns", {}).get("TopicArn")
             own = [each for each in subscribers if each.topic == topic]

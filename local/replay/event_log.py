@@ -150,6 +150,8 @@ def _bare(value: dict[str, Any], text: str, before: datetime) -> Line:
         kind = "sns"
         problem = _problem_of_records(value["Records"])
         given = () if problem else (value["Records"][0]["Sns"].get("Timestamp"),)
+    elif isinstance(value.get("alarmData"), dict) and "detail-type" not in value:
+        kind = "sns"  # A CloudWatch alarm's Lambda action invokes the same function as a topic.
     else:
         problem = _problem_of_event(value)
     at = next((at for each in given if (at := parse_time(each))), before)

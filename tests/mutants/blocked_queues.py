@@ -6,6 +6,27 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "a head that no notice named is announced when it blocks alone",
+        "blocked_queues/rules.py",
+        "not (self.told and any(head.named for head in blocking))",
+        "not self.told",
+        ("tests/unit/blocked_queues/test_rules.py",),
+    ),
+    Mutant(
+        "a late event of another job is not dropped",
+        "blocked_queues/rules.py",
+        "if known and event.job_id in heads and event.at <= heads[event.job_id].at:",
+        "if known and event.at <= known.latest:",
+        ("tests/unit/blocked_queues/test_rules.py",),
+    ),
+    Mutant(
+        "SCHEDULED is not started",
+        "blocked_queues/notices.py",
+        'what = "has started" if head.reason in STARTED else "is not RUNNABLE any more"',
+        'what = "has started"',
+        ("tests/unit/blocked_queues/test_rules.py",),
+    ),
+    Mutant(
         "a queue is blocked while one of its heads is",
         "blocked_queues/rules.py",
         "return replace(blockage, heads=heads, over=all(head.outcome for head in heads))",

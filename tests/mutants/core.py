@@ -6,6 +6,13 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "no file of an image's layer is a cause",
+        "core/failure_cause.py",
+        "if _LAYER.search(text):",
+        "if False:",
+        ("tests/unit/arrays/test_progress.py",),
+    ),
+    Mutant(
         "a preempted run proves when the wait began",
         "core/batch_payloads.py",
         "(*self.made(), *(preempted or ()))",

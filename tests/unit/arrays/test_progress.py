@@ -244,6 +244,18 @@ FULL = "no space left on device"
             'Get "https://bucket.s3.amazonaws.com/layer?X-Amz-Signature=abcdef&b=c": EOF',
             'Get "https://bucket.s3.amazonaws.com/layer?X-Amz-Signature=fedcba&d=e%2Ff": EOF',
         ],
+        [
+            'httpReadSeeker: failed open: Get "https://b.s3.amazonaws.com/aa/bb?c=XyZ": dial tcp',
+            'httpReadSeeker: failed open: Get "https://b.s3.amazonaws.com/cc/dd?c=Qr": dial tcp',
+        ],
+        [
+            'failed to extract layer sha256:dead1 as "extract-aabb": write /x/one: I/O error',
+            'failed to extract layer sha256:cafe2 as "extract-ccdd": write /x/two: I/O error',
+        ],
+        [
+            f"failed to register layer: Error processing tar file: write /a/b: {FULL}",
+            f"failed to register layer: Error processing tar file: write /c/d: {FULL}",
+        ],
     ],
 )
 def test_one_cause_is_one_though_paths_and_layers_differ(reasons: list[str]) -> None:
@@ -267,6 +279,8 @@ DISTINCT = [
     "Job attempt duration exceeded timeout",
     "CannotPullContainerError: Error response from daemon: manifest unknown",
     "CannotPullContainerError: Error response from daemon: pull access denied",
+    "failed to register layer: write /a/b: input/output error",
+    f"failed to register layer: write /a/b: {FULL}",
     "CannotInspectContainerError: Could not transition to inspecting; timed out",
     "CannotStartContainerError: OCI runtime create failed: permission denied",
     "DockerTimeoutError: Could not transition to started; timed out",

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from batch_watchdog.blocked_queues import items as blocked_items
+from batch_watchdog.blocked_queues import notices as blocked_notices
 from batch_watchdog.blocked_queues.rules import HEADS_MAX, Blockage, look, take_in
 from batch_watchdog.core.job_event import QueueBlocked
 from batch_watchdog.store.item_codec import pack
@@ -85,6 +86,38 @@ def test_a_head_told_late_counts_and_a_repeat_adds_nothing() -> None:
     assert (late.since, late.latest, late.job_id) == (at("12:00"), at("12:05"), "b")
     assert take_in(late, blocking("c", "12:03")) == late
     assert take_in(late, blocking("a", "11:00")) == late
+
+
+def test_a_late_event_of_another_job_blocks_a_queue_that_was_free() -> None:
+    known = take_in(None, blocking("a", "12:12"))
+    free = look(known, {"a": {"jobId": "a", "status": "STARTING"}}, at("12:14"))
+    assert free.over
+
+    late = take_in(free, blocking("b", "12:11"))
+
+    assert ([head.job_id for head in late.blocking], late.over) == (["b"], False)
+    assert take_in(free, blocking("a", "12:12")) == free
+
+
+def test_a_head_that_no_notice_named_is_announced_when_it_blocks_alone() -> None:
+    notices = told(
+        *(waits("a"), waits("b"), blocks("a", "12:05"), blocks("b", "12:12")),
+        *(starts("a", "12:20"), starts("b", "12:40")),
+    )
+
+    assert [each["facts"]["state"] for each in notices] == ["blocked", "blocked", "ended"]
+    assert "its first job, name-of-b," in notices[1]["text"]
+    assert notices[0]["id"] != notices[1]["id"]
+
+
+def test_a_service_job_that_is_scheduled_has_not_started() -> None:
+    known = take_in(None, blocking("a", "12:00"))
+    seen = look(known, {"a": {"jobId": "a", "status": "SCHEDULED"}}, at("12:05"))
+
+    text = blocked_notices.ended(seen, at("12:05")).text
+
+    assert "is not RUNNABLE any more: it is SCHEDULED now." in text
+    assert "has started" not in text
 
 
 def test_of_very_many_heads_those_that_still_block_are_kept() -> None:

@@ -85,6 +85,20 @@ def test_messages_of_topics_and_commands_are_read_with_their_times(tmp_path: Pat
     )
 
 
+def test_a_lambda_action_of_an_alarm_goes_to_the_function_that_reads_topics(tmp_path: Path) -> None:
+    (alarm,) = read(
+        tmp_path,
+        {
+            "source": "aws.cloudwatch",
+            "alarmArn": "arn:aws:cloudwatch:us-east-1:111122223333:alarm:spend",
+            "time": "2026-01-01T12:01:00.123+0000",
+            "alarmData": {"alarmName": "spend"},
+        },
+    )
+
+    assert (alarm.kind, alarm.problem, alarm.at) == ("sns", "", at("12:01:00.123"))
+
+
 @pytest.mark.parametrize(
     ("value", "problem"),
     [

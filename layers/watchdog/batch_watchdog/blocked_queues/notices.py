@@ -5,7 +5,7 @@ from datetime import datetime
 
 from batch_watchdog.blocked_queues.rules import NAMED_MAX, Blockage, Head
 from batch_watchdog.core.effects import STOP_MARK
-from batch_watchdog.core.job_event import resource_name
+from batch_watchdog.core.job_event import STARTED, resource_name
 from batch_watchdog.diagnosis.findings import Finding
 from batch_watchdog.notices.links import job_link, queue_link
 from batch_watchdog.notices.notice import Notice, subject
@@ -68,7 +68,8 @@ def _tell_outcome(head: Head) -> str:
         case "succeeded":
             return f"{job} has started, and has succeeded."
         case _:
-            return f"{job} has started: it is {reason} now."
+            what = "has started" if head.reason in STARTED else "is not RUNNABLE any more"
+            return f"{job} {what}: it is {reason} now."
 
 
 def _name(head: Head) -> str:
@@ -84,9 +85,11 @@ def _notice(
     blockage: Blockage, *, state: str, head: str, lines: Sequence[str], findings: Sequence[Finding]
 ) -> Notice:
     shown = [each for each in blockage.seen_heads if state == "ended" or not each.outcome]
+    # A second notice on one blockage, about heads that the first did not name.
+    again = f":{blockage.blocking[0].job_id}" if state == "blocked" and blockage.told else ""
     return Notice(
         kind="queue-blocked",
-        id=f"queue-blocked:{resource_name(blockage.queue)}:{iso(blockage.since)}:{state}",
+        id=f"queue-blocked:{resource_name(blockage.queue)}:{iso(blockage.since)}:{state}{again}",
         severity="warning" if state == "blocked" else "info",
         subject=subject(head),
         text="\n".join(

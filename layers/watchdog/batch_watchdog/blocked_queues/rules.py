@@ -33,13 +33,18 @@ type Outcome = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """A job that blocked its queue at a time, and how that ended, and by which reason."""
+    """
+    A job that blocked its queue at a time, and how that ended, and by which reason.
+
+    `named` says whether a notice has named it; an earlier version did not keep that.
+    """
 
     job_id: str
     job_name: str
     at: datetime
     outcome: Outcome = ""
     reason: str = ""
+    named: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,13 +77,26 @@ class Blockage:
     def blocking(self) -> tuple[Head, ...]:
         return tuple(head for head in self.seen_heads if not head.outcome)
 
+    @property
+    def needs_notice(self) -> bool:
+        """Whether the queue is blocked, and by no job that a notice has named."""
+        blocking = self.blocking
+        return bool(blocking) and not (self.told and any(head.named for head in blocking))
+
+    def announced(self) -> "Blockage":
+        """The blockage once a notice has named all heads that block now."""
+        heads = (head if head.outcome else replace(head, named=True) for head in self.seen_heads)
+        return replace(self, told=True, heads=tuple(heads))
+
 
 def take_in(known: Blockage | None, event: QueueBlocked) -> Blockage:
     """The blockage after one of Batch's events. Older and repeated events add nothing."""
-    head = Head(job_id=event.job_id, job_name=fact(event.job_name), at=event.at)
+    head = Head(job_id=event.job_id, job_name=fact(event.job_name), at=event.at, named=False)
+    heads = {each.job_id: each for each in known.seen_heads} if known else {}
+    # Only an event of the same job can be older: another job's may have come late.
+    if known and event.job_id in heads and event.at <= heads[event.job_id].at:
+        return known
     if known is None or known.over:
-        if known and event.at <= known.latest:
-            return known
         return Blockage(
             queue=event.queue,
             since=event.at,
@@ -90,9 +108,8 @@ def take_in(known: Blockage | None, event: QueueBlocked) -> Blockage:
             heads=(head,),
             version=known.version if known else 0,
         )
-    heads = {each.job_id: each for each in known.seen_heads}
-    if event.job_id in heads and event.at <= heads[event.job_id].at:
-        return known
+    before = heads.get(event.job_id)
+    head = replace(head, named=before is not None and not before.outcome and before.named)
     after = replace(known, heads=_kept(heads | {event.job_id: head}))
     if event.at < known.latest:
         return after

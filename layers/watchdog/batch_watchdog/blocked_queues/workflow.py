@@ -1,7 +1,7 @@
 """What is done about blocked queues: by Batch's events, and by asking whether it is over."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from batch_watchdog.aws.batch import BatchApi
@@ -62,10 +62,10 @@ class BlockedQueueChecker:
             effects = [Announce(notices=(notice,)) for notice in notices]
             return Outcome(puts=[blocked_items.put(seen, self.now)], effects=effects)
         Reminders(self.table).file([reminder(queue, self.now + _ASKED_AGAIN)])
-        if known.told:
+        if not seen.needs_notice:
             return Outcome(puts=[blocked_items.put(seen, self.now)] if seen != known else [])
         notice = blocked_notices.began(
             seen, self.inquiry.findings(details[seen.blocking[0].job_id])
         )
-        told = blocked_items.put(replace(seen, told=True), self.now)
+        told = blocked_items.put(seen.announced(), self.now)
         return Outcome(puts=[told], effects=[Announce(notices=(notice,))])

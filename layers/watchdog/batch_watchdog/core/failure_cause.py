@@ -52,6 +52,11 @@ _TEMPORARY = re.compile(
     r"(?<![\w.*-])(/(?:var/|private/)?tmp|/dev/shm|/var/lib/(?:docker|containerd|ecs|kubelet)"
     r"|/run/(?:docker|containerd)|/docker_scratch|/scratch)/[^\s:;,'\"`()\[\]{}|]+"
 )
+# Where an image's layer cannot be fetched or unpacked, no address and no file is the cause.
+_LAYER = re.compile(r"\b(?:register|extract) layer\b|\bhttpReadSeeker\b")
+_OF_LAYER = re.compile(
+    r"(https?://[^\s/'\"]+)/[^\s'\"]*|\"extract-[^\s\"]*\"|(?<![\w./:*-])/[^\s:;,'\"`()\[\]{}|]+"
+)
 _QUERY = re.compile(r"(?<=[\w/*])\?[^\s'\"`]+")  # of a signed address
 
 
@@ -61,10 +66,12 @@ def normalise(reason: str) -> str:
 
     A word with a digit in it is taken for an id ("i-0abc12", "10.0.0.7", "run_17"), and so is
     a long hexadecimal one; a few names with digits, such as EC2, are left alone. A path below a
-    directory for temporary files is an id as a whole. Other paths without digits are left alone:
-    it matters which program is missing.
+    directory for temporary files is an id as a whole, and so is any path of an image's layer.
+    Other paths without digits are left alone: it matters which program is missing.
     """
     text = _DISK_FULL.sub(_disk_full, plain(reason, 2_048))
+    if _LAYER.search(text):
+        text = _OF_LAYER.sub(r"\1/*", text)
     text = _QUERY.sub("?*", _TEMPORARY.sub(r"\1/*", text))
     text = _TOKEN.sub(_star, text)
     return plain(_RUN.sub("*", text), _REASON_MAX)
