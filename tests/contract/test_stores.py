@@ -3,7 +3,7 @@
 import json
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal
@@ -394,6 +394,32 @@ def test_of_two_that_count_stops_one_must_read_again(table: Table) -> None:
         table.write([other.put(4, NOW)])
 
 
+@pytest.mark.parametrize(
+    ("recorded", "stopped", "allowed"),
+    [(4, 4, (1, 5)), (4, 1, (4, 5)), (4, 0, (5, 5)), (9, 4, (1, 5))],
+    ids=["all", "some", "none", "more than are counted"],
+)
+def test_in_place_of_the_recorded_stops_those_are_counted_that_batch_has_accepted(
+    table: Table, recorded: int, stopped: int, allowed: tuple[int, int]
+) -> None:
+    table.write([brake_items.read(table, NOW).put(4, NOW)])
+
+    table.write([*brake_items.read(table, NOW).settled(recorded, NOW, stopped, NOW)])
+
+    clocks = ("12:59:59", "13:00")
+    assert tuple(brake_items.read(table, at(c)).allowed(9, 5) for c in clocks) == allowed
+
+
+def test_stops_count_from_the_minute_in_which_they_were_accepted(table: Table) -> None:
+    table.write([brake_items.read(table, NOW).put(4, NOW)])
+
+    table.write([*brake_items.read(table, NOW).settled(4, NOW, 3, at("12:04"))])
+
+    assert brake_items.read(table, at("13:03")).allowed(9, 5) == 2
+    assert brake_items.read(table, at("13:04")).allowed(9, 5) == 5
+    assert not [*brake_items.read(table, at("13:00")).settled(4, NOW, 0, at("13:00"))]
+
+
 # ---- The cursor ---------------------------------------------------------------------------
 
 
@@ -577,16 +603,22 @@ def test_states_of_children_that_are_not_the_last_cost_next_to_nothing() -> None
         children = [a_child_event(index, status) for index in range(1_000)]
         observer.observe(messages(*children))
 
-    assert table.units <= 4  # the array itself, and the reminder to ask for it
+    # The array itself and the reminder to ask for it; for each batch, what moved on, and a reminder
+    # to look for own tags.
+    assert table.units <= 4 + 5 * 2
 
 
-def test_states_of_single_jobs_that_nothing_limits_cost_nothing() -> None:
+@pytest.mark.parametrize(("tags", "units"), [({}, 2), ({"team": "imaging"}, 1)])
+def test_states_of_single_jobs_that_nothing_limits_cost_a_write_or_two_a_batch(
+    tags: Mapping[str, str], units: int
+) -> None:
+    """Of what moved on, and, where an event does not show the tags, to look for own ones."""
     table = MeteredTable()
-    states = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED")
+    events = [an_event(jobId=f"job-{number}", tags=tags) for number in range(30)]
 
-    observer_on(table).observe(messages(*(an_event(status=status) for status in states)))
+    observer_on(table).observe(messages(*events))
 
-    assert table.units == 0
+    assert table.units == units
 
 
 LIMITED = '[[limit]]\nRUNNABLE = { warn_after = "1h", after = "6h" }\n'
@@ -600,6 +632,7 @@ def a_stay(job_id: str = JOB, **changes: Any) -> Stay:
 STAYS = [
     a_stay(),
     a_stay(stops=2, stopped_at=at("11:30")),
+    a_stay(stops=3, unasked=2, left_alone=True),
     a_stay(tags_known=False, missed=3, service=True, attempts=4, status="SCHEDULED"),
     *(a_stay(f"{ARRAY}:{index}") for index in (0, 3, 4, 9_999)),
     a_stay(f"{ARRAY}:07"),  # an id that no array has
@@ -635,11 +668,13 @@ def test_stays_that_an_older_version_has_filed_are_read() -> None:
     rows = [
         ["RUNNABLE", JOB, 1_767_265_200, 1, 0, 2],
         ["RUNNABLE", f"{ARRAY}:7", 1_767_265_200, 0, 0, 0],
+        ["RUNNABLE", ARRAY, 1_767_265_200, 0, 0, 1, 1_767_267_000, 0, 0, "8:1"],
     ]
 
     assert list(stay_items.read(rows)) == [
         a_stay(attempts=1, stops=2),
         a_stay(f"{ARRAY}:7"),
+        a_stay(f"{ARRAY}:8", stops=1, stopped_at=at("11:30")),
     ]
 
 

@@ -95,14 +95,21 @@ def test_a_job_that_was_left_alone_is_stopped_as_soon_as_it_is_meant_again() -> 
     assert asked(watching) == ["14:00 CancelJobs", "14:30 CancelJobs"]
 
 
+def slips() -> list[Any]:
+    """A job whose cancelling Batch accepts at 14:00, and that starts all the same."""
+    return [
+        moved("RUNNABLE", "14:00:10", isCancelled=True),
+        moved("STARTING", "14:00:30", isCancelled=True),
+    ]
+
+
 @pytest.mark.parametrize(
     "policy",
     [TWO_HOURS, OBSERVED, 'mode = "enforce"', TWO_HOURS.replace("true", "false")],
     ids=["meant", "observe", "no rule", "no escalation"],
 )
 def test_a_job_that_has_started_is_terminated_only_if_that_is_still_meant(policy: str) -> None:
-    watching = Watching(TWO_HOURS, [moved("RUNNABLE", "12:00"), moved("STARTING", "14:00:30")])
-    watching.batch.refusals[JOB] = ["ClientException"]
+    watching = Watching(TWO_HOURS, [moved("RUNNABLE", "12:00"), *slips()])
     watching.run(at("12:00"), at("14:01"))
     watching.policy = policy
     watching.run(at("14:02"), at("15:00"))
@@ -114,9 +121,10 @@ def test_a_job_that_has_started_is_terminated_only_if_that_is_still_meant(policy
 
 
 def test_a_terminate_that_is_refused_is_tried_again_and_told_once() -> None:
-    watching = Watching(TWO_HOURS, [moved("RUNNABLE", "12:00"), moved("STARTING", "14:00:30")])
-    watching.batch.refusals[JOB] = ["ClientException", "ClientException"]
-    watching.run(at("12:00"), at("15:00"))
+    watching = Watching(TWO_HOURS, [moved("RUNNABLE", "12:00"), *slips()])
+    watching.run(at("12:00"), at("14:01"))
+    watching.batch.refusals[JOB] = ["ClientException"]
+    watching.run(at("14:02"), at("15:00"))
 
     assert asked(watching) == ["14:00 CancelJobs", "14:02 TerminateJobs", "14:04 TerminateJobs"]
     assert len(watching.told("limit-escaped")) == 1

@@ -235,10 +235,12 @@ def test_a_job_that_starts_in_spite_of_its_stop_is_told_and_escalated_only_if_as
     escalate: str, calls: int
 ) -> None:
     policy = SIX_HOURS.replace('"cancel"', f'"cancel", escalate = {escalate}')
-    events = [moved("RUNNABLE", "12:00"), moved("STARTING", "14:00:30")]
-    watching = Watching(policy, events)
-    watching.batch.refusals[JOB] = ["ClientException"]  # So it starts half a minute later.
-    watching.run(at("12:00"), at("15:00"))
+    events = [
+        moved("RUNNABLE", "12:00"),
+        moved("RUNNABLE", "14:00:10", isCancelled=True),  # So the log says that it goes on.
+        moved("STARTING", "14:00:30", isCancelled=True),
+    ]
+    watching = Watching(policy, events).run(at("12:00"), at("15:00"))
 
     [notice] = watching.told("limit-escaped")
     assert notice["facts"]["status"] == "RUNNABLE"

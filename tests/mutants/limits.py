@@ -195,27 +195,6 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/integration/test_findings.py",),
     ),
     Mutant(
-        "a stop that is left alone is no longer waited for",
-        "limits/workflow.py",
-        "case = replace(case, stay=replace(stay, stopped_at=None))",
-        "case = replace(case, stay=stay)",
-        ("tests/integration/test_limit_stays.py",),
-    ),
-    Mutant(
-        "what has started is terminated only if the policy still stops it",
-        "limits/workflow.py",
-        "if not (case.stay.awaits_stop and case.limit.stops):",
-        "if not case.stay.awaits_stop:",
-        ("tests/integration/test_limit_stays.py",),
-    ),
-    Mutant(
-        "what has started is terminated only if the policy escalates",
-        "limits/workflow.py",
-        "escalates = case.limit.escalate and not case.job.ended",
-        "escalates = not case.job.ended",
-        ("tests/integration/test_limit_stays.py",),
-    ),
-    Mutant(
         "a job whose stop was accepted is looked at until it is gone",
         "limits/workflow.py",
         "return CheckResult(again_in=limit_rules.UNENDED_AGAIN, stay=stay, decisions=(told,))",

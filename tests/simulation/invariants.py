@@ -19,11 +19,13 @@ from batch_watchdog.guards import items as guard_items
 from batch_watchdog.guards import queue_update_items
 from batch_watchdog.guards.state import GuardState, StageName, hardness
 from batch_watchdog.guards.stop_run import items as run_items
+from batch_watchdog.limits import stop_results
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.notices.text import iso, ranges
 from batch_watchdog.policy.model import TAG_PREFIX, Policy, is_exempt
 from batch_watchdog.store import operator_hold, sweep_cursor
 from batch_watchdog.store.actions import Action
+from local.batch.state import Call
 from tests.simulation import justified
 from tests.simulation.history import NOON, History, Stay
 
@@ -214,14 +216,18 @@ def _is_excused(seen: History, job: JobEvent, deadline: datetime) -> bool:
 
 
 def i3_the_brake_holds(seen: History) -> Iterator[str]:
-    """Limits stop no more jobs in an hour than the policy allows."""
+    """Limits stop no more jobs in an hour than the policy allows, as Batch has accepted it."""
     most = max(policy.safety.max_stops_per_hour for _, policy in seen.policies)
-    stays: dict[tuple[str, Stay | None], datetime] = {}
+    stays: dict[tuple[str, str, Stay | None], datetime] = {}
     for action, job_id in _stops_by_limits(seen):
-        at = datetime.fromisoformat(action.at)
-        stay = job_id, seen.status_at(job_id, at)
-        if not _was_stopped_before(seen, job_id, at):  # One that is tried again is not counted.
-            stays.setdefault(stay, at)
+        result = stop_results.of_job([action], job_id, action.effect.status)  # type: ignore[union-attr]
+        if result is None or result.outcome != "accepted" or result.stop.escalates:
+            continue
+        begins = datetime.fromisoformat(action.at)
+        calls = [call.at for call in _asked_by_limits(seen, job_id) if call.at >= begins]
+        at = min(calls, default=begins)
+        # One that is tried again is not counted.
+        stays.setdefault((job_id, result.stop.status, seen.status_at(job_id, begins)), at)
     times = sorted(stays.values())
     for first, last in zip(times, times[most:], strict=False):
         if last - first < _BRAKED:
@@ -693,6 +699,30 @@ def i14_what_is_told_to_be_stopped_has_ended(seen: History) -> Iterator[str]:
             yield f"{notice.id} of {iso(at)} tells of {told} stopped, and {were} were"
 
 
+def i14_what_is_told_of_a_limits_stop_is_so(seen: History) -> Iterator[str]:
+    """
+    What has escaped a limit's stop was asked to stop; what was told to be stopped was asked.
+
+    Else the latter is put right.
+    """
+    left = {
+        (notice.facts["job_id"], datetime.fromisoformat(action.at))
+        for action, notice in seen.notices()
+        if ":left-alone:" in notice.id
+    }
+    for action, notice in seen.notices():
+        job_id, at = notice.facts.get("job_id", ""), datetime.fromisoformat(action.at)
+        asked = [call.at for call in _asked_by_limits(seen, job_id)]
+        if notice.kind == "limit-escaped" and not any(call <= at + _MINUTE for call in asked):
+            yield f"{job_id} was told to have escaped at {iso(at)}, and was not asked to stop"
+        if notice.kind != "limit-enforced" or notice.id.endswith(":observed"):
+            continue
+        put_right = any(job == job_id and later >= at for job, later in left)
+        is_asked = any(call >= at for call in asked)
+        if not (is_asked or put_right) and at < seen.ended - _SETTLING:
+            yield f"{job_id} was told to be stopped at {iso(at)}; it was neither done nor put right"
+
+
 def i14_what_runs_on_is_told(seen: History) -> Iterator[str]:
     """A terminated job that runs on is told within a bounded time."""
     for made in seen.made:
@@ -834,6 +864,7 @@ WIDER: Sequence[Invariant] = (
     i11_each_bad_policy_is_told,
     i13_every_changing_call_is_justified,
     i14_what_is_told_to_be_stopped_has_ended,
+    i14_what_is_told_of_a_limits_stop_is_so,
     i14_what_runs_on_is_told,
     i14_own_tags_are_honoured,
     i14_actions_are_carried_out,
@@ -885,6 +916,15 @@ def _was_stopped_before(seen: History, job_id: str, at: datetime) -> bool:
         job_id == each and datetime.fromisoformat(action.at) < at
         for action, each in _stops_by_limits(seen)
     )
+
+
+def _asked_by_limits(seen: History, job_id: str) -> list[Call]:
+    """The calls by which limits have asked Batch to stop a job."""
+    return [
+        call
+        for call in seen.journal
+        if job_id in call.jobs and " for more than " in call.reason and not call.error
+    ]
 
 
 def _possible_limits(seen: History, job_id: str, status: str, at: datetime) -> Iterator[timedelta]:

@@ -187,6 +187,46 @@ _REPEATED: Mapping[str, Mended] = {
     ),
 }
 
+# ---- A stop that is on record is taken for one that was made --------------------------------
+
+_TRUE = "i14_what_is_told_of_a_limits_stop_is_so"
+# The second job waits from minute 1 until shortly after 6, when the first one ends.
+_STARTS_AFTER_ALL = (
+    _job(0.5, queue="small", gpus=0, vcpus=2, seconds=330),
+    _job(1, queue="small", gpus=0, seconds=1_800),
+)
+_HELD = (*_STUMBLES, _command(5.2, "hold", for_s=120))
+
+_ON_RECORD: Mapping[str, Mended] = {
+    "a job that starts under a hold is terminated as if it had been asked to stop": Mended(
+        _plan(_ESCALATING, *_STARTS_AFTER_ALL, *_HELD), _I13
+    ),
+    "a job that starts under a hold is told to have escaped": Mended(
+        _plan(_LIMIT, *_STARTS_AFTER_ALL, *_HELD), _TRUE
+    ),
+    "a job that is exempt after a hold is told to be stopped": Mended(
+        _plan(
+            _LIMIT,
+            _job(1),
+            *_HELD,
+            _step(6, "tags", number=0, tags={"batch-watchdog:exempt": "true"}),
+            minutes=60,
+        ),
+        _TRUE,
+    ),
+    "stops that were held and are made later are counted in another hour": Mended(
+        _plan(
+            _LIMIT + "[safety]\nmax_stops_per_hour = 1\n",
+            _job(1),
+            *_STUMBLES,
+            _command(5.2, "hold", for_s=4_000),
+            _job(68),
+            minutes=90,
+        ),
+        "i3_the_brake_holds",
+    ),
+}
+
 # ---- The time that a message carries is taken for the time at which we act -----------------
 
 _TIMES: Mapping[str, Mended] = {
@@ -520,6 +560,7 @@ _LOST: Mapping[str, Mended] = {
 
 MENDED: Mapping[str, Mended] = {
     **_REPEATED,
+    **_ON_RECORD,
     **_TIMES,
     **_STALE,
     **_UNASKED,

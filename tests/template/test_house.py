@@ -25,6 +25,7 @@ CALLERS = {
     "items",
     "loader",
     "queue_updates",
+    "stop_results",
     "unfinished",
     "workflow",
 }

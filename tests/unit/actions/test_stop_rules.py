@@ -128,7 +128,7 @@ def test_a_job_that_has_started_is_terminated_only_if_the_policy_still_says_so(
     meant: bool,  # noqa: FBT001
 ) -> None:
     policy = POLICY.replace('"cancel", after_by', f'"cancel", escalate = {escalate}, after_by')
-    stop = replace(BY_LIMIT, how="terminate", escalates=True)
+    stop = replace(BY_LIMIT, how="terminate", escalates=True, waited_until=at("12:00"))
 
     assert (not why_not(stop, 0, a_described_job(status=status), grounds(policy))) is meant
 

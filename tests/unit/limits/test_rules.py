@@ -39,6 +39,7 @@ def seen(status: str, clock: str, attempts: int = 0) -> Sighting:
     return Sighting(job_id=JOB, status=status, attempts=attempts, at=at(clock))
 
 
+ESCALATED: dict[str, Any] = {"how": "terminate", "escalates": True, "waited_until": at("14:00")}
 WARNS = "the policy's action is warn"
 
 
@@ -163,7 +164,7 @@ def why_not(
 def test_a_stop_of_a_job_that_is_over_its_limit_is_meant() -> None:
     assert why_not(a_job()) == ""
     assert why_not(a_job(), clock="12:30", cause="misconfigured") == ""
-    assert why_not(a_job("STARTING"), how="terminate", escalates=True) == ""
+    assert why_not(a_job("STARTING"), **ESCALATED) == ""
 
 
 @pytest.mark.parametrize(
@@ -198,13 +199,32 @@ def test_a_stop_is_not_meant_of_a_job_that_is_exempt_or_has_gone_on_or_begun_ane
 
 
 def test_a_job_that_has_started_is_terminated_only_if_the_policy_escalates() -> None:
-    escalated: dict[str, Any] = {"how": "terminate", "escalates": True}
     left = POLICY.replace("true", "false")
 
-    assert why_not(a_job("RUNNING"), left, **escalated) == (
+    assert why_not(a_job("RUNNING"), left, **ESCALATED) == (
         "the policy leaves a job to run that has started"
     )
-    assert why_not(a_job("RUNNABLE"), **escalated) == "the job is RUNNABLE"
+    assert why_not(a_job("RUNNABLE"), **ESCALATED) == "the job is RUNNABLE"
+
+
+@pytest.mark.parametrize(
+    ("policy", "escalated"),
+    [
+        (POLICY.replace('"2h"', '"3h"'), {}),
+        (POLICY, {"waited_until": at("13:59")}),
+        (POLICY.replace('"30m"', '"3h"'), {"cause": "misconfigured"}),
+        (POLICY, {"waited_until": None}),  # as an older version recorded it
+    ],
+)
+def test_a_job_that_has_started_is_terminated_only_if_it_had_waited_for_the_limit_of_now(
+    policy: str, escalated: dict[str, Any]
+) -> None:
+    why = why_not(a_job("RUNNING"), policy, clock="20:00", **{**ESCALATED, **escalated})
+
+    assert why == "the job had not waited for the whole limit"
+    assert why_not(a_job("RUNNING"), **{**ESCALATED, "waited_until": at("12:30")}) == why
+    by_cause = {**ESCALATED, "waited_until": at("12:30"), "cause": "misconfigured"}
+    assert why_not(a_job("RUNNING"), **by_cause) == ""
 
 
 # ---- Where a stay begins ------------------------------------------------------------------

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch_watchdog.core.effects import Announce, Effect, SetQueueState, StartRun, StopJobs
-from batch_watchdog.core.errors import OutOfTimeError
+from batch_watchdog.core.errors import OutOfTimeError, StaleItemError
 from batch_watchdog.guards import items as guard_items
 from batch_watchdog.guards import queue_update_items
 from batch_watchdog.guards.state import GuardState, LatestSignal, StageEntry
-from batch_watchdog.limits import exemption_items
+from batch_watchdog.limits import brake_items, exemption_items, stop_results
 from batch_watchdog.limits.exemption_items import Exemption
 from batch_watchdog.policy.model import parse_policy
 from batch_watchdog.store import operator_hold
@@ -508,7 +508,7 @@ def test_a_hold_ends_a_stop_between_two_portions(scene: Scene) -> None:
     scene.aws.on_call = on_call
     scene.carry_out(a_limit_stop(*ids))
 
-    assert scene.result == {"accepted": 50, "refused": {}, "held_by": "jane"}
+    assert scene.result == {"accepted": 50, "refused": {}, "seen": 50, "held_by": "jane"}
 
 
 def test_a_job_that_an_operator_has_exempted_is_not_stopped(scene: Scene) -> None:
@@ -586,6 +586,127 @@ def test_a_stop_that_runs_out_of_time_goes_on_where_it_ended(scene: Scene) -> No
         "refused": {},
         "not_meant": {"AWS Batch does not show the job": ["job-3"]},
     }
+
+
+# ---- What is known of a stop whose try ended without an answer ------------------------------
+
+
+class CrashError(Exception):
+    """The end of an invocation."""
+
+
+def crashes_in(operation: str) -> Any:
+    def crash(name: str, _: dict[str, Any]) -> None:
+        if name == operation:
+            raise CrashError
+
+    return crash
+
+
+def tried_before(scene: Scene, *job_ids: str, **changes: Any) -> Any:
+    """An action whose first try has ended in the call of Batch; what the stream tells of it."""
+    scene.show(*job_ids)
+    (image,) = scene.record(a_limit_stop(*job_ids, **changes))
+    scene.aws.on_call = crashes_in("CancelJobs")
+    with pytest.raises(CrashError):
+        scene.hand_on(image)
+    scene.aws.on_call = lambda *_: None
+    return image
+
+
+@pytest.mark.parametrize(
+    ("shown", "accepted"),
+    [
+        ({"status": "RUNNING", "isCancelled": True}, 1),
+        ({"status": "FAILED", "statusReason": "batch-watchdog: why"}, 1),
+        ({"status": "FAILED", "statusReason": "Host terminated."}, 0),
+        ({"status": "RUNNING"}, 0),
+    ],
+)
+def test_what_the_try_before_has_stopped_counts_as_accepted(
+    scene: Scene, shown: dict[str, Any], accepted: int
+) -> None:
+    image = tried_before(scene, JOB)
+    scene.show(JOB, **shown)
+    scene.hand_on(image)
+
+    assert scene.result["accepted"] == accepted
+    assert stop_results.of_job(scene.actions(), JOB, "RUNNABLE").outcome == (  # type: ignore[union-attr]
+        "accepted" if accepted else "not asked"
+    )
+
+
+def test_a_stop_of_others_is_not_taken_for_ours(scene: Scene) -> None:
+    scene.show(JOB, status="RUNNING", isCancelled=True)
+
+    scene.carry_out(a_limit_stop())
+
+    assert scene.result == {
+        "accepted": 0,
+        "refused": {},
+        "not_meant": {"the job is RUNNING": [JOB]},
+    }
+
+
+def test_a_hold_leaves_unsure_what_the_try_before_may_have_asked(scene: Scene) -> None:
+    ids = [f"job-{number}" for number in range(70)]
+    image = tried_before(scene, *ids)
+    scene.table.write([operator_hold.put(OperatorHold(since=at("12:00"), by="jane"))])
+    scene.hand_on(image)
+
+    assert scene.result == {
+        "accepted": 0, "refused": {}, "seen": 0, "asked": 50, "held_by": "jane",
+    }  # fmt: skip
+    outcomes = [stop_results.of_job(scene.actions(), job_id, "RUNNABLE") for job_id in ids]
+    assert [each and each.outcome for each in outcomes] == ["unsure"] * 50 + ["not asked"] * 20
+
+
+def test_of_two_tries_at_once_the_slower_one_asks_nothing(scene: Scene) -> None:
+    scene.show(JOB)
+    (image,) = scene.record(a_limit_stop())
+    slower = RacedTable(scene.table, lambda: scene.hand_on(image))
+
+    with pytest.raises(StaleItemError):
+        scene.actor_on(slower).carry_out(image, out_of_time=lambda: False)
+
+    assert len(scene.aws.changing_calls) == 1
+    assert scene.result == {"accepted": 1, "refused": {}}
+
+
+# ---- The brake ----------------------------------------------------------------------------
+
+
+def counted(scene: Scene) -> int:
+    """How many stops the brake counts."""
+    return 99 - brake_items.read(scene.table, scene.now).allowed(99, 99)
+
+
+@pytest.mark.parametrize(("meant", "left"), [(3, 3), (1, 1), (0, 0)])
+def test_the_brake_counts_what_batch_has_accepted(scene: Scene, meant: int, left: int) -> None:
+    ids = ["1", "2", "3"]
+    scene.show(*ids[:meant])
+    scene.table.write([brake_items.read(scene.table, scene.now).put(3, scene.now)])
+
+    scene.carry_out(a_limit_stop(*ids, counted=True))
+
+    assert counted(scene) == left
+
+
+def test_the_brake_keeps_counting_what_may_have_been_asked(scene: Scene) -> None:
+    scene.table.write([brake_items.read(scene.table, scene.now).put(1, scene.now)])
+    image = tried_before(scene, JOB, counted=True)
+    scene.table.write([operator_hold.put(OperatorHold(since=at("12:00"), by="jane"))])
+    scene.hand_on(image)
+
+    assert counted(scene) == 1
+
+
+def test_a_stop_that_the_brake_has_not_counted_takes_nothing_back(scene: Scene) -> None:
+    scene.table.write([brake_items.read(scene.table, scene.now).put(1, scene.now)])
+
+    scene.carry_out(a_limit_stop())  # of a job that Batch does not show
+
+    assert counted(scene) == 1
 
 
 def test_an_action_is_not_begun_when_there_is_no_time_left(scene: Scene) -> None:

@@ -23,6 +23,7 @@ from batch_watchdog.actions import cursor_items as action_cursor
 from batch_watchdog.actions.cursor_items import ActionCursor, Unfinished
 from batch_watchdog.core.effects import Announce, Effect, SetQueueState, StartRun, StopJobs
 from batch_watchdog.core.errors import StaleItemError
+from batch_watchdog.limits.stop_results import settled
 from batch_watchdog.notices.notice import Notice, subject
 from batch_watchdog.notices.text import iso
 from batch_watchdog.store import sweep_cursor
@@ -107,7 +108,8 @@ class UnfinishedActionChecker:
         match action.effect:
             case StopJobs():
                 anew = "it was not carried out in time: it is decided anew"
-                actions.record(action, action.progress.result | {"overtaken": anew})
+                result = action.progress.ended(overtaken=anew)
+                actions.record(action, result, settled(self.table, action, result, self.now))
             case StartRun():
                 actions.record(action, {"overtaken": "the sweep starts the run when it is due"})
             case Announce() | SetQueueState():

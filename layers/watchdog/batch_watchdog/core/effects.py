@@ -36,9 +36,10 @@ class StopJobs:
     The other fields say on what the stop rests, so that it can be judged again in the second in
     which the call is made. A limit's stop has the limited `status`, and `since` when each of the
     jobs, in their order, has been in it; `escalates` says that they have left it, and are
-    terminated all the same; `cause` is the cause whose limit they have passed, or None where
-    no cause was known. A guard's stop has the `guard` and its `run_id`. An array
-    rule's stop has the `array_id`.
+    terminated all the same, and `waited_until` up to when they have waited for certain; `cause`
+    is the cause whose limit they have passed, or None where no cause was known; `counted` says
+    that the brake counts them, in the minute in which this was recorded. A guard's stop has the
+    `guard` and its `run_id`. An array rule's stop has the `array_id`.
     """
 
     how: Literal["cancel", "terminate"]
@@ -50,6 +51,8 @@ class StopJobs:
     since: tuple[datetime, ...] = ()
     escalates: bool = False
     cause: WaitCause | None = None
+    waited_until: datetime | None = None
+    counted: bool = False
     guard: str = ""
     run_id: str = ""
     array_id: str = ""

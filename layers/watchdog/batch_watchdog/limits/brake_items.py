@@ -1,11 +1,12 @@
 """
 The brake: how many jobs limits have stopped in the last hour.
 
-Stops are counted in the write that records them, so a stop counts when it is recorded, and only
-then. One that is recorded and not carried out later (since it is no longer meant) stays counted.
+Stops are counted in the write that records them, so that no more are recorded than are allowed.
+The write of their result counts anew: those that Batch has accepted in the minute of the result,
+and none that it has not. One that is tried again then counts anew.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -31,10 +32,28 @@ class Brake:
 
     def put(self, stops: int, now: datetime) -> Put:
         """The write that counts stops. It is refused where others have counted meanwhile."""
-        minute = iso(minute_of(now))
-        counts = {**self.counts, minute: self.counts.get(minute, 0) + stops}
+        return self._put(_plus(self.counts, now, stops))
+
+    def settled(self, recorded: int, at: datetime, stopped: int, now: datetime) -> Iterable[Put]:
+        """
+        The write that counts so many as `stopped` `now`, in place of those `recorded` at a time.
+
+        There is none where the same is counted.
+        """
+        counts = _plus(_plus(self.counts, at, -recorded), now, stopped)
+        return [self._put(counts)] if counts != self.counts else []
+
+    def _put(self, counts: Mapping[str, int]) -> Put:
         body: Item = {"pk": _KEY[0], "sk": _KEY[1], "body": pack(counts)}
         return Put(body, read=self.version)
+
+
+def _plus(counts: Mapping[str, int], at: datetime, more: int) -> Mapping[str, int]:
+    """The counts with more in the minute of a time; those of an hour ago are not kept."""
+    minute = iso(minute_of(at))
+    count = max(0, counts.get(minute, 0) + more)
+    others = {each: known for each, known in counts.items() if each != minute}
+    return others | ({minute: count} if count else {})
 
 
 def read(table: Table, now: datetime) -> Brake:

@@ -1,9 +1,9 @@
 """
 What limits decide about jobs that stay too long: recorded once, and stops counted by the brake.
 
-The ledger, the brake's count, the reminder to verify and the actions are one write, so a stop
-counts exactly when it is recorded. A stop that a hold or the brake postpones is filed by a kind of
-its own, so that it can wait on without a call of AWS Batch.
+The ledger, the brake's count, the reminder to verify and the actions are one write. The count is
+what is spoken for: the stop's result settles what was stopped. A stop that a hold or the brake
+postpones is filed by a kind of its own, so that it can wait on without a call of AWS Batch.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -47,8 +47,9 @@ class LimitDecision:
 
     @property
     def name(self) -> str:
+        told = self.notice and not (self.stop and self.case.stay.stops)
         stop = f":stop {self.case.stay.stops + 1}" if self.stop else ""
-        return (self.notice.id if self.notice else self.case.about) + stop
+        return (self.notice.id if self.notice and told else self.case.about) + stop
 
     @property
     def about(self) -> datetime:
@@ -57,7 +58,8 @@ class LimitDecision:
 
     @property
     def stay_to_verify(self) -> Stay:
-        return replace(self.case.stay, stops=self.case.stay.stops + 1)
+        stops = self.case.stay.stops + 1
+        return replace(self.case.stay, stops=stops, left_alone=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +127,7 @@ class LimitRecorder:
                 [each for each in fresh if each.stop],
                 (),
             )
-        # One that is tried again has been counted.
-        stops = [each for each in fresh if each.stop and not each.case.stay.stops]
+        stops = [each for each in fresh if each.stop and each.stop.counted]
         if not stops:
             return fresh, (), ()
         read = brake_items.read(self.table, self.now)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from batch_watchdog.core.effects import StopJobs
 from batch_watchdog.core.job_event import EPOCH, JobEvent, resource_name
 from batch_watchdog.diagnosis.findings import Finding
 from batch_watchdog.limits.stays import Stay
@@ -94,7 +95,7 @@ def overstayed(case: OverdueJob) -> Notice:
     return _notice(
         case,
         kind="limit-enforced",
-        id_=f"limit-enforced:{case.about}" + ("" if case.enforced else ":observed"),
+        id_=f"limit-enforced:{case.about}" + _again(case),
         severity="warning",
         head=f"Job {verb}, {case.stay.status} for {_span(case.lasted)}: {case.name}",
         news=news,
@@ -102,7 +103,7 @@ def overstayed(case: OverdueJob) -> Notice:
 
 
 def escaped(case: OverdueJob, *, escalated: bool) -> Notice:
-    """The notice that a job has started in spite of its stop."""
+    """The notice that a job has started in spite of its stop, which Batch had accepted."""
     then = (
         "It is being terminated now, as the policy says (escalate)."
         if escalated
@@ -111,7 +112,7 @@ def escaped(case: OverdueJob, *, escalated: bool) -> Notice:
     return _notice(
         case,
         kind="limit-escaped",
-        id_=f"limit-escaped:{case.about}",
+        id_=f"limit-escaped:{case.about}" + (_again(case) if escalated else ""),
         severity="warning",
         head=f"Job started in spite of its stop: {case.name}",
         news=[f"It was to be stopped, and is {plain(case.job.status)} now.", then],
@@ -171,7 +172,7 @@ def unstoppable(case: OverdueJob) -> Notice:
         subject=subject(f"Job cannot be stopped: {case.name}"),
         text="\n".join(
             [
-                f"Batch was asked {case.stay.stops} times to stop the job {case.name}, and it is",
+                f"Batch was asked {case.stay.asked} times to stop the job {case.name}, and it is",
                 f"still {plain(case.job.status)}. The watchdog does not try again.",
                 f"Rule: {plain(case.limit.rule)}",
                 "",
@@ -185,6 +186,30 @@ def unstoppable(case: OverdueJob) -> Notice:
 
 def _span(of: timedelta) -> str:
     return span(of.total_seconds())
+
+
+def _again(case: OverdueJob) -> str:
+    """What sets the id apart: a stop that came to nothing is told again when it is made."""
+    if not case.enforced:
+        return ":observed"
+    return f":{case.stay.stops + 1}" if case.stay.left_alone else ""
+
+
+def left_alone(case: OverdueJob, stop: StopJobs, why: str) -> Notice:
+    """The notice that the latest stop, of which operators were told, was not made."""
+    how = "terminated" if stop.how == "terminate" else "cancelled"
+    return _notice(
+        case,
+        kind="limit-warning",
+        id_=f"limit-warning:{case.about}:left-alone:{case.stay.stops}",
+        severity="info",
+        head=f"Job was not {how} after all: {case.name}",
+        news=[
+            f"It was told that the job is being {how}. That was not done:",
+            f"{why}.",
+            f"The job is {plain(case.job.status)} now. Should it be {how} later, that is told too.",
+        ],
+    )
 
 
 def _notice(  # noqa: PLR0913

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from batch_watchdog.core.effects import STOP_MARK, StopJobs
+from batch_watchdog.core.effects import STOP_MARK, StopJobs, WaitCause
 from batch_watchdog.core.job_event import STARTED, JobEvent
 from batch_watchdog.diagnosis.findings import CAUSE_OF, Finding
 from batch_watchdog.limits.stays import Stay, lasts, proven_since
@@ -97,6 +97,14 @@ def _still_changing(
     return max(min(after, CHANGED_CAUSE) - changed, timedelta())
 
 
+def waited_in_vain(
+    limit: Limit, cause: WaitCause | None, since: datetime, until: datetime | None
+) -> bool:
+    """Whether a job that has gone on had waited for its whole limit, as the limit is now."""
+    after = limit.after_for(cause)
+    return after is not None and until is not None and until - since >= after
+
+
 def stop_reason(stay: Stay, limit: Limit, limit_span: timedelta) -> str:
     """Why a job is stopped, for Batch to keep; the same for all jobs of one rule."""
     return (
@@ -126,10 +134,7 @@ def _objections(
     if limit.mode != "enforce":
         yield "the policy only observes"
     if stop.escalates:
-        if not limit.escalate:
-            yield "the policy leaves a job to run that has started"
-        if job.status not in STARTED:
-            yield f"the job is {job.status}"
+        yield from _objections_to_escalation(stop, since, job, limit)
         return
     if job.status != stop.status:
         yield f"the job is {job.status}"
@@ -140,6 +145,17 @@ def _objections(
         yield "the job's limit has not passed"
 
 
+def _objections_to_escalation(
+    stop: StopJobs, since: datetime, job: JobEvent, limit: Limit
+) -> Iterator[str]:
+    if not limit.escalate:
+        yield "the policy leaves a job to run that has started"
+    if job.status not in STARTED:
+        yield f"the job is {job.status}"
+    if not waited_in_vain(limit, stop.cause, since, stop.waited_until):
+        yield "the job had not waited for the whole limit"
+
+
 # ---- What became of a stop ----------------------------------------------------------------
 
 type StopOutcome = Literal["gone", "accepted", "escaped", "refused"]
@@ -147,7 +163,7 @@ type StopOutcome = Literal["gone", "accepted", "escaped", "refused"]
 
 def stop_outcome(stay: Stay, job: JobEvent, *, accepted: bool, terminated: bool) -> StopOutcome:
     """
-    What became of the latest stop of a job.
+    What became of the latest stop of a job, of which Batch has said that it accepts it.
 
     `accepted` and `terminated` are Batch's isCancelled or isTerminated, and isTerminated. That a
     stop was accepted does not mean that the job has ended. A cancelled job that has slipped into

@@ -22,7 +22,7 @@ from batch_watchdog.store.reminders import MINUTE, Kind, Reminder, minute_from, 
 _ENTRY_MAX = 5_000  # stays; an item holds 400 KB, and one takes 24 bytes
 
 type _Row = list[str | int]
-_FIELDS: _Row = ["", "", 0, 0, 0, 0, 0, 0, 0, "", "", 0]  # when nothing is said of them
+_FIELDS: _Row = ["", "", 0, 0, 0, 0, 0, 0, 0, "", "", 0, 0, 0]  # when nothing is said of them
 _INDICES = 9
 
 
@@ -56,7 +56,7 @@ def read(content: Any) -> Iterator[Stay]:
     for given in content:
         row = [*given, *_FIELDS[len(given) :]]
         status, job_id, since, attempts, service, stops, stopped_at, unseen, missed = row[:_INDICES]
-        indices, cause, cause_since = row[_INDICES:]
+        indices, cause, cause_since, unasked, left_alone = row[_INDICES:]
         for each in children(job_id, indices) if indices else [job_id]:
             yield Stay(
                 job_id=each,
@@ -70,6 +70,8 @@ def read(content: Any) -> Iterator[Stay]:
                 missed=missed,
                 cause=cause,
                 cause_since=EPOCH + timedelta(seconds=cause_since) if cause_since else None,
+                unasked=unasked,
+                left_alone=bool(left_alone),
             )
 
 
@@ -81,7 +83,8 @@ def _to_row(stay: Stay) -> _Row:
     numbers = stay.attempts, int(stay.service), stay.stops, stopped_at
     cause_since = math.ceil(stay.cause_since.timestamp()) if stay.cause_since else 0
     looks = int(not stay.tags_known), stay.missed
-    return [stay.status, "", since, *numbers, *looks, "", stay.cause, cause_since]
+    more = stay.cause, cause_since, stay.unasked, int(stay.left_alone)
+    return [stay.status, "", since, *numbers, *looks, "", *more]
 
 
 def _with_ids(rows: Iterable[tuple[_Row, str]]) -> Iterator[_Row]:

@@ -16,11 +16,13 @@ class Stay:
     """
     A job that was in a state at `since`, after so many attempts.
 
-    `stops` counts how often it was asked to stop. `stopped_at` is when the latest of these stops
-    was asked for, as long as it is meant. `tags_known` is False where the event did not show the
-    job's own tags, and nobody has looked yet. `missed` counts the looks since Batch last showed
-    the job. `cause` is why it did not go on at the latest look ("" before the first one),
-    and `cause_since` is when this cause was first seen in the place of another one.
+    `stops` counts the stops of it that were recorded, and `unasked` those of them for which Batch
+    was not asked after all. `stopped_at` is when the latest one was recorded, as long as nobody
+    has seen its result, or it was accepted and is meant. `left_alone` says that operators know
+    that it was not made. `tags_known` is False where the event did not show the job's own tags,
+    and nobody has looked yet. `missed` counts the looks since Batch last showed the job. `cause`
+    is why it did not go on at the latest look ("" before the first one), and `cause_since` is when
+    this cause was first seen in the place of another one.
     """
 
     job_id: str
@@ -34,10 +36,17 @@ class Stay:
     missed: int = 0
     cause: str = ""
     cause_since: datetime | None = None
+    unasked: int = 0
+    left_alone: bool = False
+
+    @property
+    def asked(self) -> int:
+        """How often Batch was asked to stop it, as far as is known."""
+        return self.stops - self.unasked
 
     @property
     def awaits_stop(self) -> bool:
-        """Whether it was asked to stop, and may take its time for it."""
+        """Whether a stop of it was recorded, and may take its time."""
         return self.stops > 0 and self.stopped_at is not None
 
 

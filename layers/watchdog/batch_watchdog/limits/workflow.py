@@ -13,16 +13,18 @@ from batch_watchdog.core.effects import StopJobs
 from batch_watchdog.core.job_event import JobEvent, array_child
 from batch_watchdog.diagnosis.findings import CAUSE_OF
 from batch_watchdog.diagnosis.gather import DiagnosisGatherer
-from batch_watchdog.limits import brake_items, sighting_items, stay_items, stays
+from batch_watchdog.limits import brake_items, sighting_items, stay_items, stays, stop_results
 from batch_watchdog.limits import notices as limit_notices
 from batch_watchdog.limits import rules as limit_rules
 from batch_watchdog.limits.decisions import POSTPONED_FOR, LimitDecision, LimitRecorder
 from batch_watchdog.limits.exemption_items import Exemption
 from batch_watchdog.limits.notices import OverdueJob
 from batch_watchdog.limits.stays import Stay
+from batch_watchdog.limits.stop_results import StopResult, shows_it
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.policy.model import TAG_PREFIX, Limit, Policy
 from batch_watchdog.store import reminders as reminder_items
+from batch_watchdog.store.actions import Action, Actions
 from batch_watchdog.store.decisions import ITEM_ERRORS
 from batch_watchdog.store.table import Table
 
@@ -36,7 +38,8 @@ class LimitEnforcer:
     the watchdog is `held`, nothing is stopped; what is due stays due. Where nothing
     can be decided about a job, `failed` has the error: it is looked at again in the next minute,
     and the others are seen to all the same. `alike` has a job for each array that has been asked
-    for, with the tags of all its children.
+    for, with the tags of all its children, and `recorded` the stops of each time for which they
+    have been asked for.
     """
 
     table: Table
@@ -49,6 +52,7 @@ class LimitEnforcer:
     held: bool = False
     failed: dict[str, Exception] = field(default_factory=dict)
     alike: dict[str, JobEvent | None] = field(default_factory=dict)
+    recorded: dict[datetime, list[Action]] = field(default_factory=dict)
 
     def see_to(self, due: Sequence[Stay], out_of_time: Callable[[], bool]) -> int:
         """
@@ -216,25 +220,37 @@ class LimitEnforcer:
         """Decide about a stay as the policy, the tags and the exemptions are now."""
         limit = self.policy.limit_for(job, stay.status)
         exemption = self.exempt.get(job.job_id) or self.exempt.get(job.parent_id)
-        stay = replace(stay, since=stays.proven_since(stay.since, job))
+        if job.status == stay.status:  # Else what Batch shows is about another state.
+            stay = replace(stay, since=stays.proven_since(stay.since, job))
+            first_known = stays.proven_since(first_known, job) if first_known else None
         case = OverdueJob(
             stay=stay,
             job=job,
             limit=limit or _NO_LIMIT,
             limit_span=limit.after if limit else None,
             lasted=self.now - stay.since,
-            first_known=stays.proven_since(first_known, job) if first_known else None,
+            first_known=first_known,
         )
-        if stay.stops and (look := self._after_stop(case, detail, exempt=exemption is not None)):
-            return look
+        return self._decided(case, detail, exemption)
+
+    def _decided(
+        self, case: OverdueJob, detail: Detail, exemption: Exemption | None
+    ) -> "CheckResult":
+        decide = self._after_stop if case.stay.awaits_stop else self._as_it_is
+        return decide(case, detail, exemption)
+
+    def _as_it_is(
+        self, case: OverdueJob, detail: Detail, exemption: Exemption | None
+    ) -> "CheckResult":
+        """Decide about a stay of which no stop is awaited."""
+        stay, job = case.stay, case.job
         if job.status != stay.status or job.kind in ("array", "node"):
             return CheckResult()
         if not stays.lasts(stay, job):
             return self._renewed(stay, job)
-        if limit is None:
-            return self._unlimited(replace(stay, stopped_at=None))
-        case = replace(case, stay=replace(stay, stopped_at=None))
-        put_off = limit.first_due - case.lasted
+        if case.limit is _NO_LIMIT:
+            return self._unlimited(stay)
+        put_off = case.limit.first_due - case.lasted
         if _is_accepted(detail):  # Somebody has stopped it already.
             put_off = limit_rules.ACCEPTED_AGAIN
         if exemption:
@@ -288,9 +304,14 @@ class LimitEnforcer:
         return CheckResult(again_in=verdict.again_in, stay=case.stay, decisions=decisions)
 
     def _after_stop(
-        self, case: OverdueJob, detail: Detail, *, exempt: bool
-    ) -> "CheckResult | None":
-        """What a stop has led to; None where Batch did not take it, and the job is still there."""
+        self, case: OverdueJob, detail: Detail, exemption: Exemption | None
+    ) -> "CheckResult":
+        """What a stop that was recorded has led to, and what is decided then."""
+        result = self._result(case.stay, detail)
+        if result and result.outcome == "open":
+            return CheckResult(again_in=reminder_items.MINUTE, stay=case.stay)
+        if result is None or result.outcome != "accepted":
+            return self._not_made(case, detail, exemption, result)
         terminated = bool(detail.get("isTerminated"))
         accepted = _is_accepted(detail)
         fate = limit_rules.stop_outcome(
@@ -299,28 +320,78 @@ class LimitEnforcer:
         if fate == "accepted":
             return self._accepted(case, detail)
         if fate == "escaped":
-            return CheckResult() if exempt else self._escaped(case, detail)
-        return None
+            return CheckResult() if exemption else self._escaped(case, detail, result.stop)
+        # Batch did not do it. The brake has counted it.
+        left = replace(case, stay=replace(case.stay, stopped_at=None))
+        return self._as_it_is(left, detail, exemption).uncounted()
+
+    def _result(self, stay: Stay, detail: Detail) -> StopResult | None:
+        """What came of the latest stop of a stay; None where nothing is known of one."""
+        asked_at = stay.stopped_at or self.now
+        if asked_at not in self.recorded:
+            self.recorded[asked_at] = Actions(self.table).recorded_at(asked_at)
+        result = stop_results.of_job(self.recorded[asked_at], stay.job_id, stay.status)
+        if result and result.outcome == "unsure" and shows_it(detail, result.stop.reason):
+            return replace(result, outcome="accepted")
+        return result
+
+    def _not_made(
+        self,
+        case: OverdueJob,
+        detail: Detail,
+        exemption: Exemption | None,
+        result: StopResult | None,
+    ) -> "CheckResult":
+        """
+        What is decided where Batch has not accepted the stop that was recorded.
+
+        Nothing can have escaped it. What operators were told of it is put right, unless it is made
+        now after all.
+        """
+        if result is None:  # What is not known of leads to nothing.
+            before = replace(case.stay, stopped_at=None)
+            return self._decided(replace(case, stay=before), detail, exemption)
+        before = replace(
+            case.stay,
+            # What was to be terminated has escaped a stop that was accepted.
+            stopped_at=result.stop.waited_until,
+            unasked=case.stay.unasked + (result.outcome == "not asked"),
+            left_alone=True,
+        )
+        look = self._decided(replace(case, stay=before), detail, exemption)
+        if look.stops and not self.held:
+            return look.untold()
+        waited = case.lasted
+        if case.job.status != case.stay.status:  # Nobody knows since when.
+            waited = (case.stay.stopped_at or self.now) - case.stay.since
+        notice = limit_notices.left_alone(replace(case, lasted=waited), result.stop, result.why)
+        told = LimitDecision(case=case, detail=detail, notice=notice)
+        return replace(look, decisions=(*look.decisions, told))
 
     def _overstayed(self, case: OverdueJob, detail: Detail, again_in: timedelta) -> "CheckResult":
         """What is said and done about a job that has passed its limit."""
         if not case.enforced:
             told = LimitDecision(case=case, detail=detail, notice=limit_notices.overstayed(case))
             return CheckResult(again_in=again_in, stay=case.stay, decisions=(told,))
-        if case.stay.stops >= limit_rules.STOPS_MAX:
+        if case.stay.asked >= limit_rules.STOPS_MAX:
             told = LimitDecision(case=case, detail=detail, notice=limit_notices.unstoppable(case))
             return CheckResult(
                 again_in=limit_rules.OBSERVED_AGAIN, stay=case.stay, decisions=(told,)
             )
-        # It is told with the first stop.
-        notice = None if case.stay.stops else limit_notices.overstayed(case)
-        return CheckResult(decisions=(self._stopping(case, detail, notice),))
+        # It is told with the first stop, and anew with one after it was left alone.
+        is_told = case.stay.stops and not case.stay.left_alone
+        notice = None if is_told else limit_notices.overstayed(case)
+        return CheckResult(decisions=(self._stopping(case, detail, notice, self._stop(case)),))
 
-    def _escaped(self, case: OverdueJob, detail: Detail) -> "CheckResult":
+    def _escaped(self, case: OverdueJob, detail: Detail, stop: StopJobs) -> "CheckResult":
         """What is said and done about a job that went on in spite of its stop, if it was meant."""
-        if not (case.stay.awaits_stop and case.limit.stops):
+        if not case.limit.stops:
             return CheckResult()
-        escalates = case.limit.escalate and not case.job.ended
+        until = stop.waited_until or case.stay.stopped_at or case.stay.since
+        over = limit_rules.waited_in_vain(case.limit, stop.cause, case.stay.since, until)
+        escalates = case.limit.escalate and over and not case.job.ended
+        span = case.limit.after_for(stop.cause)
+        case = replace(case, limit_span=span, lasted=until - case.stay.since)
         if escalates and self.held:
             return CheckResult(again_in=reminder_items.MINUTE, stay=case.stay)
         told = LimitDecision(
@@ -328,12 +399,20 @@ class LimitEnforcer:
         )
         if not escalates:
             return CheckResult(decisions=(told,))
-        if case.stay.stops >= limit_rules.STOPS_MAX:
+        if case.stay.asked >= limit_rules.STOPS_MAX:
             told = LimitDecision(case=case, detail=detail, notice=limit_notices.unstoppable(case))
             return CheckResult(
                 again_in=limit_rules.OBSERVED_AGAIN, stay=case.stay, decisions=(told,)
             )
-        return CheckResult(decisions=(told, self._stopping(case, detail, None, escalates=True)))
+        escalation = replace(
+            self._stop(case),
+            how="terminate",
+            escalates=True,
+            cause=stop.cause,
+            waited_until=until,
+            counted=False,  # It was counted when it was cancelled.
+        )
+        return CheckResult(decisions=(told, self._stopping(case, detail, None, escalation)))
 
     def _accepted(self, case: OverdueJob, detail: Detail) -> "CheckResult":
         """Look again until the job has ended; where that takes too long, operators are told."""
@@ -348,24 +427,25 @@ class LimitEnforcer:
         return CheckResult(again_in=limit_rules.UNENDED_AGAIN, stay=stay, decisions=(told,))
 
     def _stopping(
-        self, case: OverdueJob, detail: Detail, notice: Notice | None, *, escalates: bool = False
+        self, case: OverdueJob, detail: Detail, notice: Notice | None, stop: StopJobs
     ) -> LimitDecision:
+        asked = replace(case, stay=replace(case.stay, stopped_at=self.now))
+        return LimitDecision(case=asked, detail=detail, notice=notice, stop=stop)
+
+    @staticmethod
+    def _stop(case: OverdueJob) -> StopJobs:
         span = case.limit_span or case.lasted
-        terminates = escalates or case.limit.action == "terminate"
-        cause = CAUSE_OF[case.findings[0].code] if case.findings else None
-        stop = StopJobs(
-            how="terminate" if terminates else "cancel",
+        return StopJobs(
+            how="terminate" if case.limit.action == "terminate" else "cancel",
             job_ids=(case.stay.job_id,),
             reason=limit_rules.stop_reason(case.stay, case.limit, span),
             rule=case.limit.rule,
             service=case.stay.service,
             status=case.stay.status,
             since=(case.stay.since,),
-            escalates=escalates,
-            cause=cause,
+            cause=CAUSE_OF[case.findings[0].code] if case.findings else None,
+            counted=True,
         )
-        asked = replace(case, stay=replace(case.stay, stopped_at=self.now))
-        return LimitDecision(case=asked, detail=detail, notice=notice, stop=stop)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -379,6 +459,24 @@ class CheckResult:
     decisions: tuple[LimitDecision, ...] = ()
     is_renewed: bool = False  # `stay` is another one than was looked at
     detail: Detail | None = field(default=None, repr=False)
+
+    @property
+    def stops(self) -> bool:
+        """Whether the job is to be stopped."""
+        return any(each.stop for each in self.decisions)
+
+    def uncounted(self) -> "CheckResult":
+        """The same, where the brake has counted the stop when it was made before."""
+        decisions = tuple(
+            replace(each, stop=replace(each.stop, counted=False)) if each.stop else each
+            for each in self.decisions
+        )
+        return replace(self, decisions=decisions)
+
+    def untold(self) -> "CheckResult":
+        """The same, where operators know of the stop."""
+        stops = tuple(replace(each, notice=None) for each in self.decisions if each.stop)
+        return replace(self, decisions=stops)
 
     @property
     def rests_on_time(self) -> bool:

@@ -23,6 +23,8 @@ from batch_watchdog.store.table import Put, Table
 PREFIX = "ACTION#"  # the stream's filter in the template knows it
 KEPT = timedelta(days=90)
 
+_SECOND = timedelta(seconds=1)
+
 _BODY_MAX = 300_000  # bytes; DynamoDB takes items of 400 KB
 _NOTICES_MAX = 1_000
 _IDS_MAX = 150_000  # characters; a digest names them all, and SNS takes 256 KiB
@@ -40,10 +42,12 @@ class Progress:
     How far the stop of an action's jobs has come: the first `seen` of them have been judged.
 
     So many were `accepted`; `refused` says why for each that Batch refused, and `not_meant` has by
-    reason those that nobody wanted stopped any more.
+    reason those that nobody wanted stopped any more. Of those up to `asked`, Batch may have been
+    asked by a try that had no answer.
     """
 
     seen: int = 0
+    asked: int = 0
     accepted: int = 0
     refused: Mapping[str, str] = field(default_factory=dict)
     not_meant: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -53,6 +57,11 @@ class Progress:
         """What is recorded of it."""
         result = {"accepted": self.accepted, "refused": self.refused}
         return result | ({"not_meant": self.not_meant} if self.not_meant else {})
+
+    def ended(self, **why: str) -> dict[str, Any]:
+        """What is recorded where the stop ends here, and which of the jobs that is about."""
+        unsure = {"asked": self.asked} if self.asked > self.seen else {}
+        return self.result | {"seen": self.seen} | unsure | why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,23 +100,37 @@ class Actions:
         item = self._table.get(pk, sk)
         return to_action(item) if item else None
 
-    def record(self, action: Action, result: Any) -> None:
+    def recorded_at(self, at: datetime) -> list[Action]:
+        """The stops that were recorded in the second that ends with this time, or begins."""
+        return [
+            to_action(item)
+            for second in (iso(at - _SECOND), iso(at))
+            for item in self._table.query(day_of(second), first=second, last=f"{second}~")
+            if item["kind"] == StopJobs.__name__
+        ]
+
+    def record(self, action: Action, result: Any, also: Iterable[Put] = ()) -> None:
         """
-        Record the result of an action.
+        Record the result of an action, and with it whatever else rests on it.
 
         Raises:
-            StaleItemError: the action has changed since it was read.
+            StaleItemError: the action has changed since it was read, or what is to be written
+                with it has.
         """
-        self._table.write([self._changed(action, result=pack(result))])
+        self._table.write([self._changed(action, result=pack(result)), *also])
 
-    def keep(self, action: Action, progress: Progress) -> None:
+    def keep(self, action: Action, progress: Progress) -> Action:
         """
         Record how far an action has come, for the next try to go on from there.
+
+        Returns:
+            The action as it is now.
 
         Raises:
             StaleItemError: the action has changed since it was read.
         """
         self._table.write([self._changed(action, progress=pack(asdict(progress)))])
+        return replace(action, progress=progress, version=action.version + 1)
 
     def hand_on(self, action: Action, now: datetime) -> None:
         """

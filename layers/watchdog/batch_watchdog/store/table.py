@@ -79,7 +79,6 @@ def create(table: Table, put: Put) -> None:
         return
 
 
-
 class DynamoTable:
     """The table in DynamoDB."""
 

@@ -27,6 +27,7 @@ from batch_watchdog.guards import items as guard_items
 from batch_watchdog.guards import precedence, queue_update_items
 from batch_watchdog.guards.queue_update_items import QueueUpdate
 from batch_watchdog.limits import exemption_items
+from batch_watchdog.limits.stop_results import settled, shows_it
 from batch_watchdog.notices.notice import Notice, digest
 from batch_watchdog.notices.text import plain
 from batch_watchdog.policy.model import Policy
@@ -70,6 +71,7 @@ class Actor:
 
         Raises:
             OutOfTimeError: there is no time left. The next try goes on where this one ended.
+            StaleItemError: another try is at work on the same jobs. The stream brings it again.
         """
         delivered = to_action(from_image(image))
         actions = Actions(self.table)
@@ -79,9 +81,11 @@ class Actor:
         if out_of_time():
             raise OutOfTimeError(action.sk)
         result = self._do(action, out_of_time)
+        if isinstance(action.effect, StopJobs):  # How far it came was kept on the way.
+            action = actions.get(action.pk, action.sk)
         while action and action.result is None:
             try:
-                actions.record(action, result)
+                actions.record(action, result, settled(self.table, action, result, self.clock()))
             except StaleItemError:
                 # Someone else did the same, and has recorded it: or has tried to, and failed.
                 action = actions.get(action.pk, action.sk)
@@ -111,6 +115,7 @@ class Actor:
         if not stop_rules.says_on_what_it_rests(stop):
             return {"overtaken": f"{_ANEW}: an older version of the watchdog asked for it"}
         progress, asked_at = action.progress, datetime.fromisoformat(action.at)
+        tried = progress.asked  # by tries before this one
         places = range(progress.seen, len(stop.job_ids))
         at_once = _SERVICE_AT_ONCE if stop.service else STOP_MAX
         for some in batched(places, at_once, strict=False):
@@ -120,15 +125,32 @@ class Actor:
                 ):  # Another try of the same has come further, or ended.
                     Actions(self.table).keep(action, progress)
                 raise OutOfTimeError(action.sk)
+            if stop.status:
+                action = self._begun(action, replace(progress, asked=some[-1] + 1))
             shown = self._shown(stop, some)
             # In both cases those who asked for it look again.
             held = operator_hold.read(self.table)
             if held.is_on:
-                return progress.result | {"held_by": held.by}
+                return progress.ended(held_by=held.by)
             if self.clock() > asked_at + _STALE:
-                return progress.result | {"overtaken": f"{_ANEW}: it came too late"}
-            progress = self._stop_some(stop, some, shown, progress)
+                return progress.ended(overtaken=f"{_ANEW}: it came too late")
+            progress = self._stop_some(stop, some, shown, replace(progress, asked=tried))
         return progress.result
+
+    def _begun(self, action: Action, progress: Progress) -> Action:
+        """
+        Keep that Batch is about to be asked: should this try end without an answer, it is known.
+
+        Only what limits stop rests on it, and that is never much.
+        """
+        actions = Actions(self.table)
+        while True:
+            try:
+                return actions.keep(action, progress)
+            except StaleItemError:
+                latest = actions.get(action.pk, action.sk)
+                if latest is None or latest.version != action.version:
+                    raise
 
     def _shown(self, stop: StopJobs, places: Sequence[int]) -> Mapping[str, Mapping[str, Any]]:
         """What Batch shows of these jobs, and of the array whose rule asked for the stop."""
@@ -154,19 +176,24 @@ class Actor:
             array=shown.get(stop.array_id),
         )
         meant: list[str] = []
+        taken = 0
         not_meant = {why: [*job_ids] for why, job_ids in progress.not_meant.items()}
         for place in places:
             job_id = stop.job_ids[place]
-            if why := stop_rules.why_not(stop, place, shown.get(job_id), grounds):
-                not_meant.setdefault(why, []).append(job_id)
-            else:
+            detail = shown.get(job_id)
+            if not (why := stop_rules.why_not(stop, place, detail, grounds)):
                 meant.append(job_id)
+            elif place < progress.asked and detail and shows_it(detail, stop.reason):
+                taken += 1  # by Batch, when the try before this one asked
+            else:
+                not_meant.setdefault(why, []).append(job_id)
         refused: Mapping[str, str] = {}
         if meant:
             refused = self.batch.stop(stop.how, meant, stop.reason, service=stop.service)
-        return Progress(
+        return replace(
+            progress,
             seen=places[-1] + 1,
-            accepted=progress.accepted + len(meant) - len(refused),
+            accepted=progress.accepted + taken + len(meant) - len(refused),
             refused={**progress.refused, **refused},
             not_meant=not_meant,
         )
