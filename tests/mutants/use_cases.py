@@ -135,4 +135,25 @@ MUTANTS: Sequence[Mutant] = (
         "if True:",
         ("tests/integration/test_guards.py",),
     ),
+    Mutant(
+        "it is kept that Batch is about to be asked",
+        "use_cases/act.py",
+        "if stop.status:",
+        "if False:",
+        ("tests/unit/use_cases/test_act.py",),
+    ),
+    Mutant(
+        "a stop of others is not taken for ours",
+        "use_cases/act.py",
+        "elif place < progress.asked and detail and shows_it(detail, stop.reason):",
+        "elif detail and shows_it(detail, stop.reason):",
+        ("tests/unit/use_cases/test_act.py",),
+    ),
+    Mutant(
+        "a try that has overtaken another one asks alone",
+        "use_cases/act.py",
+        ("                    raise\n"),
+        ("                    return action\n"),
+        ("tests/unit/use_cases/test_act.py",),
+    ),
 )
