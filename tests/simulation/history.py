@@ -165,12 +165,13 @@ class History:
         Since when a job is in its state, as far as can be known.
 
         Batch itself tells nothing of a start that led back to RUNNABLE without an attempt: where
-        all events of it are lost or late, the stay before cannot be told from this one. Of
-        service jobs Batch does tell.
+        all events of it are lost or late, the stay before cannot be told from this one. Of a
+        service job that ran, and was preempted, Batch does tell.
         """
         stays = [stay for stay in self.stays[job_id] if stay.since <= at]
         now = stays[-1]
-        if self.jobs[job_id].kind == "service":
+        ran = len(stays) > 1 and stays[-2].status == "RUNNING"
+        if self.jobs[job_id].kind == "service" and ran:
             return now.since
         since = now.since
         for stay in reversed(stays[:-1]):

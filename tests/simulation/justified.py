@@ -44,6 +44,10 @@ _ENDED = ("SUCCEEDED", "FAILED")
 _HARDNESS = {"calm": 0, "cancel": 1, "terminate": 2}
 
 
+# An invocation that fails may have written what it decided; a command that is refused has not.
+_FAILED = re.compile(r"Crash|[A-Z]\w*(?:Error|Group|Exception)\b")
+
+
 def unjustified(seen: "History") -> Iterator[str]:
     """The changing calls that nothing asked for, each with what speaks against it."""
     if not seen.made:
@@ -641,7 +645,7 @@ class _Model:
                 elif delivery.went_well:
                     found.append((delivery.ended, 2, (evidence.state, evidence)))
         for at, command, problem in self._seen.commands:
-            if command.get("guard") == name and (not problem or problem.startswith("Crash")):
+            if command.get("guard") == name and (not problem or _FAILED.match(problem)):
                 found.append((at, 0, command | {"problem": problem}))
         for begins, ends in self._holds:
             found += [(begins, 3, None), (ends, 3, None)]
@@ -870,7 +874,7 @@ def _holds(seen: "History") -> Iterable[tuple[datetime, datetime]]:
         if (
             command["command"] == "resume"
             and begin is not None
-            and (not problem or problem.startswith("Crash"))
+            and (not problem or _FAILED.match(problem))
         ):
             yield begin, at
             begin = None
