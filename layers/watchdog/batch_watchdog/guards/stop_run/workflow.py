@@ -255,7 +255,7 @@ class RunInvocation:
         carried = self.run.carry.get(listing.service, ())
         judged_at = self.carried_at.pop(listing.service, None) if carried else now
         found = _FoundJobs(stop=list(carried), judged_at=judged_at)
-        for job, summary in self._with_tags(summaries, listing, stage):
+        for job, summary in self._with_tags(summaries, listing, stage, found):
             self._judge(job, summary, listing.status, stage, found)
             while len(found.stop) >= _CHUNK_MAX:
                 # What was carried here is written down now. Of the rest of the page nothing is
@@ -288,9 +288,13 @@ class RunInvocation:
         return self._page(listing, None) if token else ((), None)
 
     def _with_tags(
-        self, summaries: Sequence[Detail], listing: Listing, stage: "_Stage"
+        self, summaries: Sequence[Detail], listing: Listing, stage: "_Stage", found: _FoundJobs
     ) -> Iterator[tuple[Listed, Detail]]:
-        """The jobs, with their tags where these decide; without those whose tags are not known."""
+        """
+        The jobs, with their tags where these decide; without those whose tags are not known.
+
+        Such a job is still there, whatever was asked before: that is written to `found`.
+        """
         jobs = {each["jobId"]: _listed(each, listing.queue) for each in summaries}
         needing = [
             job_id
@@ -300,12 +304,14 @@ class RunInvocation:
         known = self._described(needing, service=listing.service)
         # Without its tags it is not known whether a job is spared: the next look asks again.
         tags = {job_id: detail["tags"] for job_id, detail in known.items() if "tags" in detail}
-        gone = set(needing) - tags.keys()
+        unclear = set(needing) - tags.keys()
         for summary in summaries:
             job_id = summary["jobId"]
-            if job_id not in gone:
+            if job_id not in unclear:
                 job = jobs[job_id]
                 yield replace(job, tags=tags[job_id]) if job_id in tags else job, summary
+            elif known.get(job_id, {}).get("status") not in ENDED:
+                found.alive[job_id] = 1
 
     def _judge(
         self, job: Listed, summary: Detail, status: str, stage: "_Stage", found: _FoundJobs
