@@ -323,6 +323,7 @@ def test_an_item_that_never_changes_is_there_once_it_was_created() -> None:
     table = Interrupted()
 
     create(table, a_put(text="x"))
+    created = table.get("P", "a")
     create(table, a_put(text="x"))
 
-    assert table.get("P", "a") == {"pk": "P", "sk": "a", "text": "x", "version": 1}
+    assert created == table.get("P", "a") == {"pk": "P", "sk": "a", "text": "x", "version": 1}

@@ -10,6 +10,7 @@ MUTANTS: Sequence[Mutant] = (
         "arrays/groups.py",
         "if lacking := indices_without_result(array, parts):",
         "if lacking := []:",
+        ("tests/unit/arrays/test_progress.py",),
     ),
     Mutant(
         "a silent rule by tags goes by the tags that Batch shows",
@@ -23,12 +24,14 @@ MUTANTS: Sequence[Mutant] = (
         "arrays/rules.py",
         "if held and stopping.array.rest_stopped_at != array.rest_stopped_at:",
         "if False:",
+        ("tests/unit/arrays/test_rules.py",),
     ),
     Mutant(
         "an array's tags are those of now",
         "arrays/progress.py",
         'tags=array.tags if detail.get("tags") is None else _own(job.tags),',
         "tags=array.tags,",
+        ("tests/unit/arrays/test_progress.py",),
     ),
     Mutant(
         "children are not stopped while an operator holds the watchdog",

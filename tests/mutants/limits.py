@@ -24,18 +24,21 @@ MUTANTS: Sequence[Mutant] = (
         "core/batch_payloads.py",
         "*(at for run in runs for at in (run.startedAt, run.stoppedAt)),",
         "*(run.stoppedAt for run in runs),",
+        ("tests/unit/limits/test_rules.py",),
     ),
     Mutant(
         "the end of a job's run is a proof while the job waits",
         "core/batch_payloads.py",
         "self.stoppedAt if self.status not in ENDED else None,",
         "None,",
+        ("tests/unit/limits/test_rules.py",),
     ),
     Mutant(
         "a new cause stops a job only some time later",
         "limits/rules.py",
         "if after is not None and lasted >= after and wait:",
         "if False:",
+        ("tests/unit/limits/test_rules.py",),
     ),
     Mutant(
         "the cause of the look before is kept",
@@ -56,6 +59,7 @@ MUTANTS: Sequence[Mutant] = (
         "limits/stays.py",
         'if change.kind not in ("array", "node"):',
         'if change.kind not in ("array", "node") and not change.tags:',
+        ("tests/unit/limits/test_rules.py",),
     ),
     Mutant(
         "a stay begins when the event says, and no later than now",

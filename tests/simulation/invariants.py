@@ -710,6 +710,8 @@ def i14_what_is_told_of_a_limits_stop_is_so(seen: History) -> Iterator[str]:
         for action, notice in seen.notices()
         if ":left-alone:" in notice.id
     }
+    # It is to be stopped again, and the brake, of which operators know, makes it wait.
+    braked = any(notice.id.startswith("watchdog-trouble:brake") for _, notice in seen.notices())
     for action, notice in seen.notices():
         job_id, at = notice.facts.get("job_id", ""), datetime.fromisoformat(action.at)
         asked = [call.at for call in _asked_by_limits(seen, job_id)]
@@ -721,7 +723,7 @@ def i14_what_is_told_of_a_limits_stop_is_so(seen: History) -> Iterator[str]:
         is_asked = any(call >= at for call in asked)
         # The limit itself may be gone by then: operators know of the new policy.
         is_new = any(at <= since <= at + _SETTLING for since, _ in seen.policies)
-        if not (is_asked or put_right or is_new) and at < seen.ended - _SETTLING:
+        if not (is_asked or put_right or is_new or braked) and at < seen.ended - _SETTLING:
             yield f"{job_id} was told to be stopped at {iso(at)}; it was neither done nor put right"
 
 

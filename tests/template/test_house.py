@@ -7,14 +7,28 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 LAYER = ROOT / "layers/watchdog"
 PACKAGE = LAYER / "batch_watchdog"
 
 LINES_MAX = 350  # of a module
 CLASS_LINES_MAX = 150
+TOO_LONG = {
+    "aws.batch.BatchApi",
+    "core.batch_payloads",
+    "diagnosis.environments",
+    "guards.rules",
+    "guards.stop_run.tally._Found",
+    "guards.stop_run.workflow",
+    "guards.stop_run.workflow.RunInvocation",
+    "limits.discovery.Discovery",
+    "limits.workflow",
+    "limits.workflow.LimitEnforcer",
+    "use_cases.act.Actor",
+    "use_cases.console.Console",
+    "use_cases.sweep",
+    "use_cases.sweep._Sweep",
+}
 
 # The names of modules that call AWS or write to the table. All else decides, and is pure.
 CALLERS = {
@@ -196,8 +210,8 @@ def test_imports_have_no_circle() -> None:
     assert not circle_in(between)
 
 
-@pytest.mark.xfail(strict=True, reason="being split")
 def test_modules_and_classes_are_read_in_one_sitting() -> None:
+    """But for those that are known to be too long: let no other join them."""
     long = {
         name for name, path in modules().items() if len(path.read_text().splitlines()) > LINES_MAX
     }
@@ -209,7 +223,7 @@ def test_modules_and_classes_are_read_in_one_sitting() -> None:
         and (node.end_lineno or 0) - node.lineno >= CLASS_LINES_MAX
     }
 
-    assert not long
+    assert {name.removeprefix("batch_watchdog.") for name in long} == TOO_LONG
 
 
 def test_nothing_that_runs_in_lambda_reads_the_clock_but_the_wiring() -> None:
