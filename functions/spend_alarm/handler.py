@@ -1,4 +1,4 @@
-"""Take in what money says: alarms, budgets and cost anomalies, by SNS and by EventBridge."""
+"""Handle billing signals: alarms, budgets and cost anomalies, by SNS and by EventBridge."""
 
 from typing import Any
 

@@ -601,4 +601,11 @@ MUTANTS: Sequence[Mutant] = (
         "pass",
         ("tests/unit/guards/stop_run/test_run.py",),
     ),
+    Mutant(
+        "the OK of an alarm that the policy does not name is kept",
+        "guards/rules.py",
+        'for signal in (rang_by(state, evidence) if evidence.state == "OK" else ())',
+        "for signal in ()",
+        ("tests/unit/guards/test_rules.py",),
+    ),
 )

@@ -688,6 +688,19 @@ def test_the_ok_of_another_alarm_of_that_name_releases_nothing() -> None:
     assert story.stage == "cancel"
 
 
+@pytest.mark.parametrize("rule", [a_rule(stage=[a_stage(alarms=["other"])]), None])
+def test_an_ok_counts_also_while_the_policy_does_not_name_the_alarm(rule: Guard | None) -> None:
+    story = a_raised_story()
+    named, story.rule = story.rule, rule
+    story.told(word("soft", "OK", when="12:30"))
+    story.rule = named
+
+    story.sweep("15:00")
+
+    assert story.stage == "cancel"
+    assert story.state.alarms["cloudwatch:soft"].state == "OK"
+
+
 def test_an_alarm_that_was_first_heard_of_without_its_arn_is_released_by_its_ok() -> None:
     story = Story()
     arn = "arn:aws:cloudwatch:us-east-1:1:alarm:soft"

@@ -1,5 +1,5 @@
 """
-Actions that have no result: no action is lost because the table's stream has given it up.
+Actions without a result: carried out again, or announced, after the stream has given up.
 
 The stream tries an action ten times, or for an hour, and then drops it. So the sweep reads the
 actions in the order of their times, each once, some minutes after they were written, and remembers

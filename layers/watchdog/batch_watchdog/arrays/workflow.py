@@ -1,4 +1,4 @@
-"""What is done about arrays: by what events tell, and by what Batch answers when asked."""
+"""Track arrays: from events, and from AWS Batch's answers."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What is done about blocked queues: by Batch's events, and by asking whether it is over."""
+"""Record blocked queues from events, and check whether they are still blocked."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,5 +1,5 @@
 """
-What AWS Batch says of jobs, as it arrives from EventBridge.
+The events of AWS Batch, as EventBridge delivers them.
 
 The shapes are lenient where AWS is free to differ: unknown fields are passed over, optional
 parts may be missing or null, unknown states are kept as sent. What makes a change a change,

@@ -1,5 +1,5 @@
 """
-What shall be done to the world: a decision says it, the table keeps it, `act` does it.
+Effects: what is to be done. A decision returns them, the table keeps them, `act` does them.
 
 An effect may be carried out more than once, so each must bear repeating. What changes something
 in AWS Batch is judged again by `act` in the second of the call, and left out if nobody means it

@@ -1,4 +1,4 @@
-"""What is done about failures by which others follow: they are told together, by the sweep."""
+"""Announce a failed job together with the jobs that failed because they depend on it."""
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What is done about jobs that arrive in the scope of a guard while its stage is on."""
+"""Stop jobs that arrive in the scope of a guard while its stage is on."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What the stages that are on mean for a queue or a job, where there are several guards."""
+"""What several guards with a stage on mean for one queue or job."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

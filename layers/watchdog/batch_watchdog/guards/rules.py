@@ -77,6 +77,7 @@ from batch_watchdog.guards.stages import (
     is_newer,
     is_over,
     is_the_same,
+    rang_by,
     releasing_signals,
     ringing,
     signal_of,
@@ -110,7 +111,7 @@ _NOTHING = Tally()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmReceived:
-    """Word about money has come in, at `now`."""
+    """A billing signal arrived at `now`."""
 
     now: datetime
     evidence: Evidence
@@ -335,14 +336,29 @@ def _without_rule(moment: _Transition, happening: GuardInput) -> GuardDecision:
         return moment.release_by(happening.by, ringing=())
     if isinstance(happening, TimePassed):
         return moment.reopen()
+    if isinstance(happening, AlarmReceived):
+        return _unnamed(moment, happening.evidence, "the policy has no such guard")
     return moment.stay("the policy has no such guard")
+
+
+def _unnamed(moment: _Transition, evidence: Evidence, why: str) -> GuardDecision:
+    """Keep the OK of an alarm that the policy does not name now: it may name it again later."""
+    state, heard = moment.state, heard_from(evidence, moment.now)
+    ended = {
+        signal: following(heard, known)
+        for signal in (rang_by(state, evidence) if evidence.state == "OK" else ())
+        if is_newer(heard, known := state.alarms[signal])
+    }
+    return replace(
+        moment.stay(why), state=replace(state, alarms={**state.alarms, **ended}) if ended else state
+    )
 
 
 def _alarm_received(moment: _Transition, rule: Guard, evidence: Evidence) -> GuardDecision:
     what = f"{_WORDS[evidence.source]} {plain(evidence.alarm, 100)}"
     tells = evidence.source != "cloudwatch"
     if not is_named(rule, evidence):
-        return moment.stay(f"{what} is not named by the guard")
+        return _unnamed(moment, evidence, f"{what} is not named by the guard")
     if evidence.state == "INSUFFICIENT_DATA":
         moment = _lacking(moment, rule, evidence)
         return moment.stay(f"{what} has too little data: neither an ALARM nor an OK")

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from batch_watchdog.guards.matching import base_of, says_ok, signals_of
+from batch_watchdog.guards.matching import alarm_of, base_of, says_ok, signals_of
 from batch_watchdog.guards.signals.evidence import Evidence, end_of
 from batch_watchdog.guards.state import GuardState, LatestSignal, StageEntry, StageName, hardness
 from batch_watchdog.policy.guard_tables import Guard, Stage
@@ -145,6 +145,16 @@ def signal_of(alarms: Mapping[str, LatestSignal], signal: str, arn: str) -> str:
     if not arn or known is None or known.arn in ("", arn):
         return signal
     return f"{signal}\n{arn}"
+
+
+def rang_by(state: GuardState, evidence: Evidence) -> tuple[str, ...]:
+    """The signals that are in ALARM by this CloudWatch alarm, whatever the policy names now."""
+    return tuple(
+        signal
+        for signal, heard in state.alarms.items()
+        if says_ok(signal) and heard.state == "ALARM" and alarm_of(signal) in evidence.names
+        if not (heard.arn and evidence.arn and heard.arn != evidence.arn)
+    )
 
 
 def _is_repeated_anomaly(heard: LatestSignal, known: LatestSignal) -> bool:

@@ -1,4 +1,4 @@
-"""What is known of a guard: its stage, what its alarms said last, which queues it has closed."""
+"""The state of a guard: its stage, the latest signal of each alarm, the queues it closed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What is done about guards: with every word about money, every minute, and at a command."""
+"""Decide about guards: with each billing signal, every minute, and at a command."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What is done about jobs that stay too long, when a reminder of them comes due."""
+"""Check jobs that may have stayed too long, when a reminder of them comes due."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress

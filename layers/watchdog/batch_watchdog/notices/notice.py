@@ -2,7 +2,7 @@
 What an operator is told, and how untrusted text becomes fit to be shown.
 
 A notice has a text for people and facts for programs. Names, reasons and tags come from
-whoever submits jobs: whatever is shown of them goes through `plain` first. Facts keep them
+those who submit jobs: all text shown of them goes through `plain` first. Facts keep them
 as they are (JSON escapes what needs it), only bounded in length.
 """
 

@@ -48,7 +48,7 @@ class Notify(Table):
     job_failures: bool = Field(default=True, strict=True)
     """Whether to tell of single jobs that ended FAILED."""
     digest_over: int = Field(default=5, strict=True, ge=1, le=1_000_000)
-    """More notices of one kind than this in one go are folded into one."""
+    """If one decision sends more notices of one kind than this, they are sent as one digest."""
 
 
 class StopRest(Table):

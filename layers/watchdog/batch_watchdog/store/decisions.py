@@ -1,7 +1,7 @@
 """
 How decisions get into the table: new state and actions in one write.
 
-What several arrays or jobs gave rise to in one go is written together where it fits, so that
+What is decided at once about several arrays or jobs is written together where it fits, so that
 operators get one action, and one digest, in place of many. Where it does not fit into one write
 (100 items, 400 KB an item, 4 MB), it is split, down to what is decided about one key; and where
 that does not fit, into what its `halves` decide. A key whose write is refused even so is reported

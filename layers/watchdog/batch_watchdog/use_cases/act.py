@@ -1,5 +1,5 @@
 """
-Carrying out what has been decided: actions, as the table's stream hands them on.
+Carry out decided actions, as the table's stream delivers them.
 
 What changes something in AWS Batch is judged again in the second of the call: by the operator's
 hold, the policy in force, the exemptions, the guards, and what Batch shows of the jobs. What is

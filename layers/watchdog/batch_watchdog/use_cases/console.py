@@ -55,7 +55,7 @@ class Console:
 
     def answer(self, event: Any, now: datetime) -> Answer:
         """
-        Carry out a command, given as JSON, and say what came of it.
+        Carry out a command, given as JSON, and return the answer.
 
         What cannot be done is answered with `error` and, where keys are wrong, `problems`.
         """

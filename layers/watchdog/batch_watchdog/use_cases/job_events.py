@@ -1,4 +1,4 @@
-"""Taking in what AWS Batch reports, one batch of queue messages at a time."""
+"""Handle the events of AWS Batch, one batch of queue messages at a time."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence

@@ -1,4 +1,4 @@
-"""Taking in what money says: alarms, budgets and cost anomalies, however they arrive."""
+"""Handle billing signals: CloudWatch alarms, AWS Budgets and cost anomalies."""
 
 import hashlib
 import json
@@ -9,7 +9,8 @@ from typing import Any
 
 from batch_watchdog.aws.queues import DeadLetters
 from batch_watchdog.core.errors import EvidenceError, StaleItemError
-from batch_watchdog.guards import alert_notices, matching
+from batch_watchdog.guards import alert_notices, matching, stages
+from batch_watchdog.guards import items as guard_items
 from batch_watchdog.guards.rules import AlarmReceived
 from batch_watchdog.guards.signals import envelope as signals
 from batch_watchdog.guards.signals.evidence import Evidence, Ignored
@@ -61,11 +62,15 @@ class SpendAlarmIntake:
             self._keep(piece, reason, now)
             yield f"kept: {reason}"
             return
-        rules = matching.concerned(policy, read)
-        if not rules:
+        names = [rule.name for rule in matching.concerned(policy, read)]
+        if read.state == "OK":  # It also ends what is known by an older policy.
+            states = guard_items.read_all(self.table)
+            known = (name for name, state in states.items() if stages.rang_by(state, read))
+            names += [name for name in known if name not in names]
+        if not names:
             yield f"ignored: no guard names {plain(read.alarm, 100)}"
-        for rule in rules:
-            yield f"{rule.name}: {self._tell(rule.name, read, now)}"
+        for name in names:
+            yield f"{name}: {self._tell(name, read, now)}"
 
     def _tell(self, name: str, word: Evidence, now: datetime) -> str:
         """Have a guard decide; operators get to know what it makes nothing of."""
@@ -112,7 +117,7 @@ def _trouble(digest: str, content: str, reason: str) -> Notice:
         kind="watchdog-trouble",
         id=f"watchdog-trouble:evidence:{digest}",
         severity="critical",
-        subject=subject(f"Word about money not understood: {reason}"),
+        subject=subject(f"Billing signal could not be read: {reason}"),
         text="\n".join(
             [
                 "A message about money has arrived, and the watchdog cannot understand it:",

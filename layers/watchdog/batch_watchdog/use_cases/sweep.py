@@ -1,5 +1,5 @@
 """
-What time brings: once a minute, all that is due.
+The sweep: once a minute, do all that is due.
 
 All long work goes in slices. After each slice the time that is left is asked for, and where much
 has been done the cursor is written, so that a sweep that ends early, or is killed, leaves what it
@@ -53,7 +53,7 @@ _SLICES: Mapping[Kind, int] = {
 }
 _STAYS = ("stay", "held", "braked")
 _LISTED_EVERY = timedelta(minutes=15)
-_READ_AHEAD = timedelta(days=1)  # of the wheel, in one go
+_READ_AHEAD = timedelta(days=1)  # of reminders, with one query
 _FAR = timedelta(days=60)  # ahead of the latest reminder; a limit is at most 30 days
 _OF_A_PAGE = 100  # reminders that are as much work as a page of jobs most of which are known
 

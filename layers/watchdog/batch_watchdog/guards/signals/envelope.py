@@ -1,5 +1,5 @@
 """
-What money says: CloudWatch alarms, AWS Budgets and Cost Anomaly Detection, as evidence.
+Read billing signals (CloudWatch alarms, AWS Budgets, Cost Anomaly Detection) as evidence.
 
 All that arrives ends in one of three ways: `Evidence`, `Ignored` with a reason for the log, or
 an `EvidenceError` with a reason for the dead-letter queue. What reads like a word about money
