@@ -9,7 +9,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from batch_watchdog.aws.settings import Settings
-from batch_watchdog.guards.rules import StageSet
+from batch_watchdog.guards.inputs import StageSet
 from batch_watchdog.guards.state import StageName
 from batch_watchdog.guards.workflow import GuardUpdater
 from batch_watchdog.store.decisions import Recorder

@@ -77,7 +77,7 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "only instances that are kept keep a job out",
-        "diagnosis/environments.py",
+        "diagnosis/fit.py",
         ("        or environment.kept + max(ask.vcpus, 1) <= most\n"),
         "",
         ("tests/unit/diagnosis/test_rules.py",),

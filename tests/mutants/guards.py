@@ -51,8 +51,8 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "a release opens what the guard closed",
-        "guards/rules.py",
-        "return [queue for queue in self.state.closed if queue not in self.held][:_QUEUES_AT_ONCE]",
+        "guards/transition.py",
+        "return [queue for queue in self.state.closed if queue not in self.held][:QUEUES_AT_ONCE]",
         "return []",
     ),
     Mutant(
@@ -243,7 +243,7 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "a release ends what rang before it",
-        "guards/rules.py",
+        "guards/transition.py",
         (
             "        alarms = {\n"
             '            signal: replace(heard, over=heard.state == "ALARM")\n'
@@ -296,7 +296,7 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "a release reopens the queues of a guard that the policy has lost",
-        "guards/rules.py",
+        "guards/transition.py",
         'if self.mode == "observe" and not self.state.reopens:',
         'if self.mode == "observe":',
         ("tests/unit/guards/test_rules.py",),
@@ -345,7 +345,7 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "a stage that is not meant is as good as calm",
-        "guards/rules.py",
+        "guards/transition.py",
         'return in_force(moment.state, moment.mode) if is_meant else "calm"',
         "return in_force(moment.state, moment.mode)",
         ("tests/unit/guards/test_rules.py",),

@@ -11,6 +11,14 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from batch_watchdog.core.effects import Announce, Effect, SetQueueState, StartRun
+from batch_watchdog.guards.inputs import (
+    AlarmReceived,
+    GuardDecision,
+    GuardInput,
+    QueuesFoundOpen,
+    StageSet,
+    TimePassed,
+)
 from batch_watchdog.guards.matching import concerned
 from batch_watchdog.guards.precedence import (
     GuardEffect,
@@ -23,15 +31,7 @@ from batch_watchdog.guards.precedence import (
     must_stop,
     stopping,
 )
-from batch_watchdog.guards.rules import (
-    AlarmReceived,
-    GuardDecision,
-    GuardInput,
-    QueuesFoundOpen,
-    StageSet,
-    TimePassed,
-    decide,
-)
+from batch_watchdog.guards.rules import decide
 from batch_watchdog.guards.signals.evidence import AlarmState, BudgetLimit, Evidence, Source
 from batch_watchdog.guards.stages import (
     HoldSpan,

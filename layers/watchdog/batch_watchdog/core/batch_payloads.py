@@ -10,21 +10,21 @@ https://docs.aws.amazon.com/batch/latest/userguide/batch_job_events.html
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import islice
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    AliasChoices,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
+from pydantic import AliasChoices, Field, ValidationError
+
+from batch_watchdog.core.container_end import (
+    ContainerEnd,
+    awaited_success,
+    end_of,
+    log_of_nodes,
+    place_of,
+    shortened,
 )
-
 from batch_watchdog.core.errors import MalformedEventError
 from batch_watchdog.core.job_event import (
     ARRAY_MAX,
@@ -35,6 +35,20 @@ from batch_watchdog.core.job_event import (
     Time,
     array_child,
     from_millis,
+)
+from batch_watchdog.core.payload_parts import (
+    ContainerPayload,
+    EcsProperties,
+    EksProperties,
+    LenientModel,
+    Millis,
+    Name,
+    PodProperties,
+    PreemptedAttempt,
+    PreemptionSummary,
+    TaskPayload,
+    Text,
+    in_tasks,
 )
 from batch_watchdog.notices.links import DEFAULT_PLACE, LogPlace
 
@@ -75,81 +89,19 @@ def _read(body: str) -> "_Event":
     return _Event.model_validate_json(text.encode("utf-8", "replace"))
 
 
-# ---- The shapes on the wire ---------------------------------------------------------------
-
-
-class _Lenient(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
 type _Count = Annotated[int, Field(ge=0, le=ARRAY_MAX)]
 type _Id = Annotated[str, Field(min_length=1, max_length=256)]
-
-
-def _at_most(length: int) -> AfterValidator:
-    # Half a surrogate pair is kept in JSON, and nowhere else.
-    return AfterValidator(lambda text: text[:length].encode("utf-8", "replace").decode())
-
-
-def _known_code(code: int) -> int | None:
-    # As 32 bits, whether they are read with a sign or not.
-    return code if -(2**31) <= code < 2**32 else None
-
-
-# More characters than any that AWS sends; the key of an item has room for 2,048 bytes.
-type _Name = Annotated[str, _at_most(500)]
-type _Text = Annotated[str, _at_most(4_000)]
-type _Stream = Annotated[str, _at_most(512)]
-type _Code = Annotated[int, AfterValidator(_known_code)]
 
 _TAGS_MAX = 100  # AWS allows 50
 
 
-# What is only read of jobs that failed, or matters for a detail, is read as `Any` and looked at
-# later: that is faster, and no event is refused for it.
-class _Container(_Lenient):
-    name: _Name | None = None
-    exitCode: _Code | None = None  # noqa: N815
-    reason: _Text | None = None
-    logStreamName: _Stream | None = None  # noqa: N815
-    essential: Any = None
-    dependsOn: Any = None  # noqa: N815
-    logConfiguration: Any = None  # noqa: N815
-
-
-class _Task(_Lenient):
-    containers: list[_Container] | None = None
-
-
-class _EcsProperties(_Lenient):
-    taskProperties: list[_Task] | None = None  # noqa: N815
-
-
-class _PodProperties(_Lenient):
+class _Attempt(LenientModel):
     podName: Any = None  # noqa: N815
-    containers: list[_Container] | None = None
-    initContainers: list[_Container] | None = None  # noqa: N815
-
-
-class _EksProperties(_Lenient):
-    podProperties: _PodProperties | None = None  # noqa: N815
-
-
-def _known_millis(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-# A time that is no more than a proof: one of another type than AWS's proves nothing.
-type _Millis = Annotated[int | None, BeforeValidator(_known_millis)]
-
-
-class _Attempt(_Lenient):
-    podName: Any = None  # noqa: N815
-    container: _Container | None = None
-    containers: list[_Container] | None = None  # of an EKS attempt
-    initContainers: list[_Container] | None = None  # noqa: N815 - of an EKS attempt
-    taskProperties: list[_Task] | None = None  # noqa: N815 - of several containers
-    startedAt: _Millis = None  # noqa: N815
+    container: ContainerPayload | None = None
+    containers: list[ContainerPayload] | None = None  # of an EKS attempt
+    initContainers: list[ContainerPayload] | None = None  # noqa: N815 - of an EKS attempt
+    taskProperties: list[TaskPayload] | None = None  # noqa: N815 - of several containers
+    startedAt: Millis = None  # noqa: N815
     stoppedAt: int | None = None  # noqa: N815
 
     def parts(self) -> bool:
@@ -157,16 +109,7 @@ class _Attempt(_Lenient):
         return bool(self.containers or self.initContainers or self.taskProperties)
 
 
-class _PreemptedAttempt(_Lenient):
-    startedAt: _Millis = None  # noqa: N815
-    stoppedAt: _Millis = None  # noqa: N815
-
-
-class _PreemptionSummary(_Lenient):
-    recentPreemptedAttempts: list[_PreemptedAttempt] | None = None  # noqa: N815
-
-
-class _ArrayProperties(_Lenient):
+class _ArrayProperties(LenientModel):
     size: Annotated[int, Field(ge=1, le=ARRAY_MAX)] | None = None
     index: Annotated[int, Field(ge=0, lt=ARRAY_MAX)] | None = None
     statusSummary: dict[str, _Count | None] | None = None  # noqa: N815
@@ -175,27 +118,27 @@ class _ArrayProperties(_Lenient):
         return {state: count or 0 for state, count in (self.statusSummary or {}).items()}
 
 
-class _Detail(_Lenient):
+class _Detail(LenientModel):
     jobId: _Id  # noqa: N815
-    jobName: _Name | None = None  # noqa: N815
-    jobQueue: _Name | None = None  # noqa: N815
-    jobDefinition: _Name | None = None  # noqa: N815
+    jobName: Name | None = None  # noqa: N815
+    jobQueue: Name | None = None  # noqa: N815
+    jobDefinition: Name | None = None  # noqa: N815
     status: Annotated[str, Field(min_length=1, max_length=64)]
-    statusReason: _Text | None = None  # noqa: N815
+    statusReason: Text | None = None  # noqa: N815
     attempts: list[_Attempt] | None = None
     eksAttempts: list[_Attempt] | None = None  # noqa: N815
-    container: _Container | None = None
-    ecsProperties: _EcsProperties | None = None  # noqa: N815
-    eksProperties: _EksProperties | None = None  # noqa: N815
+    container: ContainerPayload | None = None
+    ecsProperties: EcsProperties | None = None  # noqa: N815
+    eksProperties: EksProperties | None = None  # noqa: N815
     arrayProperties: _ArrayProperties | None = None  # noqa: N815
     nodeProperties: dict[str, Any] | None = None  # noqa: N815
     serviceJobType: str | None = None  # noqa: N815
-    scheduledAt: _Millis = None  # noqa: N815 - of a service job
-    startedAt: _Millis = None  # noqa: N815
-    stoppedAt: _Millis = None  # noqa: N815
-    preemptionSummary: _PreemptionSummary | None = None  # noqa: N815 - of a service job
+    scheduledAt: Millis = None  # noqa: N815 - of a service job
+    startedAt: Millis = None  # noqa: N815
+    stoppedAt: Millis = None  # noqa: N815
+    preemptionSummary: PreemptionSummary | None = None  # noqa: N815 - of a service job
     dependsOn: Any = None  # noqa: N815
-    tags: dict[_Name, _Name | None] | None = None
+    tags: dict[Name, Name | None] | None = None
 
     def made(self) -> list[_Attempt]:
         return self.attempts or self.eksAttempts or []
@@ -211,7 +154,7 @@ class _Detail(_Lenient):
         https://docs.aws.amazon.com/batch/latest/APIReference/API_DescribeServiceJob.html
         """
         preempted = self.preemptionSummary and self.preemptionSummary.recentPreemptedAttempts
-        runs: Iterable[_Attempt | _PreemptedAttempt] = (*self.made(), *(preempted or ()))
+        runs: Iterable[_Attempt | PreemptedAttempt] = (*self.made(), *(preempted or ()))
         millis = [
             *(at for run in runs for at in (run.startedAt, run.stoppedAt)),
             self.scheduledAt,
@@ -220,18 +163,18 @@ class _Detail(_Lenient):
         ]
         return max(filter(None, map(from_millis, millis)), default=None)
 
-    def ending(self) -> "_End":
+    def ending(self) -> "ContainerEnd":
         """How the container ended whose end tells most of the job's."""
         made = self.made()
         latest = made[-1] if made else _NO_ATTEMPT
         several = self._several(latest)
         own = [each for each in (self.container, latest.container) if each]
         if not several:
-            return _end_of(own)
-        ends = [_end_of(seen) for seen in several.values()]
+            return end_of(own)
+        ends = [end_of(seen) for seen in several.values()]
         if any(each.exitCode is not None or each.reason for each in own):
-            ends.insert(0, _end_of(own))
-        awaited = {name for end in ends for name in _awaited_success(end.depends_on)}
+            ends.insert(0, end_of(own))
+        awaited = {name for end in ends for name in awaited_success(end.depends_on)}
         return min(ends, key=lambda end: end.rank(awaited))
 
     def pod_name(self) -> Any:
@@ -240,7 +183,7 @@ class _Detail(_Lenient):
         made = self.made()
         return (made[-1].podName if made else None) or pod.podName
 
-    def _several(self, latest: _Attempt) -> "dict[tuple[str, str | int], list[_Container]]":
+    def _several(self, latest: _Attempt) -> "dict[tuple[str, str | int], list[ContainerPayload]]":
         """
         A job's several containers, each as the job and then its latest attempt show it.
 
@@ -255,139 +198,19 @@ class _Detail(_Lenient):
             ("init", latest.initContainers),
             ("pod", pod.containers),
             ("pod", latest.containers),
-            ("task", _in_tasks(tasks)),
-            ("task", _in_tasks(latest.taskProperties)),
+            ("task", in_tasks(tasks)),
+            ("task", in_tasks(latest.taskProperties)),
         )
-        found: dict[tuple[str, str | int], list[_Container]] = {}
+        found: dict[tuple[str, str | int], list[ContainerPayload]] = {}
         for place, containers in shown:
             for at, each in enumerate(containers or ()):
                 found.setdefault((place, each.name or at), []).append(each)
         return found
 
 
-def _in_tasks(tasks: Iterable[_Task] | None) -> list[_Container]:
-    return [container for task in tasks or [] for container in task.containers or []]
-
-
 # ---- Which container ended how ------------------------------------------------------------
 
-_NO_ATTEMPT, _NO_POD, _NO_CONTAINER = _Attempt(), _PodProperties(), _Container()
-_STOPPED = (137, 143)  # by SIGKILL or SIGTERM: mostly since another container had ended
-
-
-class _End(NamedTuple):
-    """How one container ended, as far as is known."""
-
-    name: str
-    exit_code: int | None
-    reason: str
-    stream: str
-    essential: bool
-    depends_on: Any
-    log: Any
-
-    def rank(self, awaited: set[str]) -> tuple[bool, bool, int]:
-        """
-        The lower, the likelier it is that this container made the job fail.
-
-        Those that failed come first. Of these, the essential ones do (another's failure does not
-        end a task), and those for whose success another container waits, which may not be
-        essential. Then a code of its own counts more than having been stopped.
-        """
-        matters = self.essential or self.name in awaited
-        out_of_memory = "memory" in self.reason.lower() or "oomkilled" in self.reason.lower()
-        if self.exit_code in _STOPPED and not out_of_memory:
-            how = 2
-        elif self.exit_code:
-            how = 0
-        elif self.exit_code is None:
-            how = 1 if self.reason else 4
-        else:  # A pod's container that ended well has the reason "Completed".
-            how = 3 if self.reason and self.reason != "Completed" else 5
-        return how > 2, not matters, how  # noqa: PLR2004
-
-
-def _end_of(seen: Sequence[_Container]) -> _End:
-    """One container, as the first that shows a part of it has it."""
-    first = seen[0] if seen else _NO_CONTAINER
-    exit_code, reason, stream = first.exitCode, first.reason, first.logStreamName
-    for other in seen[1:]:
-        exit_code = other.exitCode if exit_code is None else exit_code
-        reason, stream = reason or other.reason, stream or other.logStreamName
-    return _End(
-        first.name or "",
-        exit_code,
-        reason or "",
-        stream or "",
-        first.essential is not False,
-        first.dependsOn,
-        first.logConfiguration,
-    )
-
-
-def _awaited_success(depends_on: Any) -> Iterator[str]:
-    """The containers of its task that a container starts after only if they succeed."""
-    for each in depends_on if isinstance(depends_on, list) else ():
-        match each:
-            case {"containerName": str(name), "condition": "SUCCESS"}:
-                yield name
-
-
-# ---- Where its log is ---------------------------------------------------------------------
-
-
-def _place_of(log: Any) -> LogPlace:
-    """
-    Where a logConfiguration sends a log.
-
-    https://docs.aws.amazon.com/batch/latest/APIReference/API_LogConfiguration.html
-    """
-    if not isinstance(log, Mapping):
-        return DEFAULT_PLACE
-    options = log.get("options")
-    options = options if isinstance(options, Mapping) else {}
-    return LogPlace(
-        driver=_short(log.get("logDriver")),
-        group=_short(options.get("awslogs-group")),
-        region=_short(options.get("awslogs-region")),
-    )
-
-
-_NODES = re.compile(r"([0-9]{0,6})(:?)([0-9]{0,6})")
-
-
-def _log_of_nodes(nodes: Mapping[str, Any]) -> Any:
-    """The logConfiguration of a multi-node job's main node: of the narrowest range that has it."""
-    main, ranges = nodes.get("mainNode"), nodes.get("nodeRangeProperties")
-    found: list[tuple[int, int, Any]] = []
-    for each in ranges if isinstance(ranges, list) else ():
-        targets = each.get("targetNodes") if isinstance(each, Mapping) else None
-        span = _NODES.fullmatch(targets) if isinstance(targets, str) else None
-        if span and isinstance(main, int):
-            low = int(span[1] or 0)
-            high = int(span[3] or ARRAY_MAX) if span[2] else low
-            if low <= main <= high:
-                found.append((high - low, len(found), _log_in_range(each)))
-    return min(found)[2] if found else None
-
-
-def _log_in_range(node_range: Mapping[str, Any]) -> Any:
-    match node_range:
-        case {"container": {"logConfiguration": log}}:
-            return log
-        case {"ecsProperties": {"taskProperties": [{"containers": [*containers]}, *_]}}:
-            essential = (
-                each
-                for each in containers
-                if isinstance(each, Mapping) and each.get("essential") is not False
-            )
-            return next(essential, {}).get("logConfiguration")
-    return None
-
-
-def _short(text: Any) -> str:
-    """A text of bounded length, and fit for UTF-8; empty for anything else."""
-    return text[:512].encode("utf-8", "replace").decode() if isinstance(text, str) else ""
+_NO_ATTEMPT, _NO_POD = _Attempt(), PodProperties()
 
 
 def _ids_in(depends_on: Any) -> tuple[str, ...]:
@@ -395,13 +218,13 @@ def _ids_in(depends_on: Any) -> tuple[str, ...]:
     if not isinstance(depends_on, list):
         return ()
     ids = (each.get("jobId") for each in depends_on[:20] if isinstance(each, Mapping))
-    return tuple(dict.fromkeys(each for each in map(_short, ids) if 0 < len(each) <= _ID_KEPT))
+    return tuple(dict.fromkeys(each for each in map(shortened, ids) if 0 < len(each) <= _ID_KEPT))
 
 
 _ID_KEPT = 64  # characters of an id in `dependsOn`: an id of Batch's has 36, a child's up to 41
 
 
-class _Event(_Lenient):
+class _Event(LenientModel):
     # One consumer has seen the time under another name.
     time: Time = Field(validation_alias=AliasChoices("time", "event_time"))
     detail_type: str = Field(default="", alias="detail-type")
@@ -499,12 +322,12 @@ def _change(detail: _Detail, at: datetime) -> JobEvent:
     )
 
 
-def _log_place(detail: _Detail, end: _End) -> LogPlace:
+def _log_place(detail: _Detail, end: ContainerEnd) -> LogPlace:
     if detail.eksProperties or detail.eksAttempts:
-        return LogPlace(pod=_short(detail.pod_name()) or "not known")
+        return LogPlace(pod=shortened(detail.pod_name()) or "not known")
     if end.log is None and detail.nodeProperties:
-        return _place_of(_log_of_nodes(detail.nodeProperties))
-    return DEFAULT_PLACE if end.log is None else _place_of(end.log)
+        return place_of(log_of_nodes(detail.nodeProperties))
+    return DEFAULT_PLACE if end.log is None else place_of(end.log)
 
 
 def _kind(detail: _Detail, *, is_child: bool, is_parent: bool) -> JobKind:

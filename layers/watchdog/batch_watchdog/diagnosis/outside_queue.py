@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from batch_watchdog.core.job_event import resource_name
-from batch_watchdog.diagnosis.environments import amount
 from batch_watchdog.diagnosis.findings import GUIDE, Clue
+from batch_watchdog.diagnosis.fit import amount
 from batch_watchdog.diagnosis.lenient import items, mapping, number, text
 from batch_watchdog.diagnosis.needs import is_service_job
 from batch_watchdog.notices.text import plain

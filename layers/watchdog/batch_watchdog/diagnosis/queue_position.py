@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from batch_watchdog.diagnosis.environments import BatchSnapshot, amount
+from batch_watchdog.diagnosis.environments import BatchSnapshot
+from batch_watchdog.diagnosis.fit import amount
 from batch_watchdog.diagnosis.lenient import items, mapping, moment, number, text
 from batch_watchdog.diagnosis.needs import unit_of
 from batch_watchdog.notices.text import iso, plain, span

@@ -15,15 +15,9 @@ from datetime import datetime
 from typing import Any
 
 from batch_watchdog.core.job_event import ENDED, STARTED, resource_name
-from batch_watchdog.diagnosis.environments import (
-    BatchSnapshot,
-    Environment,
-    amount,
-    queue_trouble,
-    verdicts,
-    wish,
-)
+from batch_watchdog.diagnosis.environments import BatchSnapshot, queue_trouble, verdicts
 from batch_watchdog.diagnosis.findings import Clue, Finding, FindingCode, finding, in_order, merged
+from batch_watchdog.diagnosis.fit import Environment, amount, wish
 from batch_watchdog.diagnosis.lenient import items, mapping, number, text
 from batch_watchdog.diagnosis.needs import Needs, is_service_job, needs_of
 from batch_watchdog.diagnosis.outside_queue import before_the_queue, starting, waiting_for_nothing

@@ -44,20 +44,26 @@ what is to be done. The rules:
   ends the one and reopens the others.
 """
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import assert_never
 
-from batch_watchdog.core.effects import Announce, Effect, SetQueueState, StartRun
-from batch_watchdog.guards import notices as guard_notices
+from batch_watchdog.core.effects import SetQueueState
+from batch_watchdog.guards.inputs import (
+    AlarmReceived,
+    GuardDecision,
+    GuardInput,
+    QueuesFoundOpen,
+    StageSet,
+    TimePassed,
+)
 from batch_watchdog.guards.matching import (
     CAN_SAY_OK,
     alarm_of,
     base_of,
     is_named,
     named_stages,
-    says_ok,
     subject_of,
     why_not_named,
 )
@@ -68,7 +74,6 @@ from batch_watchdog.guards.stages import (
     HoldSpan,
     closes_queues,
     ended_signals,
-    ends_of,
     following,
     heard_from,
     in_force,
@@ -78,7 +83,6 @@ from batch_watchdog.guards.stages import (
     is_over,
     is_the_same,
     rang_by,
-    releasing_signals,
     ringing,
     signal_of,
     stage_of,
@@ -87,77 +91,19 @@ from batch_watchdog.guards.stages import (
     why_not_meant,
     with_doubt,
 )
-from batch_watchdog.guards.state import (
-    GuardState,
-    LatestSignal,
-    StageEntry,
-    StageName,
-    StopAction,
-    hardness,
-)
+from batch_watchdog.guards.state import GuardState, LatestSignal, StageName, hardness
 from batch_watchdog.guards.stop_run.counts import Tally
+from batch_watchdog.guards.transition import (
+    NOTHING_STOPPED,
+    QUEUES_AT_ONCE,
+    SOURCE_WORDS,
+    Transition,
+    stage_in_force,
+    words_of,
+)
 from batch_watchdog.notices.text import iso, plain, span
 from batch_watchdog.policy.guard_tables import Guard, Stage
 from batch_watchdog.policy.tables import Mode
-
-# A decision and its actions are one write of at most 100 items.
-_QUEUES_AT_ONCE = 50
-_TICK = timedelta(seconds=1)
-_NOTHING = Tally()
-
-
-# ---- What can happen ----------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlarmReceived:
-    """A billing signal arrived at `now`."""
-
-    now: datetime
-    evidence: Evidence
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimePassed:
-    """It is `now`."""
-
-    now: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageSet:
-    """An operator wants this stage, milder or harder; "calm" is a release."""
-
-    now: datetime
-    stage: StageName
-    by: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueuesFoundOpen:
-    """These queues in the guard's scope are open, as seen by the run `run_id` or for it."""
-
-    now: datetime
-    run_id: str
-    queues: Collection[str]
-
-
-type GuardInput = AlarmReceived | TimePassed | StageSet | QueuesFoundOpen
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuardDecision:
-    """
-    `why` says for the log what was decided, also where nothing changes.
-
-    `to_tell` says why a message of a budget or an anomaly raised nothing: operators are to know.
-    """
-
-    state: GuardState
-    effects: tuple[Effect, ...] = ()
-    why: str
-    to_tell: str = ""
-
 
 # ---- The stage machine --------------------------------------------------------------------
 
@@ -169,7 +115,7 @@ def decide(  # noqa: PLR0913 - two of them have a default
     *,
     mode: Mode,
     held_by_others: Collection[str] = (),
-    stopped: Tally = _NOTHING,
+    stopped: Tally = NOTHING_STOPPED,
     operator_holds: Sequence[HoldSpan] = (),
 ) -> GuardDecision:
     """
@@ -180,7 +126,7 @@ def decide(  # noqa: PLR0913 - two of them have a default
     the current stage has stopped so far, for the notice of its release. `operator_holds` are the
     spans of time that do not count; one that is still on ends now.
     """
-    moment = _Transition(
+    moment = Transition(
         state=state,
         now=happening.now,
         mode=mode,
@@ -203,133 +149,7 @@ def decide(  # noqa: PLR0913 - two of them have a default
             assert_never(happening)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Transition:
-    """A state at a moment, and the decisions that can be made of it."""
-
-    state: GuardState
-    now: datetime
-    mode: Mode
-    held: Collection[str]
-    stopped: Tally
-    operator_holds: Sequence[HoldSpan]
-
-    def stay(self, why: str, *, tell: bool = False) -> GuardDecision:
-        return GuardDecision(state=self.state, why=why, to_tell=why if tell else "")
-
-    def enter(  # noqa: PLR0913 - each is one part of an entry
-        self,
-        rule: Guard,
-        stage: StopAction,
-        why: str,
-        *,
-        by: str = "",
-        signal: str = "",
-        evidence: Evidence | None = None,
-    ) -> GuardDecision:
-        # Run ids tell seconds, and must differ.
-        last = self.state.last_entered
-        since = max(self.now, last + _TICK) if last else self.now
-        entry = StageEntry(
-            run_id=f"{rule.name}:{stage}:{iso(since)}",
-            stage=stage,
-            since=since,
-            mode=self.mode,
-            why=why,
-            by=by,
-            signal=signal,
-        )
-        raised = replace(
-            self.state,
-            entry=entry,
-            last_entered=since,
-            reopens=False,
-            in_doubt_since=None,
-            doubted_for=timedelta(),
-        )
-        released_with = releasing_signals(raised, rule, self.now)
-        outlook = guard_notices.Outlook(
-            before=self.state.stage,
-            closes_queues=closes_queues(rule, stage),
-            terminates_at=terminates_at(raised, rule, self.now, self.operator_holds),
-            released_with=tuple(map(alarm_of, filter(says_ok, released_with))),
-            ends=tuple(
-                (alarm_of(signal), ends)
-                for signal in released_with
-                if not says_ok(signal) and (ends := ends_of(signal, raised.alarms[signal]))
-            ),
-            is_held=any(until >= self.now for _, until in self.operator_holds),
-        )
-        notice = guard_notices.raised(rule, entry, outlook, evidence)
-        effects = (Announce(notices=(notice,)), StartRun(run_id=entry.run_id))
-        return GuardDecision(state=raised, effects=effects, why=f"{stage}: {why}")
-
-    def release(self, why: str, *, by: str = "", ringing: Iterable[str]) -> GuardDecision:
-        """Make the guard calm. What rang before does not ring any more."""
-        entry = self.state.entry
-        if entry is None:
-            return self.stay("calm already")
-        alarms = {
-            signal: replace(heard, over=heard.state == "ALARM")
-            for signal, heard in self.state.alarms.items()
-        }
-        reopened = self._reopenable()
-        closed = tuple(queue for queue in self.state.closed if queue not in reopened)
-        notice = guard_notices.released(
-            self.state.guard,
-            entry,
-            guard_notices.ReleaseFacts(
-                at=self.now,
-                mode=self.mode,
-                why=why,
-                by=by,
-                reopened=tuple(reopened),
-                still_closed=closed,
-                still_ringing=tuple(map(alarm_of, sorted(ringing))),
-                stopped=self.stopped,
-            ),
-        )
-        return GuardDecision(
-            state=replace(
-                self.state,
-                entry=None,
-                closed=closed,
-                by_operator=False,
-                alarms=alarms,
-                released_at=self.now if by else self.state.released_at,
-                reopens=self.state.reopens and bool(closed),
-            ),
-            effects=(*self._set_queues(reopened), Announce(notices=(notice,))),
-            why=f"released: {why}",
-        )
-
-    def release_by(self, by: str, *, ringing: Iterable[str]) -> GuardDecision:
-        return self.release(f"{plain(by, 100)} asked for it", by=by, ringing=ringing)
-
-    def reopen(self) -> GuardDecision:
-        """Open what a release left closed, as far as that can be done now."""
-        reopened = self._reopenable()
-        if self.state.entry or not reopened:
-            return self.stay("nothing to do")
-        closed = tuple(queue for queue in self.state.closed if queue not in reopened)
-        return GuardDecision(
-            state=replace(self.state, closed=closed, reopens=self.state.reopens and bool(closed)),
-            effects=self._set_queues(reopened),
-            why=f"reopened {len(reopened)} queues: no guard holds them any more",
-        )
-
-    def _reopenable(self) -> list[str]:
-        if self.mode == "observe" and not self.state.reopens:
-            return []
-        return [queue for queue in self.state.closed if queue not in self.held][:_QUEUES_AT_ONCE]
-
-    def _set_queues(self, queues: Iterable[str]) -> tuple[Effect, ...]:
-        return tuple(
-            SetQueueState(queue=queue, state="ENABLED", guard=self.state.guard) for queue in queues
-        )
-
-
-def _without_rule(moment: _Transition, happening: GuardInput) -> GuardDecision:
+def _without_rule(moment: Transition, happening: GuardInput) -> GuardDecision:
     if isinstance(happening, StageSet) and happening.stage == "calm":
         # No rule says in which mode: its queues are reopened, as an operator asks for it.
         moment = replace(moment, state=replace(moment.state, reopens=True))
@@ -341,7 +161,7 @@ def _without_rule(moment: _Transition, happening: GuardInput) -> GuardDecision:
     return moment.stay("the policy has no such guard")
 
 
-def _unnamed(moment: _Transition, evidence: Evidence, why: str) -> GuardDecision:
+def _unnamed(moment: Transition, evidence: Evidence, why: str) -> GuardDecision:
     """Keep the OK of an alarm that the policy does not name now: it may name it again later."""
     state, heard = moment.state, heard_from(evidence, moment.now)
     ended = {
@@ -354,8 +174,8 @@ def _unnamed(moment: _Transition, evidence: Evidence, why: str) -> GuardDecision
     )
 
 
-def _alarm_received(moment: _Transition, rule: Guard, evidence: Evidence) -> GuardDecision:
-    what = f"{_WORDS[evidence.source]} {plain(evidence.alarm, 100)}"
+def _alarm_received(moment: Transition, rule: Guard, evidence: Evidence) -> GuardDecision:
+    what = f"{SOURCE_WORDS[evidence.source]} {plain(evidence.alarm, 100)}"
     tells = evidence.source != "cloudwatch"
     if not is_named(rule, evidence):
         return _unnamed(moment, evidence, f"{what} is not named by the guard")
@@ -387,7 +207,7 @@ def _alarm_received(moment: _Transition, rule: Guard, evidence: Evidence) -> Gua
     return _news(moment, rule, evidence, heard, fresh)
 
 
-def _lacking(moment: _Transition, rule: Guard, evidence: Evidence) -> _Transition:
+def _lacking(moment: Transition, rule: Guard, evidence: Evidence) -> Transition:
     """Take in that an alarm has too little data."""
     at, known = heard_from(evidence, moment.now).at, moment.state.lacking
     lacking = {
@@ -401,7 +221,7 @@ def _lacking(moment: _Transition, rule: Guard, evidence: Evidence) -> _Transitio
 
 
 def _news(
-    moment: _Transition,
+    moment: Transition,
     rule: Guard,
     evidence: Evidence,
     heard: LatestSignal,
@@ -410,9 +230,9 @@ def _news(
     """Take in evidence of some signals, each of which it names for a stage."""
     state, now = moment.state, moment.now
     evidence = replace(evidence, at=heard.at)  # In words too: its own time may be still to come.
-    what = f"{_WORDS[evidence.source]} {plain(evidence.alarm, 100)}"
+    what = f"{SOURCE_WORDS[evidence.source]} {plain(evidence.alarm, 100)}"
     tells = evidence.source != "cloudwatch"
-    rang, before = ringing(state, rule, now), _in_force(moment, rule)
+    rang, before = ringing(state, rule, now), stage_in_force(moment, rule)
     signals = {signal: following(heard, state.alarms.get(signal)) for _, signal in fresh}
     state = replace(state, alarms={**state.alarms, **signals})
     moment = replace(moment, state=with_doubt(state, rule, now, heard.at))
@@ -420,42 +240,21 @@ def _news(
         return _relieved(moment, rule, what, rang=any(signal in rang for signal in signals))
     if heard.ends and heard.ends <= now:
         ended = f"what it is about was over at {iso(heard.ends)}"
-        return moment.stay(f"{_words(evidence)}; {ended}", tell=tells)
+        return moment.stay(f"{words_of(evidence)}; {ended}", tell=tells)
     if heard.over:
         released = "an operator has released the guard since"
-        return moment.stay(f"{_words(evidence)}; {released}", tell=tells)
+        return moment.stay(f"{words_of(evidence)}; {released}", tell=tells)
     if not rang:
         state = replace(moment.state, ringing_since=now, doubted_for=timedelta())
         moment = replace(moment, state=state)
     hardest, signal = max(fresh, key=lambda each: hardness(each[0].action))
-    why = _words(evidence)
+    why = words_of(evidence)
     if hardness(hardest.action) <= hardness(before):
         return moment.stay(f"{why}; the guard is at {moment.state.stage} already", tell=tells)
     return moment.enter(rule, hardest.action, why, signal=signal, evidence=evidence)
 
 
-_WORDS = {"cloudwatch": "alarm", "budget": "budget", "anomaly": "cost anomaly monitor"}
-
-
-def _words(evidence: Evidence) -> str:
-    what = f"{_WORDS[evidence.source]} {plain(evidence.alarm, 100)}"
-    amount, threshold = evidence.amount or "unknown", evidence.threshold or "unknown"
-    match evidence.source:
-        case "cloudwatch":
-            since = f"{what} is in ALARM since {iso(evidence.at)}"
-            return f"{since} ({amount}, threshold {threshold})" if evidence.amount else since
-        case "budget":
-            kind = "FORECASTED" if evidence.forecasted else "ACTUAL"
-            budget_type = evidence.budget_type or "Cost"
-            says = f"{what} says at {iso(evidence.at)} that its {kind} {plain(budget_type)} is"
-            return f"{says} {amount}, threshold {threshold}"
-        case "anomaly":
-            return f"{what} says at {iso(evidence.at)}: {amount}, where {threshold} was expected"
-        case _:
-            assert_never(evidence.source)
-
-
-def _relieved(moment: _Transition, rule: Guard, what: str, *, rang: bool) -> GuardDecision:
+def _relieved(moment: Transition, rule: Guard, what: str, *, rang: bool) -> GuardDecision:
     state = moment.state
     if state.entry is None or not rang:
         return moment.stay(f"{what} is OK")
@@ -468,7 +267,7 @@ def _relieved(moment: _Transition, rule: Guard, what: str, *, rang: bool) -> Gua
     return moment.release(f"{what} is OK, and no other alarm rings", ringing=())
 
 
-def _time_passed(moment: _Transition, rule: Guard) -> GuardDecision:
+def _time_passed(moment: Transition, rule: Guard) -> GuardDecision:
     moment = replace(moment, state=with_doubt(moment.state, rule, moment.now, moment.now))
     state, entry = moment.state, moment.state.entry
     if entry is None:
@@ -488,7 +287,7 @@ def _time_passed(moment: _Transition, rule: Guard) -> GuardDecision:
     return moment.stay("nothing to do")
 
 
-def _taken_seriously(moment: _Transition, rule: Guard) -> GuardDecision:
+def _taken_seriously(moment: Transition, rule: Guard) -> GuardDecision:
     """The guard no longer only observes: what its alarms say still is meant."""
     rings = set(map(base_of, surely_ringing(moment.state, rule, moment.now)))
     for stage in reversed(rule.stage):
@@ -501,19 +300,19 @@ def _taken_seriously(moment: _Transition, rule: Guard) -> GuardDecision:
     return moment.stay("was raised in observe mode: waits for the next ALARM or an operator")
 
 
-def _stage_set(moment: _Transition, rule: Guard, stage: StageName, by: str) -> GuardDecision:
+def _stage_set(moment: Transition, rule: Guard, stage: StageName, by: str) -> GuardDecision:
     state, rings = moment.state, ringing(moment.state, rule, moment.now)
     if stage == "calm":
         return moment.release_by(by, ringing=rings)
     if stage_of(rule, stage) is None:
         return moment.stay(f"the guard has no stage {stage}")
-    if stage == _in_force(moment, rule):
+    if stage == stage_in_force(moment, rule):
         return moment.stay(f"at {stage} already")
     moment = replace(moment, state=replace(state, by_operator=state.by_operator or not rings))
     return moment.enter(rule, stage, f"{plain(by, 100)} asked for it", by=by)
 
 
-def _queues_found_open(moment: _Transition, rule: Guard, found: QueuesFoundOpen) -> GuardDecision:
+def _queues_found_open(moment: Transition, rule: Guard, found: QueuesFoundOpen) -> GuardDecision:
     state = moment.state
     if not is_current(state, found.run_id) or state.entry is None:
         return moment.stay("the guard has moved on")
@@ -526,7 +325,7 @@ def _queues_found_open(moment: _Transition, rule: Guard, found: QueuesFoundOpen)
         for queue in dict.fromkeys(found.queues)
         # What it has closed and finds open, somebody else opened: that is theirs to decide.
         if queue not in state.closed and rule.covers_queue(queue)
-    ][:_QUEUES_AT_ONCE]
+    ][:QUEUES_AT_ONCE]
     if not queues:
         return moment.stay("no queue to close")
     return GuardDecision(
@@ -536,12 +335,3 @@ def _queues_found_open(moment: _Transition, rule: Guard, found: QueuesFoundOpen)
         ),
         why=f"closes {len(queues)} queues",
     )
-
-
-# ---- Parts --------------------------------------------------------------------------------
-
-
-def _in_force(moment: _Transition, rule: Guard) -> StageName:
-    """The stage, but calm where it is not meant, or not yet meant to be acted upon."""
-    is_meant = not why_not_meant(moment.state, rule, moment.now)
-    return in_force(moment.state, moment.mode) if is_meant else "calm"

@@ -9,7 +9,7 @@ from batch_watchdog.core.job_event import EPOCH
 from batch_watchdog.guards import alert_notices, precedence, stages
 from batch_watchdog.guards import items as guard_items
 from batch_watchdog.guards import rules as guard_rules
-from batch_watchdog.guards.rules import (
+from batch_watchdog.guards.inputs import (
     AlarmReceived,
     GuardDecision,
     GuardInput,

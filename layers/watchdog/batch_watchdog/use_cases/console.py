@@ -13,7 +13,7 @@ from batch_watchdog.core.errors import CommandError
 from batch_watchdog.core.job_event import EPOCH, resource_name
 from batch_watchdog.diagnosis.gather import DiagnosisGatherer
 from batch_watchdog.guards import items as guard_items
-from batch_watchdog.guards.rules import StageSet
+from batch_watchdog.guards.inputs import StageSet
 from batch_watchdog.guards.stages import ringing, terminates_at
 from batch_watchdog.guards.state import GuardState
 from batch_watchdog.guards.stop_run import items as run_items

@@ -11,7 +11,7 @@ from batch_watchdog.aws.queues import DeadLetters
 from batch_watchdog.core.errors import EvidenceError, StaleItemError
 from batch_watchdog.guards import alert_notices, matching, stages
 from batch_watchdog.guards import items as guard_items
-from batch_watchdog.guards.rules import AlarmReceived
+from batch_watchdog.guards.inputs import AlarmReceived
 from batch_watchdog.guards.signals import envelope as signals
 from batch_watchdog.guards.signals.evidence import Evidence, Ignored
 from batch_watchdog.guards.workflow import GuardUpdater, announced_once

@@ -28,7 +28,7 @@ from batch_watchdog.core.errors import HeldBackError, OutOfTimeError, StaleItemE
 from batch_watchdog.core.job_event import ENDED, STARTED, WAITING, array_child
 from batch_watchdog.guards import items as guard_items
 from batch_watchdog.guards import stages
-from batch_watchdog.guards.rules import QueuesFoundOpen
+from batch_watchdog.guards.inputs import QueuesFoundOpen
 from batch_watchdog.guards.state import StageEntry
 from batch_watchdog.guards.stop_run import items as run_items
 from batch_watchdog.guards.stop_run import notices as run_notices
