@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from batch_watchdog.core.effects import Announce, StartRun
+from batch_watchdog.core.effects import StartRun
 from batch_watchdog.core.job_event import EPOCH
 from batch_watchdog.guards import alert_notices, precedence, stages
 from batch_watchdog.guards import items as guard_items
@@ -26,7 +26,7 @@ from batch_watchdog.policy.guard_tables import Guard
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store import operator_hold
 from batch_watchdog.store.decisions import Outcome, Recorder
-from batch_watchdog.store.once import OnceKey, OnceLedger
+from batch_watchdog.store.once import OnceKey
 from batch_watchdog.store.table import Table
 
 
@@ -101,13 +101,8 @@ class GuardUpdater:
             self.now,
         )
         # Many guards may be lost at once, with one policy: that is one digest.
-        unasked = {notice.id: notice for notice in self._unasked(states)}
-        keys = {each: OnceKey(each, EPOCH) for each in unasked}
-        recorder.once(
-            keys,
-            lambda new: Outcome(effects=[Announce(notices=tuple(unasked[each] for each in new))]),
-            self.now,
-        ).raise_failed()
+        unasked = {OnceKey(notice.id, EPOCH): notice for notice in self._unasked(states)}
+        recorder.announce_once(unasked, self.now).raise_failed()
         recorder.decide(self._runs(states), self._run_on, self.now)
 
     def _unasked(self, states: Mapping[str, GuardState]) -> Iterable[Notice]:
@@ -137,14 +132,3 @@ class GuardUpdater:
             return Outcome()
         asked = replace(run, due_at=self.now + stop_run.QUIET)
         return Outcome(puts=[run_items.put(asked, self.now)], effects=[StartRun(run_id=run_id)])
-
-
-def announced_once(table: Table, notice: Notice, now: datetime, about: datetime = EPOCH) -> Outcome:
-    """
-    What is written to announce a notice, unless its id has been announced before.
-
-    `about` must be the same whenever the notice is made: what has been announced is found by it.
-    """
-    entry = OnceKey(notice.id, about)
-    fresh, puts = OnceLedger(table).new(entry.bucket, {notice.id: entry}, now)
-    return Outcome(puts=puts, effects=[Announce(notices=(notice,))] if fresh else [])

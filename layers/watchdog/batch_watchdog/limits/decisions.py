@@ -172,12 +172,8 @@ class LimitRecorder:
             ),
             facts={"held": count, "max_stops_per_hour": most},
         )
-
-        def decide(_: Sequence[str]) -> Outcome:
-            return Outcome(effects=[Announce(notices=(notice,))])
-
         recorder = Recorder(table=self.table, asked_by="sweep")
-        recorder.once({name: entry}, decide, self.now).raise_failed()
+        recorder.announce_once({entry: notice}, self.now).raise_failed()
 
 
 def _portions(entries: Mapping[str, once_keys.OnceKey]) -> Iterator[tuple[str, ...]]:

@@ -25,8 +25,8 @@ from batch_watchdog.notices.text import plain
 from batch_watchdog.policy.model import Policy, UnreadablePolicy, parse_policy
 from batch_watchdog.store.decisions import Outcome, Recorder
 from batch_watchdog.store.item_codec import Item, pack, unpack
-from batch_watchdog.store.once import OnceKey, OnceLedger
-from batch_watchdog.store.table import Key, Put, Table
+from batch_watchdog.store.once import OnceKey
+from batch_watchdog.store.table import Put, Table
 
 MAX_AGE = 60  # seconds for which a container keeps the text
 
@@ -90,12 +90,7 @@ class PolicyLoader:
             return reading.policy
         entry = _told_once(reading, now)
         notice = _trouble(self._parameter, reading, entry.name)
-
-        def decide(bucket: Key) -> Outcome:
-            fresh, puts = OnceLedger(self._table).new(bucket, {entry.name: entry}, now)
-            return Outcome(puts=puts, effects=[Announce(notices=(notice,))] if fresh else [])
-
-        recorder.decide([entry.bucket], decide, now)
+        recorder.announce_once({entry: notice}, now).raise_failed()
         return reading.policy
 
     def _read(self) -> _Reading:

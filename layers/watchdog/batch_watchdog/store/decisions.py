@@ -21,6 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from batch_watchdog.core.effects import Announce, Effect, StopJobs
 from batch_watchdog.core.errors import StaleItemError
+from batch_watchdog.notices.notice import Notice
 from batch_watchdog.store.actions import Actions
 from batch_watchdog.store.once import OnceKey, OnceLedger, by_bucket
 from batch_watchdog.store.table import TRANSACTION_MAX, Key, Put, Table
@@ -140,6 +141,14 @@ class Recorder:
             lost=[name for _, names in written.lost for name in names],
             failed={name: error for (_, names), error in written.failed.items() for name in names},
         )
+
+    def announce_once(self, notices: Mapping[OnceKey, Notice], now: datetime) -> Written[OnceKey]:
+        """Announce those of the notices whose keys have not been decided about before."""
+
+        def decide(fresh: Sequence[OnceKey]) -> Outcome:
+            return Outcome(effects=[Announce(notices=tuple(notices[key] for key in fresh))])
+
+        return self.once({key: key for key in notices}, decide, now)
 
     def write(self, outcomes: Iterable[Outcome], now: datetime) -> None:
         """

@@ -8,17 +8,20 @@ from datetime import datetime
 from typing import Any
 
 from batch_watchdog.aws.queues import DeadLetters
+from batch_watchdog.core.effects import Announce
 from batch_watchdog.core.errors import EvidenceError, StaleItemError
+from batch_watchdog.core.job_event import EPOCH
 from batch_watchdog.guards import alert_notices, matching, stages
 from batch_watchdog.guards import items as guard_items
 from batch_watchdog.guards.inputs import AlarmReceived
 from batch_watchdog.guards.signals import envelope as signals
 from batch_watchdog.guards.signals.evidence import Evidence, Ignored
-from batch_watchdog.guards.workflow import GuardUpdater, announced_once
+from batch_watchdog.guards.workflow import GuardUpdater
 from batch_watchdog.notices.notice import Notice, subject
 from batch_watchdog.notices.text import plain
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store.decisions import Outcome, Recorder
+from batch_watchdog.store.once import OnceKey, OnceLedger
 from batch_watchdog.store.table import Table
 
 _TOLD_APART_BY = ("Message", "Subject")  # of an SNS record; the rest differs on each delivery
@@ -84,10 +87,10 @@ class SpendAlarmIntake:
             if not decision.to_tell:
                 return outcome
             notice = alert_notices.spend_alert(name, word, why)
-            alert = announced_once(self.table, notice, now, about=_day_of(word))
-            return Outcome(
-                puts=[*outcome.puts, *alert.puts], effects=[*outcome.effects, *alert.effects]
-            )
+            key = OnceKey(notice.id, _day_of(word))
+            fresh, puts = OnceLedger(self.table).new(key.bucket, {key: key}, now)
+            alerts = [Announce(notices=(notice,))] if fresh else []
+            return Outcome(puts=[*outcome.puts, *puts], effects=[*outcome.effects, *alerts])
 
         recorder = Recorder(table=self.table, asked_by="spend_alarm")
         if recorder.decide([name], decide, now):
@@ -104,7 +107,9 @@ class SpendAlarmIntake:
         digest = hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()[:16]
         notice = _trouble(digest, content, reason)
         recorder = Recorder(table=self.table, asked_by="spend_alarm")
-        if recorder.decide([notice.id], lambda _: announced_once(self.table, notice, now), now):
+        written = recorder.announce_once({OnceKey(notice.id, EPOCH): notice}, now)
+        written.raise_failed()
+        if written.lost:
             raise StaleItemError(notice.id)
 
 
