@@ -80,7 +80,7 @@ def may_still_stop(  # noqa: PLR0911, PLR0913, PLR0917 - each reason has its wor
     The job's tags must be known. What the guard does not stop now, its run finds again, should
     it be meant later.
     """
-    rule = next((rule for rule in policy.guard if rule.name == guard), None)
+    rule = policy.guard_named(guard)
     state = states.get(guard)
     if state is None or state.entry is None or not is_current(state, run_id):
         return "the guard has left the stage for which it was asked"

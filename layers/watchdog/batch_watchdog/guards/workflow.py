@@ -38,15 +38,11 @@ class GuardUpdater:
     policy: Policy
     now: datetime
 
-    def rule(self, name: str) -> Guard | None:
-        """A guard as the policy has it."""
-        return next((rule for rule in self.policy.guard if rule.name == name), None)
-
     def decide(self, name: str, happening: GuardInput) -> tuple[GuardDecision, Outcome]:
         """Say what a happening changes about a guard, and what of it is to be written."""
         states = guard_items.read_all(self.table)
         state = states.get(name) or GuardState(guard=name)
-        rule = self.rule(name)
+        rule = self.policy.guard_named(name)
         decision = guard_rules.decide(
             state,
             happening,
@@ -108,7 +104,7 @@ class GuardUpdater:
     def _unasked(self, states: Mapping[str, GuardState]) -> Iterable[Notice]:
         """What is to be said of guards that are raised, and by the policy need not be."""
         for name, state in states.items():
-            rule = self.rule(name)
+            rule = self.policy.guard_named(name)
             if state.entry and not rule:
                 yield alert_notices.vanished(state, self.now)
             if not (state.entry and rule) or stages.is_over(state, rule, self.now):
@@ -119,7 +115,7 @@ class GuardUpdater:
     def _runs(self, states: Mapping[str, GuardState]) -> Iterable[str]:
         """The runs of stages that are on, and meant as they were when they were entered."""
         for name, state in states.items():
-            rule = self.rule(name)
+            rule = self.policy.guard_named(name)
             if not (rule and state.entry) or state.entry.mode != self.policy.mode_of(rule):
                 continue
             if not stages.why_not_meant(state, rule, self.now):

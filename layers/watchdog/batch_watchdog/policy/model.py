@@ -169,6 +169,10 @@ class Policy(Table):
         """Whether any rule limits a state. (A job's own tag can limit it nevertheless.)"""
         return any(rule.for_state(status) for rule in self.limit)
 
+    def guard_named(self, name: str) -> Guard | None:
+        """A guard by its name; None where the policy has none of that name."""
+        return next((guard for guard in self.guard if guard.name == name), None)
+
     def guards_for_queue(self, queue: str) -> tuple[Guard, ...]:
         """The guards whose scope reaches into a queue (an ARN or a name)."""
         return tuple(guard for guard in self.guard if guard.covers_queue(queue))

@@ -178,7 +178,7 @@ class Console:
     def _guard(
         self, policy: Policy, state: GuardState, held: OperatorHold, now: datetime
     ) -> Answer:
-        rule = next((rule for rule in policy.guard if rule.name == state.guard), None)
+        rule = policy.guard_named(state.guard)
         entry = state.entry
         rings = ringing(state, rule, now) if rule else frozenset()
         terminates = terminates_at(state, rule, now, held.spans(now)) if rule else None

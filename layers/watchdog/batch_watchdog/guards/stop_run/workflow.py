@@ -197,7 +197,7 @@ class RunInvocation:
         """
         table, policy, name = self.runner.table, self.runner.policy(), self.run.guard
         state = guard_items.read(table, name)
-        rule = next((rule for rule in policy.guard if rule.name == name), None)
+        rule = policy.guard_named(name)
         entry = state.entry if state and stages.is_current(state, self.run.run_id) else None
         if not (state and rule and entry) or entry.mode != policy.mode_of(rule):
             raise HeldBackError(self.run.run_id)
