@@ -15,6 +15,7 @@ from typing import Any, Literal
 from batch_watchdog.core.batch_payloads import event_from_detail
 from batch_watchdog.core.effects import STOP_MARK
 from batch_watchdog.core.job_event import QueueBlocked
+from batch_watchdog.core.payload_parts import is_stop_accepted
 from batch_watchdog.notices.text import fact
 
 HEADS_MAX = 20  # of one queue that are kept, the latest
@@ -148,7 +149,7 @@ def _after(head: Head, detail: Mapping[str, Any] | None, now: datetime) -> Head:
         outcome: Outcome = "succeeded" if job.status == "SUCCEEDED" else "started"
         return replace(head, outcome=outcome, reason=fact(job.status))
     began = bool(job.attempts or detail.get("startedAt"))
-    flagged = bool(detail.get("isCancelled") or detail.get("isTerminated"))
+    flagged = is_stop_accepted(detail)
     if job.reason.startswith(STOP_MARK):
         outcome = "cancelled-by-watchdog"
     elif flagged or (not began and _CANCELLED.search(job.reason)):

@@ -1,6 +1,6 @@
 """Parts of the payloads of AWS Batch: text of bounded length, containers, tasks and pods."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
@@ -78,3 +78,13 @@ class PreemptionSummary(LenientModel):
 
 def in_tasks(tasks: Iterable[TaskPayload] | None) -> list[ContainerPayload]:
     return [container for task in tasks or [] for container in task.containers or []]
+
+
+def is_stop_accepted(detail: Mapping[str, Any]) -> bool:
+    """
+    Whether a JobDetail shows that Batch has accepted a stop of the job, whoever asked for it.
+
+    That does not mean that the job has ended.
+    https://docs.aws.amazon.com/batch/latest/APIReference/API_JobDetail.html
+    """
+    return bool(detail.get("isCancelled") or detail.get("isTerminated"))

@@ -1,6 +1,6 @@
 """What can keep a job from starting, what to do about each, and where AWS writes about it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -83,6 +83,11 @@ class Clue:
     evidence: str
     remedy: str = ""
     page: str = ""
+
+
+def wait_cause(findings: Sequence[Finding]) -> WaitCause | None:
+    """The cause by which limits tell waiting apart: that of the likeliest finding, if any."""
+    return CAUSE_OF[findings[0].code] if findings else None
 
 
 def finding(clue: Clue, *, service: bool) -> Finding:

@@ -19,7 +19,7 @@ from typing import Literal
 
 from batch_watchdog.core.effects import STOP_MARK, StopJobs, WaitCause
 from batch_watchdog.core.job_event import STARTED, JobEvent
-from batch_watchdog.diagnosis.findings import CAUSE_OF, Finding
+from batch_watchdog.diagnosis.findings import Finding, wait_cause
 from batch_watchdog.limits.stays import Stay, lasts, proven_since
 from batch_watchdog.notices.text import span
 from batch_watchdog.policy.model import Limit, Policy, is_exempt
@@ -67,8 +67,7 @@ def judge(
     Batch remarks on a job's requirements also while an environment grows. So the limit of the new
     cause stops a job only some time later, or once the longest limit has passed.
     """
-    cause = CAUSE_OF[findings[0].code] if findings else None
-    after = limit.after_for(cause)
+    after = limit.after_for(wait_cause(findings))
     wait = _still_changing(limit, after, lasted, changed)
     if after is not None and lasted >= after and wait:
         return StayVerdict(step=None, limit_span=after, again_in=wait)

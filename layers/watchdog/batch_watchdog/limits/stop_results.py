@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from batch_watchdog.core.effects import StopJobs
+from batch_watchdog.core.payload_parts import is_stop_accepted
 from batch_watchdog.limits import brake_items
 from batch_watchdog.notices.text import plain
 from batch_watchdog.store.actions import Action
@@ -46,8 +47,7 @@ def of_job(actions: Iterable[Action], job_id: str, status: str) -> StopResult | 
 
 def shows_it(detail: Mapping[str, Any], reason: str) -> bool:
     """Whether Batch shows of a job that it has accepted a stop, or ended it for this reason."""
-    marked = detail.get("isCancelled") or detail.get("isTerminated")
-    return bool(marked) or detail.get("statusReason") == reason
+    return is_stop_accepted(detail) or detail.get("statusReason") == reason
 
 
 def settled(table: Table, action: Action, result: Any, now: datetime) -> Iterable[Put]:

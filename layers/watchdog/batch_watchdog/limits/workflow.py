@@ -11,7 +11,8 @@ from batch_watchdog.aws.batch import DESCRIBE_MAX, BatchApi, Detail
 from batch_watchdog.core.batch_payloads import event_from_detail
 from batch_watchdog.core.effects import StopJobs
 from batch_watchdog.core.job_event import JobEvent, array_child
-from batch_watchdog.diagnosis.findings import CAUSE_OF
+from batch_watchdog.core.payload_parts import is_stop_accepted
+from batch_watchdog.diagnosis.findings import wait_cause
 from batch_watchdog.diagnosis.gather import DiagnosisGatherer
 from batch_watchdog.limits import brake_items, sighting_items, stay_items, stays, stop_results
 from batch_watchdog.limits import notices as limit_notices
@@ -251,7 +252,7 @@ class LimitEnforcer:
         if case.limit is _NO_LIMIT:
             return self._unlimited(stay)
         put_off = case.limit.first_due - case.lasted
-        if _is_accepted(detail):  # Somebody has stopped it already.
+        if is_stop_accepted(detail):  # Somebody has stopped it already.
             put_off = limit_rules.ACCEPTED_AGAIN
         if exemption:
             put_off = exemption.until - self.now
@@ -287,21 +288,16 @@ class LimitEnforcer:
     def _judged(self, case: OverdueJob, detail: Detail) -> "CheckResult":
         """What is said and done about a job that has been in its state for so long."""
         findings = self.inquiry.findings(detail) if case.stay.status != "RUNNING" else ()
-        cause = CAUSE_OF[findings[0].code] if findings else None
-        stay = stays.seen_with(case.stay, cause, self.now)
+        stay = stays.seen_with(case.stay, wait_cause(findings), self.now)
         changed = self.now - stay.cause_since if stay.cause_since else None
         verdict = limit_rules.judge(case.limit, case.lasted, findings, changed)
         case = replace(case, stay=stay, limit_span=verdict.limit_span, findings=findings)
         if verdict.step == "stop":
             return self._overstayed(case, detail, verdict.again_in)
-        warns = verdict.step == "warn"
-        told = (
-            LimitDecision(case=case, detail=detail, notice=limit_notices.warning(case))
-            if warns
-            else None
-        )
-        decisions = (told,) if told else ()
-        return CheckResult(again_in=verdict.again_in, stay=case.stay, decisions=decisions)
+        if verdict.step is None:
+            return CheckResult(again_in=verdict.again_in, stay=case.stay)
+        told = LimitDecision(case=case, detail=detail, notice=limit_notices.warning(case))
+        return CheckResult(again_in=verdict.again_in, stay=case.stay, decisions=(told,))
 
     def _after_stop(
         self, case: OverdueJob, detail: Detail, exemption: Exemption | None
@@ -313,7 +309,7 @@ class LimitEnforcer:
         if result is None or result.outcome != "accepted":
             return self._not_made(case, detail, exemption, result)
         terminated = bool(detail.get("isTerminated"))
-        accepted = _is_accepted(detail)
+        accepted = is_stop_accepted(detail)
         fate = limit_rules.stop_outcome(
             case.stay, case.job, accepted=accepted, terminated=terminated
         )
@@ -374,10 +370,7 @@ class LimitEnforcer:
             told = LimitDecision(case=case, detail=detail, notice=limit_notices.overstayed(case))
             return CheckResult(again_in=again_in, stay=case.stay, decisions=(told,))
         if case.stay.asked >= limit_rules.STOPS_MAX:
-            told = LimitDecision(case=case, detail=detail, notice=limit_notices.unstoppable(case))
-            return CheckResult(
-                again_in=limit_rules.OBSERVED_AGAIN, stay=case.stay, decisions=(told,)
-            )
+            return _unstoppable(case, detail)
         # It is told with the first stop, and anew with one after it was left alone.
         is_told = case.stay.stops and not case.stay.left_alone
         notice = None if is_told else limit_notices.overstayed(case)
@@ -400,10 +393,7 @@ class LimitEnforcer:
         if not escalates:
             return CheckResult(decisions=(told,))
         if case.stay.asked >= limit_rules.STOPS_MAX:
-            told = LimitDecision(case=case, detail=detail, notice=limit_notices.unstoppable(case))
-            return CheckResult(
-                again_in=limit_rules.OBSERVED_AGAIN, stay=case.stay, decisions=(told,)
-            )
+            return _unstoppable(case, detail)
         escalation = replace(
             self._stop(case),
             how="terminate",
@@ -443,7 +433,7 @@ class LimitEnforcer:
             service=case.stay.service,
             status=case.stay.status,
             since=(case.stay.since,),
-            cause=CAUSE_OF[case.findings[0].code] if case.findings else None,
+            cause=wait_cause(case.findings),
             counted=True,
         )
 
@@ -510,5 +500,7 @@ def is_whole(detail: Detail | None) -> TypeIs[Detail]:
     return detail is not None and all(detail.get(name) is not None for name in _NAMED_BY)
 
 
-def _is_accepted(detail: Detail) -> bool:
-    return bool(detail.get("isCancelled") or detail.get("isTerminated"))
+def _unstoppable(case: OverdueJob, detail: Detail) -> CheckResult:
+    """Of a job that Batch has been asked to stop as often as it may be: operators are told."""
+    told = LimitDecision(case=case, detail=detail, notice=limit_notices.unstoppable(case))
+    return CheckResult(again_in=limit_rules.OBSERVED_AGAIN, stay=case.stay, decisions=(told,))

@@ -26,6 +26,7 @@ from batch_watchdog.aws.rate_limiter import RateLimiter
 from batch_watchdog.core.effects import Announce
 from batch_watchdog.core.errors import HeldBackError, OutOfTimeError, StaleItemError, ThrottledError
 from batch_watchdog.core.job_event import ENDED, STARTED, WAITING, array_child
+from batch_watchdog.core.payload_parts import is_stop_accepted
 from batch_watchdog.guards import items as guard_items
 from batch_watchdog.guards import stages
 from batch_watchdog.guards.inputs import QueuesFoundOpen
@@ -646,7 +647,7 @@ class RunInvocation:
         failed, is_over = stop_run.failed_children(detail), detail.get("status") in ENDED
         if failed is None:
             return
-        accepted = bool(detail.get("isCancelled") or detail.get("isTerminated"))
+        accepted = is_stop_accepted(detail)
         there = 0 if is_over else stop_run.still_there(detail, stage.entry.stage)
         if there and not accepted:
             return  # It arrived, and was not asked to stop yet: the next look does.
