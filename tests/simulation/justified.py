@@ -567,8 +567,9 @@ class _Model:
         return {each for each in stages if self._is_asked_for(each, rule, rings, now.asked)}
 
     def _is_meant(self, guard: _Guard, rule: Mapping[str, Any]) -> bool:
-        rings = guard.rings.values()
-        return guard.by_operator or self._is_asked_for(guard.stage, rule, rings, guard.asked)
+        if guard.by_operator:
+            return guard.stage in {str(each.get("action")) for each in rule.get("stage", ())}
+        return self._is_asked_for(guard.stage, rule, guard.rings.values(), guard.asked)
 
     @staticmethod
     def _is_asked_for(
@@ -701,12 +702,15 @@ class _Model:
         ):
             return
         named = any(evidence.names_stage(each) for each in (rule or {}).get("stage", ()))
-        if not named:
+        # What rang while the policy named it rings no longer, though it is not named now.
+        if not named and key not in map(self._key, guard.heard):
             return
         guard.newest[key] = (evidence.at, False)
         rang = guard.rings.pop(key, None)
         auto = bool(rule) and (rule or {}).get("release", "auto") == "auto"
-        if rang and auto and not guard.by_operator and not self._ringing(guard, rule):
+        if not (rang and named and auto) or guard.by_operator:
+            return
+        if not self._ringing(guard, rule):
             guard.stage, guard.since = "calm", None
 
     @staticmethod
@@ -727,15 +731,17 @@ class _Model:
         at: datetime,
     ) -> None:
         stage = command["stage"] if command["command"] == "set-stage" else "calm"
+        has = {str(each.get("action")) for each in (rule or {}).get("stage", ())}
+        if stage not in {*has, "calm"}:
+            return  # It changes nothing, and what was not known before is not known now.
         guard.unknown = bool(command["problem"])
         if stage == "calm":
             guard.stage, guard.since, guard.by_operator = "calm", None, False
             guard.rings = {}
             return
         enforced = rule is not None and _mode(self._tree(at), rule) == "enforce"
-        has = {str(each.get("action")) for each in (rule or {}).get("stage", ())}
         is_on = stage == guard.stage and guard.enforced == enforced
-        if stage in has and not (is_on and self._is_meant(guard, rule or {})):
+        if not (is_on and self._is_meant(guard, rule or {})):
             guard.stage, guard.enforced, guard.since = stage, enforced, at
             guard.by_operator = True
 
