@@ -39,6 +39,7 @@ _GUARD_PROMPT = timedelta(minutes=2)
 _PATROL = timedelta(minutes=9)  # a stop run looks again, for what no event told
 _SETTLING = timedelta(minutes=20)  # after a fault: redelivery from a queue is the slowest
 _LATE_SWEEP = timedelta(minutes=3)
+_LEFT_OUT = timedelta(minutes=5)  # by so many answers, one after the other
 _UNDER_WAY = timedelta(minutes=1)  # before the end: what was recorded is still being told
 _BRAKED = timedelta(minutes=59)  # the brake counts by whole minutes
 _RUNS_ON = timedelta(minutes=20)  # until it is told that a stop has not ended a job
@@ -151,7 +152,7 @@ def _too_late(seen: History, job: JobEvent, stay: Stay, acts: Sequence[datetime]
         longest = max(limit.after, *limit.after_by_cause.values(), limit.after)
         since, known_at = _known_since(seen, job, stay, policy, begins)
         deadline = max(since + longest, begins + _MINUTE, known_at)
-        deadline += _PROMPT + _slack(seen, deadline)
+        deadline += _PROMPT + _slack(seen, deadline) + _missed(seen)
         for begin, end in _holds(seen):
             if begin <= deadline and end >= stay.since:
                 deadline = max(deadline, end + _PROMPT)
@@ -165,6 +166,12 @@ def _too_late(seen: History, job: JobEvent, stay: Stay, acts: Sequence[datetime]
                 f"{job.job_id} is {stay.status} since {iso(stay.since)}, for more than {longest} "
                 f"({mode}), and nothing was recorded until {iso(deadline)}"
             )
+
+
+def _missed(seen: History) -> timedelta:
+    """What answers may cost that leave out a job, or a part of it: each time it is a minute."""
+    disorder = seen.plan.disorder
+    return _LEFT_OUT if disorder.left_out or disorder.lacking else timedelta()
 
 
 def _known_since(
