@@ -604,8 +604,22 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "the OK of an alarm that the policy does not name is kept",
         "guards/rules.py",
-        'for signal in (rang_by(state, evidence) if evidence.state == "OK" else ())',
-        "for signal in ()",
+        'elif evidence.state == "OK" and is_newer(heard, known := alarms[signal]):',
+        "elif False:",
         ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "too little data of an alarm that the policy does not name is kept",
+        "guards/rules.py",
+        "lacking[signal] = max(heard.at, lacking.get(signal, BEFORE))",
+        "pass",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "too little data reaches guards that do not name the alarm now",
+        "use_cases/spend_alarm.py",
+        'if read.state != "ALARM":',
+        'if read.state == "OK":',
+        ("tests/unit/use_cases/test_spend_alarm.py",),
     ),
 )

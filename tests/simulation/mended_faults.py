@@ -395,6 +395,39 @@ _ANEW: Mapping[str, Mended] = {
         ),
         _I13,
     ),
+    "a stay that ends between its stop and the call counts for the one after": Mended(
+        _plan(
+            _LIMIT,
+            _job(0.5, queue="small", gpus=0, vcpus=2, seconds=330),
+            _job(1, queue="small", gpus=0, seconds=1_800),
+            *(_step(3, "stumble", before="CancelJobs") for _ in range(7)),
+            *(_step(at, "batch", does="requeue", number=1, wait_s=3_600) for at in (6.12, 6.15)),
+        ),
+        _I13,
+    ),
+}
+
+# ---- What an alarm says while the policy does not name it ------------------------------------
+
+_NOT_NAMED = _HARDENING.replace("spend-80", "other-80")
+_UNNAMED: Mapping[str, Mended] = {
+    f"an alarm of a guard that says {state} while {where} seems to ring on": Mended(
+        _plan(
+            _HARDENING,
+            _runs(1),
+            _alarm(3, "ALARM"),
+            _policy(5, between),
+            _alarm(7, state),
+            _policy(9, _HARDENING),
+            minutes=30,
+        ),
+        _I13,
+    )
+    for state in ("OK", "INSUFFICIENT_DATA")
+    for where, between in (
+        ("the policy does not name it", _NOT_NAMED),
+        ("the policy lacks the guard", 'mode = "enforce"\n'),
+    )
 }
 
 # ---- Accepted is not stopped -----------------------------------------------------------------
@@ -566,6 +599,7 @@ MENDED: Mapping[str, Mended] = {
     **_UNASKED,
     **_THRESHOLDS,
     **_ANEW,
+    **_UNNAMED,
     **_ACCEPTED,
     **_LOST,
 }

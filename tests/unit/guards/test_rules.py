@@ -1763,3 +1763,58 @@ def test_what_strangers_wrote_is_shown_harmless() -> None:
     assert "\u202e" not in notice.subject + notice.text
     assert notice.subject.isprintable()
     assert len(notice.subject) <= SUBJECT_MAX
+
+
+# ---- What an alarm says while the policy does not name it ---------------------------------
+
+
+@pytest.mark.parametrize("state", ["OK", "INSUFFICIENT_DATA"])
+@pytest.mark.parametrize(
+    "between", [None, a_rule(stage=[a_stage(alarms=["other"]), a_stage("terminate")])]
+)
+def test_an_alarm_that_rings_no_longer_does_not_harden_a_guard_that_names_it_again(
+    state: AlarmState, between: Guard | None
+) -> None:
+    story = Story()
+    story.told(word())
+
+    story.rule = between
+    story.told(word(state=state, when="12:30"))
+    assert story.stage == "cancel"
+    story.rule = a_rule()
+    story.sweep("14:30")
+
+    assert story.stage == "cancel"
+
+
+def test_an_alarm_that_rings_on_while_it_is_not_named_hardens_its_guard() -> None:
+    story = Story()
+    story.told(word())
+
+    story.rule = None
+    story.told(word("other", "OK", "12:30"))
+    story.told(word(state="OK", when="11:30"))  # It is older.
+    story.rule = a_rule()
+    story.sweep("14:30")
+
+    assert story.stage == "terminate"
+
+
+def test_that_another_alarm_of_the_same_name_is_ok_says_nothing_of_one_that_is_not_named() -> None:
+    story = Story()
+    story.told(word(arn=SOFT_ARN))
+
+    story.rule = None
+    story.told(word(state="OK", when="12:30", arn=SOFT_ARN.replace("us-east-1", "eu-west-1")))
+
+    assert story.state.alarms["cloudwatch:soft"].state == "ALARM"
+
+
+def test_an_ok_counts_also_for_the_name_by_which_an_older_policy_named_the_alarm() -> None:
+    story = Story()
+    story.told(word(names=[SOFT_ARN], arn=SOFT_ARN))
+
+    story.rule = a_rule(stage=[a_stage(alarms=[SOFT_ARN]), a_stage("terminate")])
+    story.told(word(state="OK", when="12:30", names=[SOFT_ARN], arn=SOFT_ARN))
+
+    assert story.state.alarms["cloudwatch:soft"].state == "OK"

@@ -90,6 +90,29 @@ def test_an_alarm_that_no_guard_names_is_passed_over_without_a_look_at_the_table
     assert listening.listen(sns("hello")) == ["ignored: an SNS message that is not about money"]
 
 
+@pytest.mark.parametrize("state", ["OK", "INSUFFICIENT_DATA"])
+def test_that_an_alarm_rings_no_longer_is_known_where_no_guard_names_it_any_more(
+    state: str,
+) -> None:
+    listening = Listening()
+    listening.listen(an_alarm("12:00"))
+    without = SpendAlarmIntake(
+        table=listening.table,
+        dead_letters=listening.aws.dead_letters,
+        policy=lambda: parse_policy('mode = "enforce"'),
+    )
+    message = {"AlarmName": "soft", "NewStateValue": state, "StateChangeTime": stamp("12:10")}
+
+    (why,) = without.listen(sns(json.dumps(message), "12:10"), at("12:10"))
+
+    known = guard_items.read(listening.table, "monthly")
+    assert known
+    assert why == "monthly: the policy has no such guard"
+    assert listening.stage == "cancel"
+    assert known.alarms["cloudwatch:soft"].state == ("OK" if state == "OK" else "ALARM")
+    assert ("cloudwatch:soft" in known.lacking) is (state != "OK")
+
+
 def test_of_several_records_each_counts() -> None:
     listening = Listening()
 

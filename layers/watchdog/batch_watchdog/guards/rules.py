@@ -157,36 +157,40 @@ def _without_rule(moment: Transition, happening: GuardInput) -> GuardDecision:
     if isinstance(happening, TimePassed):
         return moment.reopen()
     if isinstance(happening, AlarmReceived):
-        return _unnamed(moment, happening.evidence, "the policy has no such guard")
+        moment = _unnamed(moment, happening.evidence)
     return moment.stay("the policy has no such guard")
 
 
-def _unnamed(moment: Transition, evidence: Evidence, why: str) -> GuardDecision:
-    """Keep the OK of an alarm that the policy does not name now: it may name it again later."""
+def _unnamed(moment: Transition, evidence: Evidence, named: Collection[str] = ()) -> Transition:
+    """
+    Keep that an alarm is OK, or has too little data, by signals that the policy does not name now.
+
+    It may name them again later.
+    """
     state, heard = moment.state, heard_from(evidence, moment.now)
-    ended = {
-        signal: following(heard, known)
-        for signal in (rang_by(state, evidence) if evidence.state == "OK" else ())
-        if is_newer(heard, known := state.alarms[signal])
-    }
-    return replace(
-        moment.stay(why), state=replace(state, alarms={**state.alarms, **ended}) if ended else state
-    )
+    alarms, lacking = dict(state.alarms), dict(state.lacking)
+    for signal in set(rang_by(state, evidence)) - set(named):
+        if evidence.state == "INSUFFICIENT_DATA":
+            lacking[signal] = max(heard.at, lacking.get(signal, BEFORE))
+        elif evidence.state == "OK" and is_newer(heard, known := alarms[signal]):
+            alarms[signal] = following(heard, known)
+    return replace(moment, state=replace(state, alarms=alarms, lacking=lacking))
 
 
 def _alarm_received(moment: Transition, rule: Guard, evidence: Evidence) -> GuardDecision:
     what = f"{SOURCE_WORDS[evidence.source]} {plain(evidence.alarm, 100)}"
     tells = evidence.source != "cloudwatch"
-    if not is_named(rule, evidence):
-        return _unnamed(moment, evidence, f"{what} is not named by the guard")
-    if evidence.state == "INSUFFICIENT_DATA":
-        moment = _lacking(moment, rule, evidence)
-        return moment.stay(f"{what} has too little data: neither an ALARM nor an OK")
     known = moment.state.alarms
     named = tuple(
         (stage, signal_of(known, signal, evidence.arn))
         for stage, signal in named_stages(rule, evidence)
     )
+    moment = _unnamed(moment, evidence, [signal for _, signal in named])
+    if not is_named(rule, evidence):
+        return moment.stay(f"{what} is not named by the guard")
+    if evidence.state == "INSUFFICIENT_DATA":
+        moment = _lacking(moment, rule, evidence)
+        return moment.stay(f"{what} has too little data: neither an ALARM nor an OK")
     if not named:
         return moment.stay(f"{what}: {why_not_named(rule, evidence)}", tell=tells)
     heard = heard_from(evidence, moment.now)

@@ -66,7 +66,7 @@ class SpendAlarmIntake:
             yield f"kept: {reason}"
             return
         names = [rule.name for rule in matching.concerned(policy, read)]
-        if read.state == "OK":  # It also ends what is known by an older policy.
+        if read.state != "ALARM":  # It is also about what is known by an older policy.
             states = guard_items.read_all(self.table)
             known = (name for name, state in states.items() if stages.rang_by(state, read))
             names += [name for name in known if name not in names]
