@@ -53,6 +53,7 @@ from tests.makers import at
 GPU = "arn:aws:batch:us-east-1:111122223333:job-queue/gpu"
 CPU = "arn:aws:batch:us-east-1:111122223333:job-queue/cpu"
 SOFT_ARN = "arn:aws:cloudwatch:us-east-1:111122223333:alarm:soft"
+MONITOR = "arn:aws:ce::111122223333:anomalymonitor/m-1"
 
 
 # ---- Makers -------------------------------------------------------------------------------
@@ -665,6 +666,68 @@ def test_an_anomaly_that_arrives_by_a_second_route_raises_no_released_guard(
     assert story.stage == stage
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param({"impact": 1001.0}, {"impact": 1001.004}, id="rounded by one route only"),
+        pytest.param({"names": [MONITOR]}, {"names": [MONITOR, "a-subscription"]}, id="names"),
+    ],
+)
+def test_an_anomaly_is_known_again_however_its_routes_show_it(
+    first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    story = Story(rule=a_rule(stage=[a_stage(alarms=[MONITOR, "a-subscription", "soft"])]))
+    usual: dict[str, Any] = {"source": "anomaly", "anomaly_id": "a-1"}
+    alarm = "mon" if "names" in first else "soft"
+    story.told(word(alarm, when="12:00", **usual | first))
+    story.set_stage("calm", now="12:30")
+
+    story.told(word(alarm, when="12:40", **usual | second))
+
+    assert story.stage == "calm"
+    assert "known already" in story.why
+
+
+def test_an_anomaly_that_grows_slowly_is_new_once_it_has_grown() -> None:
+    story = Story()
+    story.told(an_anomaly("12:00", impact=100.0))
+    story.set_stage("calm", now="12:10")
+
+    story.told(an_anomaly("12:20", impact=100.8))
+    after_little = story.stage
+    story.told(an_anomaly("12:30", impact=101.6))
+
+    assert (after_little, story.stage) == ("calm", "cancel")
+
+
+def test_an_anomaly_that_was_older_than_another_is_known_by_its_second_route() -> None:
+    story = Story()
+    story.told(an_anomaly("12:10", anomaly_id="a-2"))
+    story.told(an_anomaly("12:05", anomaly_id="a-1"), now="12:11")
+    assert story.to_tell
+    story.set_stage("calm", now="12:30")
+
+    story.told(an_anomaly("12:40", anomaly_id="a-1"))
+
+    assert story.stage == "calm"
+
+
+def test_the_anomalies_that_were_reported_last_are_kept() -> None:
+    story = Story(rule=a_rule(release="manual"))
+    story.told(an_anomaly("12:00", anomaly_id="grows"))
+    for minute in range(1, 19):
+        story.told(an_anomaly(f"12:{minute:02}", anomaly_id=f"a-{minute}"))
+    story.told(an_anomaly("12:20", impact=60.0, anomaly_id="grows"))
+    story.told(an_anomaly("12:21", anomaly_id="another"))
+    story.told(an_anomaly("12:22", anomaly_id="a third"))
+    story.set_stage("calm", now="12:30")
+
+    story.told(an_anomaly("12:40", impact=60.0, anomaly_id="grows"))
+
+    assert story.stage == "calm"
+    assert len(story.state.alarms["anomaly:soft"].impacts) == 20
+
+
 HERE, THERE = (f"arn:aws:cloudwatch:{region}:1:alarm:soft" for region in ("eu-west-1", "us-east-1"))
 
 
@@ -699,6 +762,35 @@ def test_an_ok_counts_also_while_the_policy_does_not_name_the_alarm(rule: Guard 
 
     assert story.stage == "cancel"
     assert story.state.alarms["cloudwatch:soft"].state == "OK"
+
+
+def test_a_notice_tells_two_alarms_of_one_name_apart() -> None:
+    story = Story()
+    story.told(word("soft", when="12:00", names=[HERE], arn=HERE))
+    story.told(word("soft", when="12:05", names=[THERE], arn=THERE))
+
+    story.set_stage("calm", now="12:10")
+
+    assert f"soft and soft ({THERE})" in story.notices[-1].text
+
+
+def test_an_alarm_that_an_older_version_kept_without_its_arn_is_read_and_released() -> None:
+    kept = {
+        "guard": "monthly",
+        "entry": {
+            "run_id": "monthly:cancel:2026-01-01T12:00:00Z",
+            "stage": "cancel",
+            "since": "2026-01-01T12:00:00Z",
+            "mode": "enforce",
+            "why": "so",
+        },
+        "alarms": {"cloudwatch:soft": {"state": "ALARM", "at": "2026-01-01T12:00:00Z"}},
+    }
+    story = Story(state=TypeAdapter(GuardState).validate_python(kept))
+
+    story.told(word("soft", "OK", when="12:10", names=[HERE], arn=HERE))
+
+    assert story.stage == "calm"
 
 
 def test_an_alarm_that_was_first_heard_of_without_its_arn_is_released_by_its_ok() -> None:

@@ -125,8 +125,15 @@ def says_ok(signal: str) -> bool:
     return signal.startswith(CAN_SAY_OK)
 
 
-def alarm_of(signal: str) -> str:
+def name_of(signal: str) -> str:
+    """The alarm's name (or ARN), as the policy has it."""
     return base_of(signal).partition(":")[2]
+
+
+def alarm_of(signal: str) -> str:
+    """The alarm as operators read it: with its ARN, where another alarm has the same name."""
+    arn = signal.partition("\n")[2]
+    return f"{name_of(signal)} ({arn})" if arn else name_of(signal)
 
 
 def subject_of(signal: str) -> str:

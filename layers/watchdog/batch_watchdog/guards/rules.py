@@ -11,9 +11,9 @@ what is to be done. The rules:
 * An ALARM raises the guard to the stage that names it, if that is harder than the current one.
   Nothing but a release or an operator makes a guard milder.
 * A stage names a threshold of an AWS Budget: by `aws_budgets`, or by the budget's name alone, which
-  means a cost budget and its 100 %, ACTUAL. A message about a higher threshold counts too. A
-  message that raises nothing is passed on to operators: its threshold is lower, cannot be read, or
-  is not one of cost; or it changes nothing.
+  means a cost budget and its 100 % or more, ACTUAL. `aws_budgets` means exactly its threshold. A
+  message that raises nothing is passed on to operators: its threshold is another one, cannot be
+  read, is rounded too coarsely, or is not one of cost; or it changes nothing.
 * A stage lasts from when it was entered here, never from a time that a message carries. The time
   under an operator's hold does not count.
 * `after_previous` counts from when the milder stage was entered, or from when an alarm last
@@ -81,6 +81,7 @@ from batch_watchdog.guards.stages import (
     is_enforced,
     is_newer,
     is_over,
+    is_repeated_anomaly,
     is_the_same,
     rang_by,
     ringing,
@@ -89,6 +90,7 @@ from batch_watchdog.guards.stages import (
     surely_ringing,
     terminates_at,
     why_not_meant,
+    with_anomaly,
     with_doubt,
 )
 from batch_watchdog.guards.state import GuardState, LatestSignal, StageName, hardness
@@ -204,10 +206,14 @@ def _alarm_received(moment: Transition, rule: Guard, evidence: Evidence) -> Guar
         for stage, signal in named
         if signal not in known or is_newer(heard, known[signal])
     ]
-    if not fresh:
-        if any(is_the_same(known[signal], heard) for _, signal in named):
-            return moment.stay(f"{what}: known already")
+    if is_repeated_anomaly(heard, known):
+        fresh = []
+    elif not fresh and not any(is_the_same(known[signal], heard) for _, signal in named):
+        older = {signal: with_anomaly(known[signal], heard) for _, signal in named}
+        moment = replace(moment, state=replace(moment.state, alarms={**known, **older}))
         return moment.stay(f"{what}: not newer than what is known", tell=tells)
+    if not fresh:
+        return moment.stay(f"{what}: known already")
     return _news(moment, rule, evidence, heard, fresh)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from batch_watchdog.guards.matching import alarm_of, base_of, says_ok, signals_of
+from batch_watchdog.guards.matching import base_of, name_of, says_ok, signals_of
 from batch_watchdog.guards.signals.evidence import Evidence, end_of
 from batch_watchdog.guards.state import GuardState, LatestSignal, StageEntry, StageName, hardness
 from batch_watchdog.policy.guard_tables import Guard, Stage
@@ -13,6 +13,7 @@ from batch_watchdog.policy.tables import Mode
 
 BEFORE = datetime.min.replace(tzinfo=UTC)  # all that happens
 _ANOMALIES_KEPT = 20  # of one monitor, by which a repeat is known
+_GROWN = 1.01  # EventBridge and SNS may round an impact differently
 _CLOCKS_DIFFER = timedelta(minutes=1)  # AWS's and ours, at most
 BY_TIME = "after_previous"  # what led to a stage, where it was no signal
 
@@ -130,13 +131,23 @@ def following(heard: LatestSignal, known: LatestSignal | None) -> LatestSignal:
     """Evidence as it is kept after what was known: a repeat of that is still known for one."""
     if known is None:
         return heard
-    impacts = [*known.impacts.items(), *heard.impacts.items()][-_ANOMALIES_KEPT:]
     return replace(
         heard,
         said=heard.said or known.said,
         arn=heard.arn or known.arn,
-        impacts=dict(impacts),
+        impacts=_impacts(known, heard),
     )
+
+
+def with_anomaly(known: LatestSignal, heard: LatestSignal) -> LatestSignal:
+    """What is known, and the anomaly of an older message: its second message is a repeat."""
+    return replace(known, impacts=_impacts(known, heard))
+
+
+def _impacts(known: LatestSignal, heard: LatestSignal) -> Mapping[str, float]:
+    """The impacts of the anomalies that were reported last."""
+    others = [item for item in known.impacts.items() if item[0] not in heard.impacts]
+    return dict([*others, *heard.impacts.items()][-_ANOMALIES_KEPT:])
 
 
 def signal_of(alarms: Mapping[str, LatestSignal], signal: str, arn: str) -> str:
@@ -152,31 +163,32 @@ def rang_by(state: GuardState, evidence: Evidence) -> tuple[str, ...]:
     return tuple(
         signal
         for signal, heard in state.alarms.items()
-        if says_ok(signal) and heard.state == "ALARM" and alarm_of(signal) in evidence.names
+        if says_ok(signal) and heard.state == "ALARM" and name_of(signal) in evidence.names
         if not (heard.arn and evidence.arn and heard.arn != evidence.arn)
     )
 
 
-def _is_repeated_anomaly(heard: LatestSignal, known: LatestSignal) -> bool:
-    """Whether an anomaly is known, with this impact or more: it may arrive by two routes."""
-    return bool(heard.impacts) and all(
-        key in known.impacts and impact <= known.impacts[key]
+def is_repeated_anomaly(heard: LatestSignal, alarms: Mapping[str, LatestSignal]) -> bool:
+    """
+    Whether an anomaly is known, with about this impact or more.
+
+    It may arrive by two routes, which do not show the same names: any signal may know it.
+    """
+    return any(
+        key in known.impacts and impact <= known.impacts[key] * _GROWN
         for key, impact in heard.impacts.items()
+        for known in alarms.values()
     )
 
 
 def is_newer(heard: LatestSignal, known: LatestSignal) -> bool:
     if heard.said and known.said and heard.said <= known.said:
         return False  # Both times were still to come: it is a repeat, or older.
-    if _is_repeated_anomaly(heard, known):
-        return False
     return _order(heard) > _order(known)
 
 
 def is_the_same(known: LatestSignal, heard: LatestSignal) -> bool:
     """Whether it is a repeat. One budget may send two messages at one time."""
-    if _is_repeated_anomaly(heard, known):
-        return True
     same_time = heard.said == known.said if heard.said else heard.at == known.at
     return same_time and (known.state, known.content) == (heard.state, heard.content)
 

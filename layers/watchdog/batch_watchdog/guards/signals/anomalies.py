@@ -23,7 +23,7 @@ _ANOMALY_IS_LATE = timedelta(days=1)
 # ---- Cost Anomaly Detection ---------------------------------------------------------------
 
 
-class _Impact(LenientModel):
+class _Impact(LenientModel, allow_inf_nan=False):
     totalImpact: float | None = None  # noqa: N815
     totalActualSpend: float | None = None  # noqa: N815
     totalExpectedSpend: float | None = None  # noqa: N815

@@ -122,13 +122,17 @@ def _in_units(limit: Amount | None, whole: Amount | None) -> tuple[float | None,
     return (float(limit.value * whole.value / 100), 0.0) if whole else (None, 0.0)
 
 
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
 def _period(lines: Mapping[Any, Any], prose: str, name: str) -> Period:
     said = value_of(lines, "timeunit", "budgetperiod", "period").lower()
     if said:
         return next((each for each in _PERIODS if each == said), _ADJECTIVES.get(said, "month"))
     # The budget's name stands in the sentence too, and may be anything: "day", or one letter.
-    text = prose.partition("Budget Name")[0].replace(f"your {name} budget", "your budget")
-    sentence = " ".join(text.lower().split())
+    text = _one_line(prose).replace(f"your {_one_line(name)} budget", "your budget")
+    sentence = text.partition("Budget Name")[0].lower()
     found = _PERIOD.search(sentence)
     if found is None:
         return "month"

@@ -12,7 +12,6 @@ from batch_watchdog.guards.signals.evidence import (
     Ignored,
     LenientModel,
     SignalName,
-    SignalTime,
     SoftText,
     TimeOrNone,
     checked,
@@ -34,7 +33,7 @@ class _AlarmMessage(LenientModel):
     NewStateValue: AlarmState
     NewStateReason: SoftText = ""
     OldStateValue: SoftText = ""
-    StateChangeTime: SignalTime | None = None
+    StateChangeTime: TimeOrNone = None
 
 
 class _State(LenientModel):

@@ -130,8 +130,7 @@ def _soft(value: object) -> object:
     return _text(value) if isinstance(value, str) else ""
 
 
-type SignalTime = Annotated[datetime, BeforeValidator(_time)]
-# Where it cannot be read, the event's own time stands in for it.
+# Where it cannot be read, the time of the event or message stands in for it.
 type TimeOrNone = Annotated[datetime | None, BeforeValidator(time_or_none)]
 type SignalName = Annotated[
     str, BeforeValidator(_text), Field(min_length=1, max_length=2_048, pattern=r"\S")
