@@ -781,8 +781,11 @@ def i14_actions_are_carried_out(seen: History) -> Iterator[str]:
 def i14_queues_are_as_guards_asked(seen: History) -> Iterator[str]:
     """A queue ends as a guard asked for last, or an operator was told."""
     last: dict[str, tuple[datetime, str]] = {}
-    for action in seen.actions:
-        effect, at = action.effect, seen.written_at[action.sk]
+    asked_at = dict(seen.written_at)
+    for action in sorted(seen.actions, key=lambda each: each.sk):
+        effect, at = action.effect, asked_at[action.sk]
+        if action.result and "handed_on" in action.result:  # What was asked for stays as old.
+            asked_at[action.result["handed_on"].rpartition("/")[2]] = at
         if isinstance(effect, SetQueueState) and at >= last.get(effect.queue, (at, ""))[0]:
             last[effect.queue] = at, effect.state
     if operator_hold.read(seen.table).is_on:
