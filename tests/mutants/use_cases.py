@@ -87,6 +87,13 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/unit/use_cases/test_act.py",),
     ),
     Mutant(
+        "a queue whose reopening was refused is still closed",
+        "use_cases/act.py",
+        "refused=not is_closed,  # No call of it has been made.",
+        "refused=True,",
+        ("tests/unit/use_cases/test_act.py",),
+    ),
+    Mutant(
         "before a call is repeated, its refusal does not count any more",
         "use_cases/act.py",
         "update = replace(known, refused=False, calls=known.calls + 1)",

@@ -285,6 +285,18 @@ def test_a_queue_whose_closing_was_refused_is_not_reopened(scene: Scene) -> None
     assert queue_update_items.read(scene.table).by_queue == {}
 
 
+def test_a_queue_whose_reopening_was_refused_is_still_closed_by_the_guard(scene: Scene) -> None:
+    """Its guard was raised anew meanwhile, and the closing is refused for the same reason."""
+    scene.aws.on_call = refuses()
+    scene.carry_out(REOPEN)
+    scene.raise_guard()
+
+    scene.carry_out(CLOSE)
+
+    update = queue_update_items.read(scene.table).by_queue[QUEUE]
+    assert (update.effect, update.refused) == (CLOSE, False)
+
+
 def test_a_queue_may_have_been_closed_where_no_answer_is_known(scene: Scene) -> None:
     """The closing was refused; its next try died after the call, and the guard was released."""
     scene.raise_guard()

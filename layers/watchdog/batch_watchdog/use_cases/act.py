@@ -256,12 +256,14 @@ class Actor:
             updates, now = queue_update_items.read(self.table), self.clock()
             known = updates.by_queue.get(effect.queue)
             if known is None or known.effect.state != effect.state:
+                # After a reopening that was not made, the queue is still closed by a guard.
+                is_closed = known is not None and effect.state == "DISABLED" and not known.done
                 known = QueueUpdate(
                     effect=effect,
                     since=now,
                     due_at=now + _REFUSED_AGAIN,
                     why=_NO_ANSWER,
-                    refused=True,  # No call of it has been made.
+                    refused=not is_closed,  # No call of it has been made.
                 )
             update = replace(known, refused=False, calls=known.calls + 1)
             with suppress(StaleItemError):  # Another try has begun just now.

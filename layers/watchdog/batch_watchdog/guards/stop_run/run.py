@@ -99,11 +99,11 @@ class Chunk:
 
     `stop` are those to be stopped, of which the first `asked` have been, but for the `refused`,
     which are by id, with why. `arrays` are the parents among them: how many of their children
-    waited, and how many had started. `escaped` ran or ended before they were stopped. `alive` are
-    jobs whose stop Batch has accepted, and that are still there: 1, or how many of an array's
-    children. `ended` are jobs that Batch has shown to have ended by their stop: 1, or how many of
-    an array's children may have: they have failed, at `cancel` not at work. Of those that are
-    `over` there is nothing more to learn.
+    waited, and how many had started; `failed_before` has how many had failed. `escaped` ran or
+    ended before they were stopped. `alive` are jobs whose stop Batch has accepted, and that are
+    still there: 1, or how many of an array's children. `ended` are jobs that Batch has shown to
+    have ended by their stop: 1, or how many of an array's children may have: they have failed
+    since, at `cancel` not at work. Of those that are `over` there is nothing more to learn.
 
     Jobs that were stopped on their arrival have `arrived`: it is not known whether Batch was asked.
     """
@@ -118,6 +118,7 @@ class Chunk:
     left: tuple[str, ...] = ()
     spared: tuple[str, ...] = ()
     arrays: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    failed_before: Mapping[str, int] = field(default_factory=dict)
     asked: int = 0
     refused: Mapping[str, str] = field(default_factory=dict)
     escaped: tuple[str, ...] = ()

@@ -225,14 +225,15 @@ class Unsettled:
     """
     Jobs that were asked to stop, and of which it is not known how they ended.
 
-    `arrays` are by id, with how many of their children had failed when Batch was last asked, if it
-    was; a child that was stopped singly counts with its array, where that was asked to stop too.
-    Where more than `most` were found by lists, these are left out: that no list shows them any more
-    is enough.
+    `arrays` are by id, with how many of their children had ended by the stop when Batch was last
+    asked, if it was, and `failed_before` has how many had failed when they were stopped. A child
+    that was stopped singly counts with its array, where that was asked to stop too. Where more than
+    `most` were found by lists, these are left out: that no list shows them any more is enough.
     """
 
     def __init__(self, chunks: Iterable[Chunk], most: int) -> None:
         self.arrays: dict[str, int | None] = {}
+        self.failed_before: dict[str, int] = {}
         self.service: dict[str, None] = {}
         self._unproven: dict[str, None] = {}
         self._listed: dict[str, None] = {}
@@ -241,6 +242,7 @@ class Unsettled:
         self._asked: set[str] = set()  # arrays, too
         for chunk in chunks:
             self._seen |= chunk.arrays.keys()
+            self.failed_before |= chunk.failed_before
             for job_id in islice(chunk.stop, chunk.asked):
                 if job_id not in chunk.refused:
                     self._add(job_id, chunk)
