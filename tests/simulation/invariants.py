@@ -178,15 +178,21 @@ def _known_since(
     seen: History, job: JobEvent, stay: Stay, policy: Policy, begins: datetime
 ) -> tuple[datetime, datetime]:
     """The stay's beginning, as far as the watchdog can know it, and when it came to know it."""
+    looked_at_again = timedelta()
     for heard in seen.heard.get(job.job_id, ()):
         if (heard.status, heard.attempts) == (stay.status, stay.attempts):
+            if heard.told_at < stay.since - _MINUTE:
+                # A list does not tell this stay from one before it, which is known: the reminder
+                # of that one does, which comes due an hour after it was told in observe mode.
+                looked_at_again = 60 * _MINUTE
+                continue
             # Where nothing limits it in between, nothing reminds of it any more.
             in_force = seen.policies_from(heard.at - _MINUTE, begins)
             shown = replace(job, tags=seen.tags_at(job.job_id, heard.at))  # They may change later.
             if all(each.first_due_after(shown, stay.status) is not None for each in in_force):
                 # Its clock may be ahead.
                 return max(stay.since, min(heard.told_at, heard.at)), heard.at
-    listed = max(stay.since, begins) + _LISTED
+    listed = max(stay.since, begins) + _LISTED + looked_at_again
     return listed, _first_heard(seen, job, stay) or listed
 
 
@@ -205,7 +211,8 @@ def _slack(seen: History, due: datetime) -> timedelta:
     """What failed invocations of that time may have cost."""
     window = [at for at, folder, _ in seen.failures if due - _LISTED < at < due + _SETTLING]
     late = [at for at in seen.late_sweeps if due - _LISTED < at < due + _SETTLING]
-    return min((len(window) + 4 * len(late)) * 2 * _MINUTE, _SETTLING)
+    most = max(_SETTLING, len(window) * _MINUTE)  # Hardly a sweep may come to its end.
+    return min((len(window) + 4 * len(late)) * 2 * _MINUTE, most)
 
 
 def _is_excused(seen: History, job: JobEvent, deadline: datetime) -> bool:
@@ -289,12 +296,14 @@ def i6_who_is_exempt_or_spared_is_not_stopped(seen: History) -> Iterator[str]:
             again = _was_stopped_before(seen, job_id, since)
             if not again:
                 yield f"{job_id} is exempt since {iso(since)}, and was stopped at {action.at}"
-    for call in seen.journal:
-        name = _guard_of(call.reason)
+    for made in seen.made:
+        call, name = made.call, _guard_of(made.call.reason)
         for job_id in call.jobs if name else ():
             for policy in _policies_around(seen, call.at):
                 rule = next((each for each in policy.guard if each.name == name), None)
-                if rule and not rule.spares(seen.job_at(job_id, call.at)):
+                # A call may take its time: it is decided when it begins.
+                tags = (seen.job_at(job_id, made.since), seen.job_at(job_id, call.at))
+                if rule and not all(map(rule.spares, tags)):
                     break
             else:
                 yield f"{job_id} is spared by the guard {name}, and was stopped by it"
@@ -471,7 +480,10 @@ def i8_nothing_starts_while_a_stage_is_on(seen: History) -> Iterator[str]:
                 late = _PATROL if heard is None else _GUARD_PROMPT
                 since = max(begins, before.since, heard or begins)
                 until = stay.since if stay else seen.ended
-                bound = since + max(prompt, late) + _slack(seen, since)
+                # A run whose function fails each time goes on once the queue delivers it again.
+                failed = sum(since < at < until for at, _, _ in seen.failures)
+                slack = max(_slack(seen, since), failed * 4 * _MINUTE)
+                bound = since + max(prompt, late) + slack
                 if min(until, ends) > bound and not _stop_is_accepted(seen, job_id, bound):
                     yield (
                         f"{job_id} is {before.status} from {iso(since)} to {iso(until)}, while "
@@ -727,7 +739,11 @@ def i14_what_is_told_of_a_limits_stop_is_so(seen: History) -> Iterator[str]:
         if notice.kind != "limit-enforced" or notice.id.endswith(":observed"):
             continue
         put_right = any(job == job_id and later >= at for job, later in left)
-        is_asked = any(call >= at for call in asked)
+        # A guard may have been faster.
+        of_it = (call for call in seen.journal if job_id in call.jobs)
+        is_asked = any(
+            call.at >= at and (call.at in asked or _guard_of(call.reason)) for call in of_it
+        )
         # The limit itself may be gone by then: operators know of the new policy.
         is_new = any(at <= since <= at + _SETTLING for since, _ in seen.policies)
         if not (is_asked or put_right or is_new or braked) and at < seen.ended - _SETTLING:
@@ -746,8 +762,11 @@ def i14_what_runs_on_is_told(seen: History) -> Iterator[str]:
             if stay is None or stay.status not in STARTED or by > seen.ended:
                 continue
             later = seen.status_at(job_id, by)
+            # What a guard stopped that nothing asks for any more is not looked at: that is told.
+            given_up = f"watchdog-trouble:guard-vanished:{_guard_of(call.reason)}:"
             is_told = any(
-                call.at + _MINUTE / 2 < at <= by and _names(content, job_id)
+                call.at + _MINUTE / 2 < at <= by
+                and (_names(content, job_id) or content["id"].startswith(given_up))
                 for at, content in seen.published
             )
             held = any(begin <= by and end >= call.at for begin, end in _holds(seen))
