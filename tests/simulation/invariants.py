@@ -192,7 +192,12 @@ def _known_since(
             if all(each.first_due_after(shown, stay.status) is not None for each in in_force):
                 # Its clock may be ahead.
                 return max(stay.since, min(heard.told_at, heard.at)), heard.at
-    listed = max(stay.since, begins) + _LISTED + looked_at_again
+    begun = max(stay.since, begins)
+    # A list goes on with the next sweep that does not fail.
+    failed = sum(
+        folder == "sweep" and begun < at < begun + 120 * _MINUTE for at, folder, _ in seen.failures
+    )
+    listed = begun + _LISTED + looked_at_again + failed * _MINUTE
     return listed, _first_heard(seen, job, stay) or listed
 
 
@@ -211,8 +216,7 @@ def _slack(seen: History, due: datetime) -> timedelta:
     """What failed invocations of that time may have cost."""
     window = [at for at, folder, _ in seen.failures if due - _LISTED < at < due + _SETTLING]
     late = [at for at in seen.late_sweeps if due - _LISTED < at < due + _SETTLING]
-    most = max(_SETTLING, len(window) * _MINUTE)  # Hardly a sweep may come to its end.
-    return min((len(window) + 4 * len(late)) * 2 * _MINUTE, most)
+    return min((len(window) + 4 * len(late)) * 2 * _MINUTE, _SETTLING)
 
 
 def _is_excused(seen: History, job: JobEvent, deadline: datetime) -> bool:
