@@ -17,8 +17,6 @@ TOO_LONG = {
     "aws.batch.BatchApi",
     "guards.stop_run.tally._Found",
     "limits.discovery.Discovery",
-    "limits.workflow",
-    "limits.workflow.LimitEnforcer",
     "use_cases.act.Actor",
     "use_cases.console.Console",
     "use_cases.sweep",
@@ -27,6 +25,7 @@ TOO_LONG = {
 
 # The names of modules that call AWS or write to the table. All else decides, and is pure.
 CALLERS = {
+    "array_tags",
     "arrivals",
     "decisions",
     "discovery",
@@ -37,6 +36,8 @@ CALLERS = {
     "loader",
     "queue_updates",
     "session",
+    "stay_check",
+    "stop_check",
     "stop_results",
     "stopping",
     "unfinished",

@@ -18,8 +18,8 @@ from batch_watchdog.aws.batch import DESCRIBE_MAX, BatchApi, Detail, kinds_of
 from batch_watchdog.core.batch_payloads import event_from_detail
 from batch_watchdog.core.job_event import JobEvent, from_millis
 from batch_watchdog.limits import stay_items, stays
+from batch_watchdog.limits.decisions import is_whole
 from batch_watchdog.limits.stays import UNLIMITED_AGAIN, Stay
-from batch_watchdog.limits.workflow import is_whole
 from batch_watchdog.policy.model import LIMITED, Policy
 from batch_watchdog.store import reminders as reminder_items
 from batch_watchdog.store.decisions import ITEM_ERRORS

@@ -134,7 +134,7 @@ class _Sweep:
     def _rows(self, entries: Iterable[Reminder]) -> Iterator[_Row]:
         """What is left to be seen to of the entries."""
         for entry in entries:
-            if self.limits.wait_on(entry):
+            if self.limits.recorder.wait_on(entry):
                 cursor = self.progress.cursor
                 self.progress.cursor = cursor.passed(cursor.minute, [entry], all_of_them=False)
             else:
