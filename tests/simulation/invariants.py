@@ -25,6 +25,7 @@ from batch_watchdog.notices.text import iso, ranges
 from batch_watchdog.policy.model import TAG_PREFIX, Policy, is_exempt
 from batch_watchdog.store import operator_hold, sweep_cursor
 from batch_watchdog.store.actions import Action
+from batch_watchdog.threads.items import open_threads
 from local.batch.state import Call
 from tests.simulation import justified
 from tests.simulation.history import NOON, History, Stay
@@ -42,6 +43,7 @@ _LATE_SWEEP = timedelta(minutes=3)
 _LEFT_OUT = timedelta(minutes=5)  # by so many answers, one after the other
 _UNDER_WAY = timedelta(minutes=1)  # before the end: what was recorded is still being told
 _BRAKED = timedelta(minutes=59)  # the brake counts by whole minutes
+_MESSAGES_MAX = 12  # of one cause, in an hour
 _RUNS_ON = timedelta(minutes=20)  # until it is told that a stop has not ended a job
 _GONE = timedelta(minutes=5)  # until it is told that the policy has lost a guard that is raised
 _JUMP = timedelta(seconds=20)  # by which an event may tell of a time before its own
@@ -596,6 +598,49 @@ def _opened_against_people(seen: History) -> Iterator[str]:
             yield f"{queue} was opened at {iso(call.at)}, and it was people who had closed it"
 
 
+# ---- Notices ------------------------------------------------------------------------------
+
+
+def i15_no_cause_brings_many_messages(seen: History) -> Iterator[str]:
+    """No cause brings more than 12 messages an hour."""
+    by_cause: dict[tuple[object, ...], dict[str, datetime]] = {}
+    for at, content in seen.published:
+        facts = content["facts"]
+        kind = facts.get("of", content["notice"])
+        if kind == "watchdog-trouble":
+            continue  # Troubles have a cause each.
+        for each in facts.get("groups") or [facts]:
+            finding = (each.get("findings") or [each.get("finding")])[0]
+            about = [each.get(name) for name in ("queue", "rule", "guard", "cause")]
+            cause = (kind.partition("-")[0] == "guard" or kind, finding, *about)
+            # A delivery that is repeated has the same id.
+            by_cause.setdefault(cause, {}).setdefault(content["id"], at)
+    for cause, told in by_cause.items():
+        times = sorted(told.values())
+        for first in times:
+            count = sum(first <= at < first + 60 * _MINUTE for at in times)
+            if count > _MESSAGES_MAX:
+                yield f"{cause} brought {count} messages in the hour from {iso(first)} on"
+                break
+
+
+def i15_nothing_is_told_twice_by_being_folded(seen: History) -> Iterator[str]:
+    """What a digest tells was not told alone, and no other digest tells it."""
+    told: dict[str, set[str]] = {}
+    for _, content in seen.published:
+        ids = content["facts"]["ids"] if content["notice"] == "digest" else [content["id"]]
+        for notice_id in ids:
+            told.setdefault(notice_id, set()).add(content["id"])
+        if content["notice"] == "digest":
+            counted = sum(group["count"] for group in content["facts"]["groups"])
+            count = content["facts"]["count"]
+            if counted != count:
+                yield f"{content['id']} tells of {count}, and its groups of {counted}"
+    for notice_id, by in told.items():
+        if len(by) > 1:
+            yield f"{notice_id} was told by {sorted(by)}"
+
+
 # ---- Everything ---------------------------------------------------------------------------
 
 
@@ -652,7 +697,7 @@ def i11_a_bad_policy_takes_no_effect(seen: History) -> Iterator[str]:
     swept = sweep_cursor.read(seen.table, NOON).minute
     if swept < seen.ended - 2 * _MINUTE:
         yield f"the last sweep was at {iso(swept)}, and it is {iso(seen.ended)}"
-    told = [at for at, each in seen.published if each["id"].startswith("watchdog-trouble:policy")]
+    told = [at for at, each in _announced(seen) if each["id"].startswith("watchdog-trouble:policy")]
     for begins in seen.bad_policies:
         replaced = [at for at, _ in seen.policies if begins <= at < begins + 3 * _MINUTE]
         disturbed = any(begins <= at < begins + _SETTLING for at, _, _ in seen.failures)
@@ -771,7 +816,7 @@ def i14_what_runs_on_is_told(seen: History) -> Iterator[str]:
             is_told = any(
                 call.at + _MINUTE / 2 < at <= by
                 and (_names(content, job_id) or content["id"].startswith(given_up))
-                for at, content in seen.published
+                for at, content in _announced(seen)
             )
             held = any(begin <= by and end >= call.at for begin, end in _holds(seen))
             if later is not None and later.status not in ENDED and not (is_told or held):
@@ -829,7 +874,7 @@ def i14_queues_are_as_guards_asked(seen: History) -> Iterator[str]:
             continue
         told = any(
             since >= at and content["notice"] == "watchdog-trouble" and name in content["text"]
-            for since, content in seen.published
+            for since, content in _announced(seen)
         )
         if not told:
             yield f"{queue} was to be {state} at {iso(at)}, and is {seen.queues[queue]}"
@@ -850,7 +895,7 @@ def i14_a_guard_that_vanishes_is_told(seen: History) -> Iterator[str]:
                 continue
             told = any(
                 begins <= since <= by and name in json.dumps(content)
-                for since, content in seen.published
+                for since, content in _announced(seen)
                 if content["notice"] in ("watchdog-trouble", "guard-released", "digest")
             )
             if not told:
@@ -864,7 +909,7 @@ def _has_stage(policy: Policy, guard: str, stage: str) -> bool:
 
 def i11_each_bad_policy_is_told(seen: History) -> Iterator[str]:
     """A bad policy that is put again is told again."""
-    told = [at for at, each in seen.published if each["id"].startswith("watchdog-trouble:policy")]
+    told = [at for at, each in _announced(seen) if each["id"].startswith("watchdog-trouble:policy")]
     for begins in seen.bad_policies:
         replaced = [at for at, _ in seen.policies if begins < at < begins + 3 * _MINUTE]
         again = [at for at in seen.bad_policies if begins < at < begins + 3 * _MINUTE]
@@ -898,6 +943,8 @@ ALL: Sequence[Invariant] = (
 
 # Of histories in the wide world.
 WIDER: Sequence[Invariant] = (
+    i15_no_cause_brings_many_messages,
+    i15_nothing_is_told_twice_by_being_folded,
     i11_each_bad_policy_is_told,
     i13_every_changing_call_is_justified,
     i14_what_is_told_to_be_stopped_has_ended,
@@ -920,13 +967,20 @@ def broken(seen: History) -> list[str]:
 
 
 def _told_ids(seen: History) -> set[str]:
-    """The ids of all notices that were delivered, be it within a digest."""
-    ids = set()
+    """The ids of all notices that were delivered, be it within a digest, or that one is to tell."""
+    ids = {each for thread in open_threads(seen.table, seen.ended) for each in thread.collected.ids}
     for _, content in seen.published:
         ids.add(content["id"])
         if content["notice"] == "digest":
             ids |= set(content["facts"]["ids"])
     return ids
+
+
+def _announced(seen: History) -> Iterator[tuple[datetime, Mapping[str, Any]]]:
+    """What was recorded to be told, and when. It may be sent later, in a digest."""
+    for action, notice in seen.notices():
+        content = {"notice": notice.kind, "id": notice.id, "text": notice.text}
+        yield seen.written_at[action.sk], content | {"facts": notice.facts}
 
 
 def _was_heard_of(seen: History, array_id: str) -> bool:
