@@ -348,7 +348,9 @@ def _milder_stages(seen: History) -> Iterator[str]:
     """Stages that were followed by none that is harder, though nobody asked for it."""
     last: dict[str, StageName] = {}  # stages that are enforced, by guard
     since: dict[str, datetime] = {}
-    for action, notice in sorted(seen.notices(), key=lambda each: seen.written_at[each[0].sk]):
+    # Their ids end with the time at which the stage was entered: two writes may cross.
+    told = [each for each in seen.notices() if each[1].kind in ("guard-raised", "guard-released")]
+    for action, notice in sorted(told, key=lambda each: (each[1].id[-20:], each[1].kind)):
         facts = notice.facts
         if notice.kind == "guard-raised":
             name, stage = facts["guard"], facts["stage"]
@@ -367,13 +369,11 @@ def _milder_stages(seen: History) -> Iterator[str]:
 def _stages_changed(seen: History, guard: str, since: datetime, until: datetime) -> bool:
     """Whether what raises or releases a guard was changed in a span of time."""
     rules = [
-        (rule.stage, rule.release)
+        next(((rule.stage, rule.release) for rule in policy.guard if rule.name == guard), None)
         for (begins, policy), ends in zip(
             seen.policies, [*(s for s, _ in seen.policies[1:]), seen.ended], strict=True
         )
         if begins <= until and ends >= since - _SETTLING
-        for rule in policy.guard
-        if rule.name == guard
     ]
     return any(rule != rules[0] for rule in rules)
 
@@ -814,8 +814,13 @@ def i14_what_runs_on_is_told(seen: History) -> Iterator[str]:
             # What a guard stopped that nothing asks for any more is not looked at: that is told.
             given_up = f"watchdog-trouble:guard-vanished:{_guard_of(call.reason)}:"
             is_told = any(
-                call.at + _MINUTE / 2 < at <= by
-                and (_names(content, job_id) or content["id"].startswith(given_up))
+                call.at < at <= by
+                and (
+                    (_names(content, job_id) and at > call.at + _MINUTE / 2)
+                    or content["id"].startswith(given_up)
+                    # Of what was stopped just before a release, it is not known yet.
+                    or (content["notice"] == "guard-released" and content["facts"]["not_known"])
+                )
                 for at, content in _announced(seen)
             )
             held = any(begin <= by and end >= call.at for begin, end in _holds(seen))
