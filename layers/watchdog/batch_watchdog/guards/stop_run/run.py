@@ -307,9 +307,12 @@ def failed_waiting(child: Mapping[str, Any], reason: str) -> bool:
     """
     Whether an array's child that has failed may have been cancelled, and not have failed at work.
 
-    AWS does not say whether the reason given for an array becomes that of its children.
+    AWS does not say whether the reason given for an array becomes that of its children. What a
+    limit has stopped has the limit's reason.
     """
-    return child.get("statusReason") == reason or not child.get("startedAt")
+    shown = child.get("statusReason") or ""
+    by_another = shown.startswith(STOP_MARK) and shown != reason
+    return shown == reason or not (child.get("startedAt") or by_another)
 
 
 def failed_children(detail: Mapping[str, Any]) -> int | None:
