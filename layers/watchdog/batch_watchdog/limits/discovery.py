@@ -124,8 +124,6 @@ class Discovery:
             and (status == "RUNNABLE" or self.policy.has_limits(status))
         ]
 
-    # ---- One page -------------------------------------------------------------------------
-
     def _read(self, place: Place) -> Place | None:
         """
         Read one page, and file what is found on it.

@@ -103,8 +103,6 @@ class Actor:
             case _:
                 assert_never(effect)
 
-    # ---- Stops ----------------------------------------------------------------------------
-
     def _stop(self, action: Action, stop: StopJobs, out_of_time: Callable[[], bool]) -> Any:
         if not stop_rules.says_on_what_it_rests(stop):
             return {"overtaken": f"{_ANEW}: an older version of the watchdog asked for it"}
