@@ -414,4 +414,11 @@ MUTANTS: Sequence[Mutant] = (
         'stopped = sum(outcome == "accepted" for outcome in outcomes)',
         ("tests/unit/use_cases/test_act.py",),
     ),
+    Mutant(
+        "a start between two waits is kept",
+        "limits/stays.py",
+        "for change in (*back, *latest.values()):",
+        "for change in latest.values():",
+        ("tests/unit/limits/test_rules.py",),
+    ),
 )

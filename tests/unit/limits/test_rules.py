@@ -273,6 +273,12 @@ def test_the_latest_change_of_a_job_is_noted() -> None:
     assert sightings(*events, an_event("12:00:30", status="FAILED")) == []
 
 
+def test_a_start_between_two_waits_is_kept_though_all_came_in_one_batch() -> None:
+    events = (an_event("12:01", status="STARTING"), an_event("12:02"), an_event("12:00"))
+
+    assert sightings(*events) == [seen("STARTING", "12:01"), seen("RUNNABLE", "12:02")]
+
+
 def test_a_clock_that_is_ahead_does_not_put_off_a_limit() -> None:
     assert sightings(an_event("15:00"), sent="13:00") == [seen("RUNNABLE", "13:00")]
 

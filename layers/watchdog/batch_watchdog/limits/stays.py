@@ -100,19 +100,22 @@ def sightings(changes: Iterable[JobEvent], sent_at: datetime) -> Iterator[Sighti
     What to keep of the changes of one batch, so that no stay is taken to last on after its end.
 
     It is the latest change of each job: a stay of that state begins then, and one of another
-    state not before. A job that has ended comes back to no state. The batch was complete at
+    state not before. Where a job has started and waits again, its start is kept too: it tells the
+    two stays apart. A job that has ended comes back to no state. The batch was complete at
     `sent_at`: a clock that is ahead must not put off a limit.
 
     They are kept whether or not a limit applies now. A policy, a tag or an exemption may change,
     and the stay must not seem to have lasted all that time.
     """
     latest: dict[str, JobEvent] = {}
-    for change in changes:
+    started: dict[str, JobEvent] = {}
+    for change in sorted(changes, key=_order):
         if change.kind not in ("array", "node"):
-            known = latest.setdefault(change.job_id, change)
-            if _order(known) < _order(change):
-                latest[change.job_id] = change
-    for change in latest.values():
+            latest[change.job_id] = change
+            if change.status in STARTED:
+                started[change.job_id] = change
+    back = (started[job_id] for job_id in started if latest[job_id].status in WAITING)
+    for change in (*back, *latest.values()):
         if not change.ended:
             yield Sighting(
                 job_id=change.job_id,
