@@ -20,6 +20,13 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/unit/actions/test_stop_rules.py",),
     ),
     Mutant(
+        "a stay that has ended since does not count for the one after",
+        "actions/stop_rules.py",
+        "since = max(since, grounds.seen_since.get(job.job_id, since))",
+        "pass",
+        ("tests/unit/actions/test_stop_rules.py",),
+    ),
+    Mutant(
         "an action without a result is found",
         "actions/unfinished.py",
         'lacking = [_unfinished(item) for item in some if "result" not in item]',

@@ -6,6 +6,13 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "a stop is judged by what events have told since",
+        "use_cases/act.py",
+        "seen_since=self._seen_since(stop, places, now) if stop.status else {},",
+        "",
+        ("tests/unit/use_cases/test_act.py",),
+    ),
+    Mutant(
         "the sweep asks for arrays in the next minute too",
         "use_cases/sweep.py",
         "Reminders(self.table).file([reminder(open_ids, now)])",

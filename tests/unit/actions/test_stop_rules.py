@@ -109,6 +109,16 @@ def test_each_job_of_a_stop_is_judged_by_its_own_time() -> None:
     assert whys == ["", "the job's limit has not passed"]
 
 
+@pytest.mark.parametrize(("seen", "meant"), [("10:00", True), ("10:01", False), ("09:00", True)])
+def test_a_stay_that_has_ended_since_does_not_count_for_the_one_after(
+    seen: str,
+    meant: bool,  # noqa: FBT001
+) -> None:
+    events = {JOB: at(seen), "another": at("11:59")}
+
+    assert (not why_not(BY_LIMIT, 0, a_described_job(), grounds(seen_since=events))) is meant
+
+
 @pytest.mark.parametrize(
     ("cause", "meant"), [("misconfigured", True), ("capacity", False), (None, False)]
 )

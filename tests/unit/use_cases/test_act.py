@@ -18,8 +18,9 @@ from batch_watchdog.core.errors import OutOfTimeError, StaleItemError
 from batch_watchdog.guards import items as guard_items
 from batch_watchdog.guards import queue_update_items
 from batch_watchdog.guards.state import GuardState, LatestSignal, StageEntry
-from batch_watchdog.limits import brake_items, exemption_items, stop_results
+from batch_watchdog.limits import brake_items, exemption_items, sighting_items, stop_results
 from batch_watchdog.limits.exemption_items import Exemption
+from batch_watchdog.limits.stays import Sighting
 from batch_watchdog.policy.model import parse_policy
 from batch_watchdog.store import operator_hold
 from batch_watchdog.store.actions import Action, Actions, to_action
@@ -470,6 +471,17 @@ def test_only_those_jobs_are_stopped_whose_stop_is_still_meant(scene: Scene) -> 
         "refused": {},
         "not_meant": {"the job is STARTING": ["2"], "AWS Batch does not show the job": ["3"]},
     }
+
+
+def test_a_job_that_has_left_its_state_and_come_back_since_is_not_stopped(scene: Scene) -> None:
+    scene.show("1", "2")
+    back = Sighting(job_id="2", status="RUNNABLE", attempts=0, at=at("11:59"))
+    sighting_items.file(scene.table, [back], at("11:59"))
+
+    scene.carry_out(a_limit_stop("1", "2"))
+
+    assert [params["jobs"] for _, params in scene.aws.changing_calls] == [["1"]]
+    assert scene.result["not_meant"] == {"the job's limit has not passed": ["2"]}
 
 
 def test_where_no_stop_is_meant_any_more_nothing_is_called(scene: Scene) -> None:

@@ -35,7 +35,9 @@ class Grounds:
     What a stop is judged by, as it is at `now`.
 
     `exempt` are the jobs, and arrays with all their children, that an operator has exempted from
-    limits. `array` is what Batch shows of the array whose rule asked for the stop.
+    limits. `array` is what Batch shows of the array whose rule asked for the stop. `seen_since`
+    says of jobs when an event last told that they came into a state: Batch itself need not show
+    that a job has left its state and come back.
     """
 
     policy: Policy
@@ -43,6 +45,7 @@ class Grounds:
     exempt: Collection[str] = ()
     guards: Mapping[str, GuardState] = field(default_factory=dict)
     array: Mapping[str, Any] | None = None
+    seen_since: Mapping[str, datetime] = field(default_factory=dict)
 
 
 def says_on_what_it_rests(stop: StopJobs) -> bool:
@@ -84,6 +87,8 @@ def _read(detail: Mapping[str, Any], stop: StopJobs, now: datetime) -> JobEvent 
 def _not_over_its_limit(stop: StopJobs, since: datetime, job: JobEvent, grounds: Grounds) -> str:
     if {job.job_id, job.parent_id} & set(grounds.exempt):
         return "an operator has exempted the job"
+    if not stop.escalates:  # The stay of which it waited in vain is over.
+        since = max(since, grounds.seen_since.get(job.job_id, since))
     return limit_rules.why_not(stop, since, job, grounds.policy, grounds.now)
 
 

@@ -2,9 +2,9 @@
 Carry out decided actions, as the table's stream delivers them.
 
 What changes something in AWS Batch is judged again in the second of the call: by the operator's
-hold, the policy in force, the exemptions, the guards, and what Batch shows of the jobs. What is
-not meant any more is left out, and the result says why. Those who asked look again, and decide
-anew.
+hold, the policy in force, the exemptions, the guards, what Batch shows of the jobs, and what events
+have told of them. What is not meant any more is left out, and the result says why. Those who asked
+look again, and decide anew.
 """
 
 import json
@@ -26,7 +26,7 @@ from batch_watchdog.core.errors import OutOfTimeError, StaleItemError
 from batch_watchdog.guards import items as guard_items
 from batch_watchdog.guards import precedence, queue_update_items
 from batch_watchdog.guards.queue_update_items import QueueUpdate
-from batch_watchdog.limits import exemption_items
+from batch_watchdog.limits import exemption_items, sighting_items
 from batch_watchdog.limits.stop_results import settled, shows_it
 from batch_watchdog.notices.notice import Notice, digest
 from batch_watchdog.notices.text import plain
@@ -38,6 +38,8 @@ from batch_watchdog.store.table import Table
 
 # A stop that comes so late after it was asked for is left to those who asked for it.
 _STALE = timedelta(minutes=5)
+# Events that come so late are rare; what is older was known to those who asked for the stop.
+_UNKNOWN_TO_THEM = timedelta(minutes=15)
 # Service jobs are described one by one, and what is shown of the first must not grow old.
 _SERVICE_AT_ONCE = 10
 _REFUSED_AGAIN = timedelta(minutes=1)  # until a refused update of a queue is looked at
@@ -174,6 +176,7 @@ class Actor:
             exempt=exemption_items.read_all(self.table, now).keys() if stop.status else (),
             guards=guard_items.read_all(self.table) if stop.guard else {},
             array=shown.get(stop.array_id),
+            seen_since=self._seen_since(stop, places, now) if stop.status else {},
         )
         meant: list[str] = []
         taken = 0
@@ -197,6 +200,14 @@ class Actor:
             refused={**progress.refused, **refused},
             not_meant=not_meant,
         )
+
+    def _seen_since(
+        self, stop: StopJobs, places: Sequence[int], now: datetime
+    ) -> Mapping[str, datetime]:
+        """When events have last told of these jobs. What is older was known to those who asked."""
+        job_ids = {stop.job_ids[place] for place in places}
+        seen = sighting_items.read(self.table, now - _UNKNOWN_TO_THEM, job_ids)
+        return {job_id: max(each.at for each in of_job) for job_id, of_job in seen.items()}
 
     # ---- Queues ---------------------------------------------------------------------------
 
