@@ -46,7 +46,7 @@ format: $(venv) ## Format the code, and mend what ruff can.
 
 # The programs below take paths with spaces: make hands the variables on in the environment.
 
-replay: $(venv) ## Replay a log: EVENTS=log.jsonl [POLICY=] [WORLD=] [UNTIL=] [OUT=]
+replay: $(venv) ## Replay a log, a folder of logs or stdin: EVENTS=log.jsonl|folder|- [POLICY=] [WORLD=] [UNTIL=] [OUT=]
 	@test -n "$$EVENTS" || { echo 'usage: make replay EVENTS=log.jsonl [POLICY=policy.toml]' \
 		'[WORLD=world.json] [UNTIL=2026-01-01T12:00:00Z] [OUT=out.jsonl]' >&2; exit 2; }
 	@.venv/bin/python -m local replay "$$EVENTS" $${POLICY:+--policy "$$POLICY"} \
