@@ -52,6 +52,11 @@ replay: $(venv) ## Replay a log, a folder of logs or stdin: EVENTS=log.jsonl|fol
 	@.venv/bin/python -m local replay "$$EVENTS" $${POLICY:+--policy "$$POLICY"} \
 		$${WORLD:+--world "$$WORLD"} $${UNTIL:+--until "$$UNTIL"} $${OUT:+--out "$$OUT"}
 
+suggest: $(venv) ## A policy from your own history: EVENTS=log.jsonl|folder|- [ALLOW=0.001] > policy.toml
+	@test -n "$$EVENTS" || { echo 'usage: make suggest EVENTS=log.jsonl [ALLOW=0.001]' \
+		'> policy.toml' >&2; exit 2; }
+	@.venv/bin/python -m local suggest $${ALLOW:+--allow "$$ALLOW"} -- "$$EVENTS"
+
 policy-check: $(venv) ## Check a policy before it goes live: FILE=policy.toml
 	@test -n "$$FILE" || { echo 'usage: make policy-check FILE=policy.toml' >&2; exit 2; }
 	@.venv/bin/python -m local policy-check "$$FILE"
@@ -109,7 +114,7 @@ clean: ## Forget all that was set up or built.
 help: ## What can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo test check format replay policy-check policy-push build deploy invoke local-aws \
+.PHONY: demo test check format replay suggest policy-check policy-push build deploy invoke local-aws \
 	test-runtime test-dynamodb test-scale test-patterns simulate mutate pin clean help
 
 # ---- Setting up -----------------------------------------------------------------------------

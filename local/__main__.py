@@ -6,8 +6,14 @@ from collections.abc import Sequence
 
 from local.commands import demo, policy_check
 from local.replay import replay
+from local.suggest import suggest
 
-_COMMANDS = {"demo": demo.main, "replay": replay.main, "policy-check": policy_check.main}
+_COMMANDS = {
+    "demo": demo.main,
+    "replay": replay.main,
+    "suggest": suggest.main,
+    "policy-check": policy_check.main,
+}
 
 
 def main(arguments: Sequence[str]) -> int:

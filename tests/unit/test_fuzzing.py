@@ -31,8 +31,8 @@ from batch_watchdog.store.table import Put
 from local.replay import replay
 from local.replay.errors import InputError
 from local.replay.event_log import read_log
-from local.replay.world_file import read_world
 from local.replay.timeline import Timeline
+from local.replay.world_file import read_world
 from tests import logs
 from tests.makers import (
     JOB,
