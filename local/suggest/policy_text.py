@@ -11,7 +11,7 @@ from batch_watchdog.notices.text import iso, span
 from batch_watchdog.policy.durations import span_text
 from batch_watchdog.policy.match import GLOB_MAX
 from batch_watchdog.policy.tables import Mode
-from local.commands.policy_check import STANDARD_MAX
+from local.commands.policy_warnings import STANDARD_MAX
 from local.suggest.limits import Evidence, Proposal, Suggestion, loose
 from local.suggest.waits import History
 

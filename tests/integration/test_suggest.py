@@ -11,7 +11,8 @@ import pytest
 
 from batch_watchdog.policy.model import parse_policy
 from local.aws.stack import Stack
-from local.commands.policy_check import read_policy, warnings
+from local.commands.policy_check import read_policy
+from local.commands.policy_warnings import warnings
 from local.replay.event_log import read_log
 from local.replay.replay import replay
 from local.suggest import suggest, waits

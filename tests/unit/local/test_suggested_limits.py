@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from batch_watchdog.policy.model import parse_policy
-from local.commands.policy_check import STANDARD_MAX, warnings
+from local.commands.policy_warnings import STANDARD_MAX, warnings
 from local.replay.event_log import Line
 from local.suggest.limits import loose, suggest
 from local.suggest.policy_text import fitting, policy_text
