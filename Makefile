@@ -61,8 +61,16 @@ policy-check: $(venv) ## Check a policy before it goes live: FILE=policy.toml
 	@test -n "$$FILE" || { echo 'usage: make policy-check FILE=policy.toml' >&2; exit 2; }
 	@.venv/bin/python -m local policy-check "$$FILE"
 
+# AWS_REGION and AWS_PROFILE say which account and region, as for the AWS CLI.
+
 policy-push: policy-check ## Check a policy, and put it in force: FILE=policy.toml [STACK=batch-watchdog]
-	@.venv/bin/python -m local.commands.policy_push "$$FILE" "/$(STACK)/policy"
+	@.venv/bin/python -m local policy-push --stack "$(STACK)" -- "$$FILE"
+
+policy-show: $(venv) ## Print the policy in force: [STACK=batch-watchdog]
+	@.venv/bin/python -m local policy-show --stack "$(STACK)"
+
+policy-undo: $(venv) ## Put the policy before it in force again: [STACK=batch-watchdog] [VERSION=]
+	@.venv/bin/python -m local policy-undo --stack "$(STACK)" $${VERSION:+--version "$$VERSION"}
 
 build: $(venv) $(sam_venv) ## Build what `sam deploy` uploads: [ARCHITECTURE=x86_64]
 	$(offline) $(sam) build $(overrides)
@@ -114,7 +122,7 @@ clean: ## Forget all that was set up or built.
 help: ## What can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo test check format replay suggest policy-check policy-push build deploy invoke local-aws \
+.PHONY: demo test check format replay suggest policy-check policy-push policy-show policy-undo build deploy invoke local-aws \
 	test-runtime test-dynamodb test-scale test-patterns simulate mutate pin clean help
 
 # ---- Setting up -----------------------------------------------------------------------------

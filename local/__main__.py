@@ -4,7 +4,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from local.commands import demo, policy_check
+from local.commands import demo, policy_check, policy_live
 from local.replay import replay
 from local.suggest import suggest
 
@@ -13,6 +13,9 @@ _COMMANDS = {
     "replay": replay.main,
     "suggest": suggest.main,
     "policy-check": policy_check.main,
+    "policy-push": policy_live.push,
+    "policy-show": policy_live.show,
+    "policy-undo": policy_live.undo,
 }
 
 
