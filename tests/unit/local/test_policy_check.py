@@ -52,8 +52,8 @@ def test_the_sample_is_fine_and_told_in_words(output: Output) -> None:
         "PENDING for 7d, then warn; RUNNABLE for 1d, then warn; "
         "SCHEDULED for 2h, then cancel, warned of at 1h; RUNNING for 7d, then warn",
         '  guard "monthly-budget": match queue *; spares tags critical=true; '
-        "cancel by batch-spend-80, queues closed; "
-        "terminate by batch-spend-100 or 2h of the stage before; release auto",
+        "cancel by batch-watchdog-spend-soft, queues closed; "
+        "terminate by batch-watchdog-spend-hard or 2h of the stage before; release auto",
     ]
 
 
