@@ -72,6 +72,10 @@ policy-show: $(venv) ## Print the policy in force: [STACK=batch-watchdog]
 policy-undo: $(venv) ## Put the policy before it in force again: [STACK=batch-watchdog] [VERSION=]
 	@.venv/bin/python -m local policy-undo --stack "$(STACK)" $${VERSION:+--version "$$VERSION"}
 
+pull-events: $(venv) ## Bring the events that the stack has kept: [SINCE=30d] [OUT=log.jsonl] [STACK=batch-watchdog]
+	@.venv/bin/python -m local pull-events --stack "$(STACK)" --since "$${SINCE:-30d}" \
+		--out "$${OUT:-log.jsonl}"
+
 build: $(venv) $(sam_venv) ## Build what `sam deploy` uploads: [ARCHITECTURE=x86_64]
 	$(offline) $(sam) build $(overrides)
 
@@ -122,7 +126,7 @@ clean: ## Forget all that was set up or built.
 help: ## What can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo test check format replay suggest policy-check policy-push policy-show policy-undo build deploy invoke local-aws \
+.PHONY: demo test check format replay suggest policy-check policy-push policy-show policy-undo pull-events build deploy invoke local-aws \
 	test-runtime test-dynamodb test-scale test-patterns simulate mutate pin clean help
 
 # ---- Setting up -----------------------------------------------------------------------------

@@ -158,7 +158,7 @@ class Container:
             sqs=self._client("sqs"),
             ec2=self._client("ec2"),
             cloudwatch=lambda region: self._client("cloudwatch", region),
-            region=self._client("sns").meta.region_name,
+            region=self.settings.topic_arn.split(":")[3],
             billing_region=BILLING_REGION,
             topic_arn=self.settings.topic_arn,
             letters=names_in(self.settings.dead_letter_queue_urls),
