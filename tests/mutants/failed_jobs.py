@@ -51,4 +51,11 @@ MUTANTS: Sequence[Mutant] = (
         "return Outcome(effects=[announce] if notices else [])",
         ("tests/unit/failed_jobs/test_chains.py",),
     ),
+    Mutant(
+        "a failure that was told with its chain is not told again with more of it",
+        "failed_jobs/workflow.py",
+        "untold = (chains.narrowed(chain, fresh) for chain in found)",
+        "untold = (chains.narrowed(chain, job_ids) for chain in found)",
+        ("tests/unit/failed_jobs/test_chains.py",),
+    ),
 )

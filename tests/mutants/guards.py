@@ -82,18 +82,18 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "ids are written down before they are stopped",
-        "guards/stop_run/workflow.py",
+        "guards/stop_run/stopping.py",
         (
-            "        self._save(chunk)\n"
+            "        self.session.save(chunk)\n"
             "        if must_stop:\n"
-            "            self._stop_chunk(replace(chunk, version=1), found.judged_at)\n"
+            "            self.stop_chunk(replace(chunk, version=1), found.judged_at)\n"
         ),
         (
             "        if must_stop:\n"
-            "            self.runner.batch.stop_some(\n"
+            "            self.session.batch.stop_some(\n"
             "                chunk.how, chunk.stop[:50], chunk.reason, service=chunk.service\n"
             "            )\n"
-            "        self._save(chunk)\n"
+            "        self.session.save(chunk)\n"
         ),
     ),
     Mutant(
@@ -129,8 +129,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a run that comes back judges by the rules in force",
         "guards/stop_run/workflow.py",
-        'if (self.run.phase != "listing" or by_other_rules) and self._begin_look(stage):',
-        'if self.run.phase != "listing" and self._begin_look(stage):',
+        'if (self.session.run.phase != "listing" or by_other_rules) and self._begin_look(stage):',
+        'if self.session.run.phase != "listing" and self._begin_look(stage):',
         ("tests/integration/test_stop_runs.py",),
     ),
     Mutant(
@@ -380,7 +380,7 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "a run stops nothing when its stage is not meant any more",
-        "guards/stop_run/workflow.py",
+        "guards/stop_run/session.py",
         "if stages.why_not_meant(state, rule, self.now):",
         "if False:",
         ("tests/integration/test_stop_runs.py",),
@@ -435,22 +435,22 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "a stop is not made under a hold that came between two calls",
-        "guards/stop_run/workflow.py",
+        "guards/stop_run/session.py",
         "if operator_hold.read(table).is_on:",
         "if False:",
         ("tests/integration/test_stop_runs.py",),
     ),
     Mutant(
         "jobs of an earlier invocation are judged again",
-        "guards/stop_run/workflow.py",
+        "guards/stop_run/stopping.py",
         "upto=len(chunk.stop) if judged_at else chunk.asked,",
         "upto=len(chunk.stop),",
         ("tests/integration/test_stop_runs.py",),
     ),
     Mutant(
         "jobs that were judged too long ago are judged again",
-        "guards/stop_run/workflow.py",
-        "if self.now - judged.at > stop_run.JUDGED_FOR or stage.policy != judged.by:",
+        "guards/stop_run/stopping.py",
+        "if self.session.now - judged.at > stop_run.JUDGED_FOR or stage.policy != judged.by:",
         "if stage.policy != judged.by:",
         ("tests/integration/test_stop_runs.py",),
     ),
@@ -478,21 +478,21 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "jobs that do not end are announced",
         "guards/stop_run/workflow.py",
-        "trouble = None if self.run.warned else self._still_there(stage)",
+        "trouble = None if self.session.run.warned else self._still_there(stage)",
         "trouble = None",
         ("tests/integration/test_stop_runs.py",),
     ),
     Mutant(
         "what a late list shows is asked about",
-        "guards/stop_run/workflow.py",
-        "if stop_run.must_be_sure(self.run):",
+        "guards/stop_run/listing.py",
+        "if stop_run.must_be_sure(self.session.run):",
         "if False:",
         ("tests/integration/test_stop_runs.py",),
     ),
     Mutant(
         "a job that succeeded in spite of its stop has escaped",
         "guards/stop_run/workflow.py",
-        "self._settle(stage)",
+        "EndsReader(session=self.session, stopper=stopper).settle(stage)",
         "pass",
         ("tests/integration/test_stop_runs.py",),
     ),
@@ -540,21 +540,21 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "stops on arrival are asked about after the report, too",
-        "guards/stop_run/workflow.py",
+        "guards/stop_run/ends.py",
         "if next(run_items.arrived(table, run.run_id, since), None) is None:",
         "if run.reported:",
         ("tests/integration/test_guards.py",),
     ),
     Mutant(
         "children of an array that was never asked to stop failed by themselves",
-        "guards/stop_run/workflow.py",
+        "guards/stop_run/ends.py",
         "if not accepted:",
         "if False:",
         ("tests/simulation/test_simulation.py",),
     ),
     Mutant(
         "a child that failed at work was not cancelled",
-        "guards/stop_run/workflow.py",
+        "guards/stop_run/ends.py",
         "failed = sum(stop_run.failed_waiting(child, reason) for child in children)",
         "failed = len(children)",
         ("tests/simulation/test_simulation.py",),
@@ -670,5 +670,12 @@ MUTANTS: Sequence[Mutant] = (
         'sentence = text.partition("Budget Name")[0].lower()',
         'sentence = prose.partition("Budget Name")[0].lower()',
         ("tests/unit/guards/signals/test_envelope.py",),
+    ),
+    Mutant(
+        "children that failed before their array was stopped were not stopped",
+        "guards/stop_run/ends.py",
+        "failed = max(0, failed - unsettled.failed_before.get(array_id, 0))",
+        "pass",
+        ("tests/integration/test_guards.py",),
     ),
 )

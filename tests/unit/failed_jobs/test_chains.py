@@ -191,6 +191,24 @@ def test_a_chain_that_a_sweep_sees_again_is_told_no_second_time() -> None:
     assert len(watching.told("job-failed")) == 1
 
 
+def test_what_a_later_sweep_finds_of_a_chain_is_told_apart_and_counts_no_job_twice() -> None:
+    watching = Watching("")
+    chain = [change(failed("a", "12:00")), change(follower("b", "a"))]
+    more = change(follower("c", "b"))
+
+    for clock, found in (("12:02", chain), ("12:03", [*chain, more])):
+        watch = FailureChainReporter(
+            table=watching.table, batch=Aws().batch, policy=parse_policy(""), now=at(clock)
+        )
+        watch.see_to(found)
+    watching.act()
+
+    first, second = watching.told("job-failed")
+    assert (first["id"], first["facts"]["follower_ids"]) == ("job-failed:a", ["b"])
+    assert (second["id"], second["facts"]["follower_ids"]) == ("job-failed:c", ["c"])
+    assert second["facts"]["failed_dependency"] == "a"
+
+
 def test_no_chain_is_told_where_the_policy_wants_no_failures_told() -> None:
     policy = "[notify]\njob_failures = false\n"
     watching = Watching(policy, [failed("a"), follower("b", "a")]).run(at("12:00"), at("12:10"))

@@ -7,7 +7,7 @@ the cause, and how many followed. A failure by which nothing follows is told at 
 """
 
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from batch_watchdog.core.job_event import JobEvent
@@ -61,6 +61,15 @@ def chains(failures: Iterable[JobEvent]) -> list[Chain]:
         )
         for top, found in followers.items()
     ]
+
+
+def narrowed(chain: Chain, job_ids: Container[str]) -> Chain:
+    """The chain with only these of its members. A root that is left out is blamed all the same."""
+    return replace(
+        chain,
+        root=chain.root if chain.root and chain.root.job_id in job_ids else None,
+        followers=tuple(each for each in chain.followers if each.job_id in job_ids),
+    )
 
 
 def _top(

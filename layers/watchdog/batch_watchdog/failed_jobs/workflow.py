@@ -1,6 +1,5 @@
 """Announce a failed job together with the jobs that failed because they depend on it."""
 
-import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,12 +14,11 @@ from batch_watchdog.failed_jobs import notices as failed_job_notices
 from batch_watchdog.failed_jobs.chains import Chain
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.policy.model import Policy
-from batch_watchdog.store.decisions import ITEM_ERRORS, Outcome, Recorder
+from batch_watchdog.store.decisions import ITEM_ERRORS, Outcome, Recorder, halves
 from batch_watchdog.store.item_codec import unpack
-from batch_watchdog.store.once import OnceKey as Once
-from batch_watchdog.store.once import OnceLedger, by_bucket
+from batch_watchdog.store.once import OnceKey, OnceLedger
 from batch_watchdog.store.reminders import MINUTE, Reminder, Reminders, minute_from, minute_of
-from batch_watchdog.store.table import Key, Table
+from batch_watchdog.store.table import Table
 
 
 def reminders(failures: Iterable[JobEvent], now: datetime) -> Iterable[Reminder]:
@@ -48,7 +46,7 @@ class FailureChainReporter:
         }
         waiting = [change for change in due if change.job_id in going_on]
         Reminders(self.table).file(chain_items.entries(waiting, minute_of(self.now) + MINUTE))
-        self._tell(chains.chains(change for change in due if change.job_id not in going_on))
+        self._tell([change for change in due if change.job_id not in going_on])
 
     def _filed_ahead(self) -> Iterable[JobEvent]:
         first, last = minute_of(self.now) + MINUTE, minute_from(self.now + chains.QUIET) + MINUTE
@@ -56,17 +54,28 @@ class FailureChainReporter:
             if entry.kind == "chain":
                 yield from chain_items.read(unpack(entry.content))
 
-    def _tell(self, found: Sequence[Chain]) -> None:
-        known = self._ask({job_id for chain in found for job_id in _unknown(chain)})
-        buckets = by_bucket({number: _once(chain) for number, chain in enumerate(found)})
+    def _tell(self, failures: Collection[JobEvent]) -> None:
+        """Tell each failure once: with its chain, or after it if more of it came meanwhile."""
+        by_id = {failure.job_id: failure for failure in failures}
+        unknown = {job_id for chain in chains.chains(failures) for job_id in _unknown(chain)}
+        known = {**self._ask(unknown), **by_id}
 
-        def decide(bucket: Key) -> Outcome:
-            fresh, puts = OnceLedger(self.table).new(bucket, buckets[bucket], self.now)
-            notices = tuple(_notice(found[number], known) for number in fresh)
+        def decide(job_ids: Sequence[str]) -> Outcome:
+            entries = {job_id: _once(by_id[job_id]) for job_id in job_ids}
+            remembered = OnceLedger(self.table).remembered(
+                {each.bucket for each in entries.values()}
+            )
+            fresh = remembered.fresh(entries)
+            found = chains.chains(by_id[job_id] for job_id in job_ids)
+            untold = (chains.narrowed(chain, fresh) for chain in found)
+            notices = tuple(_notice(chain, known) for chain in untold if chain.members)
             announce = Announce(notices=notices, digest_over=self.policy.notify.digest_over)
+            puts = remembered.puts([entries[job_id] for job_id in fresh], self.now)
             return Outcome(puts=puts, effects=[announce] if notices else [])
 
-        Recorder(table=self.table, asked_by="sweep").decide(buckets, decide, self.now)
+        keys = [tuple(by_id)] if by_id else []
+        recorder = Recorder(table=self.table, asked_by="sweep")
+        recorder.write_each(keys, decide, self.now, halves).raise_failed()
 
     def _ask(self, job_ids: Iterable[str]) -> Mapping[str, JobEvent]:
         """What Batch knows of jobs. Should it not answer, the news does not wait for it."""
@@ -83,12 +92,8 @@ def _unknown(chain: Chain) -> tuple[str, ...]:
     return () if chain.root else chain.blamed
 
 
-def _once(chain: Chain) -> Once:
-    """A chain is told once as it is. Should more of it be found after a crash, it is told again."""
-    first = min(chain.members, key=lambda each: each.at)
-    ids = "\n".join(sorted(each.job_id for each in chain.members))
-    digest = hashlib.sha256(ids.encode("utf-8", "replace")).hexdigest()
-    return Once(f"chain:{digest}", first.at)
+def _once(failure: JobEvent) -> OnceKey:
+    return OnceKey(f"chain:{failure.job_id}", failure.at)
 
 
 def _notice(chain: Chain, known: Mapping[str, JobEvent]) -> Notice:

@@ -22,7 +22,7 @@ KEPT = timedelta(days=7)  # after it was due, for an operator to look at
 _SHARDS = 4
 
 # A stay is due to be looked at; "held" and "braked" ones have been looked at, and their stops wait.
-type Kind = Literal["stay", "held", "braked", "array", "blocked", "chain"]
+type Kind = Literal["stay", "held", "braked", "array", "blocked", "chain", "thread"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,171 @@
+"""Reading the lists of a stop run's queues, page by page, and judging the jobs on them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+
+from botocore.exceptions import ClientError
+
+from batch_watchdog.aws.batch import STOP_MAX, Detail
+from batch_watchdog.core.job_event import ENDED, STARTED, WAITING, array_child
+from batch_watchdog.guards.stop_run import run as stop_run
+from batch_watchdog.guards.stop_run.run import Listed, Listing
+from batch_watchdog.guards.stop_run.session import RunSession, RunStage
+from batch_watchdog.guards.stop_run.stopping import FoundJobs, JobStopper
+
+_CHUNK_MAX = 1_100  # jobs to stop: a page, and what is carried over; an id takes 20 bytes
+
+
+@dataclass(slots=True, kw_only=True)
+class PageReader:
+    """
+    Reads pages, and has the jobs on them stopped in full calls; what is left over is carried on.
+
+    `carried_at` says when the jobs of the run's `carry` were judged; without a time, an earlier
+    invocation did.
+    """
+
+    session: RunSession
+    stopper: JobStopper
+    carried_at: dict[bool, datetime] = field(default_factory=dict)
+
+    def read(self, listing: Listing, stage: RunStage) -> None:
+        """Read one page of a list, and do what is to be done about the jobs on it."""
+        now = self.session.now
+        page, token = self._page(listing, self.session.run.token)
+        summaries = [each for each in page if not _is_part(each["jobId"])]
+        carried = self.session.run.carry.get(listing.service, ())
+        judged_at = self.carried_at.pop(listing.service, None) if carried else now
+        found = FoundJobs(stop=list(carried), judged_at=judged_at)
+        for job, summary in self._with_tags(summaries, listing, stage, found):
+            self._judge(job, summary, listing.status, stage, found)
+            while len(found.stop) >= _CHUNK_MAX:
+                # What was carried here is written down now. Of the rest of the page nothing is
+                # known yet: it is read again, should this be the end.
+                self.session.run = replace(
+                    self.session.run, carry={**self.session.run.carry, listing.service: ()}
+                )
+                self.stopper.write_down(_cut(found, _CHUNK_MAX), stage, service=listing.service)
+        if stop_run.must_be_sure(self.session.run):
+            self._make_sure(found, stage, service=listing.service)
+        full = _cut(found, len(found.stop) - len(found.stop) % STOP_MAX)
+        if found.stop and found.judged_at:
+            self.carried_at[listing.service] = found.judged_at
+        self.session.run = replace(
+            self.session.run,
+            place=self.session.run.place if token else self.session.run.place + 1,
+            token=token,
+            carry={**self.session.run.carry, listing.service: tuple(found.stop)},
+        )
+        self.stopper.write_down(full, stage, service=listing.service)
+
+    def _page(self, listing: Listing, token: str | None) -> tuple[Sequence[Detail], str | None]:
+        batch, service = self.session.batch, listing.service
+        page = partial(batch.page, listing.queue, listing.status, token, service=service)
+        try:
+            return self.session.patiently(page)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ClientException":
+                raise
+        # The token is too old: from the start again. Or else the queue is gone, or is none for
+        # jobs of this kind.
+        return self._page(listing, None) if token else ((), None)
+
+    def _with_tags(
+        self, summaries: Sequence[Detail], listing: Listing, stage: RunStage, found: FoundJobs
+    ) -> Iterator[tuple[Listed, Detail]]:
+        """
+        The jobs, with their tags where these decide; without those whose tags are not known.
+
+        Such a job is still there, whatever was asked before: that is written to `found`.
+        """
+        jobs = {each["jobId"]: _listed(each, listing.queue) for each in summaries}
+        needing = [
+            job_id
+            for job_id, job in jobs.items()
+            if stop_run.needs_tags(stage.rule, job, listing.status, stage.entry.stage)
+        ]
+        known = self.session.described(needing, service=listing.service)
+        # Without its tags it is not known whether a job is spared: the next look asks again.
+        tags = {job_id: detail["tags"] for job_id, detail in known.items() if "tags" in detail}
+        unclear = set(needing) - tags.keys()
+        for summary in summaries:
+            job_id = summary["jobId"]
+            if job_id not in unclear:
+                job = jobs[job_id]
+                yield replace(job, tags=tags[job_id]) if job_id in tags else job, summary
+            elif known.get(job_id, {}).get("status") not in ENDED:
+                found.alive[job_id] = 1
+
+    def _judge(
+        self, job: Listed, summary: Detail, status: str, stage: RunStage, found: FoundJobs
+    ) -> None:
+        job_id, action = summary["jobId"], stage.entry.stage
+        verdict = stop_run.judge(stage.rule, job, summary, status, action)
+        if verdict in ("stop", "left", "spared"):
+            found.take_in_array(summary)
+        match verdict:
+            case "stop":
+                found.stop.append(job_id)
+            case "stop children" | "asked":
+                if there := stop_run.still_there(summary, action):
+                    found.alive[job_id] = there
+                if verdict == "stop children":
+                    found.stop += self._children(job, summary, stage)
+            case "left":
+                found.left.append(job_id)
+            case "spared":
+                found.spared.append(job_id)
+
+    def _make_sure(self, found: FoundJobs, stage: RunStage, *, service: bool) -> None:
+        """Ask about jobs that a list shows although their stop was accepted: it may be late."""
+        for job_id, detail in self.session.described(list(found.alive), service=service).items():
+            status = str(detail.get("status"))
+            if status not in ENDED:
+                if stop_run.is_array(detail):
+                    found.alive[job_id] = stop_run.still_there(detail, stage.entry.stage)
+                continue
+            del found.alive[job_id]
+            if status == "SUCCEEDED" and not stop_run.is_array(detail):
+                found.escaped.append(job_id)
+
+    def _children(self, job: Listed, array: Detail, stage: RunStage) -> Iterator[str]:
+        """An array's children that its stop has not reached."""
+        counts: Mapping[str, int] = array["arrayProperties"].get("statusSummary") or {}
+        for status in (*WAITING, *STARTED):
+            if counts.get(status):
+                read = partial(self.session.list_children, array["jobId"], status)
+                for child in self.session.patiently(read):
+                    if stop_run.judge(stage.rule, job, child, status, stage.entry.stage) == "stop":
+                        yield child["jobId"]
+
+    def stop_carried(self) -> None:
+        """Stop what has been carried over, when all pages have been read."""
+        for service, ids in sorted(self.session.run.carry.items()):
+            carry = {**self.session.run.carry, service: ()}
+            self.session.run = replace(self.session.run, carry=carry)
+            found = FoundJobs(stop=list(ids), judged_at=self.carried_at.pop(service, None))
+            self.stopper.write_down(found, self.session.stage(), service=service)
+
+
+def _is_part(job_id: str) -> bool:
+    """Whether this is an array's child or a node: whatever is done is done to the whole."""
+    return "#" in job_id or array_child(job_id) is not None
+
+
+def _listed(summary: Detail, queue: str) -> Listed:
+    return Listed(
+        job_name=summary.get("jobName") or "",
+        queue=queue,
+        definition=summary.get("jobDefinition") or "",
+    )
+
+
+def _cut(found: FoundJobs, count: int) -> FoundJobs:
+    """Take out all that was found, but for the jobs to stop beyond the first `count`."""
+    cut = replace(found, stop=found.stop[:count])
+    del found.stop[:count]
+    found.left, found.spared, found.escaped = [], [], []
+    found.arrays, found.failed_before, found.alive = {}, {}, {}
+    return cut

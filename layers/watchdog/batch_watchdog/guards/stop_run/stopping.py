@@ -1,0 +1,258 @@
+"""
+Writing down what a stop run found, and stopping the jobs.
+
+Ids are written down before any of them is stopped, and the result after. So the next invocation
+goes on where this one ended, in good order or not.
+
+Each stop is decided in the second in which it is made: before each call the guard, the policy and
+the hold are read, and jobs that were judged too long ago, or by another invocation, are described
+and judged again.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from batch_watchdog.aws.batch import PASSING, REASON_MAX, STOP_MAX, Detail
+from batch_watchdog.core.errors import HeldBackError, OutOfTimeError, StaleItemError, ThrottledError
+from batch_watchdog.core.job_event import ENDED
+from batch_watchdog.guards.stop_run import items as run_items
+from batch_watchdog.guards.stop_run import run as stop_run
+from batch_watchdog.guards.stop_run.run import Chunk, Listed
+from batch_watchdog.guards.stop_run.session import DESCRIBED_AT_ONCE, RunSession, RunStage
+
+_NAMED_BY = {"jobName", "jobQueue", "tags"}  # what a rule may match
+_SERVICE_JOBS_AT_ONCE = 10  # judged again; each takes a call
+_ROUNDS = 5  # for jobs whose stop was throttled or failed on Batch's side
+_PAGES_MAX = 10  # read again, at most, where an invocation dies
+
+
+class _OutdatedError(Exception):
+    """The jobs were judged too long ago, or by another policy."""
+
+
+@dataclass(slots=True, kw_only=True)
+class FoundJobs:
+    """
+    What is to be written down next: jobs to stop, and jobs that are not.
+
+    The jobs to stop were judged at `judged_at`, or later; None says that it is not known when.
+    """
+
+    judged_at: datetime | None = None
+    stop: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    spared: list[str] = field(default_factory=list)
+    arrays: dict[str, tuple[int, int]] = field(default_factory=dict)
+    failed_before: dict[str, int] = field(default_factory=dict)
+    escaped: list[str] = field(default_factory=list)
+    alive: dict[str, int] = field(default_factory=dict)
+    ended: dict[str, int] = field(default_factory=dict)
+    over: list[str] = field(default_factory=list)
+
+    def take_in_array(self, array: Detail) -> None:
+        """Keep how many of an array's children wait, have started, and have failed."""
+        if counts := stop_run.children(array):
+            self.arrays[array["jobId"]] = counts
+            self.failed_before[array["jobId"]] = stop_run.failed_children(array) or 0
+
+    @property
+    def is_empty(self) -> bool:
+        not_stopped = self.left or self.spared or self.escaped or self.alive
+        return not (self.stop or self.arrays or not_stopped or self.ended or self.over)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """Up to which of a chunk's jobs they were judged, when, and by which version of the policy."""
+
+    upto: int
+    at: datetime
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStopper:
+    """Stops the jobs that a run finds, each once it is written down."""
+
+    session: RunSession
+
+    def write_down(self, found: FoundJobs, stage: RunStage, *, service: bool) -> None:
+        """Write down what was found, and how far the run has come by it; then stop the jobs."""
+        if found.is_empty:
+            self.session.unwritten += (
+                1  # It is written with the next chunk, or after a few more pages.
+            )
+            if self.session.unwritten >= _PAGES_MAX:
+                self.session.save()
+            return
+        chunk = Chunk(
+            number=self.session.run.chunks,
+            at=self.session.now,
+            how=stage.entry.stage,
+            reason=stop_run.stop_reason(self.session.run.guard, stage.entry),
+            rule=f'guard "{self.session.run.guard}"',
+            service=service,
+            stop=tuple(dict.fromkeys(found.stop)),
+            left=tuple(found.left),
+            spared=tuple(found.spared),
+            arrays=found.arrays,
+            failed_before=found.failed_before,
+            escaped=tuple(found.escaped),
+            alive=found.alive,
+            ended=found.ended,
+            over=tuple(found.over),
+            # What would be stopped counts as if it were.
+            asked=len(found.stop) if self.session.run.observing else 0,
+        )
+        must_stop = bool(chunk.stop) and not self.session.run.observing
+        self.session.run = replace(
+            self.session.run,
+            chunks=self.session.run.chunks + 1,
+            pending=must_stop,
+            alive=self.session.run.alive + len(chunk.alive),
+        )
+        self.session.save(chunk)
+        if must_stop:
+            self.stop_chunk(replace(chunk, version=1), found.judged_at)
+
+    def last_chunk(self) -> Chunk:
+        number = self.session.run.chunks - 1
+        chunk = run_items.read_chunk(self.session.table, self.session.run.run_id, number)
+        if chunk is None:  # It is written together with the head that says so.
+            raise StaleItemError(f"{self.session.run.run_id}: chunk {number} is gone")
+        return chunk
+
+    def stop_chunk(self, chunk: Chunk, judged_at: datetime | None) -> None:
+        """Stop the jobs of a chunk from where that was left, and write down the result."""
+        judged = _Judged(
+            upto=len(chunk.stop) if judged_at else chunk.asked,
+            at=judged_at or self.session.now,
+            by=self.session.run.policy,
+        )
+        tries: Counter[str] = Counter()
+        try:
+            while chunk.asked < len(chunk.stop):
+                if chunk.asked >= judged.upto:
+                    chunk, judged = _judge_again(self.session, chunk, self.session.stage())
+                try:
+                    chunk = self._stop_some(chunk, judged, tries)
+                except _OutdatedError:
+                    judged = replace(judged, upto=chunk.asked)
+        except (OutOfTimeError, ThrottledError, HeldBackError):
+            self.session.save(chunk)
+            raise
+        self.session.run = replace(
+            self.session.run,
+            pending=False,
+            accepted=self.session.run.accepted + len(chunk.stop) - len(chunk.refused),
+            asked=self.session.run.asked + len(chunk.stop),
+        )
+        self.session.save(chunk)
+
+    def _stop_some(self, chunk: Chunk, judged: _Judged, tries: Counter[str]) -> Chunk:
+        """
+        Stop up to 50 of the judged jobs, and say how far the chunk has come.
+
+        Raises:
+            _OutdatedError: they must be judged again first.
+            HeldBackError: it is not to go on.
+        """
+        first = chunk.asked
+        some = chunk.stop[first : min(judged.upto, first + STOP_MAX)]
+        if not some:
+            return chunk
+
+        def stop() -> Mapping[str, tuple[str, str]]:
+            stage = self.session.stage()
+            if self.session.now - judged.at > stop_run.JUDGED_FOR or stage.policy != judged.by:
+                raise _OutdatedError
+            return self.session.batch.stop_some(
+                chunk.how, some, chunk.reason, service=chunk.service
+            )
+
+        errors = self.session.patiently(stop)
+        passing = [job_id for job_id, (code, _) in errors.items() if code in PASSING]
+        tries.update(passing)
+        later = {job_id for job_id in passing if tries[job_id] < _ROUNDS}
+        refused = {
+            # The same reason is given once, for all jobs.
+            job_id: ": ".join(filter(None, error)).replace(job_id, "…")
+            for job_id, error in errors.items()
+            if error[0] not in PASSING
+        }
+        given_up = set(passing) - later
+        refused |= dict.fromkeys(given_up, "throttled, or failed on the side of Batch")
+        if later:
+            self.session.pace.throttled()
+        done = [job_id for job_id in some if job_id not in later]
+        again = [job_id for job_id in some if job_id in later]
+        stops = (*chunk.stop[:first], *done, *again, *chunk.stop[first + len(some) :])
+        return replace(
+            chunk,
+            stop=stops,
+            asked=first + len(done),
+            refused={**chunk.refused, **refused},
+        )
+
+
+def _judge_again(session: RunSession, chunk: Chunk, stage: RunStage) -> tuple[Chunk, _Judged]:
+    """
+    Judge the next jobs of a chunk as they are now.
+
+    Those that are not to be stopped any more are taken out of what is to be stopped. A job
+    whose stop Batch has accepted, or that has ended by it, was stopped by an invocation that
+    could not write it down: it counts as asked.
+    """
+    now = session.now
+    first = chunk.asked
+    last = first + (_SERVICE_JOBS_AT_ONCE if chunk.service else DESCRIBED_AT_ONCE)
+    some, rest = chunk.stop[first:last], chunk.stop[last:]
+    details = session.described(some, service=chunk.service)
+    again = FoundJobs()
+    asked: list[str] = []
+    for job_id in some:
+        detail = details.get(job_id)
+        if detail is None:
+            continue  # Should it be there all the same, the next look finds it.
+        status = str(detail.get("status"))
+        if status in ENDED:
+            is_ours = detail.get("statusReason") == chunk.reason[:REASON_MAX]
+            (asked if is_ours and status == "FAILED" else again.escaped).append(job_id)
+            continue
+        job, action = _from_detail(detail), stage.entry.stage
+        if not detail.keys() >= _NAMED_BY:
+            continue  # What it lacks might spare it.
+        verdict = stop_run.judge(stage.rule, job, detail, status, action)
+        if verdict in ("stop", "left", "spared"):
+            again.take_in_array(detail)
+        match verdict:
+            case "stop":
+                again.stop.append(job_id)
+            case "asked" | "stop children":
+                asked.append(job_id)
+            case "left":
+                again.left.append(job_id)
+            case "spared":
+                again.spared.append(job_id)
+    chunk = replace(
+        chunk,
+        stop=(*chunk.stop[:first], *asked, *again.stop, *rest),
+        asked=first + len(asked),
+        left=(*chunk.left, *again.left),
+        spared=(*chunk.spared, *again.spared),
+        escaped=(*chunk.escaped, *again.escaped),
+        arrays={**chunk.arrays, **again.arrays},
+        failed_before={**chunk.failed_before, **again.failed_before},
+    )
+    return chunk, _Judged(upto=chunk.asked + len(again.stop), at=now, by=stage.policy)
+
+
+def _from_detail(detail: Detail) -> Listed:
+    return Listed(
+        job_name=detail.get("jobName") or "",
+        queue=detail.get("jobQueue") or "",
+        definition=detail.get("jobDefinition") or "",
+        tags=detail.get("tags") or {},
+    )
