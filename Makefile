@@ -82,6 +82,14 @@ build: $(venv) $(sam_venv) ## Build what `sam deploy` uploads: [ARCHITECTURE=x86
 deploy: build ## Deploy to your AWS account, asking for the parameters: [ARCHITECTURE=x86_64]
 	$(sam) deploy --guided $(overrides)
 
+undeploy: $(venv) $(sam_venv) ## Delete the stack, and say what stays: [STACK=batch-watchdog]
+	@echo 'This deletes the stack $(STACK). Two things stay:'
+	@echo '  its table, which is the record of every decision;'
+	@echo '  the parameter /$(STACK)/policy: delete it before you create a new stack of that name.'
+	@echo 'Queues that a guard has closed stay closed: release all guards first.'
+	@echo 'The kept events are deleted: make pull-events saves them.'
+	$(sam) delete --stack-name "$(STACK)"
+
 overrides = $(if $(ARCHITECTURE),--parameter-overrides Architecture=$(ARCHITECTURE))
 
 invoke: $(venv) $(built) $(runtime_client) ## One built function on one event: FUNCTION=job_events EVENT=events/x.json
@@ -126,7 +134,7 @@ clean: ## Forget all that was set up or built.
 help: ## What can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo test check format replay suggest policy-check policy-push policy-show policy-undo pull-events build deploy invoke local-aws \
+.PHONY: demo test check format replay suggest policy-check policy-push policy-show policy-undo pull-events build deploy undeploy invoke local-aws \
 	test-runtime test-dynamodb test-scale test-patterns simulate mutate pin clean help
 
 # ---- Setting up -----------------------------------------------------------------------------
