@@ -46,24 +46,49 @@ format: $(venv) ## Format the code, and mend what ruff can.
 
 # The programs below take paths with spaces: make hands the variables on in the environment.
 
-replay: $(venv) ## Replay a log: EVENTS=log.jsonl [POLICY=] [WORLD=] [UNTIL=] [OUT=]
+replay: $(venv) ## Replay a log, a folder of logs or stdin: EVENTS=log.jsonl|folder|- [POLICY=] [WORLD=] [UNTIL=] [OUT=]
 	@test -n "$$EVENTS" || { echo 'usage: make replay EVENTS=log.jsonl [POLICY=policy.toml]' \
 		'[WORLD=world.json] [UNTIL=2026-01-01T12:00:00Z] [OUT=out.jsonl]' >&2; exit 2; }
 	@.venv/bin/python -m local replay "$$EVENTS" $${POLICY:+--policy "$$POLICY"} \
 		$${WORLD:+--world "$$WORLD"} $${UNTIL:+--until "$$UNTIL"} $${OUT:+--out "$$OUT"}
 
+suggest: $(venv) ## A policy from your own history: EVENTS=log.jsonl|folder|- [ALLOW=0.001] > policy.toml
+	@test -n "$$EVENTS" || { echo 'usage: make suggest EVENTS=log.jsonl [ALLOW=0.001]' \
+		'> policy.toml' >&2; exit 2; }
+	@.venv/bin/python -m local suggest $${ALLOW:+--allow "$$ALLOW"} -- "$$EVENTS"
+
 policy-check: $(venv) ## Check a policy before it goes live: FILE=policy.toml
 	@test -n "$$FILE" || { echo 'usage: make policy-check FILE=policy.toml' >&2; exit 2; }
 	@.venv/bin/python -m local policy-check "$$FILE"
 
+# AWS_REGION and AWS_PROFILE say which account and region, as for the AWS CLI.
+
 policy-push: policy-check ## Check a policy, and put it in force: FILE=policy.toml [STACK=batch-watchdog]
-	@.venv/bin/python -m local.commands.policy_push "$$FILE" "/$(STACK)/policy"
+	@.venv/bin/python -m local policy-push --stack "$(STACK)" -- "$$FILE"
+
+policy-show: $(venv) ## Print the policy in force: [STACK=batch-watchdog]
+	@.venv/bin/python -m local policy-show --stack "$(STACK)"
+
+policy-undo: $(venv) ## Put the policy before it in force again: [STACK=batch-watchdog] [VERSION=]
+	@.venv/bin/python -m local policy-undo --stack "$(STACK)" $${VERSION:+--version "$$VERSION"}
+
+pull-events: $(venv) ## Bring the events that the stack has kept: [SINCE=30d] [OUT=log.jsonl] [STACK=batch-watchdog]
+	@.venv/bin/python -m local pull-events --stack "$(STACK)" --since "$${SINCE:-30d}" \
+		--out "$${OUT:-log.jsonl}"
 
 build: $(venv) $(sam_venv) ## Build what `sam deploy` uploads: [ARCHITECTURE=x86_64]
 	$(offline) $(sam) build $(overrides)
 
 deploy: build ## Deploy to your AWS account, asking for the parameters: [ARCHITECTURE=x86_64]
 	$(sam) deploy --guided $(overrides)
+
+undeploy: $(venv) $(sam_venv) ## Delete the stack, and say what stays: [STACK=batch-watchdog]
+	@echo 'This deletes the stack $(STACK). Two things stay:'
+	@echo '  its table, which is the record of every decision;'
+	@echo '  the parameter /$(STACK)/policy: delete it before you create a new stack of that name.'
+	@echo 'Queues that a guard has closed stay closed: release all guards first.'
+	@echo 'The kept events are deleted: make pull-events saves them.'
+	$(sam) delete --stack-name "$(STACK)"
 
 overrides = $(if $(ARCHITECTURE),--parameter-overrides Architecture=$(ARCHITECTURE))
 
@@ -109,7 +134,7 @@ clean: ## Forget all that was set up or built.
 help: ## What can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo test check format replay policy-check policy-push build deploy invoke local-aws \
+.PHONY: demo test check format replay suggest policy-check policy-push policy-show policy-undo pull-events build deploy undeploy invoke local-aws \
 	test-runtime test-dynamodb test-scale test-patterns simulate mutate pin clean help
 
 # ---- Setting up -----------------------------------------------------------------------------

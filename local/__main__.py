@@ -4,10 +4,20 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from local.commands import demo, policy_check
+from local.commands import demo, policy_check, policy_live, pull_events
 from local.replay import replay
+from local.suggest import suggest
 
-_COMMANDS = {"demo": demo.main, "replay": replay.main, "policy-check": policy_check.main}
+_COMMANDS = {
+    "demo": demo.main,
+    "replay": replay.main,
+    "suggest": suggest.main,
+    "policy-check": policy_check.main,
+    "policy-push": policy_live.push,
+    "policy-show": policy_live.show,
+    "policy-undo": policy_live.undo,
+    "pull-events": pull_events.main,
+}
 
 
 def main(arguments: Sequence[str]) -> int:

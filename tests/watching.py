@@ -51,6 +51,7 @@ class Watching:
                 "batch": self._batch,
                 "sns": self._sns,
                 "ec2": lambda *_: {"InstanceTypes": []},
+                "cloudwatch": lambda *_: {},
                 "ecs": lambda *_: {"containerInstanceArns": []},
                 "ssm": lambda *_: {"Parameter": {"Value": self.policy}},
                 "sqs": lambda *_: {},
@@ -120,6 +121,8 @@ class Watching:
             raise ApiError("AccessDeniedException", f"not authorized: batch:{operation}", 403)
         return self.batch.call(operation, params)
 
-    def _sns(self, _: str, params: dict[str, Any]) -> dict[str, Any]:
+    def _sns(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
+        if operation != "Publish":
+            return {}
         self.published.append(params)
         return {"MessageId": "1"}

@@ -97,6 +97,7 @@ class Dispatcher:
         taken = dict(call_seconds or {})
         all_responders: dict[str, Responder] = {
             "batch": batch.call,
+            "cloudwatch": _not_known,
             "ec2": _not_known,
             "ecs": _not_known,
             "lambda": self._answer_lambda,
@@ -474,9 +475,9 @@ class _SlowTable:
 
 def _not_known(operation: str, _: dict[str, Any]) -> dict[str, Any]:
     """
-    EC2 and ECS refuse to answer: a log and a world tell nothing of instances.
+    CloudWatch, EC2 and ECS refuse to answer: a log and a world tell nothing of them.
 
-    An empty answer would say that there are none.
+    An empty answer would say that there are no alarms and no instances.
     """
     raise ApiError("AccessDeniedException", f"{operation}: nothing is known of that here", 403)
 

@@ -426,7 +426,14 @@ def _rules() -> Iterator[Rule]:
         for rule in page["Rules"]:
             if rule.get("State", "ENABLED") != "ENABLED":
                 continue
-            targets = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
+            # What goes to a log group is a record, which nothing here reads.
+            targets = [
+                each
+                for each in events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
+                if ":logs:" not in each["Arn"]
+            ]
+            if not targets:
+                continue
             if strange := [key for each in targets for key in each if key.startswith("Input")]:
                 raise ValueError(f"{rule['Name']}: {strange[0]} of a target is not understood here")
             yield Rule(

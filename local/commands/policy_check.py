@@ -10,7 +10,6 @@ import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,7 @@ from batch_watchdog.policy.durations import span_text
 from batch_watchdog.policy.guard_tables import Guard, Stage
 from batch_watchdog.policy.model import LIMITED, Policy, parse_policy
 from batch_watchdog.policy.tables import ArrayRule, LimitRule, RunnableLimit, StateLimit, StopRest
-
-# What a parameter of the Parameter Store can hold, in bytes.
-# https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html
-STANDARD_MAX = 4_096
-ADVANCED_MAX = 8_192
+from local.commands.policy_warnings import ADVANCED_MAX, warnings
 
 
 class PolicyFileError(Exception):
@@ -114,21 +109,6 @@ def in_words(policy: Policy) -> Iterator[str]:
     for rule in rules:
         own = f" [{rule.mode}]" if rule.mode and rule.mode != policy.mode else ""
         yield f"{policy.label_of(rule)}{own}: {_rule_in_words(rule)}"
-
-
-def warnings(policy: Policy, size: int) -> Iterator[str]:
-    """What is allowed, and hardly what was meant. `size` is in bytes."""
-    if size > STANDARD_MAX:
-        yield (
-            f"{size:,} bytes need an advanced parameter, which costs money; "
-            f"a standard one holds {STANDARD_MAX:,}"
-        )
-    for kind in (policy.array, policy.limit):
-        rules: Sequence[ArrayRule | LimitRule] = kind
-        for rule, later in pairwise(rules):
-            if rule.match.everything:
-                yield f"{policy.label_of(later)} never counts: the rule before it takes every job"
-                break
 
 
 def _rule_in_words(rule: ArrayRule | LimitRule | Guard) -> str:

@@ -1,18 +1,24 @@
 """
-A replay's input: a log of events in JSON Lines, and a file about queues and environments.
+A replay's input: a log of events, in whatever form it is kept.
 
 What is wrong with a file's form is told before anything runs. What is wrong with an event is kept
 beside it: that is for the watchdog to see.
 """
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from hashlib import blake2b
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from batch_watchdog.notices.text import plain
+from local.replay.errors import InputError
+from local.replay.log_files import files_of, name_of, pieces_of
+from local.replay.log_forms import Unwrapped, unwrapped
+from local.replay.log_values import Found, TooDeep, values_of
+from local.replay.words import named
 
 # AWS Batch began in 2016. A time far from these years is a mistake, and to let the clock run
 # there minute by minute would take hours.
@@ -20,14 +26,6 @@ _YEARS = range(2010, 2101)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 type Kind = Literal["event", "sns", "command", "malformed"]
-
-
-class InputError(Exception):
-    """
-    A file or an option cannot be used. Nothing but correcting it helps.
-
-    As text it says where, what is wrong, and what was expected.
-    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,25 +64,164 @@ def parse_time(value: Any) -> datetime | None:
 # ---- The log ------------------------------------------------------------------------------
 
 
-def read_log(path: Path) -> list[Line]:
+@dataclass(slots=True)
+class Tally:
+    """What was taken of a log, and what was passed over."""
+
+    files: int = 0
+    taken: int = 0
+    repeated: int = 0  # in a file before
+    passed: int = 0
+    first_passed: str = ""  # where, and why
+    other_files: list[str] = field(default_factory=list)  # those without an event, and why
+
+    def pass_over(self, place: str, why: str) -> None:
+        self.passed += 1
+        self.first_passed = self.first_passed or f"{place}: {why}"
+
+    def __str__(self) -> str:
+        files = "" if self.files == 1 else f" from {self.files:,} files"
+        parts = [f"{self.taken:,} {'entry' if self.taken == 1 else 'entries'} taken{files}"]
+        if self.repeated:
+            parts.append(f"{self.repeated:,} passed over that a file before has too")
+        if self.passed:
+            parts.append(f"{self.passed:,} passed over, the first: {self.first_passed}")
+        if self.other_files:
+            parts.append(
+                f"{len(self.other_files):,} files passed over, the first: {self.other_files[0]}"
+            )
+        return "; ".join(parts)
+
+
+def read_log(path: Path, tally: Tally | None = None) -> list[Line]:
     """
-    Read a log. Blank lines and byte order marks are passed over.
+    Read a log: a file in any of the forms that AWS gives, a folder of them, or `-`.
 
     Raises:
-        InputError: it cannot be read, or a line is no JSON object or a wrong envelope.
+        InputError: it cannot be read, a line is no JSON object or a wrong envelope, or there is
+            no event in all that there is.
     """
     lines: list[Line] = []
-    try:
-        with path.open("rb") as file:
-            for number, raw in enumerate(file, 1):
-                text = _text(raw, f"{path}:{number}").strip("\ufeff \t\r\n")
-                if text:
-                    # A line without a time is of the time of the line before.
-                    before = lines[-1].at if lines else _EPOCH
-                    lines.append(_line(text, f"{path}:{number}", before))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    for each in _by_file(path, tally or Tally()):
+        of_file = list(each)
+        # Insights shows the latest first. Within a second, order is all that is known.
+        lines += reversed(of_file) if _descend(of_file) else of_file
     return _with_times(lines)
+
+
+def lines_of(path: Path, tally: Tally) -> Iterator[Line]:
+    """
+    The lines of a log, while it is read: of any length, it needs little memory.
+
+    Those before the first one that has a time are of 1970. `tally` counts along.
+
+    Raises:
+        InputError: as `read_log`.
+    """
+    return chain.from_iterable(_by_file(path, tally))
+
+
+def _by_file(path: Path, tally: Tally) -> Iterator[Iterator[Line]]:
+    files = files_of(path)
+    if len(files) == 1:
+        yield _lines_in(files[0], tally)
+        return
+    seen: set[bytes] = set()
+    for file in files:
+        yield _not_seen(_lines_if_any(file, tally), seen, tally)
+    if tally.other_files and not tally.taken:
+        raise InputError(tally.other_files[0])
+
+
+def _lines_if_any(file: Path, tally: Tally) -> Iterator[Line]:
+    """The lines of one file of many: what is no log at all is passed over."""
+    before = tally.taken + tally.repeated
+    try:
+        yield from _lines_in(file, tally)
+    except InputError as error:
+        if tally.taken + tally.repeated > before:
+            raise
+        tally.other_files.append(str(error))
+
+
+def _not_seen(lines: Iterator[Line], seen: set[bytes], tally: Tally) -> Iterator[Line]:
+    """The lines that no file before has. Within a file, what is repeated was delivered twice."""
+    own = set()
+    for line in lines:
+        mark = _mark(line)
+        if mark in seen:
+            tally.taken -= 1
+            tally.repeated += 1
+        else:
+            own.add(mark)
+            yield line
+    seen |= own
+
+
+def _mark(line: Line) -> bytes:
+    """What tells one line from others, in whatever form it is kept."""
+    what: Any = line.value
+    if line.kind == "event" and isinstance(line.value.get("id"), str):
+        what = [line.value[key] for key in ("id", "source", "detail-type")]
+        what.append(line.value.get("detail"))
+    late = line.deliver_at if line.deliver_at != line.at else "in time"
+    text = json.dumps([line.kind, what, str(late)], sort_keys=True)
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _descend(lines: Sequence[Line]) -> bool:
+    """Whether the lines stand in the reverse order of time."""
+    return all(a.at >= b.at for a, b in pairwise(lines)) and any(
+        a.at > b.at for a, b in pairwise(lines)
+    )
+
+
+def _lines_in(file: Path, tally: Tally) -> Iterator[Line]:
+    """
+    The lines of one file, counted.
+
+    Raises:
+        InputError: it has lines, and not one of them is an event, a message or a command.
+    """
+    tally.files += 1
+    name, head, problem, at = name_of(file), list[Line](), "", _EPOCH
+    sound = False
+    for found in values_of(pieces_of(file), name):
+        place = f"{name}:{found.line}"
+        for each in _contents(found, place):
+            if each.passed:
+                tally.pass_over(place, each.passed)
+                problem = problem or f"{place}: {each.passed}"
+                continue
+            line = _line(each.value, each.text, place, at)
+            at = line.at
+            if not sound and line.kind == "malformed":
+                head.append(line)
+                problem = problem or f"{place}: {line.problem}"
+                continue
+            tally.taken += 1 + len(head)
+            yield from head
+            yield line
+            sound, head = True, []
+    if problem and not sound:
+        raise InputError(
+            f"{problem}. There is no event in all of it: expected events as EventBridge delivers "
+            "them (with source, detail-type, time and detail), bare or as CloudWatch Logs, SNS "
+            "or SQS wrap them"
+        )
+
+
+def _contents(found: Found, place: str) -> Sequence[Unwrapped]:
+    if found.passed:
+        return [Unwrapped(None, "", found.passed)]
+    if isinstance(found.value, TooDeep):
+        return [Unwrapped(found.value, found.text)]
+    inner = unwrapped(found.value)
+    if inner is not None:
+        return inner
+    if not isinstance(found.value, dict):
+        raise InputError(f"{place}: {named(found.value)}, expected a JSON object")
+    return [Unwrapped(found.value, found.text)]
 
 
 def _with_times(lines: list[Line]) -> list[Line]:
@@ -98,31 +235,11 @@ def _with_times(lines: list[Line]) -> list[Line]:
     return lines
 
 
-def _text(raw: bytes, place: str) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{place}: byte {error.start + 1} is not UTF-8 ({error.reason}), "
-            "expected a JSON object in UTF-8"
-        ) from error
-
-
-def _line(text: str, place: str, before: datetime) -> Line:
-    try:
-        value = _parsed(text)
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{place}: not JSON ({error.msg} at column {error.colno}), expected a JSON object"
-        ) from error
-    except RecursionError as error:
-        if not text.startswith("{"):
-            raise InputError(f"{place}: a list, expected a JSON object") from error
+def _line(value: Any, text: str, place: str, before: datetime) -> Line:
+    if isinstance(value, TooDeep):
         return Line(
             kind="malformed", value=text, at=before, deliver_at=before, problem="nested too deeply"
         )
-    if not isinstance(value, dict):
-        raise InputError(f"{place}: {_name(value)}, expected a JSON object")
     if "detail-type" in value or "source" in value:
         return _bare(value, text, before)
     if "event" in value:
@@ -130,16 +247,6 @@ def _line(text: str, place: str, before: datetime) -> Line:
     if "command" in value:
         return _command(value, place, before)
     return _bare(value, text, before)
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        raise
-    except ValueError:
-        # Python refuses numbers of thousands of digits, lest they take too long. JSON does not.
-        return json.loads(text, parse_int=float)
 
 
 def _bare(value: dict[str, Any], text: str, before: datetime) -> Line:
@@ -161,9 +268,11 @@ def _bare(value: dict[str, Any], text: str, before: datetime) -> Line:
 
 def _problem_of_event(value: Mapping[str, Any]) -> str:
     """Why EventBridge would not have delivered this; "" if it would."""
+    if "source" not in value and "jobId" in value and "status" in value:
+        return "the detail of an event alone: source, detail-type and time are missing"
     for key in ("source", "detail-type"):
         if not isinstance(value.get(key), str) or not value[key]:
-            found = _name(value[key]) if key in value else "missing"
+            found = named(value[key]) if key in value else "missing"
             return f"no EventBridge event: {key} is {found}, expected text"
     return ""
 
@@ -179,10 +288,10 @@ def _problem_of_records(records: Any) -> str:
 
 def _envelope(value: dict[str, Any], place: str, before: datetime) -> Line:
     if not isinstance(value["event"], dict):
-        raise InputError(f"{place}: event: {_name(value['event'])}, expected an object")
+        raise InputError(f"{place}: event: {named(value['event'])}, expected an object")
     deliver = value.get("deliver")
     if not isinstance(deliver, bool | None):
-        raise InputError(f"{place}: deliver: {_name(deliver)}, expected true or false")
+        raise InputError(f"{place}: deliver: {named(deliver)}, expected true or false")
     line = _bare(value["event"], "", before)
     deliver_at = _time_in(value, "deliver_at", place) or line.at
     return replace(line, deliver_at=None if deliver is False else deliver_at)
@@ -191,7 +300,7 @@ def _envelope(value: dict[str, Any], place: str, before: datetime) -> Line:
 def _command(value: dict[str, Any], place: str, before: datetime) -> Line:
     command = value["command"]
     if not isinstance(command, dict):
-        raise InputError(f"{place}: command: {_name(command)}, expected an object")
+        raise InputError(f"{place}: command: {named(command)}, expected an object")
     at = _time_in(value, "time", place) or before
     return Line(kind="command", value=command, at=at, deliver_at=at)
 
@@ -200,83 +309,8 @@ def _time_in(value: Mapping[str, Any], key: str, place: str) -> datetime | None:
     given = value.get(key)
     at = parse_time(given)
     if given is not None and at is None:
-        shown = json.dumps(given)[:60] if isinstance(given, str) else _name(given)
+        shown = json.dumps(given)[:60] if isinstance(given, str) else named(given)
         raise InputError(
             f'{place}: {key}: {shown}, expected an ISO 8601 time such as "2026-01-01T12:00:00Z"'
         )
     return at
-
-
-# ---- The world ----------------------------------------------------------------------------
-
-
-def read_world(path: Path) -> dict[str, Any]:
-    """
-    Read what there is besides jobs: `jobQueues`, `computeEnvironments`, `snapshots`.
-
-    Raises:
-        InputError: it cannot be read, or is not in the shapes of the API's answers.
-    """
-    try:
-        text = path.read_text("utf-8-sig")
-        world = _parsed(text)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}:{line}: not UTF-8, expected a JSON object") from error
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{path}:{error.lineno}: not JSON ({error.msg} at column {error.colno}), "
-            "expected a JSON object"
-        ) from error
-    except RecursionError as error:
-        lines = text.split("\n")
-        line = 1 + lines.index(max(lines, key=len))
-        raise InputError(f"{path}:{line}: nested too deeply, expected a JSON object") from error
-    if not isinstance(world, dict):
-        raise InputError(f"{path}:1: {_name(world)}, expected a JSON object")
-    for key, names in (
-        ("jobQueues", ("jobQueueName", "jobQueueArn")),
-        ("computeEnvironments", ("computeEnvironmentName", "computeEnvironmentArn")),
-        ("snapshots", ()),
-    ):
-        if (problem := _problem_of_world(key, world.get(key, []), names)) is not None:
-            line = text.count("\n", 0, max(0, text.find(f'"{key}"'))) + 1
-            raise InputError(f"{path}:{line}: {problem}")
-    return world
-
-
-def _problem_of_world(key: str, given: Any, names: tuple[str, ...]) -> str | None:
-    if key == "snapshots" and isinstance(given, dict):
-        entries: Iterable[tuple[str, Any]] = (
-            (f"{key}.{plain(name)}", of) for name, of in given.items()
-        )
-    elif isinstance(given, list):
-        entries = ((f"{key}[{number}]", of) for number, of in enumerate(given))
-        names = names or ("jobQueue",)
-    else:
-        return f"{key}: {_name(given)}, expected a list of objects"
-    for place, entry in entries:
-        if not isinstance(entry, dict):
-            return f"{place}: {_name(entry)}, expected an object"
-        if names and not any(isinstance(entry.get(name), str) and entry[name] for name in names):
-            return f"{place}: no name, expected {' or '.join(names)}"
-    return None
-
-
-def _name(value: Any) -> str:
-    """What a JSON value is, in words."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return "text"
-        case int() | float():
-            return "a number"
-        case list():
-            return "a list"
-        case _:
-            return "an object"

@@ -38,7 +38,10 @@ from local.aws.stack import REGION, Stack
 from local.batch.simulated import SimulatedBatch
 from local.commands.policy_check import PolicyFileError, read_policy_to_store
 from local.replay import timeline
-from local.replay.event_log import InputError, Line, parse_time, read_log, read_world
+from local.replay.errors import InputError
+from local.replay.event_log import Line, Tally, parse_time, read_log
+from local.replay.log_files import name_of
+from local.replay.world_file import read_world
 
 # So long the clock runs on after the last event, for stragglers to be awaited.
 AFTERMATH = timedelta(minutes=5)
@@ -320,10 +323,12 @@ def main(arguments: Sequence[str]) -> int:
     gc.disable()  # while the log is read: there is no garbage, and much to look at
     try:
         until = _until(options.until)
-        lines = read_log(options.log)
+        tally = Tally()
+        lines = read_log(options.log, tally)
         policy = read_policy_to_store(options.policy)[1] if options.policy else None
         world = read_world(options.world) if options.world else {}
         with _told_to(options.out) as tell:
+            print(f"{name_of(options.log)}: {tally}", file=sys.stderr)
             _run(lines, tell, options.store, policy=policy, world=world, until=until)
     except (InputError, PolicyFileError) as error:
         print(error, file=sys.stderr)
@@ -336,7 +341,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         prog="python -m local replay",
         description="What the watchdog would have said and done, had this policy been in force.",
     )
-    parser.add_argument("log", type=Path, help="events in JSON Lines")
+    parser.add_argument("log", type=Path, help="events: a file, a folder, or - for stdin")
     parser.add_argument("--policy", type=Path, help="a policy in TOML; else the template's own")
     parser.add_argument("--world", type=Path, help="queues and environments, as the API shows them")
     parser.add_argument("--until", help="when to end, ISO 8601; else soon after the last event")

@@ -26,6 +26,7 @@ _THROTTLED: Mapping[str, tuple[str, int]] = {
     "sqs": ("RequestThrottled", 403),
     "ssm": ("ThrottlingException", 400),
     "ec2": ("RequestLimitExceeded", 503),
+    "cloudwatch": ("Throttling", 400),
     "ecs": ("ThrottlingException", 400),
 }
 _FAILED: Mapping[str, tuple[str, int]] = {
@@ -34,6 +35,7 @@ _FAILED: Mapping[str, tuple[str, int]] = {
     "sqs": ("InternalError", 500),
     "ssm": ("InternalServerError", 500),
     "ec2": ("InternalError", 500),
+    "cloudwatch": ("InternalServiceError", 500),
     "ecs": ("ServerException", 500),
 }
 _BULK = ("CancelJobs", "TerminateJobs", "TerminateServiceJobs")

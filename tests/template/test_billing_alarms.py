@@ -111,3 +111,13 @@ def test_the_topic_is_encrypted_and_takes_messages_of_this_account_only() -> Non
     assert publish["Condition"] == {
         "StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
     }
+
+
+def test_the_names_of_the_alarms_are_told_and_the_sample_policy_uses_them() -> None:
+    for name, ending in (("Soft", "soft"), ("Hard", "hard")):
+        for template, prefix in ((STACK, "AWS::StackName"), (BESIDE, "AlarmPrefix")):
+            alarm = template["Resources"][f"{name}SpendAlarm"]["Properties"]["AlarmName"]
+            assert alarm == {"Fn::Sub": f"${{{prefix}}}-spend-{ending}"}
+            assert template["Outputs"][f"{name}AlarmName"]["Value"] == {"Ref": f"{name}SpendAlarm"}
+        for text in ("events/policy.toml", "README.md"):
+            assert f"batch-watchdog-spend-{ending}" in (ROOT / text).read_text()

@@ -85,6 +85,7 @@ EVERYWHERE = {
         "ListJobs",
         "ListServiceJobs",
     },
+    "cloudwatch": {"GetMetricStatistics"},
     "ec2": {"DescribeInstanceTypes"},
 }
 # The bulk calls ask for the right of the single one, for each job.
@@ -115,10 +116,13 @@ def rights_for(service: str, operation: str, params: Mapping[str, Any]) -> Itera
             yield Right(f"{service}:{action}", resource)
 
 
-def _resources(service: str, params: Mapping[str, Any]) -> list[str]:
+def _resources(service: str, params: Mapping[str, Any]) -> list[str]:  # noqa: PLR0911
     match service:
         case "batch":
             return [_job_queue(params["jobQueue"])]
+        case "cloudwatch":
+            # Where no names are given, for all alarms of a region.
+            return [arn("cloudwatch", f"alarm:{name}") for name in params.get("AlarmNames", ["*"])]
         case "dynamodb":
             return [arn("dynamodb", f"table/{name}") for name in _tables(params)]
         case "ecs":
@@ -363,7 +367,7 @@ class Day:
         function = self._paces[container().settings.stop_calls_per_second]
         service = model.service_model.service_name
         rights = list(rights_for(service, model.name, params))
-        if service == "sns":  # It encrypts with the topic's key, in the caller's name.
+        if model.name == "Publish":  # It encrypts with the topic's key, in the caller's name.
             key = self._account.keys[params["TopicArn"]]
             rights += [Right("kms:GenerateDataKey", key), Right("kms:Decrypt", key)]
         self.asked[function].update(rights)
@@ -474,6 +478,8 @@ def a_day(day: Day) -> None:
 
     # An operator.
     day.ask("status")
+    day.ask("check")
+    day.ask("test-notice", by="jane")
     day.ask("exempt", job_id=waiting, until="2026-02-01T00:00:00Z", by="jane")
     day.ask("set-stage", guard="budget", stage="cancel", by="jane")
     day.run(5)
@@ -482,6 +488,9 @@ def a_day(day: Day) -> None:
     day.run(2)
     day.ask("resume", by="jane")
     day.run(2)
+
+    # The daily check.
+    day.run(60)
 
     # A policy that cannot be used.
     day.dispatcher.parameters[day.parameter] = "mode = 7"

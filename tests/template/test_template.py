@@ -224,6 +224,7 @@ def test_a_right_to_everything_is_given_only_where_aws_knows_no_resources() -> N
         "batch:ListServiceJobs",
         "batch:DescribeJobQueues",
         "batch:DescribeComputeEnvironments",
+        "cloudwatch:GetMetricStatistics",
         "ec2:DescribeInstanceTypes",
         "dynamodb:ListStreams",
         "xray:PutTraceSegments",

@@ -29,8 +29,10 @@ from batch_watchdog.policy.model import LIMITED, TAG_PREFIX, parse_policy, tag_p
 from batch_watchdog.store.item_codec import pack
 from batch_watchdog.store.table import Put
 from local.replay import replay
-from local.replay.event_log import InputError, read_log, read_world
+from local.replay.errors import InputError
+from local.replay.event_log import read_log
 from local.replay.timeline import Timeline
+from local.replay.world_file import read_world
 from tests import logs
 from tests.makers import (
     JOB,

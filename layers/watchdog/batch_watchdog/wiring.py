@@ -20,8 +20,13 @@ from batch_watchdog.aws.queues import DeadLetters, StopQueue
 from batch_watchdog.aws.rate_limiter import RateLimiter
 from batch_watchdog.aws.settings import Settings
 from batch_watchdog.diagnosis.gather import DiagnosisGatherer
+from batch_watchdog.guards import items as guard_items
 from batch_watchdog.guards.stop_run.workflow import StopRunner
+from batch_watchdog.health.facts import Facts
+from batch_watchdog.health.gather import HealthGatherer, names_in
+from batch_watchdog.health.workflow import DailyCheck
 from batch_watchdog.policy.loader import MAX_AGE, PolicyLoader
+from batch_watchdog.policy.model import Policy
 from batch_watchdog.store.table import DynamoTable, Table
 from batch_watchdog.use_cases.act import Actor
 from batch_watchdog.use_cases.announce import Announcer
@@ -34,6 +39,8 @@ from batch_watchdog.use_cases.sweep import Sweeper
 _CONFIG = Config(retries={"mode": "adaptive", "total_max_attempts": 6}, connect_timeout=5)
 # Stop runs have a pace of their own: for them one more try is enough, should a connection break.
 _CONFIG_OF_RUNS = Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=5)
+
+BILLING_REGION = "us-east-1"  # AWS publishes estimated charges there only.
 
 
 def _now() -> datetime:
@@ -86,6 +93,11 @@ class Container:
             inquiry=self._inquiry,
             policies=self.policies,
             clock=self.clock,
+            daily=DailyCheck(
+                table=self.table,
+                facts=self._facts,
+                heard=lambda: guard_items.heard_names(self.table),
+            ),
         )
 
     @cached_property
@@ -130,6 +142,7 @@ class Container:
             batch=self.batch,
             inquiry=self._inquiry,
             policy=self.policies.current,
+            facts=self._facts,
         )
 
     @property
@@ -144,10 +157,27 @@ class Container:
         ec2, ecs = self._client("ec2"), self._client("ecs")
         return DiagnosisGatherer(batch=self.batch, ec2=ec2, ecs=ecs, now=now)
 
-    def _client(self, service: Any) -> Any:
-        if service not in self._clients:
-            self._clients[service] = self.session.client(service, config=_CONFIG)
-        return self._clients[service]
+    def _facts(self, policy: Policy, now: datetime) -> Facts:
+        gatherer = HealthGatherer(
+            batch=self.batch,
+            sns=self._client("sns"),
+            sqs=self._client("sqs"),
+            ec2=self._client("ec2"),
+            cloudwatch=lambda region: self._client("cloudwatch", region),
+            region=self.settings.topic_arn.split(":")[3],
+            billing_region=BILLING_REGION,
+            topic_arn=self.settings.topic_arn,
+            letters=names_in(self.settings.dead_letter_queue_urls),
+            rule=self.settings.job_events_rule,
+        )
+        return gatherer.facts(policy, now)
+
+    def _client(self, service: Any, region: str | None = None) -> Any:
+        key = f"{service} {region or ''}"
+        if key not in self._clients:
+            where: dict[str, Any] = {"region_name": region} if region else {}
+            self._clients[key] = self.session.client(service, **where, config=_CONFIG)
+        return self._clients[key]
 
 
 _installed: list[Container] = []

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from local.replay.event_log import InputError, Line, parse_time, read_log, read_world
+from local.replay.errors import InputError
+from local.replay.event_log import Line, parse_time, read_log
+from local.replay.world_file import read_world
 
 EVENT = {"source": "aws.batch", "detail-type": "x", "time": "2026-01-01T12:00:00Z", "detail": {}}
 
@@ -220,6 +222,10 @@ def test_a_world_is_read_in_the_shapes_of_the_api(tmp_path: Path) -> None:
         ('{\n"jobQueues": ["gpu"]}', ":2: jobQueues[0]: text, expected an object"),
         ('{"jobQueues": [{"name": "gpu"}]}', ":1: jobQueues[0]: no name, expected jobQueueName"),
         ('{"computeEnvironments": [{}]}', ":1: computeEnvironments[0]: no name"),
+        (
+            '{"jobQueues": [{"jobQueueName": "gpu", "jobQueueArn": 7}]}',
+            ":1: jobQueues[0].jobQueueArn: a number, expected text",
+        ),
         ('{"snapshots": {"gpu": 7}}', ":1: snapshots.gpu: a number, expected an object"),
         ('{"snapshots": [{}]}', ":1: snapshots[0]: no name, expected jobQueue"),
     ],

@@ -46,13 +46,14 @@ def test_the_sample_is_fine_and_told_in_words(output: Output) -> None:
         "the rest is stopped when more than 10 % failed of at least 50",
         "  limit[1] (match definition licence-server or pinned:7): no limits",
         "  limit[2] (match queue gpu-*, tags team=imaging) [enforce]: RUNNABLE for 6h, "
-        "30m if misconfigured, 12h if it waits for capacity, then cancel, warned of at 1h; "
-        "STARTING for 30m, then terminate",
-        "  limit[3] (every job): SUBMITTED for 6h, then cancel; PENDING for 7d, then warn; "
-        "RUNNABLE for 1d, then warn; SCHEDULED for 2h, then cancel; RUNNING for 7d, then warn",
+        "30m if misconfigured, 12h if it waits for capacity, then cancel, warned of at 20m; "
+        "STARTING for 30m, then terminate, warned of at 15m",
+        "  limit[3] (every job): SUBMITTED for 6h, then cancel, warned of at 3h; "
+        "PENDING for 7d, then warn; RUNNABLE for 1d, then warn; "
+        "SCHEDULED for 2h, then cancel, warned of at 1h; RUNNING for 7d, then warn",
         '  guard "monthly-budget": match queue *; spares tags critical=true; '
-        "cancel by batch-spend-80, queues closed; "
-        "terminate by batch-spend-100 or 2h of the stage before; release auto",
+        "cancel by batch-watchdog-spend-soft, queues closed; "
+        "terminate by batch-watchdog-spend-hard or 2h of the stage before; release auto",
     ]
 
 
@@ -60,7 +61,9 @@ def test_an_empty_policy_is_fine(policy_file: Path, output: Output) -> None:
     policy_file.write_text("")
 
     assert main([str(policy_file)]) == 0
-    assert "No rules" in output.readouterr().out
+    told = output.readouterr().out
+    assert "No rules" in told
+    assert "Warning: there are no rules" in told
 
 
 def test_each_problem_is_told_with_file_line_and_key(policy_file: Path, output: Output) -> None:
@@ -104,7 +107,7 @@ def test_more_than_a_standard_parameter_holds_is_warned_of(
 ) -> None:
     policy_file.write_text("#" * 4_095 + "\n")
     assert main([str(policy_file)]) == 0
-    assert "Warning" not in output.readouterr().out
+    assert "advanced parameter" not in output.readouterr().out
 
     policy_file.write_text("#" * 4_096 + "\n")
     assert main([str(policy_file)]) == 0

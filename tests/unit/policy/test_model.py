@@ -75,7 +75,7 @@ def test_the_sample_has_one_of_everything() -> None:
     assert policy.array[1].progress == (50, 90)
     assert policy.array[1].stop_rest_when == StopRest(failed_percent=10, of_at_least=50)
     assert policy.limit[1].mode == "enforce"
-    assert policy.guard[0].stage[0].alarms == ("batch-spend-80",)
+    assert policy.guard[0].stage[0].alarms == ("batch-watchdog-spend-soft",)
     assert policy.guard[0].stage[1].after_previous == hours(2)
 
 

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
+from batch_watchdog.core.effects import Announce
 from batch_watchdog.diagnosis.gather import DiagnosisGatherer
 from batch_watchdog.guards import items as guard_items
+from batch_watchdog.health.facts import Facts
 from batch_watchdog.limits import exemption_items
 from batch_watchdog.policy.model import Policy, parse_policy
 from batch_watchdog.store import operator_hold
+from batch_watchdog.store.actions import to_action
 from batch_watchdog.store.item_codec import unpack
 from batch_watchdog.store.memory_table import MemoryTable
 from batch_watchdog.use_cases.console import Console
@@ -62,6 +65,7 @@ class Desk:
                 batch=self.aws.batch, ec2=None, ecs=None, now=now
             ),
             policy=lambda: policy,
+            facts=lambda _, now: Facts(at=now, confirmed=0, pending=1),
         )
 
     def _answer(self, operation: str, _: dict[str, Any]) -> dict[str, Any] | None:
@@ -255,3 +259,35 @@ def test_asking_changes_and_records_nothing(desk: Desk) -> None:
     assert not desk.aws.changing_calls or {name for name, _ in desk.aws.changing_calls} == {
         "GetJobQueueSnapshot"
     }
+
+
+# ---- Check, and trials --------------------------------------------------------------------
+
+
+def test_a_check_says_what_is_wrong_and_what_to_do(desk: Desk) -> None:
+    told = desk.ask("check")
+
+    assert told["fine"] is False
+    assert "the subscription is not confirmed" in told["problems"][1]["what"]
+    assert told["problems"][1]["what_to_do"]
+    assert desk.records == []
+
+
+def test_a_trial_notice_is_sent_for_each_kind_and_recorded(desk: Desk) -> None:
+    told = desk.ask("test-notice", by="jane", kinds=["job-failed", "guard-raised", "job-failed"])
+
+    assert told["decided"].startswith("sent: job-failed, guard-raised")
+    effects = [to_action(item).effect for item in desk.actions]
+    notices = [n for effect in effects if isinstance(effect, Announce) for n in effect.notices]
+    assert sorted(each.kind for each in notices) == ["guard-raised", "job-failed"]
+    assert all(each.facts["test"] for each in notices)
+    assert len(desk.records) == 1
+    assert "error" in desk.ask("test-notice", by="jane", kinds=["no-such"])
+    assert "error" in desk.ask("test-notice", by="jane", kinds=[])
+
+
+def test_the_status_of_a_guard_shows_what_it_waits_for(desk: Desk) -> None:
+    (guard,) = desk.ask("status")["guards"]
+
+    assert guard["waits_for"][0].keys() == {"stage", "alarm", "heard"}
+    assert {each["heard"] for each in guard["waits_for"]} == {None}

@@ -16,6 +16,8 @@ class Settings:
     policy_parameter: str
     stop_queue_url: str
     stop_calls_per_second: float
+    dead_letter_queue_urls: str = ""  # all of them, with commas between
+    job_events_rule: str = ""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Self:
@@ -33,6 +35,8 @@ class Settings:
                 policy_parameter=env["POLICY_PARAMETER"],
                 stop_queue_url=env["STOP_QUEUE_URL"],
                 stop_calls_per_second=float(env["STOP_CALLS_PER_SECOND"]),
+                dead_letter_queue_urls=env.get("DEAD_LETTER_QUEUE_URLS", ""),
+                job_events_rule=env.get("JOB_EVENTS_RULE", ""),
             )
         except KeyError as error:
             raise SettingsError(f"environment variable {error} is not set") from error

@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
+from batch_watchdog.guards.matching import name_of
 from batch_watchdog.guards.state import GuardState
 from batch_watchdog.notices.text import iso
 from batch_watchdog.store.item_codec import Item, pack, unpack
@@ -19,6 +20,13 @@ def read_all(table: Table) -> dict[str, GuardState]:
     """All guards that anything was ever decided about, by name."""
     states = map(_to_state, table.query(_PK))
     return {state.guard: state for state in states}
+
+
+def heard_names(table: Table) -> list[str]:
+    """The alarms, budgets and monitors of which a message has come, as policies name them."""
+    return sorted(
+        {name_of(signal) for state in read_all(table).values() for signal in state.alarms}
+    )
 
 
 def read(table: Table, guard: str) -> GuardState | None:

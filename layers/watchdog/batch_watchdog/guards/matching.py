@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from batch_watchdog.guards.signals.evidence import Evidence
+from batch_watchdog.guards.state import GuardState
 from batch_watchdog.notices.text import plain
 from batch_watchdog.policy.guard_tables import AwsBudget, Guard, Stage
 from batch_watchdog.policy.model import Policy
@@ -111,6 +112,16 @@ def signals_of(stage: Stage) -> Iterator[str]:
                 yield f"{source}:{name}"
     for budget in stage.aws_budgets:
         yield _signal("budget", str(budget), forecasted=budget.forecast)
+
+
+def waits_for(rule: Guard, state: GuardState) -> list[dict[str, str | None]]:
+    """What may raise each stage, and what was last heard of it: None, if nothing."""
+    heard = {name_of(signal): latest.state for signal, latest in state.alarms.items()}
+    return [
+        {"stage": stage.action, "alarm": name, "heard": heard.get(name)}
+        for stage in rule.stage
+        for name in (*stage.alarms, *map(str, stage.aws_budgets))
+    ]
 
 
 def base_of(signal: str) -> str:

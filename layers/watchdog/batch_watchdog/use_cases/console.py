@@ -8,16 +8,21 @@ from typing import Any, assert_never
 
 from batch_watchdog.aws.batch import BatchApi, Detail
 from batch_watchdog.core.batch_payloads import event_from_detail
-from batch_watchdog.core.effects import Effect
+from batch_watchdog.core.effects import Announce, Effect
 from batch_watchdog.core.errors import CommandError
 from batch_watchdog.core.job_event import EPOCH, resource_name
 from batch_watchdog.diagnosis.gather import DiagnosisGatherer
 from batch_watchdog.guards import items as guard_items
 from batch_watchdog.guards.inputs import StageSet
+from batch_watchdog.guards.matching import waits_for
 from batch_watchdog.guards.stages import ringing, terminates_at
 from batch_watchdog.guards.state import GuardState
 from batch_watchdog.guards.stop_run import items as run_items
 from batch_watchdog.guards.workflow import GuardUpdater
+from batch_watchdog.health.facts import Facts
+from batch_watchdog.health.notices import trial
+from batch_watchdog.health.rules import answer as check_answer
+from batch_watchdog.health.rules import problems
 from batch_watchdog.limits import exemption_items
 from batch_watchdog.limits.exemption_items import Exemption
 from batch_watchdog.notices.text import iso, plain
@@ -29,6 +34,7 @@ from batch_watchdog.store.operator_hold import OperatorHold
 from batch_watchdog.store.table import Table
 from batch_watchdog.use_cases.console_commands import (
     ChangingCommand,
+    Check,
     Exempt,
     Explain,
     HoldAll,
@@ -36,6 +42,7 @@ from batch_watchdog.use_cases.console_commands import (
     Resume,
     SetStage,
     Status,
+    TrialNotice,
     parse_command,
 )
 
@@ -52,6 +59,7 @@ class Console:
     batch: BatchApi
     inquiry: Callable[[datetime], DiagnosisGatherer]
     policy: Callable[[], Policy]
+    facts: Callable[[Policy, datetime], Facts]
 
     def answer(self, event: Any, now: datetime) -> Answer:
         """
@@ -64,6 +72,8 @@ class Console:
             match command:
                 case Status():
                     return self._status(now)
+                case Check():
+                    return self._check(now)
                 case Explain():
                     return self._explain(command.job_id, now)
                 case _:
@@ -100,6 +110,10 @@ class Console:
                 return self._resume(now)
             case Exempt():
                 return self._exempt(command, now)
+            case TrialNotice():
+                sent = tuple(trial(kind, command.by, now) for kind in dict.fromkeys(command.kinds))
+                effects = [Announce(notices=(each,)) for each in sent]
+                return f"sent: {', '.join(command.kinds)}", Outcome(effects=effects)
             case _:
                 assert_never(command)
 
@@ -153,6 +167,12 @@ class Console:
 
     # ---- Asking ---------------------------------------------------------------------------
 
+    def _check(self, now: datetime) -> Answer:
+        policy, swept = self.policy(), sweep_cursor.read(self.table, EPOCH)
+        facts = self.facts(policy, now)
+        found = problems(facts, policy, guard_items.heard_names(self.table))
+        return check_answer(facts, policy, found, swept.minute if swept.version else None)
+
     def _status(self, now: datetime) -> Answer:
         policy, states = self.policy(), guard_items.read_all(self.table)
         held, swept = operator_hold.read(self.table), sweep_cursor.read(self.table, EPOCH)
@@ -201,6 +221,7 @@ class Console:
                 }
                 for signal, heard in sorted(state.alarms.items())
             },
+            "waits_for": waits_for(rule, state) if rule else [],
             "queues_closed": [resource_name(queue) for queue in state.closed],
             "run": self._run(entry.run_id) if entry else None,
         }

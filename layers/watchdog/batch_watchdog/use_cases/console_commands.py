@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from batch_watchdog.core.errors import CommandError
 from batch_watchdog.core.job_event import Time
 from batch_watchdog.guards.state import StageName
+from batch_watchdog.notices.notice import NoticeKind
 from batch_watchdog.notices.text import plain
 
 type Who = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
@@ -31,6 +32,12 @@ class Status(_Command):
     """What all guards are at, whether the watchdog is held, and which jobs are exempt."""
 
     command: Literal["status"]
+
+
+class Check(_Command):
+    """Whether the watchdog can do its work, and what is to be done if not."""
+
+    command: Literal["check"]
 
 
 class Explain(_Command):
@@ -82,11 +89,20 @@ class Exempt(_ChangingCommand):
     until: Time
 
 
+class TrialNotice(_ChangingCommand):
+    """Send a notice that says it is a test: one of each kind that is asked for."""
+
+    command: Literal["test-notice"]
+    kinds: Annotated[tuple[NoticeKind, ...], Field(min_length=1, max_length=20)] = (
+        "watchdog-trouble",
+    )
+
+
 type Command = Annotated[
-    Status | Explain | SetStage | Release | HoldAll | Resume | Exempt,
+    Status | Check | Explain | TrialNotice | SetStage | Release | HoldAll | Resume | Exempt,
     Field(discriminator="command"),
 ]
-type ChangingCommand = SetStage | Release | HoldAll | Resume | Exempt
+type ChangingCommand = TrialNotice | SetStage | Release | HoldAll | Resume | Exempt
 
 _COMMAND: TypeAdapter[Command] = TypeAdapter(Command)
 
@@ -121,4 +137,14 @@ def _problem(error: Any) -> tuple[str, str]:
     return key, "is no key of this command" if kind == "extra_forbidden" else str(error["msg"])
 
 
-_NAMES = ("status", "explain", "set-stage", "release", "hold", "resume", "exempt")
+_NAMES = (
+    "status",
+    "check",
+    "explain",
+    "test-notice",
+    "set-stage",
+    "release",
+    "hold",
+    "resume",
+    "exempt",
+)

@@ -29,6 +29,7 @@ from batch_watchdog.failed_jobs import items as chain_items
 from batch_watchdog.failed_jobs.workflow import FailureChainReporter
 from batch_watchdog.guards.queue_updates import QueueUpdateRetrier
 from batch_watchdog.guards.workflow import GuardUpdater
+from batch_watchdog.health.workflow import DailyCheck
 from batch_watchdog.limits import exemption_items, stay_items
 from batch_watchdog.limits.discovery import Discovery
 from batch_watchdog.limits.stays import Stay
@@ -346,6 +347,7 @@ class Sweeper:
     inquiry: Callable[[datetime], DiagnosisGatherer]
     policies: PolicyLoader
     clock: Callable[[], datetime]
+    daily: DailyCheck
 
     def sweep(self, now: datetime, *, out_of_time: Callable[[], bool]) -> None:
         """
@@ -390,6 +392,8 @@ class Sweeper:
             sweep.look_around()
         if progress.cursor != progress.before:
             progress.save()
+        if not out_of_time():
+            self.daily.see_to(policy, self.clock())
         failed = [*sweep.failed, *limits.failed.values()]
         if failed:
             raise ExceptionGroup("not all that was due could be decided", failed)

@@ -1,0 +1,38 @@
+"""What a check has found. What could not be asked is None, and `not_known` says why."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmFact:
+    """A CloudWatch alarm that is there, with its present state."""
+
+    name: str
+    arn: str
+    state: str
+    region: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """
+    What AWS says at `at`.
+
+    `confirmed` and `pending` count the subscriptions to notices. `alarms` are those that guards
+    name, and `ringing` the names of all that are in ALARM in this region. `last_event` is the
+    beginning of the hour in which AWS Batch last told of a job; with `events_known` and None, it
+    told nothing for two weeks. `dead_letters` are counts by queue.
+    """
+
+    at: datetime
+    confirmed: int | None = None
+    pending: int = 0
+    alarms: tuple[AlarmFact, ...] | None = None
+    ringing: tuple[str, ...] | None = None
+    queues: tuple[str, ...] | None = None
+    events_known: bool = False
+    last_event: datetime | None = None
+    dead_letters: Mapping[str, int] | None = None
+    not_known: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,150 @@
+"""Asks AWS for what a check needs. One question that is refused leaves all others."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import batched
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from batch_watchdog.aws.batch import BatchApi
+from batch_watchdog.health.facts import AlarmFact, Facts
+from batch_watchdog.health.rules import alarms_of
+from batch_watchdog.notices.text import plain
+from batch_watchdog.policy.model import Policy
+
+_ALARMS_AT_ONCE = 100
+_LOOKED_BACK = timedelta(days=14)
+_HOUR = 3600  # seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthGatherer:
+    """
+    Gathers facts. `cloudwatch` makes a client for a region.
+
+    `letters` are the URLs of the dead-letter queues, and `rule` is the name of the rule that
+    brings events of AWS Batch.
+    """
+
+    batch: BatchApi
+    sns: Any
+    sqs: Any
+    ec2: Any
+    cloudwatch: Callable[[str], Any]
+    region: str
+    billing_region: str
+    topic_arn: str
+    letters: tuple[str, ...]
+    rule: str
+
+    def facts(self, policy: Policy, now: datetime) -> Facts:
+        """Everything that can be found out."""
+        asked = _Asked()
+        subscriptions = asked.ask("subscriptions", self._subscriptions)
+        return Facts(
+            at=now,
+            confirmed=None if subscriptions is None else subscriptions[0],
+            pending=subscriptions[1] if subscriptions else 0,
+            alarms=asked.ask("alarms of guards", lambda: tuple(self._alarms(alarms_of(policy)))),
+            ringing=asked.ask("alarms that ring", self._ringing),
+            queues=asked.ask("job queues", self._queues),
+            last_event=asked.ask("events of AWS Batch", lambda: self._last_event(now)),
+            events_known="events of AWS Batch" not in asked.not_known,
+            dead_letters=self._dead_letters(asked),
+            not_known=self._diagnosis(asked),
+        )
+
+    def _subscriptions(self) -> tuple[int, int]:
+        pages = self.sns.get_paginator("list_subscriptions_by_topic")
+        arns = [
+            each["SubscriptionArn"]
+            for page in pages.paginate(TopicArn=self.topic_arn)
+            for each in page["Subscriptions"]
+        ]
+        confirmed = sum(arn.startswith("arn:") for arn in arns)
+        return confirmed, arns.count("PendingConfirmation")
+
+    def _alarms(self, names: Iterable[str]) -> Iterator[AlarmFact]:
+        # Other partitions have no region for billing, and know none of this one's.
+        has_billing = not self.region.startswith(("cn-", "us-gov-"))
+        for region in sorted({self.region, *([self.billing_region] * has_billing)}):
+            client = self.cloudwatch(region)
+            for some in batched(names, _ALARMS_AT_ONCE, strict=False):
+                answer = client.describe_alarms(
+                    AlarmNames=list(some), AlarmTypes=["MetricAlarm", "CompositeAlarm"]
+                )
+                for each in [*answer["MetricAlarms"], *answer["CompositeAlarms"]]:
+                    yield AlarmFact(
+                        name=each["AlarmName"],
+                        arn=each["AlarmArn"],
+                        state=each["StateValue"],
+                        region=region,
+                    )
+
+    def _ringing(self) -> tuple[str, ...]:
+        answer = self.cloudwatch(self.region).describe_alarms(
+            StateValue="ALARM", AlarmTypes=["MetricAlarm", "CompositeAlarm"]
+        )
+        every = [*answer["MetricAlarms"], *answer["CompositeAlarms"]]
+        return tuple(sorted(each["AlarmName"] for each in every))
+
+    def _queues(self) -> tuple[str, ...]:
+        return tuple(sorted(str(each["jobQueueName"]) for each in self.batch.queues()))
+
+    def _last_event(self, now: datetime) -> datetime | None:
+        answer = self.cloudwatch(self.region).get_metric_statistics(
+            Namespace="AWS/Events",
+            MetricName="Invocations",
+            Dimensions=[{"Name": "RuleName", "Value": self.rule}],
+            StartTime=now - _LOOKED_BACK,
+            EndTime=now,
+            Period=_HOUR,
+            Statistics=["Sum"],
+        )
+        hours: list[datetime] = [each["Timestamp"] for each in answer["Datapoints"] if each["Sum"]]
+        return max(hours, default=None)
+
+    def _dead_letters(self, asked: "_Asked") -> dict[str, int] | None:
+        """How many there are, by queue, as far as that is known."""
+        counts = {}
+        for url in self.letters:
+            queue = url.rpartition("/")[2]
+            count = asked.ask(f"dead letters in {queue}", partial(self._messages, url))
+            if count is not None:
+                counts[queue] = count
+        return counts or None
+
+    def _messages(self, url: str) -> int:
+        name = "ApproximateNumberOfMessages"
+        answer = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])
+        return int(answer["Attributes"][name])
+
+    def _diagnosis(self, asked: "_Asked") -> dict[str, str]:
+        """Ask as a diagnosis does, and return all that could not be asked."""
+        asked.ask(
+            "instance types (for a diagnosis)",
+            lambda: self.ec2.describe_instance_types(InstanceTypes=["m5.large"]),
+        )
+        return asked.not_known
+
+
+@dataclass(slots=True)
+class _Asked:
+    not_known: dict[str, str] = field(default_factory=dict)
+
+    def ask[T](self, what: str, question: Callable[[], T]) -> T | None:
+        try:
+            return question()
+        except ClientError as error:
+            self.not_known[what] = f"{error.response['Error']['Code']} for {error.operation_name}"
+        except (BotoCoreError, LookupError, TypeError, ValueError) as error:
+            self.not_known[what] = plain(f"{type(error).__name__}: {error}")
+        return None
+
+
+def names_in(letters: str) -> tuple[str, ...]:
+    """The queues in a setting, which has their URLs with commas between them."""
+    return tuple(filter(None, letters.split(",")))

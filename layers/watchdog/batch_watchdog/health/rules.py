@@ -1,0 +1,218 @@
+"""What is wrong, by the facts of a check, and what is to be done."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from batch_watchdog.health.facts import Facts
+from batch_watchdog.notices.text import iso, plain, span
+from batch_watchdog.policy.guard_tables import Guard
+from batch_watchdog.policy.match import Match
+from batch_watchdog.policy.model import Policy
+from batch_watchdog.policy.tables import ArrayRule, LimitRule
+
+SILENCE = timedelta(minutes=10)  # without a sweep: it runs every minute
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """
+    Something that is wrong. `key` is the same whenever it is found.
+
+    What is `doubtful` may be meant so: it is told of only where it was otherwise before.
+    """
+
+    key: str
+    what: str
+    remedy: str
+    doubtful: bool = False
+
+
+def alarms_of(policy: Policy) -> tuple[str, ...]:
+    """The alarms that guards name, by name; each once."""
+    names = (alarm for guard in policy.guard for stage in guard.stage for alarm in stage.alarms)
+    return tuple(dict.fromkeys(map(alarm_name, names)))
+
+
+def alarm_name(name_or_arn: str) -> str:
+    """An alarm's name, where a policy has its ARN."""
+    return name_or_arn.partition(":alarm:")[2] or name_or_arn
+
+
+def problems(facts: Facts, policy: Policy, heard: Sequence[str]) -> list[Problem]:
+    """
+    What is wrong. `heard` are the alarms, budgets and monitors of which a message has come.
+
+    What is not known is not said to be wrong.
+    """
+    found = [*_of_subscriptions(facts), *_of_letters(facts)]
+    if facts.events_known and facts.last_event is None:
+        found.append(
+            Problem(
+                key="events",
+                what="AWS Batch has told of no job for 14 days.",
+                remedy="If jobs have run: see that the stack is in the region of the job queues.",
+                doubtful=True,
+            )
+        )
+    if policy.readable:
+        found += [*_of_alarms(facts, policy, heard), *_of_globs(facts, policy)]
+    return found
+
+
+def _of_subscriptions(facts: Facts) -> Iterator[Problem]:
+    if facts.confirmed != 0:
+        return
+    if facts.pending:
+        yield Problem(
+            key="subscription",
+            what="Nobody receives the notices: the subscription is not confirmed.",
+            remedy="Confirm it by the link in AWS's e-mail (look into spam); after three days "
+            "subscribe again.",
+        )
+    else:
+        yield Problem(
+            key="subscription",
+            what="Nobody receives the notices: nobody is subscribed to their topic.",
+            remedy="Set the stack's parameter NoticeEmail, or subscribe to the topic in the "
+            "output TopicArn.",
+        )
+
+
+def _of_letters(facts: Facts) -> Iterator[Problem]:
+    for queue, count in sorted((facts.dead_letters or {}).items()):
+        if count:
+            yield Problem(
+                key=f"dead-letters:{queue}",
+                what=f"{count} dead letters are in {queue}.",
+                remedy="Look at one of them, mend the cause, and redrive the queue.",
+            )
+
+
+def _of_alarms(facts: Facts, policy: Policy, heard: Sequence[str]) -> Iterator[Problem]:
+    if facts.alarms is None:
+        return
+    there = {each.name for each in facts.alarms} | set(map(alarm_name, heard))
+    for name in alarms_of(policy):
+        if name not in there:
+            yield Problem(
+                key=f"alarm:{name}",
+                what=f"A guard waits for the alarm {plain(name)}, and there is none of that name.",
+                remedy="Correct the name in the policy, or create the alarm in this region or "
+                "us-east-1. (If it is an AWS Budget or an anomaly monitor: none of its messages "
+                "has come yet. Add the topic in the output SpendTopicArn as a recipient.)",
+            )
+
+
+def _of_globs(facts: Facts, policy: Policy) -> Iterator[Problem]:
+    for label, matched in matches(facts, policy).items():
+        for glob, queues in matched.items():
+            if not queues:
+                yield Problem(
+                    key=f"glob:{label}:{glob}",
+                    what=f"{plain(label)}: no job queue is called {plain(glob)}.",
+                    remedy="Correct the rule, if a queue was renamed or deleted.",
+                    doubtful=True,
+                )
+
+
+def matches(facts: Facts, policy: Policy) -> dict[str, dict[str, list[str]]]:
+    """The job queues that each glob on queues matches, by rule; nothing if these are not known."""
+    if facts.queues is None:
+        return {}
+    rules: Sequence[ArrayRule | LimitRule | Guard] = (*policy.array, *policy.limit, *policy.guard)
+    return {
+        policy.label_of(rule): {
+            glob: [queue for queue in facts.queues if Match(queue=(glob,)).matches_queue(queue)]
+            for glob in rule.match.queue
+            if not glob.startswith("arn:")
+        }
+        for rule in rules
+        if rule.match.queue
+    }
+
+
+def news(
+    found: Sequence[Problem], known: Sequence[str] | None, fine: Sequence[str]
+) -> list[Problem]:
+    """
+    What has become wrong: it was not wrong in the check before (`known`: keys; None: no check).
+
+    Of what is doubtful only that which was seen to be fine (`fine`: keys) before.
+    """
+    return [
+        each
+        for each in found
+        if (each.key in fine if each.doubtful else each.key not in (known or ()))
+    ]
+
+
+def fine_keys(facts: Facts, policy: Policy) -> list[str]:
+    """The keys of doubtful problems that are seen not to be there."""
+    fine = ["events"] if facts.last_event else []
+    return fine + [
+        f"glob:{label}:{glob}"
+        for label, matched in matches(facts, policy).items()
+        for glob, queues in matched.items()
+        if queues
+    ]
+
+
+# ---- The answer to an operator ------------------------------------------------------------
+
+
+def answer(
+    facts: Facts, policy: Policy, found: Sequence[Problem], swept_at: datetime | None
+) -> dict[str, Any]:
+    """Everything that a check has found, for programs and people."""
+    found = [*_of_sweep(facts, swept_at), *found]
+    named = set(alarms_of(policy))
+    return {
+        "at": iso(facts.at),
+        "fine": not found and not facts.not_known,
+        "problems": [{"what": each.what, "what_to_do": each.remedy} for each in found],
+        "not_known": dict(facts.not_known),
+        "subscriptions": None
+        if facts.confirmed is None
+        else {"confirmed": facts.confirmed, "pending": facts.pending},
+        "alarms": _alarms(facts, named),
+        "ringing_and_named_by_no_guard": None
+        if facts.ringing is None
+        else _of_none(facts.ringing, named),
+        "queues": {
+            plain(label): {plain(glob): queues[:_SHOWN] for glob, queues in matched.items()}
+            for label, matched in matches(facts, policy).items()
+        },
+        "last_event_in_the_hour_of": iso(facts.last_event) if facts.last_event else None,
+        "swept_at": iso(swept_at) if swept_at else None,
+        "dead_letters": dict(facts.dead_letters) if facts.dead_letters is not None else None,
+        "policy": {"version": policy.version, "mode": policy.mode, "readable": policy.readable},
+    }
+
+
+def _of_sweep(facts: Facts, swept_at: datetime | None) -> Iterator[Problem]:
+    if swept_at is None or facts.at - swept_at > SILENCE:
+        since = f"for {span((facts.at - swept_at).total_seconds())}" if swept_at else "yet"
+        yield Problem(
+            key="sweep",
+            what=f"The sweep has not run {since}: no limit is seen to.",
+            remedy="Look at the logs and the schedule of the function SweepFunction.",
+        )
+
+
+def _alarms(facts: Facts, named: set[str]) -> Mapping[str, Any] | None:
+    if facts.alarms is None:
+        return None
+    there = {name: [each for each in facts.alarms if each.name == name] for name in sorted(named)}
+    return {
+        plain(name): [{"state": each.state, "region": each.region} for each in some]
+        for name, some in there.items()
+    }
+
+
+def _of_none(ringing: Sequence[str], named: set[str]) -> dict[str, Any]:
+    others = [plain(each) for each in ringing if each not in named]
+    return {"count": len(others), "names": others[:_SHOWN]}

@@ -1,0 +1,64 @@
+"""The check that the sweep makes once a day: what has become wrong is told."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from batch_watchdog.core.effects import Announce
+from batch_watchdog.health import items
+from batch_watchdog.health.facts import Facts
+from batch_watchdog.health.items import LastCheck
+from batch_watchdog.health.notices import trouble
+from batch_watchdog.health.rules import fine_keys, news, problems
+from batch_watchdog.policy.model import Policy
+from batch_watchdog.store.decisions import Outcome, Recorder
+from batch_watchdog.store.table import Table
+
+EVERY = timedelta(days=1)
+FIRST = timedelta(hours=1)  # after the first sweep: whoever deploys has begun to set things up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DailyCheck:
+    """
+    Checks once a day.
+
+    `facts` asks AWS, and `heard` names the alarms, budgets and monitors of which a message came.
+    """
+
+    table: Table
+    facts: Callable[[Policy, datetime], Facts]
+    heard: Callable[[], list[str]]
+
+    def see_to(self, policy: Policy, now: datetime) -> None:
+        """
+        Check, if it is time.
+
+        Raises:
+            ExceptionGroup: what was found could not be written. The next sweep checks again.
+        """
+        last = items.read(self.table)
+        if last and now < last.next_at:
+            return
+        facts = self.facts(policy, now) if last else None
+
+        def decide(_: str) -> Outcome:
+            known = items.read(self.table)
+            if facts is None or known is None:
+                return Outcome(
+                    puts=[items.put(LastCheck(next_at=now + FIRST))] if not known else ()
+                )
+            if now < known.next_at:
+                return Outcome()
+            found = problems(facts, policy, self.heard())
+            check = LastCheck(
+                next_at=now + EVERY,
+                wrong=[each.key for each in found],
+                fine=fine_keys(facts, policy),
+                version=known.version,
+            )
+            new = news(found, known.wrong, known.fine)
+            effects = [Announce(notices=(trouble(new, now),))] if new else []
+            return Outcome(puts=[items.put(check)], effects=effects)
+
+        Recorder(table=self.table, asked_by="sweep").decide(["health"], decide, now)

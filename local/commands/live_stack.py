@@ -1,0 +1,119 @@
+"""A stack in an AWS account: found by its name, or told what is wrong and what to do."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+)
+
+DEFAULT_NAME = "batch-watchdog"
+
+_SHOWN = 10  # other stacks that are named
+
+
+class LiveError(Exception):
+    """Something in the account is not as it must be. As text it says what, and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveStack:
+    """A watchdog's stack that is there."""
+
+    name: str
+    account: str
+    region: str
+    outputs: Mapping[str, str]
+    session: Any
+
+    def __str__(self) -> str:
+        return f"account {self.account}, region {self.region}, stack {self.name}"
+
+    def output(self, key: str) -> str:
+        """
+        An output of the stack.
+
+        Raises:
+            LiveError: it has none of that name.
+        """
+        if key not in self.outputs:
+            raise LiveError(
+                f"The stack {self.name} has no output {key}: it is none of batch-watchdog, or of "
+                "an older version. Name the right one with STACK=…, or update it (make deploy)."
+            )
+        return self.outputs[key]
+
+
+@contextmanager
+def told_in_words() -> Iterator[None]:
+    """
+    Turn what boto3 raises into what to do about it.
+
+    Raises:
+        LiveError: AWS cannot be reached, or says no.
+    """
+    try:
+        yield
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise LiveError(
+            "There are no credentials for AWS. Sign in (aws sso login, aws configure), or say "
+            "which profile: AWS_PROFILE=…"
+        ) from error
+    except NoRegionError as error:
+        raise LiveError("Which region? Say it: AWS_REGION=us-east-1") from error
+    except ClientError as error:
+        code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
+        if "Expired" in code or code in ("InvalidClientTokenId", "UnrecognizedClientException"):
+            raise LiveError(
+                f"AWS does not accept the credentials: {message} Sign in anew."
+            ) from error
+        raise LiveError(f"AWS says no to {error.operation_name}: {code}: {message}") from error
+    except BotoCoreError as error:
+        raise LiveError(f"AWS cannot be asked: {error}") from error
+
+
+def find(name: str) -> LiveStack:
+    """
+    The stack of this name, in the account and the region that the environment says.
+
+    Raises:
+        LiveError: there is none, or AWS cannot be asked.
+    """
+    with told_in_words():
+        session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
+        stacks = session.client("cloudformation")
+        account = str(session.client("sts").get_caller_identity()["Account"])
+        region = stacks.meta.region_name
+        try:
+            (stack,) = stacks.describe_stacks(StackName=name)["Stacks"]
+        except ClientError as error:
+            if "does not exist" not in str(error):
+                raise
+            raise LiveError(_there_is_none(name, account, region, stacks)) from error
+        outputs = {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])}
+    return LiveStack(name=name, account=account, region=region, outputs=outputs, session=session)
+
+
+def _there_is_none(name: str, account: str, region: str, stacks: Any) -> str:
+    others = [
+        stack["StackName"]
+        for page in stacks.get_paginator("describe_stacks").paginate()
+        for stack in page["Stacks"]
+        if "PolicyParameter" in {each["OutputKey"] for each in stack.get("Outputs", [])}
+    ]
+    if others:
+        there = f"Stacks of batch-watchdog there: {', '.join(sorted(others)[:_SHOWN])}. STACK=…"
+    else:
+        there = "No stack there is one of batch-watchdog. Deploy one: make deploy"
+    return (
+        f"There is no stack {name} in account {account}, region {region}. {there}, or say another "
+        "region or profile: AWS_REGION=…, AWS_PROFILE=…"
+    )

@@ -1,0 +1,168 @@
+"""What a check finds to be wrong, and what of it is news."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from batch_watchdog.health.facts import AlarmFact, Facts
+from batch_watchdog.health.rules import (
+    alarms_of,
+    answer,
+    fine_keys,
+    news,
+    problems,
+)
+from batch_watchdog.policy.model import UnreadablePolicy, parse_policy
+from tests.logs import NOON
+
+ARN = "arn:aws:cloudwatch:us-east-1:111122223333:alarm:hard"
+POLICY = parse_policy(
+    f"""
+[[limit]]
+match = {{ queue = ["gpu-*", "arn:aws:batch:*"] }}
+RUNNABLE = {{ after = "1h" }}
+[[limit]]
+match = {{ queue = "spot" }}
+[[guard]]
+name = "money"
+match = {{ queue = "*" }}
+[[guard.stage]]
+alarms = ["soft", "monthly"]
+action = "cancel"
+[[guard.stage]]
+alarms = ["{ARN}"]
+action = "terminate"
+"""
+)
+
+
+def an_alarm(name: str, state: str = "OK") -> AlarmFact:
+    return AlarmFact(name=name, arn=f"arn:{name}", state=state, region="us-east-1")
+
+
+FINE = Facts(
+    at=NOON,
+    confirmed=1,
+    alarms=(an_alarm("soft"), an_alarm("hard", "ALARM")),
+    ringing=("hard", "disk-full"),
+    queues=("gpu-a", "gpu-b", "spot"),
+    events_known=True,
+    last_event=NOON - timedelta(hours=1),
+    dead_letters={"JobEvents": 0},
+)
+
+
+def found(facts: Facts = FINE, **changes: Any) -> list[str]:
+    every = problems(replace(facts, **changes), POLICY, ["monthly"])
+    assert all(each.what and each.remedy for each in every)
+    return [each.key for each in every]
+
+
+def test_where_all_is_well_nothing_is_found() -> None:
+    assert found() == []
+
+
+def test_what_is_not_known_is_not_said_to_be_wrong() -> None:
+    assert problems(Facts(at=NOON), POLICY, []) == []
+
+
+def test_where_nobody_is_subscribed_or_has_confirmed_that_is_told() -> None:
+    (pending,) = problems(replace(FINE, confirmed=0, pending=1), POLICY, ["monthly"])
+    (nobody,) = problems(replace(FINE, confirmed=0), POLICY, ["monthly"])
+
+    assert pending.key == nobody.key == "subscription"
+    assert "not confirmed" in pending.what
+    assert "nobody is subscribed" in nobody.what
+    assert found(confirmed=1, pending=3) == []
+
+
+def test_an_alarm_that_does_not_exist_is_told_unless_something_of_its_name_was_heard() -> None:
+    assert alarms_of(POLICY) == ("soft", "monthly", "hard")
+    assert found(alarms=(an_alarm("hard"),)) == ["alarm:soft"]
+    assert [each.key for each in problems(FINE, POLICY, [])] == ["alarm:monthly"]
+    assert problems(replace(FINE, alarms=()), POLICY, ["soft", "monthly", ARN]) == []
+
+
+def test_a_glob_without_a_queue_is_told() -> None:
+    assert found(queues=("gpu-a", "spots")) == ["glob:limit[2] (match queue spot):spot"]
+    assert len(found(queues=())) == 3
+
+
+def test_dead_letters_are_told_by_queue() -> None:
+    assert found(dead_letters={"a": 2, "b": 0, "c": 1}) == ["dead-letters:a", "dead-letters:c"]
+
+
+def test_where_batch_tells_nothing_that_is_told() -> None:
+    assert found(last_event=None) == ["events"]
+    assert found(last_event=None, events_known=False) == []
+
+
+def test_without_a_policy_that_can_be_read_its_alarms_and_globs_are_not_missed() -> None:
+    assert problems(replace(FINE, alarms=(), queues=()), UnreadablePolicy(), []) == []
+
+
+# ---- What is news -------------------------------------------------------------------------
+
+
+def test_what_was_wrong_before_is_no_news() -> None:
+    every = problems(replace(FINE, confirmed=0, dead_letters={"a": 1}), POLICY, ["monthly"])
+
+    assert [each.key for each in news(every, None, [])] == ["subscription", "dead-letters:a"]
+    assert [each.key for each in news(every, ["subscription"], [])] == ["dead-letters:a"]
+    assert news(every, ["subscription", "dead-letters:a"], []) == []
+
+
+def test_what_may_be_meant_so_is_news_only_where_it_was_otherwise() -> None:
+    every = problems(replace(FINE, queues=("gpu-a",), last_event=None), POLICY, ["monthly"])
+    before = fine_keys(FINE, POLICY)
+
+    assert news(every, None, []) == []
+    assert {each.key for each in news(every, [], before)} == {
+        "events",
+        "glob:limit[2] (match queue spot):spot",
+    }
+    assert (
+        news(every, [], fine_keys(replace(FINE, queues=("gpu-a",), last_event=None), POLICY)) == []
+    )
+
+
+# ---- The answer ---------------------------------------------------------------------------
+
+
+def test_the_answer_shows_everything_that_was_looked_at() -> None:
+    told = answer(FINE, POLICY, [], NOON - timedelta(minutes=1))
+
+    assert told["fine"] is True
+    assert told["alarms"] == {
+        "soft": [{"state": "OK", "region": "us-east-1"}],
+        "monthly": [],
+        "hard": [{"state": "ALARM", "region": "us-east-1"}],
+    }
+    assert told["ringing_and_named_by_no_guard"] == {"count": 1, "names": ["disk-full"]}
+    assert told["queues"] == {
+        "limit[1] (match queue gpu-* or arn:aws:batch:*)": {"gpu-*": ["gpu-a", "gpu-b"]},
+        "limit[2] (match queue spot)": {"spot": ["spot"]},
+        'guard "money"': {"*": ["gpu-a", "gpu-b", "spot"]},
+    }
+    assert told["subscriptions"] == {"confirmed": 1, "pending": 0}
+    assert told["policy"]["version"] == POLICY.version
+
+
+@pytest.mark.parametrize("minutes", [None, 11])
+def test_a_sweep_that_does_not_run_is_a_problem(minutes: int | None) -> None:
+    swept_at = NOON - timedelta(minutes=minutes) if minutes else None
+
+    told = answer(FINE, POLICY, [], swept_at)
+
+    assert told["fine"] is False
+    assert "The sweep has not run" in told["problems"][0]["what"]
+
+
+def test_what_could_not_be_asked_is_not_fine() -> None:
+    told = answer(Facts(at=NOON, not_known={"alarms": "no"}), POLICY, [], NOON)
+
+    assert told["fine"] is False
+    assert told["not_known"] == {"alarms": "no"}
+    assert told["alarms"] is told["dead_letters"] is told["subscriptions"] is None
