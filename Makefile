@@ -78,6 +78,7 @@ pull-events: $(venv) ## Bring the events that the stack has kept: [SINCE=30d] [O
 
 build: $(venv) $(sam_venv) ## Build what `sam deploy` uploads: [ARCHITECTURE=x86_64]
 	$(offline) $(sam) build $(overrides)
+	@.venv/bin/python -m local finish-build
 
 deploy: build ## Deploy to your AWS account, asking for the parameters: [ARCHITECTURE=x86_64]
 	$(sam) deploy --guided $(overrides)

@@ -4,7 +4,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from local.commands import demo, policy_check, policy_live, pull_events
+from local.commands import demo, finish_build, policy_check, policy_live, pull_events
 from local.replay import replay
 from local.suggest import suggest
 
@@ -17,6 +17,7 @@ _COMMANDS = {
     "policy-show": policy_live.show,
     "policy-undo": policy_live.undo,
     "pull-events": pull_events.main,
+    "finish-build": finish_build.main,
 }
 
 
