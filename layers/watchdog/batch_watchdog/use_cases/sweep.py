@@ -22,6 +22,7 @@ from batch_watchdog.arrays.workflow import ArrayTracker, reminder
 from batch_watchdog.aws.batch import DESCRIBE_MAX, BatchApi, Detail
 from batch_watchdog.blocked_queues import workflow as blocked_workflow
 from batch_watchdog.blocked_queues.workflow import BlockedQueueChecker
+from batch_watchdog.budgets.workflow import BudgetKeeper
 from batch_watchdog.core.errors import MalformedEventError
 from batch_watchdog.core.job_event import Time
 from batch_watchdog.diagnosis.gather import DiagnosisGatherer
@@ -44,6 +45,8 @@ from batch_watchdog.use_cases.sweep_progress import SweepProgress
 
 # In the order in which they are seen to within a minute, and how many at a time.
 _SLICES: Mapping[Kind, int] = {
+    "use": 1_000,
+    "run": 200,
     "stay": 1_000,
     "held": 1_000,
     "braked": 1_000,
@@ -95,6 +98,7 @@ class _Sweep:
     table: Table
     batch: BatchApi
     limits: LimitEnforcer
+    budgets: BudgetKeeper
     progress: SweepProgress
     minute: datetime
     clock: Callable[[], datetime]
@@ -155,6 +159,10 @@ class _Sweep:
                     policy=self.limits.policy,
                     now=self.limits.now,
                 ).see_to(contents)
+            case "use":
+                self.budgets.count(contents)
+            case "run":
+                self.budgets.look_at(contents)
             case _:
                 return self.limits.see_to(contents, self.out_of_time)
         return len(contents)
@@ -318,7 +326,7 @@ def _latest(stay: Stay) -> tuple[int, datetime]:
 def _rows_of(entry: Reminder) -> list[_Row]:
     content = unpack(entry.content)
     match entry.kind:
-        case "array":
+        case "array" | "use" | "run":
             rows = content
         case "blocked":
             rows = [content]
@@ -372,20 +380,24 @@ class Sweeper:
             exempt=exemption_items.read_all(self.table, now),
             held=operator_hold.read(self.table).is_on,
         )
+        budgets = BudgetKeeper(table=self.table, batch=self.batch, policy=policy, now=self.clock())
         sweep = _Sweep(
             table=self.table,
             batch=self.batch,
             limits=limits,
+            budgets=budgets,
             progress=progress,
             minute=minute,
             clock=self.clock,
             out_of_time=out_of_time,
         )
-        if sweep.see_to_what_is_due():
+        done = sweep.see_to_what_is_due()
+        budgets.tell({})
+        if done:
             progress.cursor = progress.cursor.passed(minute, (), all_of_them=True)
             sweep.look_around()
         if progress.cursor != progress.before:
             progress.save()
-        failed = [*sweep.failed, *limits.failed.values()]
+        failed = [*sweep.failed, *budgets.failed, *limits.failed.values()]
         if failed:
             raise ExceptionGroup("not all that was due could be decided", failed)
