@@ -44,23 +44,26 @@ def with_begun(
     )
 
 
-def with_ended(  # noqa: PLR0913, PLR0917 - a run, and what it takes
-    heavy: Mapping[str, Heavy],
-    name: str,
-    run: Run,
-    share: int,
-    begins: int,
-    began: Run | None,
+def with_taken_off(
+    heavy: Mapping[str, Heavy], name: str, run: Run, share: int, begins: int
 ) -> dict[str, Heavy]:
-    """A run of this name has ended; `began` is the run as its start was counted."""
+    """A run of this name does not go on any more; the numbers are those of `with_begun`."""
+    known = heavy.get(name[:_NAME_MAX])
+    if known is None or known.running < share:
+        return dict(heavy)  # It was forgotten meanwhile.
+    starts = known.starts - share * max(run.start, begins)
+    left = Heavy(used=known.used, running=known.running - share, starts=starts)
+    return {**heavy, name[:_NAME_MAX]: left}
+
+
+def with_ended(
+    heavy: Mapping[str, Heavy], name: str, run: Run, share: int, begins: int
+) -> dict[str, Heavy]:
+    """A run of this name has ended, and counts whole."""
     known = heavy.get(name[:_NAME_MAX], Heavy())
     used = known.used + share * max(0, run.stop - max(run.start, begins))
-    if began and known.running >= share:
-        taken = share * max(began.start, begins)
-        known = Heavy(running=known.running - share, starts=known.starts - taken)
-    return _kept(
-        heavy, name, Heavy(used=used, running=known.running, starts=known.starts), run.stop
-    )
+    changed = Heavy(used=used, running=known.running, starts=known.starts)
+    return _kept(heavy, name, changed, run.stop)
 
 
 def in_new_period(heavy: Mapping[str, Heavy], begins: int) -> dict[str, Heavy]:

@@ -17,9 +17,15 @@ from dataclasses import dataclass, replace
 from batch_watchdog.budgets import usage
 from batch_watchdog.budgets.amounts import percent_of
 from batch_watchdog.budgets.facts import Fact
-from batch_watchdog.budgets.heavy import in_new_period, most, weight, with_begun, with_ended
+from batch_watchdog.budgets.heavy import (
+    in_new_period,
+    most,
+    weight,
+    with_begun,
+    with_ended,
+    with_taken_off,
+)
 from batch_watchdog.budgets.periods import Period, day_of, period_of
-from batch_watchdog.budgets.runs import Run
 from batch_watchdog.budgets.state import FORECAST, BudgetState
 from batch_watchdog.policy.budget_tables import Budget
 
@@ -107,14 +113,19 @@ def begin(state: BudgetState, budget: Budget, fact: Fact) -> BudgetState:
     )
 
 
-def end(state: BudgetState, budget: Budget, fact: Fact, began: Run | None) -> BudgetState:
-    """A run has ended; `began` is how its start was counted, if it was."""
+def end(state: BudgetState, budget: Budget, fact: Fact, began: Fact | None) -> BudgetState:
+    """A run has ended; `began` is how its start was counted, or None where all of it counts now."""
     run, begins = fact.run, period_of(budget, state.use.day).begins
+    use, heavy = state.use, state.heavy
+    if began:
+        use = usage.taken_off(use, budget, began.run, began.queue, began.amounts)
+        share = weight(budget, began.queue, began.amounts)
+        heavy = with_taken_off(heavy, began.name, began.run, share, begins)
     share = weight(budget, fact.queue, fact.amounts)
     return replace(
         state,
-        use=usage.ended(state.use, budget, run, fact.queue, fact.amounts, began),
-        heavy=with_ended(state.heavy, fact.name, run, share, begins, began),
+        use=usage.ended(use, budget, run, fact.queue, fact.amounts),
+        heavy=with_ended(heavy, fact.name, run, share, begins),
     )
 
 

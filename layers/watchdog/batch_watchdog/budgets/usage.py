@@ -6,8 +6,8 @@ of what runs, at any time, is the first times that time, less the second. What w
 that are over, and by what has ended, is kept by day: a run over midnight is split there, and what
 arrives late is put where it belongs.
 
-A run is begun and ended by the same numbers, so that its end takes off exactly what its start has
-brought. That each start and each end counts once is the ledger's business.
+An end takes off exactly what its start has brought, and then counts whole. That each start and
+each end counts once is the ledger's business.
 """
 
 from collections import defaultdict
@@ -90,18 +90,15 @@ def begun(use: Use, budget: Budget, run: Run, queue: str, amounts: Amounts) -> U
     return replace(use, jobs=use.jobs + 1, guessed=use.guessed + run.guessed)
 
 
-def ended(  # noqa: PLR0913, PLR0917 - a run, and what it takes
-    use: Use, budget: Budget, run: Run, queue: str, amounts: Amounts, began: Run | None
-) -> Use:
-    """
-    A run has ended.
+def taken_off(use: Use, budget: Budget, run: Run, queue: str, amounts: Amounts) -> Use:
+    """A run does not go on any more: as if it had never begun. The numbers are those of `begun`."""
+    use = _with_running(use, budget, run, queue, amounts, -1)
+    jobs, guessed = max(0, use.jobs - 1), max(0, use.guessed - run.guessed)
+    return replace(use, jobs=jobs, guessed=guessed)
 
-    `began` is the run as its start was counted, or None where it was not: then all of it counts
-    now.
-    """
-    if began:
-        use = _with_running(use, budget, began, queue, amounts, -1)
-        use = replace(use, jobs=max(0, use.jobs - 1), guessed=max(0, use.guessed - began.guessed))
+
+def ended(use: Use, budget: Budget, run: Run, queue: str, amounts: Amounts) -> Use:
+    """A run that has ended counts whole."""
     return _with_span(use, budget, (run.start, run.stop), queue, amounts, 1)
 
 

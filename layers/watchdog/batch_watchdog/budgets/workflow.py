@@ -87,7 +87,7 @@ class BudgetKeeper:
             elif _is_new(fact, ledger, believed.get(key)):
                 state = rules.begin(state, budget, fact)
                 going_on.append(replace(fact, budgets=((name, budget.counting),)))
-                believed[key] = fact.run
+                believed[key] = fact
         puts = list(ledger.puts(self.now))
         if not puts:
             return Outcome()
@@ -97,23 +97,23 @@ class BudgetKeeper:
 
     def _believed(
         self, state: BudgetState, facts: Sequence[Fact], ledger: Ledger
-    ) -> dict[tuple[str, int], Run]:
-        """The runs that go on, as they were counted; only where their starts need be known."""
+    ) -> dict[tuple[str, int], Fact]:
+        """The runs that go on, as they were counted; only where that need be known."""
         unseen = [fact for fact in facts if fact.run.stop and not _shows_its_start(fact, ledger)]
         guessed = state.use.guessed or any(fact.run.guessed for fact in facts)
         if not (unseen and state.use.jobs) and not guessed:
             return {}
         wanted = {(fact.run.job_id, fact.run.attempt) for fact in facts}
-        runs_on = [
-            fact.run
+        going_on = [
+            fact
             for fact in items.believed(self.table, self.now)
             if (fact.run.job_id, fact.run.attempt) in wanted
         ]
-        ledger.read(("S", run.start) for run in runs_on)
+        ledger.read(("S", fact.run.start) for fact in going_on)
         return {
-            (run.job_id, run.attempt): run
-            for run in runs_on
-            if ledger.knows("S", run.start, run.job_id, _number_of(run))
+            (fact.run.job_id, fact.run.attempt): fact
+            for fact in going_on
+            if ledger.knows("S", fact.run.start, fact.run.job_id, _number_of(fact.run))
         }
 
     def _proven(self, facts: Sequence[Fact]) -> list[Fact]:
@@ -218,7 +218,7 @@ class BudgetKeeper:
             reading = rules.read(state, budget, at)
             state, rings = rules.ring(state, budget, reading, asked.get(name, ()))
             found[name] = state
-            if kept and state.told == kept.told and state.use.counting == kept.use.counting:
+            if kept and not _is_worth_writing(kept, state):
                 return Outcome()
             told = tuple(notices.rung(budget, reading, ring, state.limits) for ring in rings)
             effects = [Announce(notices=told[n : n + 1]) for n in range(len(told))]
@@ -234,18 +234,25 @@ class BudgetKeeper:
         }
 
 
+def _is_worth_writing(kept: BudgetState, state: BudgetState) -> bool:
+    """Whether something was told, or a day is over in which something ran."""
+    day_is_over = state.use.day != kept.use.day and bool(kept.use.running)
+    anew = state.use.counting != kept.use.counting
+    return day_is_over or anew or (state.told, state.limits) != (kept.told, kept.limits)
+
+
 def _number_of(run: Run) -> int:
     return run.attempt + _GUESSED * run.guessed
 
 
 def _shows_its_start(fact: Fact, ledger: Ledger) -> bool:
-    """Whether an end shows the start as it was counted."""
+    """Whether an end shows the start, and the amounts, as they were counted."""
     run = fact.run
-    shown = bool(run.start) and not run.guessed
+    shown = bool(run.start) and not run.guessed and any(fact.amounts)
     return shown and ledger.knows("S", run.start, run.job_id, run.attempt)
 
 
-def _is_new(fact: Fact, ledger: Ledger, believed: Run | None) -> bool:
+def _is_new(fact: Fact, ledger: Ledger, believed: Fact | None) -> bool:
     """Whether a start is new; it is in the ledger then."""
     run = fact.run
     if ledger.knows("S", run.start, run.job_id, _number_of(run)) or not any(fact.amounts):
@@ -257,21 +264,25 @@ def _is_new(fact: Fact, ledger: Ledger, believed: Run | None) -> bool:
 
 
 def _ended(
-    state: BudgetState, budget: Budget, fact: Fact, ledger: Ledger, believed: Run | None
+    state: BudgetState, budget: Budget, fact: Fact, ledger: Ledger, believed: Fact | None
 ) -> BudgetState:
     """Count an end, if it is new, and take off how its start was counted, if it was."""
     run = fact.run
     if ledger.knows("E", run.stop, run.job_id, run.attempt):
         return state
-    began = replace(run, stop=0) if _shows_its_start(fact, ledger) else believed
-    if not run.start:
-        if began is None:
-            return state  # It never ran, as far as anybody knows.
-        run = replace(run, start=min(began.start, run.stop))
+    began = believed
+    if began is None and _shows_its_start(fact, ledger):
+        began = replace(fact, run=replace(run, stop=0))
+    if began:
+        amounts = fact.amounts if any(fact.amounts) else began.amounts
+        start = run.start or min(began.run.start, run.stop)
+        fact = replace(fact, run=replace(run, start=start), amounts=amounts)
+    elif not run.start or not any(fact.amounts):
+        return state  # It never ran, as far as anybody knows.
     ledger.count("E", run.stop, run.job_id, run.attempt)
-    if fact.run.start:  # Should its start come later, it counts nothing.
+    if run.start:  # Should its start come later, it counts nothing.
         ledger.count("S", run.start, run.job_id, run.attempt)
-    return rules.end(state, budget, replace(fact, run=run), began)
+    return rules.end(state, budget, fact, began)
 
 
 def _times_of(facts: Iterable[Fact]) -> Iterator[tuple[Side, int]]:
