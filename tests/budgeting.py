@@ -69,7 +69,7 @@ def _added(parts: Iterable[Needs]) -> Needs:
 def shape(random: Random, kind: str) -> tuple[dict[str, Any], Needs]:
     """The part of a detail that says what a job takes, and what that is."""
 
-    def some(gpus: bool = True) -> Needs:
+    def some(*, gpus: bool = True) -> Needs:
         return (
             random.choice([1.0, 2.0, 4.0, 16.0]),
             random.choice([0.0, 0.0, 1.0, 4.0]) if gpus else 0.0,
@@ -86,8 +86,11 @@ def shape(random: Random, kind: str) -> tuple[dict[str, Any], Needs]:
                 {"name": "a", "resources": _pod(first)},
                 {"name": "b", "resources": _pod(second)},
             ]
-            pod = {"containers": containers, "initContainers": [{"resources": _pod(init)}]}
-            detail = {"container": None, "eksProperties": {"podProperties": pod}}
+            pod: dict[str, Any] = {
+                "containers": containers,
+                "initContainers": [{"resources": _pod(init)}],
+            }
+            detail: dict[str, Any] = {"container": None, "eksProperties": {"podProperties": pod}}
             return detail, _added([first, second])
         case "several":
             parts = [some(), some(gpus=False)]
@@ -221,7 +224,8 @@ def used_by_day(
     attempts: Iterable[Attempt], zone: str, until: datetime | None = None
 ) -> dict[date, dict[str, float]]:
     """What was used on each day of a time zone, by unit."""
-    tz, days = ZoneInfo(zone), {}
+    tz = ZoneInfo(zone)
+    days: dict[date, dict[str, float]] = {}
     for attempt in attempts:
         at, stop = attempt.start, min(attempt.stop, until or attempt.stop)
         while at < stop:

@@ -184,7 +184,7 @@ def _guard_in_words(guard: Guard) -> Iterator[str]:
 
 
 def _stage_in_words(stage: Stage) -> str:
-    raised = [*stage.alarms]
+    raised = [*stage.alarms, *map(str, stage.budgets)]
     if stage.after_previous:
         raised.append(f"{span_text(stage.after_previous)} of the stage before")
     by = " or ".join(raised) or "an operator"

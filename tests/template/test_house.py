@@ -28,6 +28,7 @@ TOO_LONG = {
 # The names of modules that call AWS or write to the table. All else decides, and is pure.
 CALLERS = {
     "arrivals",
+    "counting",
     "decisions",
     "discovery",
     "ends",

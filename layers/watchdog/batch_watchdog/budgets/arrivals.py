@@ -11,14 +11,16 @@ from datetime import datetime
 
 from batch_watchdog.aws.batch import BatchApi, Detail
 from batch_watchdog.budgets import items, runs
-from batch_watchdog.budgets.amounts import amounts_of
+from batch_watchdog.budgets.amounts import Amounts, amounts_of
 from batch_watchdog.budgets.facts import BudgetKey, Fact
 from batch_watchdog.budgets.periods import to_ms
-from batch_watchdog.core.job_event import ENDED, JobEvent
+from batch_watchdog.core.job_event import ENDED, STARTED, JobEvent
 from batch_watchdog.policy.budget_tables import Budget
 from batch_watchdog.policy.model import Policy, knows_tags
 from batch_watchdog.store.reminders import Reminders
 from batch_watchdog.store.table import Table
+
+_QUARTER = 15 * 60_000  # ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +42,16 @@ class BudgetIntake:
         ]
         counted = self._counted([change for change, _ in told])
         facts: list[Fact] = []
+        expected: list[Fact] = []
         for change, body in told:
             if budgets := counted.get(change.job_id):
                 detail = json.loads(body.removeprefix("\ufeff"))["detail"]
                 facts += facts_of(change, detail, budgets)
+                expected += _expected(change, detail, budgets)
         self._with_requests(facts)
         Reminders(self.table).file(items.to_be_counted(facts, now))
+        # Should neither the start nor the end be told, a look shows them.
+        Reminders(self.table).file(items.to_be_looked_at(expected, now))
 
     def _counted(self, changes: Sequence[JobEvent]) -> dict[str, tuple[BudgetKey, ...]]:
         """Which budgets count which jobs."""
@@ -93,21 +99,34 @@ def facts_of(change: JobEvent, detail: Detail, budgets: tuple[BudgetKey, ...]) -
     """What a job shows of its runs at the time of a change."""
     amounts = amounts_of(detail)
     for run in runs.runs_of(detail, to_ms(change.at)):
-        yield Fact(
-            run=run,
-            budgets=budgets,
-            name=change.job_name,
-            queue=change.queue,
-            amounts=amounts,
-            service=change.kind == "service",
-        )
+        yield _fact(change, run, amounts, budgets)
+
+
+def _expected(change: JobEvent, detail: Detail, budgets: tuple[BudgetKey, ...]) -> Iterator[Fact]:
+    if run := runs.expected_run(detail):
+        fact = _fact(change, run, amounts_of(detail), budgets)
+        # In whole quarters of an hour: those of one time are one row.
+        yield replace(fact, seen=to_ms(change.at) // _QUARTER * _QUARTER)
+
+
+def _fact(
+    change: JobEvent, run: runs.Run, amounts: Amounts, budgets: tuple[BudgetKey, ...]
+) -> Fact:
+    return Fact(
+        run=run,
+        budgets=budgets,
+        name=change.job_name,
+        queue=change.queue,
+        amounts=amounts,
+        service=change.kind == "service",
+    )
 
 
 def _may_tell_of_runs(change: JobEvent) -> bool:
     if change.kind in ("array", "node"):
         return False
     ran = change.attempts or change.kind == "service"
-    return bool(ran) or change.status == "RUNNING" or change.status in ENDED
+    return bool(ran) or change.status in STARTED or change.status in ENDED
 
 
 def _tags_of(batch: BatchApi, asked: Mapping[str, bool]) -> dict[str, Mapping[str, str]]:

@@ -1,5 +1,5 @@
 """
-What a look at a job says of a run that is believed to go on. Pure.
+What a look at a job says of a run that is believed to go on, or about to begin. Pure.
 
 Batch may leave out a job, or show it as it was a while ago: then it is asked again. A job that has
 ended, and shows no such run, has not had it.
@@ -31,11 +31,13 @@ class Answer:
     ask_again: bool = False
 
 
-def answer(fact: Fact, shown: Shown | None) -> Answer:
+def answer(fact: Fact, shown: Shown | None) -> Answer:  # noqa: PLR0911 - each is one case
     """What follows for a run from what Batch shows of its job (None: nothing)."""
     if shown is None:
         if fact.missed < _MISSED_MAX:
             return Answer(ask_again=True)
+        if not fact.run.start:
+            return Answer()
         # Batch has forgotten the job: it ran as long as it was seen to run.
         return Answer(facts=[_over(fact, max(fact.seen, fact.run.start))])
     told = [
@@ -43,6 +45,8 @@ def answer(fact: Fact, shown: Shown | None) -> Answer:
         for each in shown.facts
     ]
     mine = next((each.run for each in told if each.run.attempt == fact.run.attempt), None)
+    if not fact.run.start:  # It was about to run.
+        return Answer(facts=told, goes_on=mine is None and shown.status == "STARTING")
     if mine and (mine.start or not mine.stop):
         return Answer(facts=told, goes_on=not mine.stop)
     if mine or shown.status in ENDED:

@@ -57,6 +57,7 @@ def facts_of(reading: Reading) -> dict[str, Any]:
         "percent": round(reading.percent, 3),
         "rate_per_hour": _rounded(reading.rate_per_hour),
         "reached_at": None if at is None else iso(to_time(at)),
+        "counted_at": iso(to_time(reading.at)),
         "counted_since": iso(to_time(reading.counted_since)),
         "running": reading.jobs,
         "heaviest": [

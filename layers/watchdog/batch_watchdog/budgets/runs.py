@@ -26,8 +26,9 @@ class Run:
     """
     One attempt that ran: times in milliseconds since 1970.
 
-    `stop` is 0 while it runs. `start` is 0 where an end shows no beginning. `guessed` says that the
-    time at which an event said RUNNING stands for the start, which it does not show.
+    `stop` is 0 while it runs, `start` where an end shows no beginning, and both where the job is
+    STARTING, and a run is to be expected. `guessed` says that the time at which an event said
+    RUNNING stands for the start, which it does not show.
     """
 
     job_id: str
@@ -53,6 +54,18 @@ def runs_of(detail: Mapping[str, Any], at: int) -> list[Run]:
             attempt = _PREEMPTED + number + start % 1_000_000_000 * 10
             found[attempt] = Run(job_id=job_id, attempt=attempt, start=start, stop=stop)
     return sorted(found.values(), key=lambda run: (run.start, run.attempt))
+
+
+def expected_run(detail: Mapping[str, Any]) -> Run | None:
+    """The run that a job which is STARTING is about to begin."""
+    job_id = detail.get("jobId")
+    if detail.get("status") != "STARTING" or not isinstance(job_id, str):
+        return None
+    return (
+        None
+        if _has_no_run(job_id, detail)
+        else Run(job_id=job_id, attempt=len(_made(detail)), start=0)
+    )
 
 
 def _has_no_run(job_id: str, detail: Mapping[str, Any]) -> bool:

@@ -1,39 +1,34 @@
 """
-Count what jobs use, and tell when it is much.
-
-What the messages of a minute say of runs is counted in one write a budget: each start and each end
-once, by its ledger. Then each budget is looked at: what is used now is one expression of one item.
+What the sweep does for budgets: it counts what the messages of the last minute say of runs, looks
+at what is believed to run, and tells of each budget. What is used is one expression of one item.
 """
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import batched
 from typing import Any
 
-from batch_watchdog.aws.batch import BatchApi
+from batch_watchdog.aws.batch import DESCRIBE_MAX, BatchApi, Detail
 from batch_watchdog.budgets import facts as fact_rows
 from batch_watchdog.budgets import items, looks, notices, rules
 from batch_watchdog.budgets.arrivals import facts_of
+from batch_watchdog.budgets.counting import BudgetCounter
 from batch_watchdog.budgets.facts import BudgetKey, Fact
-from batch_watchdog.budgets.ledger_items import Ledger, Side
+from batch_watchdog.budgets.ledger_items import Ledger
 from batch_watchdog.budgets.looks import Shown
 from batch_watchdog.budgets.periods import to_ms
 from batch_watchdog.budgets.rules import Reading
-from batch_watchdog.budgets.runs import Run
 from batch_watchdog.budgets.state import BudgetState
 from batch_watchdog.core.batch_payloads import event_from_detail
 from batch_watchdog.core.effects import Announce
-from batch_watchdog.policy.budget_tables import Budget
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store.decisions import ITEM_ERRORS, Outcome, Recorder
 from batch_watchdog.store.reminders import Reminders
 from batch_watchdog.store.table import Table
 
-_MINUTES_MAX = 60  # of the ledger, that are written at once
-_FACTS_MAX = 20_000
 _PROMPT = timedelta(minutes=2)  # A start that comes later may have ended since.
-_GUESSED = 500  # A start that was guessed is not one that was shown: it has its own number.
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,75 +41,14 @@ class BudgetKeeper:
     now: datetime
     failed: list[Exception] = field(default_factory=list)
 
+    @property
+    def _counter(self) -> BudgetCounter:
+        return BudgetCounter(table=self.table, policy=self.policy, now=self.now, failed=self.failed)
+
     def count(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Count the facts of these rows, each start and each end once."""
         facts = fact_rows.latest(fact for row in rows for fact in fact_rows.read(row))
-        self.count_facts(self._proven(facts))
-
-    def count_facts(self, facts: Collection[Fact]) -> None:
-        by_budget: dict[str, list[Fact]] = defaultdict(list)
-        for fact in facts:
-            for name, key in fact.budgets:
-                budget = self.policy.budget_named(name)
-                if budget and budget.counting == key:
-                    by_budget[name].append(fact)
-        recorder = Recorder(table=self.table, asked_by="sweep")
-        for name, some in by_budget.items():
-            for portion in _portions(some):
-                written = recorder.write_each(
-                    [(name, tuple(portion))], lambda key: self._counted(*key), self.now
-                )
-                self.failed += written.failed.values()
-                # They are counted again, with what comes in the next minute.
-                lost = [fact for _, facts in written.lost for fact in facts]
-                lost += [fact for _, facts in written.failed for fact in facts]
-                Reminders(self.table).file(items.to_be_counted(lost, self.now))
-
-    def _counted(self, name: str, facts: Sequence[Fact]) -> Outcome:
-        budget = self.policy.budget_named(name)
-        if budget is None:
-            return Outcome()
-        before = items.read(self.table, name)
-        state = rules.at_time(before, budget, to_ms(self.now))
-        ledger = Ledger(self.table, (name, budget.counting))
-        ledger.read(_times_of(facts))
-        believed = self._believed(state, facts, ledger)
-        going_on: list[Fact] = []
-        for fact in sorted(facts, key=lambda fact: (bool(fact.run.stop), fact.run.start)):
-            key = fact.run.job_id, fact.run.attempt
-            if fact.run.stop:
-                state = _ended(state, budget, fact, ledger, believed.get(key))
-            elif _is_new(fact, ledger, believed.get(key)):
-                state = rules.begin(state, budget, fact)
-                going_on.append(replace(fact, budgets=((name, budget.counting),)))
-                believed[key] = fact
-        puts = list(ledger.puts(self.now))
-        if not puts:
-            return Outcome()
-        # A reminder of what is not counted after all does no harm.
-        Reminders(self.table).file(items.to_be_looked_at(going_on, self.now))
-        return Outcome(puts=[items.put(state, self.now), *puts])
-
-    def _believed(
-        self, state: BudgetState, facts: Sequence[Fact], ledger: Ledger
-    ) -> dict[tuple[str, int], Fact]:
-        """The runs that go on, as they were counted; only where that need be known."""
-        unseen = [fact for fact in facts if fact.run.stop and not _shows_its_start(fact, ledger)]
-        guessed = state.use.guessed or any(fact.run.guessed for fact in facts)
-        if not (unseen and state.use.jobs) and not guessed:
-            return {}
-        wanted = {(fact.run.job_id, fact.run.attempt) for fact in facts}
-        going_on = [
-            fact
-            for fact in items.believed(self.table, self.now)
-            if (fact.run.job_id, fact.run.attempt) in wanted
-        ]
-        ledger.read(("S", fact.run.start) for fact in going_on)
-        return {
-            (fact.run.job_id, fact.run.attempt): fact
-            for fact in going_on
-            if ledger.knows("S", fact.run.start, fact.run.job_id, _number_of(fact.run))
-        }
+        self._counter.count(self._proven(facts))
 
     def _proven(self, facts: Sequence[Fact]) -> list[Fact]:
         """The facts; of guessed starts that come late, what Batch shows now."""
@@ -127,6 +61,8 @@ class BudgetKeeper:
             return list(facts)
         shown = self._shown(late)
         proven = [fact for fact in facts if fact not in late]
+        omitted = [fact for fact in late if fact.run.job_id not in shown]
+        Reminders(self.table).file(items.soon_again(omitted, self.now))
         for fact in late:
             for each in shown[fact.run.job_id].facts if fact.run.job_id in shown else ():
                 if each.run.guessed and not each.run.stop:
@@ -137,10 +73,8 @@ class BudgetKeeper:
     def _shown(self, facts: Iterable[Fact]) -> dict[str, Shown]:
         """What Batch shows now of the jobs of some facts, by job; nothing of those it omits."""
         jobs = {fact.run.job_id: fact.service for fact in facts}
-        details = self.batch.describe(each for each, service in jobs.items() if not service)
-        details |= self.batch.describe_service(each for each, service in jobs.items() if service)
         shown = {}
-        for job_id, detail in details.items():
+        for job_id, detail in self._details(jobs):
             try:
                 job = event_from_detail(detail, self.now)
             except ITEM_ERRORS as error:
@@ -149,9 +83,33 @@ class BudgetKeeper:
                 shown[job_id] = Shown(status=job.status, facts=list(facts_of(job, detail, ())))
         return shown
 
+    def _details(self, jobs: Mapping[str, bool]) -> Iterator[tuple[str, Detail]]:
+        """What Batch says of jobs; by id, and whether they are service jobs."""
+        for service, describe in (
+            (False, self.batch.describe),
+            (True, self.batch.describe_service),
+        ):
+            asked = [job_id for job_id, is_service in jobs.items() if is_service == service]
+            for some in batched(asked, DESCRIBE_MAX, strict=False):
+                try:
+                    yield from describe(some).items()
+                except ITEM_ERRORS as error:  # They are asked about again.
+                    self.failed.append(error)
+
     def look_at(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """See whether the runs of these rows go on. An end of which no event told is counted."""
         left = self._not_ended([fact for row in rows for fact in fact_rows.read(row)])
+        if any(not fact.run.start for fact in left):
+            began = {
+                (fact.run.job_id, fact.run.attempt)
+                for fact in items.believed(self.table, self.now)
+                if fact.run.start
+            }
+            left = [
+                fact
+                for fact in left
+                if fact.run.start or (fact.run.job_id, fact.run.attempt) not in began
+            ]
         if not left:
             return
         shown = self._shown(left)
@@ -166,7 +124,7 @@ class BudgetKeeper:
         seen = [replace(fact, seen=to_ms(self.now), missed=0) for fact in going_on]
         Reminders(self.table).file(items.to_be_looked_at(seen, self.now))
         Reminders(self.table).file(items.soon_again(again, self.now))
-        self.count_facts(fact_rows.latest(found))
+        self._counter.count(fact_rows.latest(found))
 
     def _not_ended(self, facts: Sequence[Fact]) -> list[Fact]:
         """Those of the facts whose ends were not counted by all of their budgets."""
@@ -182,8 +140,10 @@ class BudgetKeeper:
             ledger = Ledger(self.table, (name, counts))
             ledger.read_ends(min(max(fact.seen, fact.run.start) for fact in some))
             for fact in some:
-                if not ledger.knows_end(fact.run.job_id, fact.run.attempt):
-                    left[fact.run.job_id, fact.run.attempt] = fact
+                run = fact.run
+                known = left.get((run.job_id, run.attempt))
+                if not ledger.knows_end(run.job_id, run.attempt):
+                    left[run.job_id, run.attempt] = known if known and known.run.start else fact
         return list(left.values())
 
     # ---- How the budgets stand ------------------------------------------------------------
@@ -239,70 +199,3 @@ def _is_worth_writing(kept: BudgetState, state: BudgetState) -> bool:
     day_is_over = state.use.day != kept.use.day and bool(kept.use.running)
     anew = state.use.counting != kept.use.counting
     return day_is_over or anew or (state.told, state.limits) != (kept.told, kept.limits)
-
-
-def _number_of(run: Run) -> int:
-    return run.attempt + _GUESSED * run.guessed
-
-
-def _shows_its_start(fact: Fact, ledger: Ledger) -> bool:
-    """Whether an end shows the start, and the amounts, as they were counted."""
-    run = fact.run
-    shown = bool(run.start) and not run.guessed and any(fact.amounts)
-    return shown and ledger.knows("S", run.start, run.job_id, run.attempt)
-
-
-def _is_new(fact: Fact, ledger: Ledger, believed: Fact | None) -> bool:
-    """Whether a start is new; it is in the ledger then."""
-    run = fact.run
-    if ledger.knows("S", run.start, run.job_id, _number_of(run)) or not any(fact.amounts):
-        return False
-    if believed:
-        return False
-    ledger.count("S", run.start, run.job_id, _number_of(run))
-    return True
-
-
-def _ended(
-    state: BudgetState, budget: Budget, fact: Fact, ledger: Ledger, believed: Fact | None
-) -> BudgetState:
-    """Count an end, if it is new, and take off how its start was counted, if it was."""
-    run = fact.run
-    if ledger.knows("E", run.stop, run.job_id, run.attempt):
-        return state
-    began = believed
-    if began is None and _shows_its_start(fact, ledger):
-        began = replace(fact, run=replace(run, stop=0))
-    if began:
-        amounts = fact.amounts if any(fact.amounts) else began.amounts
-        start = run.start or min(began.run.start, run.stop)
-        fact = replace(fact, run=replace(run, start=start), amounts=amounts)
-    elif not run.start or not any(fact.amounts):
-        return state  # It never ran, as far as anybody knows.
-    ledger.count("E", run.stop, run.job_id, run.attempt)
-    if run.start:  # Should its start come later, it counts nothing.
-        ledger.count("S", run.start, run.job_id, run.attempt)
-    return rules.end(state, budget, fact, began)
-
-
-def _times_of(facts: Iterable[Fact]) -> Iterator[tuple[Side, int]]:
-    for fact in facts:
-        if fact.run.start:
-            yield "S", fact.run.start
-        if fact.run.stop:
-            yield "E", fact.run.stop
-
-
-def _portions(facts: Sequence[Fact]) -> Iterator[list[Fact]]:
-    """Facts in portions that touch few items of the ledger each."""
-    portion: list[Fact] = []
-    minutes: set[tuple[str, int]] = set()
-    for fact in sorted(facts, key=lambda fact: (fact.run.start, fact.run.stop)):
-        mine = {(side, at // 60_000) for side, at in _times_of([fact])}
-        if len(minutes | mine) > _MINUTES_MAX or len(portion) >= _FACTS_MAX:
-            yield portion
-            portion, minutes = [], set()
-        portion.append(fact)
-        minutes |= mine
-    if portion:
-        yield portion

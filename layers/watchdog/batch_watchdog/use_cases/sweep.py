@@ -22,6 +22,7 @@ from batch_watchdog.arrays.workflow import ArrayTracker, reminder
 from batch_watchdog.aws.batch import DESCRIBE_MAX, BatchApi, Detail
 from batch_watchdog.blocked_queues import workflow as blocked_workflow
 from batch_watchdog.blocked_queues.workflow import BlockedQueueChecker
+from batch_watchdog.budgets.listing import BudgetListing
 from batch_watchdog.budgets.workflow import BudgetKeeper
 from batch_watchdog.core.errors import MalformedEventError
 from batch_watchdog.core.job_event import Time
@@ -41,6 +42,7 @@ from batch_watchdog.store.item_codec import unpack
 from batch_watchdog.store.reminders import MINUTE, Kind, Reminder, Reminders, minute_of
 from batch_watchdog.store.sweep_cursor import Listing, Refiling
 from batch_watchdog.store.table import Table
+from batch_watchdog.use_cases import budget_watch
 from batch_watchdog.use_cases.sweep_progress import SweepProgress
 
 # In the order in which they are seen to within a minute, and how many at a time.
@@ -99,6 +101,7 @@ class _Sweep:
     batch: BatchApi
     limits: LimitEnforcer
     budgets: BudgetKeeper
+    runs: BudgetListing
     progress: SweepProgress
     minute: datetime
     clock: Callable[[], datetime]
@@ -227,7 +230,7 @@ class _Sweep:
 
     def look_around(self) -> None:
         """See to a new policy, and to jobs that no event told of: a slice of each in turn."""
-        steps = [self._file_anew(), self._list_all()]
+        steps = [self._file_anew(), self._list_all(), self.runs.go_on()]
         while steps:
             for step in tuple(steps):
                 if self.out_of_time():
@@ -386,13 +389,21 @@ class Sweeper:
             batch=self.batch,
             limits=limits,
             budgets=budgets,
+            runs=BudgetListing(
+                table=self.table,
+                batch=self.batch,
+                policy=policy,
+                now=self.clock(),
+                out_of_time=out_of_time,
+                failed=budgets.failed,
+            ),
             progress=progress,
             minute=minute,
             clock=self.clock,
             out_of_time=out_of_time,
         )
         done = sweep.see_to_what_is_due()
-        budgets.tell({})
+        budget_watch.watch(budgets, GuardUpdater(table=self.table, policy=policy, now=self.clock()))
         if done:
             progress.cursor = progress.cursor.passed(minute, (), all_of_them=True)
             sweep.look_around()
