@@ -40,6 +40,7 @@ CALLERS = {
     "session",
     "stop_results",
     "stopping",
+    "telling",
     "unfinished",
     "workflow",
 }

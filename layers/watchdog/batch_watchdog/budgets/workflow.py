@@ -1,10 +1,10 @@
 """
-What the sweep does for budgets: it counts what the messages of the last minute say of runs, looks
-at what is believed to run, and tells of each budget. What is used is one expression of one item.
+What is due for budgets: what the messages of the last minute say of runs is counted, and what is
+believed to run is looked at.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import batched
@@ -12,19 +12,16 @@ from typing import Any
 
 from batch_watchdog.aws.batch import DESCRIBE_MAX, BatchApi, Detail
 from batch_watchdog.budgets import facts as fact_rows
-from batch_watchdog.budgets import items, looks, notices, rules
+from batch_watchdog.budgets import items, looks
 from batch_watchdog.budgets.arrivals import facts_of
 from batch_watchdog.budgets.counting import BudgetCounter
 from batch_watchdog.budgets.facts import BudgetKey, Fact
 from batch_watchdog.budgets.ledger_items import Ledger
 from batch_watchdog.budgets.looks import Shown
 from batch_watchdog.budgets.periods import to_ms
-from batch_watchdog.budgets.rules import Reading
-from batch_watchdog.budgets.state import BudgetState
 from batch_watchdog.core.batch_payloads import event_from_detail
-from batch_watchdog.core.effects import Announce
 from batch_watchdog.policy.model import Policy
-from batch_watchdog.store.decisions import ITEM_ERRORS, Outcome, Recorder
+from batch_watchdog.store.decisions import ITEM_ERRORS
 from batch_watchdog.store.reminders import Reminders
 from batch_watchdog.store.table import Table
 
@@ -145,57 +142,3 @@ class BudgetKeeper:
                 if not ledger.knows_end(run.job_id, run.attempt):
                     left[run.job_id, run.attempt] = known if known and known.run.start else fact
         return list(left.values())
-
-    # ---- How the budgets stand ------------------------------------------------------------
-
-    def readings(self) -> list[Reading]:
-        """How each budget stands now."""
-        states = items.read_all(self.table)
-        return [
-            rules.read(rules.at_time(states.get(each.name), each, at), each, at)
-            for each in self.policy.budget
-            for at in [to_ms(self.now)]
-        ]
-
-    def tell(self, asked: Mapping[str, Collection[float]]) -> dict[str, BudgetState]:
-        """
-        Tell of each budget what is to be told, and return how they are kept then.
-
-        `asked` are the percentages, by budget, at which guards are raised.
-        """
-        if not self.policy.budget:
-            return {}
-        before = items.read_all(self.table)
-        found: dict[str, BudgetState] = {}
-        at = to_ms(self.now)
-
-        def decide(name: str) -> Outcome:
-            budget = self.policy.budget_named(name)
-            if budget is None:
-                return Outcome()
-            kept = before.pop(name, None) or items.read(self.table, name)
-            state = rules.at_time(kept, budget, at)
-            reading = rules.read(state, budget, at)
-            state, rings = rules.ring(state, budget, reading, asked.get(name, ()))
-            found[name] = state
-            if kept and not _is_worth_writing(kept, state):
-                return Outcome()
-            told = tuple(notices.rung(budget, reading, ring, state.limits) for ring in rings)
-            effects = [Announce(notices=told[n : n + 1]) for n in range(len(told))]
-            return Outcome(puts=[items.put(state, self.now)], effects=effects)
-
-        names = [budget.name for budget in self.policy.budget]
-        written = Recorder(table=self.table, asked_by="sweep").write_each(names, decide, self.now)
-        self.failed += written.failed.values()
-        return {
-            name: state
-            for name, state in found.items()
-            if name not in written.lost and name not in written.failed
-        }
-
-
-def _is_worth_writing(kept: BudgetState, state: BudgetState) -> bool:
-    """Whether something was told, or a day is over in which something ran."""
-    day_is_over = state.use.day != kept.use.day and bool(kept.use.running)
-    anew = state.use.counting != kept.use.counting
-    return day_is_over or anew or (state.told, state.limits) != (kept.told, kept.limits)

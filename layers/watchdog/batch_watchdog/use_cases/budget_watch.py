@@ -7,14 +7,14 @@ from batch_watchdog.budgets import rules
 from batch_watchdog.budgets.notices import in_words
 from batch_watchdog.budgets.periods import period_of, to_ms, to_time
 from batch_watchdog.budgets.state import BudgetState
-from batch_watchdog.budgets.workflow import BudgetKeeper
+from batch_watchdog.budgets.telling import BudgetTeller
 from batch_watchdog.guards.signals.evidence import Evidence
 from batch_watchdog.guards.workflow import GuardUpdater
 from batch_watchdog.policy.budget_tables import Budget
 from batch_watchdog.policy.model import Policy
 
 
-def watch(budgets: BudgetKeeper, guards: GuardUpdater) -> None:
+def watch(budgets: BudgetTeller, guards: GuardUpdater) -> None:
     """Tell of the budgets, and have the guards hear of what rings."""
     asked = asked_of(budgets.policy)
     states = budgets.tell(asked)

@@ -23,6 +23,7 @@ from batch_watchdog.aws.batch import DESCRIBE_MAX, BatchApi, Detail
 from batch_watchdog.blocked_queues import workflow as blocked_workflow
 from batch_watchdog.blocked_queues.workflow import BlockedQueueChecker
 from batch_watchdog.budgets.listing import BudgetListing
+from batch_watchdog.budgets.telling import BudgetTeller
 from batch_watchdog.budgets.workflow import BudgetKeeper
 from batch_watchdog.core.errors import MalformedEventError
 from batch_watchdog.core.job_event import Time
@@ -403,7 +404,11 @@ class Sweeper:
             out_of_time=out_of_time,
         )
         done = sweep.see_to_what_is_due()
-        budget_watch.watch(budgets, GuardUpdater(table=self.table, policy=policy, now=self.clock()))
+        at = self.clock()
+        budget_watch.watch(
+            BudgetTeller(table=self.table, policy=policy, now=at, failed=budgets.failed),
+            GuardUpdater(table=self.table, policy=policy, now=at),
+        )
         if done:
             progress.cursor = progress.cursor.passed(minute, (), all_of_them=True)
             sweep.look_around()
