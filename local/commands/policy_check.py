@@ -19,6 +19,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from batch_watchdog.core.errors import PolicyError
+from batch_watchdog.policy.budget_tables import Budget
 from batch_watchdog.policy.durations import span_text
 from batch_watchdog.policy.guard_tables import Guard, Stage
 from batch_watchdog.policy.model import LIMITED, Policy, parse_policy
@@ -109,11 +110,13 @@ def in_words(policy: Policy) -> Iterator[str]:
         else "observe: it says what it would do, and stops nothing."
     )
     rules: Sequence[ArrayRule | LimitRule | Guard] = (*policy.array, *policy.limit, *policy.guard)
-    if not rules:
+    if not rules and not policy.budget:
         yield "No rules: nothing is limited, nothing is guarded."
     for rule in rules:
         own = f" [{rule.mode}]" if rule.mode and rule.mode != policy.mode else ""
         yield f"{policy.label_of(rule)}{own}: {_rule_in_words(rule)}"
+    for budget in policy.budget:
+        yield f'budget "{budget.name}": {budget.match}; {_budget_in_words(budget)}'
 
 
 def warnings(policy: Policy, size: int) -> Iterator[str]:
@@ -181,6 +184,12 @@ def _guard_in_words(guard: Guard) -> Iterator[str]:
     for stage in guard.stage:
         yield _stage_in_words(stage)
     yield f"release {guard.release}"
+
+
+def _budget_in_words(budget: Budget) -> str:
+    limits = " or ".join(f"{limit:.15g} {unit}" for unit, limit in budget.limits.items())
+    warned = f", warned of at {', '.join(map(str, budget.warn_at))} %" if budget.warn_at else ""
+    return f"{limits} a {budget.per} ({budget.time_zone}){warned}"
 
 
 def _stage_in_words(stage: Stage) -> str:

@@ -52,7 +52,10 @@ def test_the_sample_is_fine_and_told_in_words(output: Output) -> None:
         "RUNNABLE for 1d, then warn; SCHEDULED for 2h, then cancel; RUNNING for 7d, then warn",
         '  guard "monthly-budget": match queue *; spares tags critical=true; '
         "cancel by batch-spend-80, queues closed; "
-        "terminate by batch-spend-100 or 2h of the stage before; release auto",
+        "terminate by batch-spend-100 or imaging (100 %) or 2h of the stage before; "
+        "release auto",
+        '  budget "imaging": match queue gpu-*; 2000 usd or 500 gpu_hours a month (Asia/Tokyo), '
+        "warned of at 50, 80 %",
     ]
 
 

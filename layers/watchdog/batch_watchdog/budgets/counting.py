@@ -24,6 +24,7 @@ from batch_watchdog.store.table import Table
 
 _MINUTES_MAX = 60  # of the ledger, that are written at once
 _FACTS_MAX = 20_000
+_BEGUN: tuple[Side, ...] = ("S", "T")
 _GUESSED = 500  # A start that was guessed is not one that was shown: it has its own number.
 
 
@@ -64,6 +65,10 @@ class BudgetCounter:
         state = rules.at_time(before, budget, to_ms(self.now))
         ledger = Ledger(self.table, (name, budget.counting))
         ledger.read(_times_of(facts))
+        # Not every word of a job shows the same start: what has ended is known by its end too.
+        starts = [fact.run.start for fact in facts if not fact.run.stop]
+        if starts:
+            ledger.read_ends(min(starts))
         believed = self._believed(state, facts, ledger)
         going_on: list[Fact] = []
         for fact in sorted(facts, key=lambda fact: (bool(fact.run.stop), fact.run.start)):
@@ -95,11 +100,12 @@ class BudgetCounter:
             for fact in items.believed(self.table, self.now)
             if (fact.run.job_id, fact.run.attempt) in wanted
         ]
-        ledger.read(("S", fact.run.start) for fact in going_on)
+        ledger.read((side, fact.run.start) for fact in going_on for side in _BEGUN)
         return {
             (fact.run.job_id, fact.run.attempt): fact
             for fact in going_on
             if ledger.knows("S", fact.run.start, fact.run.job_id, _number_of(fact.run))
+            and not ledger.knows("T", fact.run.start, fact.run.job_id, _number_of(fact.run))
         }
 
 
@@ -119,7 +125,7 @@ def _is_new(fact: Fact, ledger: Ledger, believed: Fact | None) -> bool:
     run = fact.run
     if ledger.knows("S", run.start, run.job_id, _number_of(run)) or not any(fact.amounts):
         return False
-    if believed:
+    if believed or ledger.knows_end(run.job_id, run.attempt):
         return False
     ledger.count("S", run.start, run.job_id, _number_of(run))
     return True
@@ -133,6 +139,8 @@ def _ended(
     if ledger.knows("E", run.stop, run.job_id, run.attempt):
         return state
     began = believed
+    if began:
+        ledger.count("T", began.run.start, run.job_id, _number_of(began.run))
     if began is None and _shows_its_start(fact, ledger):
         began = replace(fact, run=replace(run, stop=0))
     if began:

@@ -25,8 +25,8 @@ KEPT = timedelta(days=100)  # after the latest write
 _WIDTH = 8  # bytes
 _FULL = 4_000 * _WIDTH
 
-type Side = Literal["S", "E"]
-"""Starts, or ends."""
+type Side = Literal["S", "E", "T"]
+"""Starts; ends; and starts that were taken off by an end which does not show them so."""
 
 type Families = dict[tuple[str, int], int]
 """A mask of children, by array and attempt."""
@@ -65,7 +65,11 @@ class Ledger:
         self._take_in(self._table.query(self._pk, first=_sk("E", since), last="E#~"))
 
     def _take_in(self, items: Iterable[Item]) -> None:
-        first = [item for item in items if str(item["sk"]).count("#") == 1]
+        first = [
+            item
+            for item in items
+            if str(item["sk"]).count("#") == 1 and str(item["sk"]) not in self._pages
+        ]
         more = [
             (self._pk, _full_sk(str(item["sk"]), number))
             for item in first
@@ -89,14 +93,14 @@ class Ledger:
 
     def knows(self, side: Side, at: int, job_id: str, attempt: int) -> bool:
         """Whether this was counted; the minute must have been read."""
-        return _has(self._pages[_sk(side, at)], job_id, attempt, at if side == "S" else 0)
+        return _has(self._pages[_sk(side, at)], job_id, attempt, at if side != "E" else 0)
 
     def knows_end(self, job_id: str, attempt: int) -> bool:
         """Whether an end of the run is in any minute that was read."""
         return any(_has(page, job_id, attempt) for sk, page in self._pages.items() if sk[0] == "E")
 
     def count(self, side: Side, at: int, job_id: str, attempt: int) -> None:
-        page, shown = self._pages[_sk(side, at)], at if side == "S" else 0
+        page, shown = self._pages[_sk(side, at)], at if side != "E" else 0
         if _has(page, job_id, attempt, shown):
             return
         page.changed = True

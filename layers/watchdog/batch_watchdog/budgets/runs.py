@@ -103,12 +103,17 @@ def _latest(
         if start and start >= over:
             return Run(job_id=job_id, attempt=len(made), start=start)
         return Run(job_id=job_id, attempt=len(made), start=max(at, over), guessed=True)
-    if status not in ENDED:
-        return None
     attempt = max(0, len(made) - 1)
-    if attempt in ended:
+    if attempt in ended or not (made or status in ENDED):
         return None
     of_attempt = _times(made[-1], at) if made else (0, 0)
+    if status not in ENDED:  # It waits again, and its latest attempt does not tell all.
+        return Run(
+            job_id=job_id,
+            attempt=attempt,
+            start=of_attempt[0],
+            stop=max(of_attempt[0], of_attempt[1] or at),
+        )
     start = of_attempt[0] or (start if start >= over else 0)
     stop = of_attempt[1] or (stop if stop >= over else 0) or at
     return Run(job_id=job_id, attempt=attempt, start=start, stop=max(start, stop))
