@@ -27,6 +27,10 @@ from batch_watchdog.store import operator_hold, sweep_cursor
 from batch_watchdog.store.actions import Action
 from local.batch.state import Call
 from tests.simulation import justified
+from tests.simulation.budgets import (
+    i16_a_budgets_use_is_what_batch_saw,
+    i16_what_is_used_up_is_told,
+)
 from tests.simulation.history import NOON, History, Stay
 
 type Invariant = Callable[[History], Iterator[str]]
@@ -884,6 +888,8 @@ WIDER: Sequence[Invariant] = (
     i14_actions_are_carried_out,
     i14_queues_are_as_guards_asked,
     i14_a_guard_that_vanishes_is_told,
+    i16_a_budgets_use_is_what_batch_saw,
+    i16_what_is_used_up_is_told,
 )
 
 
