@@ -166,7 +166,7 @@ class Day:
 
     def _table(self, listener: Listener) -> MemoryTable:
         def heard(name: str, old: Item | None, new: Item) -> None:
-            self._rows.recorded(new)
+            self._rows.recorded(self._dispatcher.clock.now, old, new)
             listener(name, old, new)
 
         return MemoryTable(heard)

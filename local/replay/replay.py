@@ -27,7 +27,10 @@ from batch_watchdog.store.actions import PREFIX, to_action
 from batch_watchdog.store.item_codec import Item
 from batch_watchdog.store.memory_table import MemoryTable
 from batch_watchdog.store.reminders import Reminders
-from batch_watchdog.store.table import DynamoTable, Listener, Put
+from batch_watchdog.store.table import DynamoTable, Listener, Put, Table
+from batch_watchdog.threads.items import open_threads
+from batch_watchdog.threads.notices import digest
+from batch_watchdog.threads.rules import key_of
 from local.aws import stack as stacks
 from local.aws.clock import Order
 from local.aws.dispatcher import Dispatcher, MakeTable
@@ -54,8 +57,9 @@ class Rows:
     """
     A witness that tells what it hears as rows, in the order of time.
 
-    `recorded` must hear of the table's writes: a digest names the notices that were folded into
-    it, and the table has them whole.
+    `recorded` must hear of the table's writes: the table has the notices that were folded into a
+    digest whole. Those that a digest tells at once follow it; those that are collected for a later
+    one are told when they are.
     """
 
     def __init__(
@@ -70,14 +74,23 @@ class Rows:
         self.calls: Counter[str] = Counter()
         self.dead_letters = 0
 
-    def recorded(self, item: Item) -> None:
+    def recorded(self, at: datetime, old: Item | None, item: Item) -> None:
         """An item has been written into the table."""
         self.budgets.recorded(item)
-        if not str(item["pk"]).startswith(PREFIX) or item["version"] != 1:
+        if not str(item["pk"]).startswith(PREFIX):
             return
-        effect = to_action(item).effect
-        if isinstance(effect, Announce) and len(effect.notices) > effect.digest_over:
+        action = to_action(item)
+        effect = action.effect
+        if not isinstance(effect, Announce):
+            return
+        if old is None and len(effect.notices) > effect.digest_over:
             self._folded |= {notice.id: notice for notice in effect.notices}
+        if action.folded and (old is None or "folded" not in old):
+            for notice in effect.notices:
+                into = action.folded.get(notice.id) or action.folded.get(key_of(notice))
+                if into:
+                    self._folded.pop(notice.id, None)
+                    self._notice(at, _content_of(notice) | {"folded_into": into})
 
     def published(self, at: datetime, message: Mapping[str, Any]) -> None:
         self.called()
@@ -118,6 +131,12 @@ class Rows:
                         "reason": call.reason or None,
                     }
                 )
+
+    def end(self, now: datetime, table: Table) -> None:
+        """Tell the digests whose windows close after the end: what they tell came before it."""
+        for thread in open_threads(table, now):
+            if thread.collected.count:
+                self._notice(now, _content_of(digest(thread)))
 
     def summary(self, events: int, now: datetime) -> Row:
         budgets = self.budgets.rows(now)
@@ -188,7 +207,7 @@ def replay(  # noqa: PLR0913 - all by name, and most have a default
         batch,
         rows,
         parameters=None if policy is None else dict.fromkeys(_policy_parameters(stack), policy),
-        make_table=lambda listener: make_table(_both(rows, listener)),
+        make_table=lambda listener: make_table(_both(rows, lambda: dispatcher.clock.now, listener)),
     )
     batch.add_world(world or {})
     batch.load(truth)
@@ -213,6 +232,7 @@ def replay(  # noqa: PLR0913 - all by name, and most have a default
             progress(first, dispatcher.clock.now, end)
         while until is None and not dispatcher.idle and dispatcher.step(end + _PATIENCE):
             rows.called()
+        rows.end(dispatcher.clock.now, dispatcher.table)
     summary = rows.summary(len(lines), dispatcher.clock.now)
     tell(summary)
     return summary
@@ -251,9 +271,9 @@ def _policy_parameters(stack: Stack) -> set[str]:
     return {each.environment["POLICY_PARAMETER"] for each in stack.functions.values()}
 
 
-def _both(rows: Rows, listener: Listener) -> Listener:
+def _both(rows: Rows, now: Callable[[], datetime], listener: Listener) -> Listener:
     def heard(event_name: str, old: Item | None, new: Item) -> None:
-        rows.recorded(new)
+        rows.recorded(now(), old, new)
         listener(event_name, old, new)
 
     return heard

@@ -207,6 +207,26 @@ def test_an_array_is_stopped_as_a_whole_and_counted_by_its_children(guarding: Gu
     assert (facts["cancelled"], facts["left_running"], facts["found"]) == (6, 4, 10)
 
 
+def test_children_that_failed_before_their_array_was_stopped_do_not_count_as_stopped(
+    guarding: Guarding,
+) -> None:
+    lengths = {0: 60, 1: 300}
+    array = guarding.submit(
+        array_size=4,
+        seconds=lambda index, _: lengths.get(index, 86_400),
+        outcome=lambda index, _: 1 if index == 0 else 0,
+    )
+    guarding.batch.ignore_terminate(f"{array}:1")
+    guarding.run(minutes=3)
+
+    guarding.alarm("hard")
+    guarding.run(minutes=20)
+
+    # The first had failed, the second ran to its end in spite of the stop.
+    facts = guarding.report()
+    assert (facts["found"], facts["terminated"]) == (3, 2)
+
+
 def test_children_that_outlive_the_stop_of_their_array_are_stopped_singly(stack: Stack) -> None:
     guarding = Guarding(stack, terminate_cascades=False)
     array = guarding.submit(array_size=60)

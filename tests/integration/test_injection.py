@@ -52,6 +52,7 @@ mode = "enforce"
 
 [notify]
 digest_over = 50
+fold = "0s"
 
 [[array]]
 match = {{ name = ["*", "{"<b>[red]" * 25}"] }}

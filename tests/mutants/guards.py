@@ -671,4 +671,11 @@ MUTANTS: Sequence[Mutant] = (
         'sentence = prose.partition("Budget Name")[0].lower()',
         ("tests/unit/guards/signals/test_envelope.py",),
     ),
+    Mutant(
+        "children that failed before their array was stopped were not stopped",
+        "guards/stop_run/ends.py",
+        "failed = max(0, failed - unsettled.failed_before.get(array_id, 0))",
+        "pass",
+        ("tests/integration/test_guards.py",),
+    ),
 )

@@ -692,7 +692,9 @@ class _Stage:
         if problem.startswith("Crash"):  # People ask the same again.
             problem = self.dispatcher.command({"command": what})
         self.seen.counts[f"command {what['command']}"] += 1
-        self.seen.commands.append((now, what, problem))
+        # Nothing is held before the answer says so.
+        at = self.dispatcher.clock.now if what["command"] == "hold" else now
+        self.seen.commands.append((at, what, problem))
         if held_for:
             at = now + timedelta(seconds=held_for)
             self.dispatcher.clock.at(at, Order.DELIVERY, self._resume)

@@ -25,6 +25,7 @@ from batch_watchdog.notices.text import iso, ranges
 from batch_watchdog.policy.model import TAG_PREFIX, Policy, is_exempt
 from batch_watchdog.store import operator_hold, sweep_cursor
 from batch_watchdog.store.actions import Action
+from batch_watchdog.threads.items import open_threads
 from local.batch.state import Call
 from tests.simulation import justified
 from tests.simulation.budgets import (
@@ -46,6 +47,7 @@ _LATE_SWEEP = timedelta(minutes=3)
 _LEFT_OUT = timedelta(minutes=5)  # by so many answers, one after the other
 _UNDER_WAY = timedelta(minutes=1)  # before the end: what was recorded is still being told
 _BRAKED = timedelta(minutes=59)  # the brake counts by whole minutes
+_MESSAGES_MAX = 12  # of one cause, in an hour
 _RUNS_ON = timedelta(minutes=20)  # until it is told that a stop has not ended a job
 _GONE = timedelta(minutes=5)  # until it is told that the policy has lost a guard that is raised
 _JUMP = timedelta(seconds=20)  # by which an event may tell of a time before its own
@@ -182,15 +184,26 @@ def _known_since(
     seen: History, job: JobEvent, stay: Stay, policy: Policy, begins: datetime
 ) -> tuple[datetime, datetime]:
     """The stay's beginning, as far as the watchdog can know it, and when it came to know it."""
+    looked_at_again = timedelta()
     for heard in seen.heard.get(job.job_id, ()):
         if (heard.status, heard.attempts) == (stay.status, stay.attempts):
+            if heard.told_at < stay.since - _MINUTE:
+                # A list does not tell this stay from one before it, which is known: the reminder
+                # of that one does, which comes due an hour after it was told in observe mode.
+                looked_at_again = 60 * _MINUTE
+                continue
             # Where nothing limits it in between, nothing reminds of it any more.
             in_force = seen.policies_from(heard.at - _MINUTE, begins)
             shown = replace(job, tags=seen.tags_at(job.job_id, heard.at))  # They may change later.
             if all(each.first_due_after(shown, stay.status) is not None for each in in_force):
                 # Its clock may be ahead.
                 return max(stay.since, min(heard.told_at, heard.at)), heard.at
-    listed = max(stay.since, begins) + _LISTED
+    begun = max(stay.since, begins)
+    # A list goes on with the next sweep that does not fail.
+    failed = sum(
+        folder == "sweep" and begun < at < begun + 120 * _MINUTE for at, folder, _ in seen.failures
+    )
+    listed = begun + _LISTED + looked_at_again + failed * _MINUTE
     return listed, _first_heard(seen, job, stay) or listed
 
 
@@ -293,12 +306,14 @@ def i6_who_is_exempt_or_spared_is_not_stopped(seen: History) -> Iterator[str]:
             again = _was_stopped_before(seen, job_id, since)
             if not again:
                 yield f"{job_id} is exempt since {iso(since)}, and was stopped at {action.at}"
-    for call in seen.journal:
-        name = _guard_of(call.reason)
+    for made in seen.made:
+        call, name = made.call, _guard_of(made.call.reason)
         for job_id in call.jobs if name else ():
             for policy in _policies_around(seen, call.at):
                 rule = next((each for each in policy.guard if each.name == name), None)
-                if rule and not rule.spares(seen.job_at(job_id, call.at)):
+                # A call may take its time: it is decided when it begins.
+                tags = (seen.job_at(job_id, made.since), seen.job_at(job_id, call.at))
+                if rule and not all(map(rule.spares, tags)):
                     break
             else:
                 yield f"{job_id} is spared by the guard {name}, and was stopped by it"
@@ -337,7 +352,9 @@ def _milder_stages(seen: History) -> Iterator[str]:
     """Stages that were followed by none that is harder, though nobody asked for it."""
     last: dict[str, StageName] = {}  # stages that are enforced, by guard
     since: dict[str, datetime] = {}
-    for action, notice in sorted(seen.notices(), key=lambda each: seen.written_at[each[0].sk]):
+    # Their ids end with the time at which the stage was entered: two writes may cross.
+    told = [each for each in seen.notices() if each[1].kind in ("guard-raised", "guard-released")]
+    for action, notice in sorted(told, key=lambda each: (each[1].id[-20:], each[1].kind)):
         facts = notice.facts
         if notice.kind == "guard-raised":
             name, stage = facts["guard"], facts["stage"]
@@ -356,13 +373,11 @@ def _milder_stages(seen: History) -> Iterator[str]:
 def _stages_changed(seen: History, guard: str, since: datetime, until: datetime) -> bool:
     """Whether what raises or releases a guard was changed in a span of time."""
     rules = [
-        (rule.stage, rule.release)
+        next(((rule.stage, rule.release) for rule in policy.guard if rule.name == guard), None)
         for (begins, policy), ends in zip(
             seen.policies, [*(s for s, _ in seen.policies[1:]), seen.ended], strict=True
         )
         if begins <= until and ends >= since - _SETTLING
-        for rule in policy.guard
-        if rule.name == guard
     ]
     return any(rule != rules[0] for rule in rules)
 
@@ -475,7 +490,10 @@ def i8_nothing_starts_while_a_stage_is_on(seen: History) -> Iterator[str]:
                 late = _PATROL if heard is None else _GUARD_PROMPT
                 since = max(begins, before.since, heard or begins)
                 until = stay.since if stay else seen.ended
-                bound = since + max(prompt, late) + _slack(seen, since)
+                # A run whose function fails each time goes on once the queue delivers it again.
+                failed = sum(since < at < until for at, _, _ in seen.failures)
+                slack = max(_slack(seen, since), failed * 4 * _MINUTE)
+                bound = since + max(prompt, late) + slack
                 if min(until, ends) > bound and not _stop_is_accepted(seen, job_id, bound):
                     yield (
                         f"{job_id} is {before.status} from {iso(since)} to {iso(until)}, while "
@@ -584,6 +602,49 @@ def _opened_against_people(seen: History) -> Iterator[str]:
             yield f"{queue} was opened at {iso(call.at)}, and it was people who had closed it"
 
 
+# ---- Notices ------------------------------------------------------------------------------
+
+
+def i15_no_cause_brings_many_messages(seen: History) -> Iterator[str]:
+    """No cause brings more than 12 messages an hour."""
+    by_cause: dict[tuple[object, ...], dict[str, datetime]] = {}
+    for at, content in seen.published:
+        facts = content["facts"]
+        kind = facts.get("of", content["notice"])
+        if kind == "watchdog-trouble":
+            continue  # Troubles have a cause each.
+        for each in facts.get("groups") or [facts]:
+            finding = (each.get("findings") or [each.get("finding")])[0]
+            about = [each.get(name) for name in ("queue", "rule", "guard", "cause")]
+            cause = (kind.partition("-")[0] == "guard" or kind, finding, *about)
+            # A delivery that is repeated has the same id.
+            by_cause.setdefault(cause, {}).setdefault(content["id"], at)
+    for cause, told in by_cause.items():
+        times = sorted(told.values())
+        for first in times:
+            count = sum(first <= at < first + 60 * _MINUTE for at in times)
+            if count > _MESSAGES_MAX:
+                yield f"{cause} brought {count} messages in the hour from {iso(first)} on"
+                break
+
+
+def i15_nothing_is_told_twice_by_being_folded(seen: History) -> Iterator[str]:
+    """What a digest tells was not told alone, and no other digest tells it."""
+    told: dict[str, set[str]] = {}
+    for _, content in seen.published:
+        ids = content["facts"]["ids"] if content["notice"] == "digest" else [content["id"]]
+        for notice_id in ids:
+            told.setdefault(notice_id, set()).add(content["id"])
+        if content["notice"] == "digest":
+            counted = sum(group["count"] for group in content["facts"]["groups"])
+            count = content["facts"]["count"]
+            if counted != count:
+                yield f"{content['id']} tells of {count}, and its groups of {counted}"
+    for notice_id, by in told.items():
+        if len(by) > 1:
+            yield f"{notice_id} was told by {sorted(by)}"
+
+
 # ---- Everything ---------------------------------------------------------------------------
 
 
@@ -640,7 +701,7 @@ def i11_a_bad_policy_takes_no_effect(seen: History) -> Iterator[str]:
     swept = sweep_cursor.read(seen.table, NOON).minute
     if swept < seen.ended - 2 * _MINUTE:
         yield f"the last sweep was at {iso(swept)}, and it is {iso(seen.ended)}"
-    told = [at for at, each in seen.published if each["id"].startswith("watchdog-trouble:policy")]
+    told = [at for at, each in _announced(seen) if each["id"].startswith("watchdog-trouble:policy")]
     for begins in seen.bad_policies:
         replaced = [at for at, _ in seen.policies if begins <= at < begins + 3 * _MINUTE]
         disturbed = any(begins <= at < begins + _SETTLING for at, _, _ in seen.failures)
@@ -731,7 +792,11 @@ def i14_what_is_told_of_a_limits_stop_is_so(seen: History) -> Iterator[str]:
         if notice.kind != "limit-enforced" or notice.id.endswith(":observed"):
             continue
         put_right = any(job == job_id and later >= at for job, later in left)
-        is_asked = any(call >= at for call in asked)
+        # A guard may have been faster.
+        of_it = (call for call in seen.journal if job_id in call.jobs)
+        is_asked = any(
+            call.at >= at and (call.at in asked or _guard_of(call.reason)) for call in of_it
+        )
         # The limit itself may be gone by then: operators know of the new policy.
         is_new = any(at <= since <= at + _SETTLING for since, _ in seen.policies)
         if not (is_asked or put_right or is_new or braked) and at < seen.ended - _SETTLING:
@@ -750,9 +815,17 @@ def i14_what_runs_on_is_told(seen: History) -> Iterator[str]:
             if stay is None or stay.status not in STARTED or by > seen.ended:
                 continue
             later = seen.status_at(job_id, by)
+            # What a guard stopped that nothing asks for any more is not looked at: that is told.
+            given_up = f"watchdog-trouble:guard-vanished:{_guard_of(call.reason)}:"
             is_told = any(
-                call.at + _MINUTE / 2 < at <= by and _names(content, job_id)
-                for at, content in seen.published
+                call.at < at <= by
+                and (
+                    (_names(content, job_id) and at > call.at + _MINUTE / 2)
+                    or content["id"].startswith(given_up)
+                    # Of what was stopped just before a release, it is not known yet.
+                    or (content["notice"] == "guard-released" and content["facts"]["not_known"])
+                )
+                for at, content in _announced(seen)
             )
             held = any(begin <= by and end >= call.at for begin, end in _holds(seen))
             if later is not None and later.status not in ENDED and not (is_told or held):
@@ -810,7 +883,7 @@ def i14_queues_are_as_guards_asked(seen: History) -> Iterator[str]:
             continue
         told = any(
             since >= at and content["notice"] == "watchdog-trouble" and name in content["text"]
-            for since, content in seen.published
+            for since, content in _announced(seen)
         )
         if not told:
             yield f"{queue} was to be {state} at {iso(at)}, and is {seen.queues[queue]}"
@@ -831,7 +904,7 @@ def i14_a_guard_that_vanishes_is_told(seen: History) -> Iterator[str]:
                 continue
             told = any(
                 begins <= since <= by and name in json.dumps(content)
-                for since, content in seen.published
+                for since, content in _announced(seen)
                 if content["notice"] in ("watchdog-trouble", "guard-released", "digest")
             )
             if not told:
@@ -845,7 +918,7 @@ def _has_stage(policy: Policy, guard: str, stage: str) -> bool:
 
 def i11_each_bad_policy_is_told(seen: History) -> Iterator[str]:
     """A bad policy that is put again is told again."""
-    told = [at for at, each in seen.published if each["id"].startswith("watchdog-trouble:policy")]
+    told = [at for at, each in _announced(seen) if each["id"].startswith("watchdog-trouble:policy")]
     for begins in seen.bad_policies:
         replaced = [at for at, _ in seen.policies if begins < at < begins + 3 * _MINUTE]
         again = [at for at in seen.bad_policies if begins < at < begins + 3 * _MINUTE]
@@ -879,6 +952,8 @@ ALL: Sequence[Invariant] = (
 
 # Of histories in the wide world.
 WIDER: Sequence[Invariant] = (
+    i15_no_cause_brings_many_messages,
+    i15_nothing_is_told_twice_by_being_folded,
     i11_each_bad_policy_is_told,
     i13_every_changing_call_is_justified,
     i14_what_is_told_to_be_stopped_has_ended,
@@ -903,13 +978,20 @@ def broken(seen: History) -> list[str]:
 
 
 def _told_ids(seen: History) -> set[str]:
-    """The ids of all notices that were delivered, be it within a digest."""
-    ids = set()
+    """The ids of all notices that were delivered, be it within a digest, or that one is to tell."""
+    ids = {each for thread in open_threads(seen.table, seen.ended) for each in thread.collected.ids}
     for _, content in seen.published:
         ids.add(content["id"])
         if content["notice"] == "digest":
             ids |= set(content["facts"]["ids"])
     return ids
+
+
+def _announced(seen: History) -> Iterator[tuple[datetime, Mapping[str, Any]]]:
+    """What was recorded to be told, and when. It may be sent later, in a digest."""
+    for action, notice in seen.notices():
+        content = {"notice": notice.kind, "id": notice.id, "text": notice.text}
+        yield seen.written_at[action.sk], content | {"facts": notice.facts}
 
 
 def _was_heard_of(seen: History, array_id: str) -> bool:

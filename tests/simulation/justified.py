@@ -740,7 +740,7 @@ class _Model:
             guard.rings = {}
             return
         enforced = rule is not None and _mode(self._tree(at), rule) == "enforce"
-        is_on = stage == guard.stage and guard.enforced == enforced
+        is_on = stage == guard.stage and (guard.enforced or not enforced)
         if not (is_on and self._is_meant(guard, rule or {})):
             guard.stage, guard.enforced, guard.since = stage, enforced, at
             guard.by_operator = True

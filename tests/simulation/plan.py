@@ -140,7 +140,10 @@ def a_policy(random: Random) -> str:
     lines = [f'mode = "{"enforce" if random.random() < 0.8 else "observe"}"']
     if random.random() < 0.1:
         lines += ["[safety]", f"max_stops_per_hour = {random.choice((1, 2, 5))}"]
-    lines += ["[notify]", f"digest_over = {random.choice((1, 5, 5))}"]
+    digest_over = random.choice((1, 5, 5))
+    lines += ["[notify]", f"digest_over = {digest_over}"]
+    if digest_over == 1:
+        lines += ['fold = "0s"']
     if random.random() < 0.1:
         lines += ["job_failures = false"]
     lines += _array_rule(random)

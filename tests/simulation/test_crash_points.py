@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from batch_watchdog.guards import items as guard_items
+from batch_watchdog.threads.items import open_threads
 from local.aws import stack as stacks
 from local.aws.functions import Crash
 from local.aws.stack import Stack
@@ -175,7 +176,10 @@ def _played(scenario: Scenario, stack: Stack, number: int, when: str) -> tuple[H
 
 def _end(seen: History) -> dict[str, Any]:
     """What has come of it: what was told, by id, and how everything is at the end."""
-    told: set[str] = set()
+    # What is collected is told when its window closes.
+    told = {
+        each for thread in open_threads(seen.table, seen.ended) for each in thread.collected.ids
+    }
     for _, content in seen.published:
         told |= set(content["facts"]["ids"]) if content["notice"] == "digest" else {content["id"]}
     return {

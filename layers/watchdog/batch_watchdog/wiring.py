@@ -24,6 +24,7 @@ from batch_watchdog.guards.stop_run.workflow import StopRunner
 from batch_watchdog.policy.loader import MAX_AGE, PolicyLoader
 from batch_watchdog.store.table import DynamoTable, Table
 from batch_watchdog.use_cases.act import Actor
+from batch_watchdog.use_cases.announce import Announcer
 from batch_watchdog.use_cases.console import Console
 from batch_watchdog.use_cases.job_events import JobEventIntake
 from batch_watchdog.use_cases.spend_alarm import SpendAlarmIntake
@@ -92,8 +93,13 @@ class Container:
         return Actor(
             table=self.table,
             batch=self.batch,
-            sns=self._client("sns"),
-            topic_arn=self.settings.topic_arn,
+            announcer=Announcer(
+                table=self.table,
+                sns=self._client("sns"),
+                topic_arn=self.settings.topic_arn,
+                policy=self.policies.current,
+                clock=self.clock,
+            ),
             stop_queue=self._stop_queue,
             policy=self.policies.current,
             clock=self.clock,

@@ -1386,6 +1386,17 @@ def test_a_stage_that_the_policy_has_no_more_is_not_meant(soft: bool) -> None:  
     assert "no stage terminate" in why_not(story)
 
 
+def test_an_operator_may_ask_for_the_stage_that_is_on_where_nothing_else_does() -> None:
+    story = a_story_at_terminate(soft=False)
+    story.rule = RENAMED
+    assert why_not(story)
+
+    story.set_stage("terminate", now="12:30")
+
+    assert (story.stage, story.entry.by) == ("terminate", "jane")
+    assert why_not(story) == ""
+
+
 @pytest.mark.parametrize("soft", [False, True])
 def test_a_stage_is_not_meant_when_the_policy_no_longer_names_its_alarm(soft: bool) -> None:  # noqa: FBT001
     story = a_story_at_terminate(soft=soft)

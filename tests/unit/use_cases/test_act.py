@@ -28,7 +28,10 @@ from batch_watchdog.store.item_codec import to_image
 from batch_watchdog.store.memory_table import MemoryTable
 from batch_watchdog.store.operator_hold import OperatorHold
 from batch_watchdog.store.table import Put
+from batch_watchdog.threads.items import open_threads
+from batch_watchdog.threads.workflow import close_windows
 from batch_watchdog.use_cases.act import Actor
+from batch_watchdog.use_cases.announce import Announcer
 from local.aws.errors import ApiError
 from tests.fakes import TOPIC, Aws, RacedTable
 from tests.makers import ARRAY, JOB, QUEUE, a_described_job, a_notice, at
@@ -70,8 +73,13 @@ class Scene:
         return Actor(
             table=table,
             batch=aws.batch,
-            sns=aws.sns,
-            topic_arn=TOPIC,
+            announcer=Announcer(
+                table=table,
+                sns=aws.sns,
+                topic_arn=TOPIC,
+                policy=lambda: parse_policy(self.policy),
+                clock=lambda: self.now,
+            ),
             stop_queue=aws.stop_queue,
             policy=lambda: parse_policy(self.policy),
             clock=lambda: self.now,
@@ -285,6 +293,18 @@ def test_a_queue_whose_closing_was_refused_is_not_reopened(scene: Scene) -> None
     assert queue_update_items.read(scene.table).by_queue == {}
 
 
+def test_a_queue_whose_reopening_was_refused_is_still_closed_by_the_guard(scene: Scene) -> None:
+    """Its guard was raised anew meanwhile, and the closing is refused for the same reason."""
+    scene.aws.on_call = refuses()
+    scene.carry_out(REOPEN)
+    scene.raise_guard()
+
+    scene.carry_out(CLOSE)
+
+    update = queue_update_items.read(scene.table).by_queue[QUEUE]
+    assert (update.effect, update.refused) == (CLOSE, False)
+
+
 def test_a_queue_may_have_been_closed_where_no_answer_is_known(scene: Scene) -> None:
     """The closing was refused; its next try died after the call, and the guard was released."""
     scene.raise_guard()
@@ -374,14 +394,15 @@ def test_more_than_five_notices_are_one_digest(scene: Scene, count: int, sent: i
     scene.carry_out(announce(count))
 
     assert len(scene.aws.published) == sent
-    assert sent == count or scene.subjects == [f"{count} × job-failed: Job 0"]
+    assert sent == count or scene.subjects == [f"{count} × job-failed in gpu"]
 
 
 def test_the_policy_says_how_many_are_too_many(scene: Scene) -> None:
     notices = announce(3).notices
+    others = tuple(replace(each, kind="limit-warning") for each in notices)
 
     scene.carry_out(
-        Announce(notices=notices, digest_over=2), Announce(notices=notices, digest_over=3)
+        Announce(notices=notices, digest_over=2), Announce(notices=others, digest_over=3)
     )
 
     assert len(scene.aws.published) == 1 + 3
@@ -402,10 +423,25 @@ def test_a_digest_of_ids_that_take_much_room_fits_into_messages(scene: Scene) ->
     notices = [a_notice(id=f"job-failed:{n}" + '"\u00ab' * 120) for n in range(500)]
 
     scene.carry_out(Announce(notices=tuple(notices)))
+    _close_windows(scene, "12:16")
 
     assert max(len(message["Message"].encode()) for message in scene.aws.published) < 256 * 1024
     digests = [json.loads(json.loads(each["Message"])["default"]) for each in scene.aws.published]
-    assert [id_ for each in digests for id_ in each["facts"]["ids"]] == [n.id for n in notices]
+    ids = [id_ for each in digests for id_ in each["facts"]["ids"]]
+    assert ids[0] == notices[0].id
+    assert set(ids) < {notice.id for notice in notices}
+    assert sum(each["facts"]["count"] for each in digests) == len(notices)
+
+
+def _close_windows(scene: Scene, clock: str) -> None:
+    """A sweep at that time, and what the stream tells of what it writes."""
+    scene.now = at(clock)
+    keys = [thread.key for thread in open_threads(scene.table, at("12:00"))]
+    known = {action.sk for action in scene.actions()}
+    close_windows(scene.table, keys, at(clock))
+    for item in scene.table.query("ACTION#2026-01-01"):
+        if item["sk"] not in known:
+            scene.hand_on(as_in_a_stream(Put(item)))
 
 
 # ---- Stops --------------------------------------------------------------------------------
@@ -787,8 +823,9 @@ def test_two_that_carry_out_the_same_action_record_it_once(scene: Scene) -> None
 
     raced.carry_out(image, out_of_time=lambda: False)
 
-    assert scene.actions()[0].version == 2
-    assert scene.actions()[0].result == {"message_ids": ["message-2"]}
+    assert scene.actions()[0].version == 3
+    assert scene.actions()[0].result == {"message_ids": ["message-1"]}
+    assert len(scene.aws.published) == 1
 
 
 def test_an_action_that_is_gone_is_not_carried_out(scene: Scene) -> None:

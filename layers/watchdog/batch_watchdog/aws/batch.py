@@ -41,9 +41,9 @@ def kinds_of(queue: Detail) -> list[bool]:
     return [kind.startswith("SAGEMAKER")] if kind else [False, True]
 
 
-class BatchApi:
+class BatchReader:
     """
-    AWS Batch, as the watchdog uses it. `client` is a boto3 client.
+    What the watchdog asks AWS Batch. `client` is a boto3 client.
 
     `pace` is called before each call of those that stop, list a page or describe jobs, so that
     whoever makes very many of them can take their time.
@@ -52,8 +52,6 @@ class BatchApi:
     def __init__(self, client: Any, pace: Callable[[], None] = lambda: None) -> None:
         self._client = client
         self._pace = pace
-
-    # ---- Asking ---------------------------------------------------------------------------
 
     def describe(self, job_ids: Iterable[str]) -> dict[str, Detail]:
         """The jobs as Batch knows them, by id; one that it has forgotten is left out."""
@@ -150,7 +148,9 @@ class BatchApi:
         answer = list_them(**scope, **more)
         return answer["jobSummaryList"], answer.get("nextToken")
 
-    # ---- Changing -------------------------------------------------------------------------
+
+class BatchApi(BatchReader):
+    """AWS Batch, as the watchdog uses it: what it asks, and what it changes."""
 
     def stop(
         self,

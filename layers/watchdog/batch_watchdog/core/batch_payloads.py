@@ -208,8 +208,6 @@ class _Detail(LenientModel):
         return found
 
 
-# ---- Which container ended how ------------------------------------------------------------
-
 _NO_ATTEMPT, _NO_POD = _Attempt(), PodProperties()
 
 

@@ -70,9 +70,6 @@ def awaited_success(depends_on: Any) -> Iterator[str]:
                 yield name
 
 
-# ---- Where its log is ---------------------------------------------------------------------
-
-
 def place_of(log: Any) -> LogPlace:
     """
     Where a logConfiguration sends a log.

@@ -22,8 +22,6 @@ class FailureCause:
         return self.exit_code is None and blames_a_dependency(self.reason)
 
 
-# ---- Causes -------------------------------------------------------------------------------
-
 OTHER = FailureCause(None, "other causes")
 
 _TOKEN = re.compile(r"(?:[A-Za-z0-9_-]|\d)+")

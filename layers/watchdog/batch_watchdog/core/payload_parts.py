@@ -5,8 +5,6 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
-# ---- The shapes on the wire ---------------------------------------------------------------
-
 
 class LenientModel(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)

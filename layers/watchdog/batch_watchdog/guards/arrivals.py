@@ -180,6 +180,11 @@ class ArrivalStopper:
             service=first.change.kind == "service",
             stop=ids,
             arrays=dict(filter(None, map(_counted, stops))),
+            failed_before={
+                each.change.job_id: each.change.summary.get("FAILED", 0)
+                for each in stops
+                if each.change.kind == "array"
+            },
             asked=len(ids),
             arrived=True,
         )

@@ -8,8 +8,6 @@ from batch_watchdog.core.effects import Effect
 from batch_watchdog.guards.signals.evidence import Evidence
 from batch_watchdog.guards.state import GuardState, StageName
 
-# ---- What can happen ----------------------------------------------------------------------
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmReceived:

@@ -13,9 +13,6 @@ _ROUNDING = 0.005  # of amounts and per cents, as numbers of a machine
 _SLACK_MAX = 1.0  # per cent: a threshold that is rounded more coarsely may be another one
 
 
-# ---- What follows from states -------------------------------------------------------------
-
-
 def concerned(policy: Policy, evidence: Evidence) -> tuple[Guard, ...]:
     """The guards that name an alarm, or a budget: not necessarily the threshold it is about."""
     return tuple(rule for rule in policy.guard if is_named(rule, evidence))

@@ -109,8 +109,6 @@ from batch_watchdog.notices.text import iso, plain, span
 from batch_watchdog.policy.guard_tables import Guard, Stage
 from batch_watchdog.policy.tables import Mode
 
-# ---- The stage machine --------------------------------------------------------------------
-
 
 def decide(  # noqa: PLR0913 - two of them have a default
     state: GuardState,

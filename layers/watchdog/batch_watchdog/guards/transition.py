@@ -185,9 +185,6 @@ def words_of(evidence: Evidence) -> str:
             assert_never(evidence.source)
 
 
-# ---- Parts --------------------------------------------------------------------------------
-
-
 def stage_in_force(moment: Transition, rule: Guard) -> StageName:
     """The stage, but calm where it is not meant, or not yet meant to be acted upon."""
     is_meant = not why_not_meant(moment.state, rule, moment.now)

@@ -94,8 +94,6 @@ class GuardUpdater:
         run = run_items.read(self.table, run_id)
         return tally(run_items.found(self.table, run_id), state.entry.stage, run)
 
-    # ---- Every minute ---------------------------------------------------------------------
-
     def time_passes(self) -> None:
         """
         Let time pass for each guard, and see to it that no stop run stands still.

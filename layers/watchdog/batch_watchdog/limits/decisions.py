@@ -9,11 +9,13 @@ postpones is filed by a kind of its own, so that it can wait on without a call o
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import TypeIs
 
 from batch_watchdog.aws.batch import Detail
 from batch_watchdog.core.effects import Announce, Effect, StopJobs
 from batch_watchdog.core.job_event import EPOCH, from_millis
 from batch_watchdog.limits import brake_items, stay_items
+from batch_watchdog.limits import notices as limit_notices
 from batch_watchdog.limits import rules as limit_rules
 from batch_watchdog.limits.notices import OverdueJob
 from batch_watchdog.limits.stays import Stay
@@ -27,13 +29,17 @@ from batch_watchdog.store.reminders import Kind
 from batch_watchdog.store.table import Put, Table
 
 # Until a stop that must wait is tried again. What a hold postpones is due as soon as it ends.
-POSTPONED_FOR: Mapping[Kind, timedelta] = {
+_POSTPONED_FOR: Mapping[Kind, timedelta] = {
     "held": reminder_items.MINUTE,
     "braked": timedelta(minutes=5),
 }
 
 _BUCKETS_MAX = 70  # in one write; it has room for the brake, reminders and some actions besides
 _STOPS_MAX = 1_000
+
+# What rules match. Batch shows the tags of a job that has none, too: as an empty map. What a job
+# lacks might exempt it.
+_NAMED_BY = ("jobName", "jobQueue", "status", "tags")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +66,66 @@ class LimitDecision:
     def stay_to_verify(self) -> Stay:
         stops = self.case.stay.stops + 1
         return replace(self.case.stay, stops=stops, left_alone=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """
+    What a look at a stay showed: when to look again, at which stay, and what is decided.
+    """
+
+    again_in: timedelta | None = None
+    stay: Stay | None = None
+    decisions: tuple[LimitDecision, ...] = ()
+    is_renewed: bool = False  # `stay` is another one than was looked at
+    detail: Detail | None = field(default=None, repr=False)
+
+    @property
+    def stops(self) -> bool:
+        """Whether the job is to be stopped."""
+        return any(each.stop for each in self.decisions)
+
+    def uncounted(self) -> "CheckResult":
+        """The same, where the brake has counted the stop when it was made before."""
+        decisions = tuple(
+            replace(each, stop=replace(each.stop, counted=False)) if each.stop else each
+            for each in self.decisions
+        )
+        return replace(self, decisions=decisions)
+
+    def untold(self) -> "CheckResult":
+        """The same, where operators know of the stop."""
+        stops = tuple(replace(each, notice=None) for each in self.decisions if each.stop)
+        return replace(self, decisions=stops)
+
+    @property
+    def rests_on_time(self) -> bool:
+        """Whether something is decided because the stay has lasted so long."""
+        return any(
+            not each.stop.escalates if each.stop else not each.case.stay.awaits_stop
+            for each in self.decisions
+        )
+
+
+def is_whole(detail: Detail | None) -> TypeIs[Detail]:
+    """Whether Batch shows all of a job that rules and its own tags are about."""
+    return detail is not None and all(detail.get(name) is not None for name in _NAMED_BY)
+
+
+def missed(stay: Stay, detail: Detail | None) -> CheckResult:
+    """Of a job that Batch does not show, or not whole: it may do so a minute later."""
+    if stay.missed < limit_rules.MISSED_MAX:
+        return CheckResult(
+            again_in=reminder_items.MINUTE, stay=replace(stay, missed=stay.missed + 1)
+        )
+    # Batch has forgotten the job, days after its end.
+    return CheckResult(again_in=limit_rules.LOOK_AGAIN, stay=stay) if detail else CheckResult()
+
+
+def unstoppable(case: OverdueJob, detail: Detail) -> CheckResult:
+    """Of a job that Batch has been asked to stop as often as it may be: operators are told."""
+    told = LimitDecision(case=case, detail=detail, notice=limit_notices.unstoppable(case))
+    return CheckResult(again_in=limit_rules.OBSERVED_AGAIN, stay=case.stay, decisions=(told,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,13 +171,35 @@ class LimitRecorder:
         self._postpone([each for name, each in postponed.items() if name not in again])
         return failed
 
+    def wait_on(self, reminder: reminder_items.Reminder) -> bool:
+        """
+        File again what is due and must wait on, as long as its stops can't be made.
+
+        Returns:
+            Whether it must wait on. It costs no call of AWS Batch.
+        """
+        match reminder.kind:
+            case "held":
+                waits = self.held
+            case "braked":
+                most = self.policy.safety.max_stops_per_hour
+                waits = self.held or not brake_items.read(self.table, self.now).allowed(1, most)
+            case _:
+                waits = False
+        if waits:
+            kind: Kind = "held" if self.held else "braked"
+            at = reminder_items.minute_from(self.now + _POSTPONED_FOR[kind])
+            again = replace(reminder, minute=at, kind=kind)
+            reminder_items.Reminders(self.table).file([again])
+        return waits
+
     def _file(self, decisions: Iterable[LimitDecision]) -> None:
         due = [(self.now, decision.case.stay) for decision in decisions]
         reminder_items.Reminders(self.table).file(stay_items.entries(due, self.now))
 
     def _postpone(self, decisions: Sequence[LimitDecision]) -> None:
         kind: Kind = "held" if self.held else "braked"
-        at = self.now + POSTPONED_FOR[kind]
+        at = self.now + _POSTPONED_FOR[kind]
         due = [(at, decision.case.stay) for decision in decisions]
         reminder_items.Reminders(self.table).file(stay_items.entries(due, self.now, kind=kind))
         if decisions and not self.held:

@@ -18,8 +18,8 @@ from batch_watchdog.aws.batch import DESCRIBE_MAX, BatchApi, Detail, kinds_of
 from batch_watchdog.core.batch_payloads import event_from_detail
 from batch_watchdog.core.job_event import JobEvent, from_millis
 from batch_watchdog.limits import stay_items, stays
+from batch_watchdog.limits.decisions import is_whole
 from batch_watchdog.limits.stays import UNLIMITED_AGAIN, Stay
-from batch_watchdog.limits.workflow import is_whole
 from batch_watchdog.policy.model import LIMITED, Policy
 from batch_watchdog.store import reminders as reminder_items
 from batch_watchdog.store.decisions import ITEM_ERRORS
@@ -50,8 +50,19 @@ class Discovery:
     known: Mapping[tuple[str, str], Stay]
     out_of_time: Callable[[], bool]
     failed: list[Exception] = field(default_factory=list)
-    _spare_calls: int = _SPARE_CALLS
+    _filer: "_JobFiler" = field(init=False)
     _queue_page: tuple[Place, _Page] | None = None  # the one that was read last
+
+    def __post_init__(self) -> None:
+        self._filer = _JobFiler(
+            table=self.table,
+            batch=self.batch,
+            policy=self.policy,
+            clock=self.clock,
+            known=self.known,
+            out_of_time=self.out_of_time,
+            failed=self.failed,
+        )
 
     def go_on(self, place: Place | None) -> Iterator[Place | None]:
         """
@@ -113,8 +124,6 @@ class Discovery:
             and (status == "RUNNABLE" or self.policy.has_limits(status))
         ]
 
-    # ---- One page -------------------------------------------------------------------------
-
     def _read(self, place: Place) -> Place | None:
         """
         Read one page, and file what is found on it.
@@ -127,7 +136,11 @@ class Discovery:
             return self._read_children(place)
         summaries, token = self._page_at(place)
         is_limited = place.status in self._limited(service=place.service)
-        if is_limited and not place.parent and not self._file(summaries, service=place.service):
+        if (
+            is_limited
+            and not place.parent
+            and not self._filer.file(summaries, service=place.service)
+        ):
             return place
         # A queue's list need not hold the children of its arrays.
         parents = [each["jobId"] for each in summaries if _is_array(each)]
@@ -146,7 +159,7 @@ class Discovery:
     def _read_children(self, place: Place) -> Place | None:
         page = self.batch.page_of_children(place.parent, place.child_status, place.child_token)
         summaries, token = page
-        if not self._file(summaries, service=False):
+        if not self._filer.file(summaries, service=False):
             return place
         if token:
             return replace(place, child_token=token)
@@ -157,14 +170,28 @@ class Discovery:
             return replace(place, child_status=later[0], child_token=None)
         return _after_array(place)
 
-    def _file(self, summaries: Sequence[Detail], *, service: bool) -> bool:
+
+@dataclass(slots=True, kw_only=True)
+class _JobFiler:
+    """Files jobs that a list shows; see `Discovery` for what it is given."""
+
+    table: Table
+    batch: BatchApi
+    policy: Policy
+    clock: Callable[[], datetime]
+    known: Mapping[tuple[str, str], Stay]
+    out_of_time: Callable[[], bool]
+    failed: list[Exception]
+    spare_calls: int = _SPARE_CALLS
+
+    def file(self, summaries: Sequence[Detail], *, service: bool) -> bool:
         """File the jobs that are not known; return whether there was time for all of them."""
         jobs = [each for each in summaries if not _is_array(each)]
         unknown = [each["jobId"] for each in jobs if not self._is_known(each)]
         calls = len(jobs) if service else 1
-        if 0 < len(jobs) <= DESCRIBE_MAX and calls <= self._spare_calls:
+        if 0 < len(jobs) <= DESCRIBE_MAX and calls <= self.spare_calls:
             unknown = [each["jobId"] for each in jobs]
-            self._spare_calls -= calls
+            self.spare_calls -= calls
         describe = self.batch.describe_service if service else self.batch.describe
         found: list[tuple[datetime, Stay]] = []
         done = 0

@@ -6,8 +6,7 @@ those who submit jobs: all text shown of them goes through `plain` first. Facts 
 as they are (JSON escapes what needs it), only bounded in length.
 """
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -56,26 +55,9 @@ def subject(text: str) -> str:
     return plain(text, SUBJECT_MAX)
 
 
-def digest(notices: Sequence[Notice]) -> Notice:
-    """
-    One notice in place of many of one kind.
-
-    The facts are `of` (the kind), `count` and `ids`; the text shows the first twenty subjects.
-    """
-    kind, count = notices[0].kind, len(notices)
-    ids = [notice.id for notice in notices]
-    worst: Severity = max((notice.severity for notice in notices), key=_SEVERITIES.index)
-    shown = [f"- {notice.subject}" for notice in notices[:20]]
-    if count > len(shown):
-        shown.append(f"- … and {count - len(shown)} more")
-    return Notice(
-        kind="digest",
-        id=f"digest:{kind}:{hashlib.sha256('\n'.join(ids).encode()).hexdigest()[:16]}",
-        severity=worst,
-        subject=subject(f"{count} × {kind}: {notices[0].subject}"),
-        text="\n".join([f"{count} notices of the kind {kind} came at once. They are:", "", *shown]),
-        facts={"of": kind, "count": count, "ids": ids},
-    )
+def worst(severities: Iterable[Severity]) -> Severity:
+    """The worst of these."""
+    return max(severities, key=_SEVERITIES.index)
 
 
 _SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")

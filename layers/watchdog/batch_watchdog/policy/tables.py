@@ -31,6 +31,23 @@ type Span = Annotated[
         }
     ),
 ]
+
+
+def _span_or_none(value: object) -> timedelta:
+    return timedelta() if value in ("0s", "0m", "0h") else parse_span(value)
+
+
+type SpanOrNone = Annotated[
+    timedelta,
+    BeforeValidator(_span_or_none),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": f"^(?:0[smh]|{SPAN_SHAPE.pattern}|{ISO_SPAN_SHAPE.pattern})$",
+            "examples": ["15m", "1h", "0s"],
+        }
+    ),
+]
 type Percent = Annotated[int, Field(strict=True, ge=1, le=99)]
 
 
@@ -49,6 +66,11 @@ class Notify(Table):
     """Whether to tell of single jobs that ended FAILED."""
     digest_over: int = Field(default=5, strict=True, ge=1, le=1_000_000)
     """If one decision sends more notices of one kind than this, they are sent as one digest."""
+    fold: SpanOrNone = timedelta(minutes=15)
+    """
+    For so long, notices of one kind and cause are collected after the first, and then sent as one
+    digest. It doubles, up to an hour, while more come. "0s": each is sent when it comes.
+    """
 
 
 class StopRest(Table):

@@ -70,6 +70,8 @@ class Action:
     An effect as recorded. `result` is None until it has been carried out.
 
     `tries` counts how often the same effect was handed on before, each time without a result.
+    Of notices, `folded` has the digest that tells those of them which do not go out at once: by
+    their threads, or by their ids. It is None until that is decided.
     """
 
     pk: str
@@ -80,7 +82,13 @@ class Action:
     result: Any = None
     progress: Progress = Progress()
     tries: int = 0
+    folded: Mapping[str, str] | None = None
     version: int = 0
+
+    @property
+    def digests(self) -> list[str]:
+        """The ids of the digests that tell its notices later."""
+        return sorted(set((self.folded or {}).values()))
 
 
 class Actions:
@@ -132,6 +140,25 @@ class Actions:
         self._table.write([self._changed(action, progress=pack(asdict(progress)))])
         return replace(action, progress=progress, version=action.version + 1)
 
+    def fold(
+        self, action: Action, folded: Mapping[str, str], result: Any, also: Iterable[Put]
+    ) -> Action:
+        """
+        Record which of an action's notices are told later, with what tells them, in one write.
+
+        `result` is None where some of them are still to be told at once.
+
+        Returns:
+            The action as it is now.
+
+        Raises:
+            StaleItemError: the action has changed since it was read, or what is to be written
+                with it has.
+        """
+        values = {"folded": pack(folded)} | ({} if result is None else {"result": pack(result)})
+        self._table.write([self._changed(action, **values), *also])
+        return replace(action, folded=folded, result=result, version=action.version + 1)
+
     def hand_on(self, action: Action, now: datetime) -> None:
         """
         Record the same effect as a new action, which the stream hands on, in place of this one.
@@ -140,7 +167,8 @@ class Actions:
             StaleItemError: the action has changed since it was read.
         """
         new = _new(action.effect, now, action.asked_by)
-        again = Put({**new.item, "tries": action.tries + 1})
+        folded = {} if action.folded is None else {"folded": pack(action.folded)}
+        again = Put({**new.item, "tries": action.tries + 1, **folded})
         result = {"handed_on": "/".join(again.key)}
         self._table.write([self._changed(action, result=pack(result)), again])
 
@@ -162,6 +190,7 @@ def to_action(item: Item) -> Action:
         result=unpack(item["result"]) if "result" in item else None,
         progress=Progress(**unpack(item["progress"])) if "progress" in item else Progress(),
         tries=int(item.get("tries", 0)),
+        folded=unpack(item["folded"]) if "folded" in item else None,
         version=int(item["version"]),
     )
 

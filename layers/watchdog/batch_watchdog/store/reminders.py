@@ -23,7 +23,7 @@ _SHARDS = 4
 
 # Runs: what budgets are to count ("use"), and what is believed to go on ("run").
 # A stay is due to be looked at; "held" and "braked" ones have been looked at, and their stops wait.
-type Kind = Literal["use", "run", "stay", "held", "braked", "array", "blocked", "chain"]
+type Kind = Literal["use", "run", "stay", "held", "braked", "array", "blocked", "chain", "thread"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,6 @@ have told of them. What is not meant any more is left out, and the result says w
 look again, and decide anew.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,26 +14,22 @@ from datetime import datetime, timedelta
 from itertools import batched
 from typing import Any, assert_never
 
-from botocore.exceptions import ClientError
-
 from batch_watchdog.actions import stop_rules
 from batch_watchdog.actions.stop_rules import Grounds
-from batch_watchdog.aws.batch import PASSING, STOP_MAX, BatchApi
+from batch_watchdog.aws.batch import STOP_MAX, BatchApi
 from batch_watchdog.aws.queues import StopQueue
 from batch_watchdog.core.effects import Announce, SetQueueState, StartRun, StopJobs
 from batch_watchdog.core.errors import OutOfTimeError, StaleItemError
 from batch_watchdog.guards import items as guard_items
-from batch_watchdog.guards import precedence, queue_update_items
-from batch_watchdog.guards.queue_update_items import QueueUpdate
 from batch_watchdog.limits import exemption_items, sighting_items
 from batch_watchdog.limits.stop_results import settled, shows_it
-from batch_watchdog.notices.notice import Notice, digest
-from batch_watchdog.notices.text import plain
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store import operator_hold
 from batch_watchdog.store.actions import Action, Actions, Progress, to_action
 from batch_watchdog.store.item_codec import from_image
 from batch_watchdog.store.table import Table
+from batch_watchdog.use_cases.announce import Announcer
+from batch_watchdog.use_cases.queue_state import QueueStateSetter
 
 # A stop that comes so late after it was asked for is left to those who asked for it.
 _STALE = timedelta(minutes=5)
@@ -42,27 +37,25 @@ _STALE = timedelta(minutes=5)
 _UNKNOWN_TO_THEM = timedelta(minutes=15)
 # Service jobs are described one by one, and what is shown of the first must not grow old.
 _SERVICE_AT_ONCE = 10
-_REFUSED_AGAIN = timedelta(minutes=1)  # until a refused update of a queue is looked at
-_WHY_MAX = 500  # characters of an error
 _ANEW = "it is decided anew"
-# A closing that was refused, and then the reopening of the same queue.
-_DONE_KEPT = timedelta(minutes=20)  # longer than any try of an action waits for its turn
-_NO_ANSWER = "AWS Batch has not answered yet"
-_NEVER_CLOSED = ("DISABLED", "ENABLED")
-_ATTRIBUTES = ("queue", "job_name", "mode")  # facts that subscribers may filter by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Carries out actions. `sns` is a boto3 client; `clock` says what time it is."""
+    """Carries out actions. `clock` says what time it is."""
 
     table: Table
     batch: BatchApi
-    sns: Any
-    topic_arn: str
+    announcer: Announcer
     stop_queue: StopQueue
     policy: Callable[[], Policy]
     clock: Callable[[], datetime]
+
+    @property
+    def _queues(self) -> QueueStateSetter:
+        return QueueStateSetter(
+            table=self.table, batch=self.batch, policy=self.policy, clock=self.clock
+        )
 
     def carry_out(self, image: Mapping[str, Any], *, out_of_time: Callable[[], bool]) -> None:
         """
@@ -83,7 +76,7 @@ class Actor:
         if out_of_time():
             raise OutOfTimeError(action.sk)
         result = self._do(action, out_of_time)
-        if isinstance(action.effect, StopJobs):  # How far it came was kept on the way.
+        if isinstance(action.effect, StopJobs | Announce):  # What was decided was kept on the way.
             action = actions.get(action.pk, action.sk)
         while action and action.result is None:
             try:
@@ -93,25 +86,22 @@ class Actor:
                 action = actions.get(action.pk, action.sk)
             else:
                 if isinstance(action.effect, SetQueueState) and "state" in result:
-                    self._done(action.effect)
+                    self._queues.done(action.effect)
                 return
 
     def _do(self, action: Action, out_of_time: Callable[[], bool]) -> Any:
-        effect = action.effect
-        match effect:
+        match effect := action.effect:
             case Announce():
-                return self._announce(effect)
+                return self.announcer.announce(action, effect)
             case StopJobs():
                 return self._stop(action, effect, out_of_time)
             case SetQueueState():
-                return self._set_queue_state(action, effect)
+                return self._queues.set_state(action, effect)
             case StartRun():
                 self.stop_queue.send(effect.run_id)
                 return {"sent": effect.run_id}
             case _:
                 assert_never(effect)
-
-    # ---- Stops ----------------------------------------------------------------------------
 
     def _stop(self, action: Action, stop: StopJobs, out_of_time: Callable[[], bool]) -> Any:
         if not stop_rules.says_on_what_it_rests(stop):
@@ -122,9 +112,8 @@ class Actor:
         at_once = _SERVICE_AT_ONCE if stop.service else STOP_MAX
         for some in batched(places, at_once, strict=False):
             if some[0] > action.progress.seen and out_of_time():
-                with suppress(
-                    StaleItemError
-                ):  # Another try of the same has come further, or ended.
+                # Else another try of the same has come further, or ended.
+                with suppress(StaleItemError):
                     Actions(self.table).keep(action, progress)
                 raise OutOfTimeError(action.sk)
             if stop.status:
@@ -176,7 +165,7 @@ class Actor:
             exempt=exemption_items.read_all(self.table, now).keys() if stop.status else (),
             guards=guard_items.read_all(self.table) if stop.guard else {},
             array=shown.get(stop.array_id),
-            seen_since=self._seen_since(stop, places, now) if stop.status else {},
+            seen_since=_seen_since(self.table, stop, places, now) if stop.status else {},
         )
         meant: list[str] = []
         taken = 0
@@ -201,147 +190,11 @@ class Actor:
             not_meant=not_meant,
         )
 
-    def _seen_since(
-        self, stop: StopJobs, places: Sequence[int], now: datetime
-    ) -> Mapping[str, datetime]:
-        """When events have last told of these jobs. What is older was known to those who asked."""
-        job_ids = {stop.job_ids[place] for place in places}
-        seen = sighting_items.read(self.table, now - _UNKNOWN_TO_THEM, job_ids)
-        return {job_id: max(each.at for each in of_job) for job_id, of_job in seen.items()}
 
-    # ---- Queues ---------------------------------------------------------------------------
-
-    def _set_queue_state(self, action: Action, effect: SetQueueState) -> Any:
-        states = guard_items.read_all(self.table)
-        verdict, why = precedence.judge_queue(effect, states, self.policy(), self.clock())
-        if verdict == "drop":
-            if any(effect.queue in state.closed for state in states.values()):
-                # The guard takes the queue for closed by it: the sweep looks whether it is.
-                self._remember(effect, why=why, refused=False)
-            return {"overtaken": why}
-        while (held := operator_hold.read(self.table)).is_on:
-            queues = {**held.queues, effect.queue: effect}
-            with suppress(StaleItemError):  # Then it may be over by now.
-                self.table.write([operator_hold.put(replace(held, queues=queues))])
-                return {"held_by": held.by}
-        known = queue_update_items.read(self.table).by_queue.get(effect.queue)
-        if known and known.refused and (known.effect.state, effect.state) == _NEVER_CLOSED:
-            self._forget(effect.queue)
-            return {"overtaken": "the queue was never closed, as AWS Batch refused it"}
-        if verdict == "wait":
-            self._remember(effect, why=why, refused=False)
-            return {"waits": why}
-        call = self._begin_update(effect)
-        try:
-            self.batch.set_queue_state(effect.queue, effect.state)
-        except ClientError as error:
-            details = error.response["Error"]
-            if details["Code"] in PASSING:
-                raise
-            why = plain(f"{details['Code']}: {details.get('Message', '')}", _WHY_MAX)
-            latest = Actions(self.table).get(action.pk, action.sk)
-            if latest is None or latest.result is None:
-                self._remember(effect, why=why, refused=True, call=call)
-            return {"refused": why}
-        return {"state": effect.state}
-
-    def _begin_update(self, effect: SetQueueState) -> int:
-        """
-        Keep that Batch is asked now; the number of this call, or 0 where another has no answer yet.
-
-        Until there is an answer, nobody knows which state the queue is in: the call of another try
-        of this action may be what makes Batch refuse ours.
-        """
-        while True:
-            updates, now = queue_update_items.read(self.table), self.clock()
-            known = updates.by_queue.get(effect.queue)
-            if known is None or known.effect.state != effect.state:
-                known = QueueUpdate(
-                    effect=effect,
-                    since=now,
-                    due_at=now + _REFUSED_AGAIN,
-                    why=_NO_ANSWER,
-                    refused=True,  # No call of it has been made.
-                )
-            update = replace(known, refused=False, calls=known.calls + 1)
-            with suppress(StaleItemError):  # Another try has begun just now.
-                self.table.write([queue_update_items.put(updates.having(effect.queue, update))])
-                return update.calls if known.refused else 0
-
-    def _remember(self, effect: SetQueueState, *, why: str, refused: bool, call: int = 0) -> None:
-        """
-        Keep an update of a queue for the sweep to look at.
-
-        It counts as `refused` only where `call` is the only one since the last refusal.
-        """
-        now = self.clock()
-        while True:
-            updates = queue_update_items.read(self.table)
-            known = updates.by_queue.get(effect.queue)
-            is_only_call = known is not None and call == known.calls > 0
-            if known is None or known.effect.state != effect.state:
-                known = QueueUpdate(effect=effect, since=now, due_at=now + _REFUSED_AGAIN, why=why)
-            update = replace(
-                known,
-                due_at=max(known.due_at, now + _REFUSED_AGAIN),
-                why=why,
-                refused=refused and is_only_call,
-            )
-            with suppress(StaleItemError):
-                self.table.write([queue_update_items.put(updates.having(effect.queue, update))])
-                return
-
-    def _done(self, effect: SetQueueState) -> None:
-        """Keep for a while that an update was made: other tries of it may still be refused."""
-        while True:
-            updates = queue_update_items.read(self.table)
-            known = updates.by_queue.get(effect.queue)
-            if known is None or known.effect.state != effect.state:
-                return
-            update = replace(known, done=True, refused=False, due_at=self.clock() + _DONE_KEPT)
-            with suppress(StaleItemError):
-                self.table.write([queue_update_items.put(updates.having(effect.queue, update))])
-                return
-
-    def _forget(self, queue: str) -> None:
-        """Drop what was kept of a queue: it is as it is to be."""
-        while queue in (updates := queue_update_items.read(self.table)).by_queue:
-            with suppress(StaleItemError):
-                self.table.write([queue_update_items.put(updates.having(queue, None))])
-
-    # ---- Notices --------------------------------------------------------------------------
-
-    def _announce(self, effect: Announce) -> Any:
-        folded = len(effect.notices) > effect.digest_over
-        notices = [digest(effect.notices)] if folded else effect.notices
-        return {"message_ids": [self._publish(notice) for notice in notices]}
-
-    def _publish(self, notice: Notice) -> str:
-        facts = {
-            "notice": notice.kind,
-            "id": notice.id,
-            "severity": notice.severity,
-            "subject": notice.subject,
-            "text": notice.text,
-            "facts": notice.facts,
-        }
-        attributes = {"notice": notice.kind, "severity": notice.severity} | {
-            name: shown
-            for name in _ATTRIBUTES
-            # SNS refuses an empty attribute, and a name may have nothing in it to be shown.
-            if (shown := plain(str(notice.facts.get(name) or "")))
-        }
-        answer = self.sns.publish(
-            TopicArn=self.topic_arn,
-            Subject=notice.subject,
-            MessageStructure="json",
-            Message=json.dumps(
-                {"default": json.dumps(facts, ensure_ascii=False), "email": notice.text},
-                ensure_ascii=False,
-            ),
-            MessageAttributes={
-                name: {"DataType": "String", "StringValue": value}
-                for name, value in attributes.items()
-            },
-        )
-        return str(answer["MessageId"])
+def _seen_since(
+    table: Table, stop: StopJobs, places: Sequence[int], now: datetime
+) -> Mapping[str, datetime]:
+    """When events have last told of these jobs. What is older was known to those who asked."""
+    job_ids = {stop.job_ids[place] for place in places}
+    seen = sighting_items.read(table, now - _UNKNOWN_TO_THEM, job_ids)
+    return {job_id: max(each.at for each in of_job) for job_id, of_job in seen.items()}

@@ -43,6 +43,7 @@ from batch_watchdog.store.item_codec import unpack
 from batch_watchdog.store.reminders import MINUTE, Kind, Reminder, Reminders, minute_of
 from batch_watchdog.store.sweep_cursor import Listing, Refiling
 from batch_watchdog.store.table import Table
+from batch_watchdog.threads import workflow as threads
 from batch_watchdog.use_cases import budget_watch
 from batch_watchdog.use_cases.sweep_progress import SweepProgress
 
@@ -56,6 +57,7 @@ _SLICES: Mapping[Kind, int] = {
     "array": 500,
     "blocked": 50,
     "chain": 2_000,  # What belongs together is announced together.
+    "thread": 50,
 }
 _STAYS = ("stay", "held", "braked")
 _LISTED_EVERY = timedelta(minutes=15)
@@ -142,7 +144,7 @@ class _Sweep:
     def _rows(self, entries: Iterable[Reminder]) -> Iterator[_Row]:
         """What is left to be seen to of the entries."""
         for entry in entries:
-            if self.limits.wait_on(entry):
+            if self.limits.recorder.wait_on(entry):
                 cursor = self.progress.cursor
                 self.progress.cursor = cursor.passed(cursor.minute, [entry], all_of_them=False)
             else:
@@ -167,6 +169,8 @@ class _Sweep:
                 self.budgets.count(contents)
             case "run":
                 self.budgets.look_at(contents)
+            case "thread":
+                threads.close_windows(self.table, [key for key, _ in contents], self.limits.now)
             case _:
                 return self.limits.see_to(contents, self.out_of_time)
         return len(contents)
@@ -332,7 +336,7 @@ def _rows_of(entry: Reminder) -> list[_Row]:
     match entry.kind:
         case "array" | "use" | "run":
             rows = content
-        case "blocked":
+        case "blocked" | "thread":
             rows = [content]
         case "chain":
             rows = list(chain_items.read(content))

@@ -263,6 +263,7 @@ def test_a_child_that_failed_at_work_was_not_cancelled() -> None:
     assert failed_waiting({"statusReason": "so", "startedAt": 1}, "so")
     assert failed_waiting({"statusReason": "cancelled with its array"}, "so")
     assert not failed_waiting({"statusReason": "its own", "startedAt": 1}, "so")
+    assert not failed_waiting({"statusReason": "batch-watchdog: RUNNABLE for more than 1 h"}, "so")
 
 
 def test_batch_is_asked_how_those_ended_of_which_that_is_not_known() -> None:

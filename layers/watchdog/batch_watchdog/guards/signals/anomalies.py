@@ -6,9 +6,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from batch_watchdog.core.errors import EvidenceError
+from batch_watchdog.core.payload_parts import LenientModel
 from batch_watchdog.guards.signals.evidence import (
     Evidence,
-    LenientModel,
     SoftText,
     checked,
     end_of,
@@ -18,9 +18,6 @@ from batch_watchdog.guards.signals.evidence import (
 from batch_watchdog.notices.text import fact, plain
 
 _ANOMALY_IS_LATE = timedelta(days=1)
-
-
-# ---- Cost Anomaly Detection ---------------------------------------------------------------
 
 
 class _Impact(LenientModel, allow_inf_nan=False):

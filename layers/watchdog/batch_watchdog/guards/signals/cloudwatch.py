@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any
 
 from batch_watchdog.core.errors import EvidenceError
+from batch_watchdog.core.payload_parts import LenientModel
 from batch_watchdog.guards.signals.evidence import (
     AlarmState,
     Envelope,
     Evidence,
     Ignored,
-    LenientModel,
     SignalName,
     SoftText,
     TimeOrNone,
@@ -22,9 +22,6 @@ from batch_watchdog.notices.text import fact, plain
 
 _DATAPOINT = re.compile(r"datapoints?\s?[\[(]\s?([-+0-9.,eE]{1,40})")
 _THRESHOLD = re.compile(r"thresholds?\s?[\[(]\s?([-+0-9.,eE]{1,40})")
-
-
-# ---- CloudWatch alarms --------------------------------------------------------------------
 
 
 class _AlarmMessage(LenientModel):

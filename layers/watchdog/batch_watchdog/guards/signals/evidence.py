@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from batch_watchdog.core.errors import EvidenceError
 from batch_watchdog.core.job_event import EPOCH, TIMES_END
@@ -139,10 +139,6 @@ type SignalName = Annotated[
     str, BeforeValidator(_text), Field(min_length=1, max_length=2_048, pattern=r"\S")
 ]
 type SoftText = Annotated[str, BeforeValidator(_soft)]  # never a reason to fail
-
-
-class LenientModel(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 def checked[Model: BaseModel](model: type[Model], what: str, value: object) -> Model:

@@ -75,7 +75,7 @@ class EndsReader:
         for job_id, detail in details.items():
             if stop_run.is_array(detail):
                 if job_id in unsettled.arrays:
-                    self._take_in_array(job_id, detail, unsettled.arrays[job_id], stage, found)
+                    self._take_in_array(detail, unsettled, stage, found)
                 continue
             match stop_run.how_it_ended(detail, reason):
                 case "stopped":
@@ -87,8 +87,9 @@ class EndsReader:
                     self._take_in_alive(job_id, detail, unsettled, stage, found)
 
     def _take_in_array(
-        self, array_id: str, detail: Detail, known: int | None, stage: RunStage, found: FoundJobs
+        self, detail: Detail, unsettled: Unsettled, stage: RunStage, found: FoundJobs
     ) -> None:
+        array_id = detail["jobId"]
         failed, is_over = stop_run.failed_children(detail), detail.get("status") in ENDED
         if failed is None:
             return
@@ -106,7 +107,9 @@ class EndsReader:
                 partial(self.session.list_children, array_id, "FAILED")
             )
             failed = sum(stop_run.failed_waiting(child, reason) for child in children)
-        if failed != known:
+        else:
+            failed = max(0, failed - unsettled.failed_before.get(array_id, 0))
+        if failed != unsettled.arrays[array_id]:
             found.ended[array_id] = failed
         if is_over:
             found.over.append(array_id)

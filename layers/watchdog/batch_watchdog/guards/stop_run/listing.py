@@ -103,9 +103,8 @@ class PageReader:
     ) -> None:
         job_id, action = summary["jobId"], stage.entry.stage
         verdict = stop_run.judge(stage.rule, job, summary, status, action)
-        counts = stop_run.children(summary)
-        if counts and verdict in ("stop", "left", "spared"):
-            found.arrays[job_id] = counts
+        if verdict in ("stop", "left", "spared"):
+            found.take_in_array(summary)
         match verdict:
             case "stop":
                 found.stop.append(job_id)
@@ -167,5 +166,6 @@ def _cut(found: FoundJobs, count: int) -> FoundJobs:
     """Take out all that was found, but for the jobs to stop beyond the first `count`."""
     cut = replace(found, stop=found.stop[:count])
     del found.stop[:count]
-    found.left, found.spared, found.arrays, found.escaped, found.alive = [], [], {}, [], {}
+    found.left, found.spared, found.escaped = [], [], []
+    found.arrays, found.failed_before, found.alive = {}, {}, {}
     return cut

@@ -99,11 +99,11 @@ class Chunk:
 
     `stop` are those to be stopped, of which the first `asked` have been, but for the `refused`,
     which are by id, with why. `arrays` are the parents among them: how many of their children
-    waited, and how many had started. `escaped` ran or ended before they were stopped. `alive` are
-    jobs whose stop Batch has accepted, and that are still there: 1, or how many of an array's
-    children. `ended` are jobs that Batch has shown to have ended by their stop: 1, or how many of
-    an array's children may have: they have failed, at `cancel` not at work. Of those that are
-    `over` there is nothing more to learn.
+    waited, and how many had started; `failed_before` has how many had failed. `escaped` ran or
+    ended before they were stopped. `alive` are jobs whose stop Batch has accepted, and that are
+    still there: 1, or how many of an array's children. `ended` are jobs that Batch has shown to
+    have ended by their stop: 1, or how many of an array's children may have: they have failed
+    since, at `cancel` not at work. Of those that are `over` there is nothing more to learn.
 
     Jobs that were stopped on their arrival have `arrived`: it is not known whether Batch was asked.
     """
@@ -118,6 +118,7 @@ class Chunk:
     left: tuple[str, ...] = ()
     spared: tuple[str, ...] = ()
     arrays: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    failed_before: Mapping[str, int] = field(default_factory=dict)
     asked: int = 0
     refused: Mapping[str, str] = field(default_factory=dict)
     escaped: tuple[str, ...] = ()
@@ -306,9 +307,12 @@ def failed_waiting(child: Mapping[str, Any], reason: str) -> bool:
     """
     Whether an array's child that has failed may have been cancelled, and not have failed at work.
 
-    AWS does not say whether the reason given for an array becomes that of its children.
+    AWS does not say whether the reason given for an array becomes that of its children. What a
+    limit has stopped has the limit's reason.
     """
-    return child.get("statusReason") == reason or not child.get("startedAt")
+    shown = child.get("statusReason") or ""
+    by_another = shown.startswith(STOP_MARK) and shown != reason
+    return shown == reason or not (child.get("startedAt") or by_another)
 
 
 def failed_children(detail: Mapping[str, Any]) -> int | None:

@@ -45,10 +45,17 @@ class FoundJobs:
     left: list[str] = field(default_factory=list)
     spared: list[str] = field(default_factory=list)
     arrays: dict[str, tuple[int, int]] = field(default_factory=dict)
+    failed_before: dict[str, int] = field(default_factory=dict)
     escaped: list[str] = field(default_factory=list)
     alive: dict[str, int] = field(default_factory=dict)
     ended: dict[str, int] = field(default_factory=dict)
     over: list[str] = field(default_factory=list)
+
+    def take_in_array(self, array: Detail) -> None:
+        """Keep how many of an array's children wait, have started, and have failed."""
+        if counts := stop_run.children(array):
+            self.arrays[array["jobId"]] = counts
+            self.failed_before[array["jobId"]] = stop_run.failed_children(array) or 0
 
     @property
     def is_empty(self) -> bool:
@@ -91,6 +98,7 @@ class JobStopper:
             left=tuple(found.left),
             spared=tuple(found.spared),
             arrays=found.arrays,
+            failed_before=found.failed_before,
             escaped=tuple(found.escaped),
             alive=found.alive,
             ended=found.ended,
@@ -202,7 +210,7 @@ def _judge_again(session: RunSession, chunk: Chunk, stage: RunStage) -> tuple[Ch
     last = first + (_SERVICE_JOBS_AT_ONCE if chunk.service else DESCRIBED_AT_ONCE)
     some, rest = chunk.stop[first:last], chunk.stop[last:]
     details = session.described(some, service=chunk.service)
-    again, arrays = FoundJobs(), dict(chunk.arrays)
+    again = FoundJobs()
     asked: list[str] = []
     for job_id in some:
         detail = details.get(job_id)
@@ -217,8 +225,8 @@ def _judge_again(session: RunSession, chunk: Chunk, stage: RunStage) -> tuple[Ch
         if not detail.keys() >= _NAMED_BY:
             continue  # What it lacks might spare it.
         verdict = stop_run.judge(stage.rule, job, detail, status, action)
-        if (counts := stop_run.children(detail)) and verdict in ("stop", "left", "spared"):
-            arrays[job_id] = counts
+        if verdict in ("stop", "left", "spared"):
+            again.take_in_array(detail)
         match verdict:
             case "stop":
                 again.stop.append(job_id)
@@ -235,7 +243,8 @@ def _judge_again(session: RunSession, chunk: Chunk, stage: RunStage) -> tuple[Ch
         left=(*chunk.left, *again.left),
         spared=(*chunk.spared, *again.spared),
         escaped=(*chunk.escaped, *again.escaped),
-        arrays=arrays,
+        arrays={**chunk.arrays, **again.arrays},
+        failed_before={**chunk.failed_before, **again.failed_before},
     )
     return chunk, _Judged(upto=chunk.asked + len(again.stop), at=now, by=stage.policy)
 

@@ -48,28 +48,22 @@ def tally(chunks: Iterable[Chunk], action: StopAction, run: Run | None) -> Tally
     return found.sum_up(action)
 
 
-class _Found:
+class _Shown:
     """
-    A queue may hold a million jobs: of an id only its hash is kept.
+    What the looks of a run have shown of the jobs that were asked to stop.
 
-    The last look that came to its end began at `known_at`, if there was one. A run that is
-    `observing` stops nothing: what it would stop counts as stopped.
+    The last look that came to its end began at `known_at`, if there was one.
     """
 
     def __init__(self, *, known_at: datetime | None, observing: bool) -> None:
+        self.alive: dict[str, None] = {}  # by name, some of those that were found
         self._known_at = known_at
         self._observing = observing
         self._recent: set[int] = set()  # asked to stop since that look began
         self._alive: dict[int, int] = {}  # found since then, though the stop was accepted
-        self._alive_names: dict[str, None] = {}
         self._at_work: dict[int, int] = {}  # children that were found at work since then
         self._unproven: set[int] = set()  # that a look does not find them proves nothing
         self._ended: dict[int, int] = {}  # as Batch has shown
-        self._jobs: dict[int, _Fate] = {}
-        self._arrays: dict[str, tuple[int, int]] = {}  # children that waited, and had started
-        self._children: dict[str, dict[str, _Fate]] = defaultdict(dict)  # those stopped singly
-        self._why: dict[int, str] = {}
-        self._worth_naming: dict[str, None] = {}
 
     def take_in(self, chunk: Chunk) -> None:
         if self._known_at is None or chunk.at >= self._known_at:
@@ -80,6 +74,65 @@ class _Found:
             self._unproven.discard(hash(job_id))
             if job_id not in chunk.alive:
                 self._alive.pop(hash(job_id), None)
+        for job_id in islice(chunk.stop, chunk.asked):
+            if chunk.arrived or array_child(job_id):
+                self._unproven.add(hash(job_id))
+            else:
+                self._unproven.discard(hash(job_id))
+
+    def _take_in_recent(self, chunk: Chunk) -> None:
+        self._recent |= {hash(job_id) for job_id in islice(chunk.stop, chunk.asked)}
+        for array_id in chunk.left:
+            if array_id in chunk.arrays:
+                self._at_work[hash(array_id)] = chunk.arrays[array_id][1]
+                self._alive.pop(hash(array_id), None)
+        self._alive |= {hash(job_id): count for job_id, count in chunk.alive.items()}
+        room = 2 * _NAMED_MAX - len(self.alive)
+        self.alive |= dict.fromkeys(islice(chunk.alive, max(0, room)))
+
+    def fate(self, job: int, fate: _Fate) -> _Fate:
+        """What became of a job, as far as is known."""
+        if fate != _Fate.STOPPED or self._observing:
+            return fate
+        if job in self._alive:
+            return _Fate.NOT_ENDED
+        return _Fate.NOT_KNOWN if job in self._recent or job in self._unproven else fate
+
+    def tell_apart(self, array: int, sums: Counter[_Fate], count: int) -> None:
+        """Tell what became of a stopped array's children: `count`, when it was stopped."""
+        asked, failed = sums.pop(_Fate.STOPPED, 0), self._ended.get(array)
+        alive = min(asked, self._alive.get(array, 0))
+        at_work = self._at_work.get(array, 0)
+        is_new = array in self._recent or array in self._unproven
+        gone = max(0, min(asked, count - at_work) - alive)
+        stopped = gone if failed is None else min(gone, failed)
+        if failed is None and is_new and not alive:
+            stopped = 0
+        sums[_Fate.NOT_ENDED] += alive
+        sums[_Fate.STOPPED] += stopped
+        # What has not failed ran, or ended by itself; but of a new stop that is not known yet.
+        sums[_Fate.NOT_KNOWN if is_new else _Fate.ESCAPED] += asked - alive - stopped
+
+
+class _Found:
+    """
+    The fate of each job and array that a run found, and what they come to.
+
+    A queue may hold a million jobs: of an id only its hash is kept. A run that is `observing` stops
+    nothing: what it would stop counts as stopped.
+    """
+
+    def __init__(self, *, known_at: datetime | None, observing: bool) -> None:
+        self._shown = _Shown(known_at=known_at, observing=observing)
+        self._observing = observing
+        self._jobs: dict[int, _Fate] = {}
+        self._arrays: dict[str, tuple[int, int]] = {}  # children that waited, and had started
+        self._children: dict[str, dict[str, _Fate]] = defaultdict(dict)  # those stopped singly
+        self._why: dict[int, str] = {}
+        self._worth_naming: dict[str, None] = {}
+
+    def take_in(self, chunk: Chunk) -> None:
+        self._shown.take_in(chunk)
         for array_id, counts in chunk.arrays.items():
             if self._fate_of(array_id) != _Fate.STOPPED:
                 self._arrays[array_id] = counts
@@ -99,20 +152,6 @@ class _Found:
             if why is not None:
                 self._why[hash(job_id)] = why
             self._set(job_id, _Fate.STOPPED if why is None else _Fate.REFUSED)
-            if chunk.arrived or array_child(job_id):
-                self._unproven.add(hash(job_id))
-            else:
-                self._unproven.discard(hash(job_id))
-
-    def _take_in_recent(self, chunk: Chunk) -> None:
-        self._recent |= {hash(job_id) for job_id in islice(chunk.stop, chunk.asked)}
-        for array_id in chunk.left:
-            if array_id in chunk.arrays:
-                self._at_work[hash(array_id)] = chunk.arrays[array_id][1]
-                self._alive.pop(hash(array_id), None)
-        self._alive |= {hash(job_id): count for job_id, count in chunk.alive.items()}
-        room = 2 * _NAMED_MAX - len(self._alive_names)
-        self._alive_names |= dict.fromkeys(islice(chunk.alive, max(0, room)))
 
     def _fate_of(self, job_id: str) -> _Fate | None:
         child = array_child(job_id)
@@ -133,7 +172,7 @@ class _Found:
         # An array with a fate counts by its children.
         fates = self._jobs.copy()
         arrays = {each: fates.pop(hash(each), None) for each in self._arrays}
-        sums = Counter(self._now(job, fate) for job, fate in fates.items())
+        sums = Counter(self._shown.fate(job, fate) for job, fate in fates.items())
         failed = Counter(self._why[job] for job, fate in fates.items() if fate == _Fate.REFUSED)
         for array_id, fate in arrays.items():
             if fate:
@@ -141,7 +180,9 @@ class _Found:
         # Children that arrived by themselves: nothing is known of the whole array.
         for array_id, children in self._children.items():
             if not arrays.get(array_id):
-                sums += Counter(self._now(hash(each), fate) for each, fate in children.items())
+                sums += Counter(
+                    self._shown.fate(hash(each), fate) for each, fate in children.items()
+                )
                 failed += Counter(
                     self._why[hash(child)]
                     for child, fate in children.items()
@@ -162,14 +203,6 @@ class _Found:
             not_ended_jobs=self._not_ended(),
         )
 
-    def _now(self, job: int, fate: _Fate) -> _Fate:
-        """What became of a job, as far as is known."""
-        if fate != _Fate.STOPPED or self._observing:
-            return fate
-        if job in self._alive:
-            return _Fate.NOT_ENDED
-        return _Fate.NOT_KNOWN if job in self._recent or job in self._unproven else fate
-
     def _of_array(
         self, array_id: str, fate: _Fate, action: StopAction, failed: Counter[str]
     ) -> Counter[_Fate]:
@@ -186,30 +219,15 @@ class _Found:
                 sums[fate] -= 1
                 if fate == _Fate.REFUSED:  # The array's stop was refused, and this child's was not.
                     failed[self._why[hash(array_id)]] -= 1
-                sums[self._now(hash(child), of_child)] += 1
+                sums[self._shown.fate(hash(child), of_child)] += 1
                 if of_child == _Fate.REFUSED:
                     failed[self._why[hash(child)]] += 1
         if fate == _Fate.STOPPED and not self._observing:
-            self._tell_apart(hash(array_id), sums, waiting + started)
+            self._shown.tell_apart(hash(array_id), sums, waiting + started)
         return sums
 
-    def _tell_apart(self, array: int, sums: Counter[_Fate], count: int) -> None:
-        """Tell what became of a stopped array's children: `count`, when it was stopped."""
-        asked, failed = sums.pop(_Fate.STOPPED, 0), self._ended.get(array)
-        alive = min(asked, self._alive.get(array, 0))
-        at_work = self._at_work.get(array, 0)
-        is_new = array in self._recent or array in self._unproven
-        gone = max(0, min(asked, count - at_work) - alive)
-        stopped = gone if failed is None else min(gone, failed)
-        if failed is None and is_new and not alive:
-            stopped = 0
-        sums[_Fate.NOT_ENDED] += alive
-        sums[_Fate.STOPPED] += stopped
-        # What has not failed ran, or ended by itself; but of a new stop that is not known yet.
-        sums[_Fate.NOT_KNOWN if is_new else _Fate.ESCAPED] += asked - alive - stopped
-
     def _not_ended(self) -> tuple[str, ...]:
-        there = (each for each in self._alive_names if self._fate_of(each) == _Fate.STOPPED)
+        there = (each for each in self._shown.alive if self._fate_of(each) == _Fate.STOPPED)
         return () if self._observing else tuple(islice(there, _NAMED_MAX))
 
     def _named(self, fate: _Fate) -> tuple[str, ...]:
@@ -225,14 +243,15 @@ class Unsettled:
     """
     Jobs that were asked to stop, and of which it is not known how they ended.
 
-    `arrays` are by id, with how many of their children had failed when Batch was last asked, if it
-    was; a child that was stopped singly counts with its array, where that was asked to stop too.
-    Where more than `most` were found by lists, these are left out: that no list shows them any more
-    is enough.
+    `arrays` are by id, with how many of their children had ended by the stop when Batch was last
+    asked, if it was, and `failed_before` has how many had failed when they were stopped. A child
+    that was stopped singly counts with its array, where that was asked to stop too. Where more than
+    `most` were found by lists, these are left out: that no list shows them any more is enough.
     """
 
     def __init__(self, chunks: Iterable[Chunk], most: int) -> None:
         self.arrays: dict[str, int | None] = {}
+        self.failed_before: dict[str, int] = {}
         self.service: dict[str, None] = {}
         self._unproven: dict[str, None] = {}
         self._listed: dict[str, None] = {}
@@ -241,6 +260,7 @@ class Unsettled:
         self._asked: set[str] = set()  # arrays, too
         for chunk in chunks:
             self._seen |= chunk.arrays.keys()
+            self.failed_before |= chunk.failed_before
             for job_id in islice(chunk.stop, chunk.asked):
                 if job_id not in chunk.refused:
                     self._add(job_id, chunk)

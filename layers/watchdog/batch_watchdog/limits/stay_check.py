@@ -1,0 +1,143 @@
+"""Check one stay: has it lasted too long, why, and what does its limit ask for?"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from batch_watchdog.aws.batch import Detail
+from batch_watchdog.core.effects import StopJobs
+from batch_watchdog.core.job_event import JobEvent
+from batch_watchdog.core.payload_parts import is_stop_accepted
+from batch_watchdog.diagnosis.findings import wait_cause
+from batch_watchdog.diagnosis.gather import DiagnosisGatherer
+from batch_watchdog.limits import notices as limit_notices
+from batch_watchdog.limits import rules as limit_rules
+from batch_watchdog.limits import stays
+from batch_watchdog.limits.decisions import CheckResult, LimitDecision, unstoppable
+from batch_watchdog.limits.exemption_items import Exemption
+from batch_watchdog.limits.notices import OverdueJob
+from batch_watchdog.limits.stays import Stay
+from batch_watchdog.notices.notice import Notice
+from batch_watchdog.policy.model import Limit, Policy
+from batch_watchdog.store.reminders import MINUTE
+
+# For what is said of a job that nothing limits any more.
+_NO_LIMIT = Limit(rule="none in the policy now", mode="observe", action="warn", after=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StayCheck:
+    """Decides at `now` about stays of which no stop is awaited; `clock` says what time it is."""
+
+    inquiry: DiagnosisGatherer
+    policy: Policy
+    now: datetime
+    clock: Callable[[], datetime]
+
+    def case_of(self, stay: Stay, job: JobEvent, first_known: datetime | None) -> OverdueJob:
+        """The stay with its job, and the limit that the policy and the tags set for it now."""
+        limit = self.policy.limit_for(job, stay.status)
+        if job.status == stay.status:  # Else what Batch shows is about another state.
+            stay = replace(stay, since=stays.proven_since(stay.since, job))
+            first_known = stays.proven_since(first_known, job) if first_known else None
+        return OverdueJob(
+            stay=stay,
+            job=job,
+            limit=limit or _NO_LIMIT,
+            limit_span=limit.after if limit else None,
+            lasted=self.now - stay.since,
+            first_known=first_known,
+        )
+
+    def decide(self, case: OverdueJob, detail: Detail, exemption: Exemption | None) -> CheckResult:
+        """Decide about a stay of which no stop is awaited."""
+        stay, job = case.stay, case.job
+        if job.status != stay.status or job.kind in ("array", "node"):
+            return CheckResult()
+        if not stays.lasts(stay, job):
+            return self._renewed(stay, job)
+        if case.limit is _NO_LIMIT:
+            return self.unlimited(stay)
+        put_off = case.limit.first_due - case.lasted
+        if is_stop_accepted(detail):  # Somebody has stopped it already.
+            put_off = limit_rules.ACCEPTED_AGAIN
+        if exemption:
+            put_off = exemption.until - self.now
+        if put_off > timedelta():
+            return CheckResult(again_in=put_off, stay=case.stay)
+        return self._judged(case, detail)
+
+    def _renewed(self, stay: Stay, job: JobEvent) -> CheckResult:
+        """What becomes of a reminder whose job is in the same state, in another attempt."""
+        if job.attempts < stay.attempts:  # The answer is older than the event.
+            return CheckResult(again_in=MINUTE, stay=stay)
+        # The event may have been lost. What is known of the new stay is that it lasts now.
+        new = Stay(
+            job_id=stay.job_id,
+            status=stay.status,
+            since=self.clock(),
+            attempts=job.attempts,
+            service=stay.service,
+        )
+        after = self.policy.first_due_after(job, job.status)
+        again_in = after or stays.UNLIMITED_AGAIN
+        return CheckResult(again_in=again_in, stay=new, is_renewed=True)
+
+    def unlimited(self, stay: Stay) -> CheckResult:
+        """
+        Keep since when a job is in a state in which nothing limits it: its tags may change.
+
+        The states that are listed are meant; a job in another one is not found by listing either.
+        """
+        listed = stay.status == "RUNNABLE" or self.policy.has_limits(stay.status)
+        return CheckResult(again_in=stays.UNLIMITED_AGAIN if listed else None, stay=stay)
+
+    def _judged(self, case: OverdueJob, detail: Detail) -> CheckResult:
+        """What is said and done about a job that has been in its state for so long."""
+        findings = self.inquiry.findings(detail) if case.stay.status != "RUNNING" else ()
+        stay = stays.seen_with(case.stay, wait_cause(findings), self.now)
+        changed = self.now - stay.cause_since if stay.cause_since else None
+        verdict = limit_rules.judge(case.limit, case.lasted, findings, changed)
+        case = replace(case, stay=stay, limit_span=verdict.limit_span, findings=findings)
+        if verdict.step == "stop":
+            return self._overstayed(case, detail, verdict.again_in)
+        if verdict.step is None:
+            return CheckResult(again_in=verdict.again_in, stay=case.stay)
+        told = LimitDecision(case=case, detail=detail, notice=limit_notices.warning(case))
+        return CheckResult(again_in=verdict.again_in, stay=case.stay, decisions=(told,))
+
+    def _overstayed(self, case: OverdueJob, detail: Detail, again_in: timedelta) -> CheckResult:
+        """What is said and done about a job that has passed its limit."""
+        if not case.enforced:
+            told = LimitDecision(case=case, detail=detail, notice=limit_notices.overstayed(case))
+            return CheckResult(again_in=again_in, stay=case.stay, decisions=(told,))
+        if case.stay.asked >= limit_rules.STOPS_MAX:
+            return unstoppable(case, detail)
+        # It is told with the first stop, and anew with one after it was left alone.
+        is_told = case.stay.stops and not case.stay.left_alone
+        notice = None if is_told else limit_notices.overstayed(case)
+        return CheckResult(decisions=(stopping(case, detail, notice, stop_of(case), self.now),))
+
+
+def stopping(
+    case: OverdueJob, detail: Detail, notice: Notice | None, stop: StopJobs, now: datetime
+) -> LimitDecision:
+    """The decision to stop a job at `now`."""
+    asked = replace(case, stay=replace(case.stay, stopped_at=now))
+    return LimitDecision(case=asked, detail=detail, notice=notice, stop=stop)
+
+
+def stop_of(case: OverdueJob) -> StopJobs:
+    """The stop of a job by its limit, and on what it rests."""
+    span = case.limit_span or case.lasted
+    return StopJobs(
+        how="terminate" if case.limit.action == "terminate" else "cancel",
+        job_ids=(case.stay.job_id,),
+        reason=limit_rules.stop_reason(case.stay, case.limit, span),
+        rule=case.limit.rule,
+        service=case.stay.service,
+        status=case.stay.status,
+        since=(case.stay.since,),
+        cause=wait_cause(case.findings),
+        counted=True,
+    )

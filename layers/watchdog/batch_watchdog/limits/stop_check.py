@@ -1,0 +1,171 @@
+"""
+Check a stay whose stop was recorded: has Batch accepted it, has the job ended, or has it gone on?
+
+Nothing is concluded but from the recorded result of the stop, and what Batch shows of the job.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from batch_watchdog.aws.batch import Detail
+from batch_watchdog.core.batch_payloads import event_from_detail
+from batch_watchdog.core.effects import StopJobs
+from batch_watchdog.core.payload_parts import is_stop_accepted
+from batch_watchdog.limits import notices as limit_notices
+from batch_watchdog.limits import rules as limit_rules
+from batch_watchdog.limits import stop_results
+from batch_watchdog.limits.decisions import CheckResult, LimitDecision, unstoppable
+from batch_watchdog.limits.exemption_items import Exemption
+from batch_watchdog.limits.notices import OverdueJob
+from batch_watchdog.limits.stay_check import StayCheck, stop_of, stopping
+from batch_watchdog.limits.stays import Stay
+from batch_watchdog.limits.stop_results import StopResult, shows_it
+from batch_watchdog.store.actions import Action, Actions
+from batch_watchdog.store.reminders import MINUTE
+from batch_watchdog.store.table import Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopCheck:
+    """
+    Decides about stays, also where a stop was recorded; the rest is up to `check`.
+
+    While the watchdog is `held`, nothing is stopped. `recorded` has the stops of each time for
+    which they have been asked for.
+    """
+
+    table: Table
+    check: StayCheck
+    held: bool
+    recorded: dict[datetime, list[Action]] = field(default_factory=dict)
+
+    @property
+    def now(self) -> datetime:
+        return self.check.now
+
+    def look(
+        self,
+        stay: Stay,
+        detail: Detail,
+        exempt: Mapping[str, Exemption],
+        first_known: datetime | None,
+    ) -> CheckResult:
+        """
+        Decide about a stay as the policy, the tags and the exemptions are now.
+
+        Raises:
+            MalformedEventError: what Batch shows of the job cannot be read.
+        """
+        case = self.check.case_of(stay, event_from_detail(detail, self.now), first_known)
+        exemption = exempt.get(case.job.job_id) or exempt.get(case.job.parent_id)
+        return self._decide(case, detail, exemption)
+
+    def _decide(self, case: OverdueJob, detail: Detail, exemption: Exemption | None) -> CheckResult:
+        decide = self._after_stop if case.stay.awaits_stop else self.check.decide
+        return decide(case, detail, exemption)
+
+    def _after_stop(
+        self, case: OverdueJob, detail: Detail, exemption: Exemption | None
+    ) -> CheckResult:
+        """What a stop that was recorded has led to, and what is decided then."""
+        result = self._result(case.stay, detail)
+        if result and result.outcome == "open":
+            return CheckResult(again_in=MINUTE, stay=case.stay)
+        if result is None or result.outcome != "accepted":
+            return self._not_made(case, detail, exemption, result)
+        terminated = bool(detail.get("isTerminated"))
+        accepted = is_stop_accepted(detail)
+        fate = limit_rules.stop_outcome(
+            case.stay, case.job, accepted=accepted, terminated=terminated
+        )
+        if fate == "accepted":
+            return self._accepted(case, detail)
+        if fate == "escaped":
+            return CheckResult() if exemption else self._escaped(case, detail, result.stop)
+        # Batch did not do it. The brake has counted it.
+        left = replace(case, stay=replace(case.stay, stopped_at=None))
+        return self.check.decide(left, detail, exemption).uncounted()
+
+    def _result(self, stay: Stay, detail: Detail) -> StopResult | None:
+        """What came of the latest stop of a stay; None where nothing is known of one."""
+        asked_at = stay.stopped_at or self.now
+        if asked_at not in self.recorded:
+            self.recorded[asked_at] = Actions(self.table).recorded_at(asked_at)
+        result = stop_results.of_job(self.recorded[asked_at], stay.job_id, stay.status)
+        if result and result.outcome == "unsure" and shows_it(detail, result.stop.reason):
+            return replace(result, outcome="accepted")
+        return result
+
+    def _not_made(
+        self,
+        case: OverdueJob,
+        detail: Detail,
+        exemption: Exemption | None,
+        result: StopResult | None,
+    ) -> CheckResult:
+        """
+        What is decided where Batch has not accepted the stop that was recorded.
+
+        Nothing can have escaped it. What operators were told of it is put right, unless it is made
+        now after all.
+        """
+        if result is None:  # What is not known of leads to nothing.
+            before = replace(case.stay, stopped_at=None)
+            return self._decide(replace(case, stay=before), detail, exemption)
+        before = replace(
+            case.stay,
+            # What was to be terminated has escaped a stop that was accepted.
+            stopped_at=result.stop.waited_until,
+            unasked=case.stay.unasked + (result.outcome == "not asked"),
+            left_alone=True,
+        )
+        look = self._decide(replace(case, stay=before), detail, exemption)
+        if look.stops and not self.held:
+            return look.untold()
+        waited = case.lasted
+        if case.job.status != case.stay.status:  # Nobody knows since when.
+            waited = (case.stay.stopped_at or self.now) - case.stay.since
+        notice = limit_notices.left_alone(replace(case, lasted=waited), result.stop, result.why)
+        told = LimitDecision(case=case, detail=detail, notice=notice)
+        return replace(look, decisions=(*look.decisions, told))
+
+    def _escaped(self, case: OverdueJob, detail: Detail, stop: StopJobs) -> CheckResult:
+        """What is said and done about a job that went on in spite of its stop, if it was meant."""
+        if not case.limit.stops:
+            return CheckResult()
+        until = stop.waited_until or case.stay.stopped_at or case.stay.since
+        over = limit_rules.waited_in_vain(case.limit, stop.cause, case.stay.since, until)
+        escalates = case.limit.escalate and over and not case.job.ended
+        span = case.limit.after_for(stop.cause)
+        case = replace(case, limit_span=span, lasted=until - case.stay.since)
+        if escalates and self.held:
+            return CheckResult(again_in=MINUTE, stay=case.stay)
+        told = LimitDecision(
+            case=case, detail=detail, notice=limit_notices.escaped(case, escalated=escalates)
+        )
+        if not escalates:
+            return CheckResult(decisions=(told,))
+        if case.stay.asked >= limit_rules.STOPS_MAX:
+            return unstoppable(case, detail)
+        escalation = replace(
+            stop_of(case),
+            how="terminate",
+            escalates=True,
+            cause=stop.cause,
+            waited_until=until,
+            counted=False,  # It was counted when it was cancelled.
+        )
+        return CheckResult(decisions=(told, stopping(case, detail, None, escalation, self.now)))
+
+    def _accepted(self, case: OverdueJob, detail: Detail) -> CheckResult:
+        """Look again until the job has ended; where that takes too long, operators are told."""
+        asked_at = case.stay.stopped_at or self.now
+        stay = replace(case.stay, stopped_at=asked_at)
+        left = asked_at + limit_rules.ends_within(case.job.status) - self.now
+        if left > timedelta():
+            return CheckResult(again_in=min(left, limit_rules.ACCEPTED_AGAIN), stay=stay)
+        terminated = bool(detail.get("isTerminated"))
+        notice = limit_notices.unended(case, asked_at, self.now, terminated=terminated)
+        told = LimitDecision(case=case, detail=detail, notice=notice)
+        return CheckResult(again_in=limit_rules.UNENDED_AGAIN, stay=stay, decisions=(told,))

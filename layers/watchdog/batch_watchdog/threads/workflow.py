@@ -1,0 +1,152 @@
+"""Fold notices when they are to be sent, and send what was collected when a window closes."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from batch_watchdog.core.effects import Announce
+from batch_watchdog.core.errors import StaleItemError
+from batch_watchdog.notices.notice import Notice
+from batch_watchdog.store.actions import Action, Actions
+from batch_watchdog.store.decisions import Outcome, Recorder
+from batch_watchdog.store.reminders import MINUTE, Reminders
+from batch_watchdog.store.reminders import put as reminder_put
+from batch_watchdog.store.table import Put, Table
+from batch_watchdog.threads import items, rules
+from batch_watchdog.threads.items import Began
+from batch_watchdog.threads.notices import digest, digest_of
+from batch_watchdog.threads.rules import OTHER, Thread
+
+_HOUR = timedelta(hours=1)
+
+
+def messages(notices: Sequence[Notice], digest_over: int, at: datetime) -> Sequence[Notice]:
+    """What is sent of notices that go out at once: each of them, or one digest."""
+    is_digest = bool(notices) and notices[0].kind == "digest"
+    if is_digest or len(notices) <= digest_over:
+        return notices
+    return [digest_of(notices, at)]
+
+
+def at_once(notices: Iterable[Notice], folded: Mapping[str, str]) -> list[Notice]:
+    """Those of an action's notices that are told at once."""
+    return [each for each in notices if not ({each.id, rules.key_of(each)} & folded.keys())]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeFolder:
+    """Decides at `now` which notices are told at once; `fold` is the length of a first window."""
+
+    table: Table
+    fold: timedelta
+    now: datetime
+
+    def decide(self, action: Action) -> Action:
+        """
+        Decide, once, which of an action's notices are told later; collect these.
+
+        The decision is recorded with what is collected, in one write. So no notice is collected
+        twice, or told at once and collected, however often the stream brings the action.
+
+        Returns:
+            The action as it is recorded. It has a result where nothing is left to be told at once.
+        """
+        actions = Actions(self.table)
+        while action.result is None and action.folded is None:
+            effect = action.effect
+            if not isinstance(effect, Announce) or _is_told_as_it_is(effect, self.fold):
+                return replace(action, folded={})
+            folded, puts = self._decided(effect.notices)
+            left = at_once(effect.notices, folded)
+            result = None if left else {"folded_into": sorted(set(folded.values()))}
+            try:
+                return actions.fold(action, folded, result, puts)
+            except StaleItemError:  # Others have told of the same causes just now.
+                action = actions.get(action.pk, action.sk) or action
+        return action
+
+    def _decided(self, notices: Sequence[Notice]) -> tuple[dict[str, str], list[Put]]:
+        """The digests of those that are told later, by thread or by id; and what is written."""
+        by_key: dict[str, list[Notice]] = defaultdict(list)
+        for notice in notices:
+            by_key[rules.key_of(notice)].append(notice)
+        known = items.read(self.table, by_key)
+        places, puts = self._places(by_key, known)
+        known |= items.read(self.table, set(places.values()) - by_key.keys())
+        by_place: dict[str, list[Notice]] = defaultdict(list)
+        for key, place in places.items():
+            by_place[place] += by_key[key]
+        folded: dict[str, str] = {}
+        for place, some in by_place.items():
+            thread = known.get(place)
+            is_new = thread is None or thread.is_over(self.now)
+            if thread is None or is_new:
+                thread = self._new(place, thread)
+            changed, first = rules.take_in(thread, some, self.now, is_new=is_new)
+            folded |= _folded(some, first, changed.digest_id)
+            if is_new:
+                puts.append(reminder_put(items.reminder(place, changed.closes_at)))
+            if is_new or changed != thread:
+                puts.append(items.put(changed))
+        return folded, puts
+
+    def _places(
+        self, keys: Iterable[str], known: Mapping[str, Thread]
+    ) -> tuple[dict[str, str], list[Put]]:
+        """The thread of each key: its own, or where too many have begun, one that they share."""
+        places: dict[str, str] = {}
+        began: dict[str, Began] = {}
+        for key in keys:
+            places[key] = key
+            if key in known and not known[key].is_over(self.now):
+                continue
+            kind = key.partition("|")[0]
+            if kind not in began:
+                began[kind] = items.read_began(self.table, kind, self.now - _HOUR)
+            if not began[kind].takes(key, self.now):
+                places[key] = f"{kind}|{OTHER}"
+        return places, [each.put(kind, self.now) for kind, each in began.items() if each.changed]
+
+    def _new(self, key: str, before: Thread | None) -> Thread:
+        return Thread(
+            key=key,
+            began_at=self.now,
+            closes_at=self.now + self.fold,
+            window=self.fold,
+            version=before.version if before else 0,
+        )
+
+
+def close_windows(table: Table, keys: Iterable[str], now: datetime) -> None:
+    """
+    Send the digests of threads whose windows have closed, and open the next ones.
+
+    A window in which nothing came ends its thread.
+    """
+
+    def decide(key: str) -> Outcome:
+        thread = items.read(table, [key]).get(key)
+        if thread is None or not thread.collected.count or thread.closes_at > now:
+            return Outcome()
+        following = thread.next_window(now)
+        return Outcome(
+            puts=[items.put(following), reminder_put(items.reminder(key, following.closes_at))],
+            effects=[Announce(notices=(digest(thread),))],
+        )
+
+    lost = Recorder(table=table, asked_by="sweep").decide(dict.fromkeys(keys), decide, now)
+    Reminders(table).file(items.reminder(key, now + MINUTE) for key in lost)
+
+
+def _folded(some: Iterable[Notice], first: Iterable[Notice], digest_id: str) -> dict[str, str]:
+    """The digest by the keys of which nothing is told at once, and by the ids of the others."""
+    told = {notice.id for notice in first}
+    told_keys = {rules.key_of(notice) for notice in first}
+    later = (notice for notice in some if notice.id not in told)
+    keys = ((notice.id, rules.key_of(notice)) for notice in later)
+    return {notice_id if key in told_keys else key: digest_id for notice_id, key in keys}
+
+
+def _is_told_as_it_is(effect: Announce, fold: timedelta) -> bool:
+    return not fold or effect.notices[0].kind == "digest"

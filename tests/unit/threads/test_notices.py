@@ -1,0 +1,75 @@
+"""The digest of many notices."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from batch_watchdog.notices.notice import Notice
+from batch_watchdog.threads.notices import digest, digest_of
+from batch_watchdog.threads.rules import Thread, take_in
+from tests.makers import a_notice, at
+
+NOON = at("12:00")
+
+
+def notices(count: int, **facts: object) -> list[Notice]:
+    return [
+        a_notice(
+            id=f"job-failed:{number}",
+            facts={"job_id": f"{number}", "queue": "gpu", "cause": "exit"} | facts,
+        )
+        for number in range(count)
+    ]
+
+
+def test_a_digest_stands_for_all_of_them() -> None:
+    folded = digest_of(notices(25), NOON)
+
+    assert folded.kind == "digest"
+    assert folded.subject == "25 × job-failed in gpu: exit"
+    assert folded.facts["of"] == "job-failed"
+    assert folded.facts["count"] == 25
+    assert folded.facts["ids"] == [f"job-failed:{number}" for number in range(25)]
+
+
+def test_a_digest_is_by_groups_the_largest_first_whose_counts_add_up() -> None:
+    folded = digest_of([*notices(2), *notices(5, queue="cpu")], NOON)
+
+    groups = folded.facts["groups"]
+    assert [(group["queue"], group["count"]) for group in groups] == [("cpu", 5), ("gpu", 2)]
+    assert groups[0]["cause"] == "exit"
+    assert groups[0]["examples"] == ["0", "1", "2"]
+    assert folded.text.index("5 × queue cpu") < folded.text.index("2 × queue gpu")
+
+
+def test_a_group_shows_one_example_with_its_link() -> None:
+    some = [replace(each, text="See https://aws.example/jobs/1 now") for each in notices(2)]
+    folded = digest_of(some, NOON)
+
+    assert f"e.g. {some[0].subject}" in folded.text
+    assert "https://aws.example/jobs/1" in folded.text
+
+
+def test_the_digest_of_a_window_says_from_when_to_when() -> None:
+    thread = Thread(key="k", began_at=NOON, closes_at=at("12:15"), window=timedelta(minutes=15))
+    for clock in ("12:01", "12:11"):
+        thread, _ = take_in(thread, notices(3), at(clock), is_new=False)
+
+    told = digest(thread)
+
+    assert told.id == thread.digest_id
+    assert (told.facts["first_at"], told.facts["seconds"]) == ("2026-01-01T12:01:00Z", 600)
+    assert "6 notices came from 2026-01-01T12:01:00Z to 2026-01-01T12:11:00Z" in told.text
+
+
+def test_a_digest_has_the_same_id_each_time_and_another_one_for_other_notices() -> None:
+    some, more = notices(2), notices(3)
+
+    assert digest_of(some, NOON).id == digest_of([replace(n, text="else") for n in some], NOON).id
+    assert digest_of(some, NOON).id != digest_of(more, NOON).id
+
+
+def test_a_digests_subject_is_harmless_even_if_its_notices_are_not() -> None:
+    folded = digest_of(notices(2, queue="x\n" * 300, cause="<b>\r" * 90), NOON)
+
+    assert len(folded.subject) < 100
+    assert "\n" not in folded.subject
