@@ -6,6 +6,7 @@ from tests.mutants.mutant import Mutant
 
 _RULES = ("tests/unit/budgets/test_rules.py",)
 _RUNS = ("tests/unit/budgets/test_runs.py",)
+_COUNTING = ("tests/unit/budgets/test_counting.py",)
 _REPLAY = ("tests/integration/test_budgets.py",)
 
 MUTANTS: Sequence[Mutant] = (
@@ -98,29 +99,28 @@ MUTANTS: Sequence[Mutant] = (
         "budgets/counting.py",
         'if ledger.knows("E", run.stop, run.job_id, run.attempt):',
         "if False:",
-        _REPLAY,
+        _COUNTING,
     ),
     Mutant(
         "a start that comes after its end counts nothing",
         "budgets/counting.py",
-        "    if run.start:  # Should its start come later, it counts nothing.\n"
-        '        ledger.count("S", run.start, run.job_id, run.attempt)\n',
-        "",
-        _REPLAY,
+        "if believed or ledger.knows_end(run.job_id, run.attempt):",
+        "if believed:",
+        _COUNTING,
     ),
     Mutant(
         "what is believed to run is looked at",
         "budgets/workflow.py",
         "self._counter.count(fact_rows.latest(found))",
         "self._counter.count(())",
-        _REPLAY,
+        _COUNTING,
     ),
     Mutant(
         "what runs, and no event told of, is found by a listing",
         "budgets/listing.py",
         "unknown = [job_id for job_id in running if job_id not in self._believed_ids()]",
         "unknown: list[str] = []",
-        _REPLAY,
+        _COUNTING,
     ),
     Mutant(
         "a guard hears of a budget that rings",

@@ -65,7 +65,7 @@ class BudgetCounter:
         state = rules.at_time(before, budget, to_ms(self.now))
         ledger = Ledger(self.table, (name, budget.counting))
         ledger.read(_times_of(facts))
-        # Not every word of a job shows the same start: what has ended is known by its end too.
+        # A start that comes after its end counts nothing, whether or not both show the same start.
         starts = [fact.run.start for fact in facts if not fact.run.stop]
         if starts:
             ledger.read_ends(min(starts))
@@ -150,8 +150,6 @@ def _ended(
     elif not run.start or not any(fact.amounts):
         return state  # It never ran, as far as anybody knows.
     ledger.count("E", run.stop, run.job_id, run.attempt)
-    if run.start:  # Should its start come later, it counts nothing.
-        ledger.count("S", run.start, run.job_id, run.attempt)
     return rules.end(state, budget, fact, began)
 
 
