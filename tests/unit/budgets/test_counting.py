@@ -110,10 +110,10 @@ def test_each_start_and_each_end_counts_once() -> None:
     for _ in range(2):
         watch.told(NOON, watch.fact("a", NOON), watch.fact("b:1", NOON))
     assert watch.used(NOON + HOUR) == 8
-    for _ in range(2):
-        ends = (watch.fact(job, NOON, NOON + HOUR) for job in ("a", "b:1"))
+    for news in ("c", "d"):  # A repeat comes with what is new.
+        ends = (watch.fact(job, NOON, NOON + HOUR) for job in ("a", "b:1", news))
         watch.told(NOON + HOUR, *ends)
-    assert watch.used(NOON + 3 * HOUR) == 8
+    assert watch.used(NOON + 3 * HOUR) == 16
 
 
 def test_an_end_whose_start_was_never_seen_counts_whole() -> None:
