@@ -162,7 +162,7 @@ class Day:
     def end(self) -> None:
         """The totals of the day."""
         self.console.print()
-        self._timeline.tell(self._rows.summary(self.events))
+        self._timeline.tell(self._rows.summary(self.events, self.now))
 
     def _table(self, listener: Listener) -> MemoryTable:
         def heard(name: str, old: Item | None, new: Item) -> None:

@@ -18,6 +18,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from batch_watchdog.core.errors import PolicyError
+from batch_watchdog.policy.budget_tables import Budget
 from batch_watchdog.policy.durations import span_text
 from batch_watchdog.policy.guard_tables import Guard, Stage
 from batch_watchdog.policy.model import LIMITED, Policy, parse_policy
@@ -104,11 +105,13 @@ def in_words(policy: Policy) -> Iterator[str]:
         else "observe: it says what it would do, and stops nothing."
     )
     rules: Sequence[ArrayRule | LimitRule | Guard] = (*policy.array, *policy.limit, *policy.guard)
-    if not rules:
+    if not rules and not policy.budget:
         yield "No rules: nothing is limited, nothing is guarded."
     for rule in rules:
         own = f" [{rule.mode}]" if rule.mode and rule.mode != policy.mode else ""
         yield f"{policy.label_of(rule)}{own}: {_rule_in_words(rule)}"
+    for budget in policy.budget:
+        yield f'budget "{budget.name}": {budget.match}; {_budget_in_words(budget)}'
 
 
 def _rule_in_words(rule: ArrayRule | LimitRule | Guard) -> str:
@@ -163,8 +166,14 @@ def _guard_in_words(guard: Guard) -> Iterator[str]:
     yield f"release {guard.release}"
 
 
+def _budget_in_words(budget: Budget) -> str:
+    limits = " or ".join(f"{limit:.15g} {unit}" for unit, limit in budget.limits.items())
+    warned = f", warned of at {', '.join(map(str, budget.warn_at))} %" if budget.warn_at else ""
+    return f"{limits} a {budget.per} ({budget.time_zone}){warned}"
+
+
 def _stage_in_words(stage: Stage) -> str:
-    raised = [*stage.alarms]
+    raised = [*stage.alarms, *map(str, stage.budgets)]
     if stage.after_previous:
         raised.append(f"{span_text(stage.after_previous)} of the stage before")
     by = " or ".join(raised) or "an operator"

@@ -38,6 +38,7 @@ from local.aws.stack import REGION, Stack
 from local.batch.simulated import SimulatedBatch
 from local.commands.policy_check import PolicyFileError, read_policy_to_store
 from local.replay import timeline
+from local.replay.budget_days import BudgetDays
 from local.replay.errors import InputError
 from local.replay.event_log import Line, Tally, parse_time, read_log
 from local.replay.log_files import name_of
@@ -64,8 +65,11 @@ class Rows:
     one are told when they are.
     """
 
-    def __init__(self, batch: SimulatedBatch, tell: Callable[[Row], None]) -> None:
+    def __init__(
+        self, batch: SimulatedBatch, tell: Callable[[Row], None], policy: str | None = None
+    ) -> None:
         self._batch = batch
+        self.budgets = BudgetDays(policy)
         self._tell = tell
         self._calls_seen = 0
         self._folded: dict[str, Notice] = {}
@@ -75,6 +79,7 @@ class Rows:
 
     def recorded(self, at: datetime, old: Item | None, item: Item) -> None:
         """An item has been written into the table."""
+        self.budgets.recorded(item)
         if not str(item["pk"]).startswith(PREFIX):
             return
         action = to_action(item)
@@ -136,7 +141,8 @@ class Rows:
             if thread.collected.count:
                 self._notice(now, _content_of(digest(thread)))
 
-    def summary(self, events: int) -> Row:
+    def summary(self, events: int, now: datetime) -> Row:
+        budgets = self.budgets.rows(now)
         return {
             "kind": "summary",
             "events": events,
@@ -144,7 +150,7 @@ class Rows:
             "calls": dict(self.calls),
             "dead_letters": self.dead_letters,
             "overruled": self._batch.overruled,
-        }
+        } | ({"budgets": budgets} if budgets else {})
 
 
 def _content_of(notice: Notice) -> Row:
@@ -198,7 +204,7 @@ def replay(  # noqa: PLR0913 - all by name, and most have a default
         region=region,
         account=account,
     )
-    rows = Rows(batch, tell)
+    rows = Rows(batch, tell, policy)
     dispatcher = Dispatcher(
         stack,
         batch,
@@ -222,7 +228,7 @@ def replay(  # noqa: PLR0913 - all by name, and most have a default
         end = until or last + AFTERMATH
         if first <= end:
             dispatcher.start(first)
-        lull = _Lull(dispatcher)
+        lull = _Lull(dispatcher, rows.budgets)
         while dispatcher.step(end):
             rows.called()
             lull.pass_over()
@@ -230,7 +236,7 @@ def replay(  # noqa: PLR0913 - all by name, and most have a default
         while until is None and not dispatcher.idle and dispatcher.step(end + _PATIENCE):
             rows.called()
         rows.end(dispatcher.clock.now, dispatcher.table)
-    summary = rows.summary(len(lines))
+    summary = rows.summary(len(lines), dispatcher.clock.now)
     tell(summary)
     return summary
 
@@ -243,8 +249,9 @@ class _Lull:
     until an event comes, or a reminder comes due: the wheel says when.
     """
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, budgets: BudgetDays) -> None:
         self._dispatcher = dispatcher
+        self._budgets = budgets
         self._looked_at = dispatcher.clock.now
 
     def pass_over(self) -> None:
@@ -255,6 +262,8 @@ class _Lull:
         self._looked_at = now
         if any(state.entry for state in guard_items.read_all(self._dispatcher.table).values()):
             return  # A guard's stage may end, or become harder, by time alone.
+        if self._budgets.something_runs:
+            return  # So may a budget be reached.
         # What is looked at again every minute is no news; what is filed for later may be.
         later = Reminders(self._dispatcher.table).between(now + _WAKING, now + _REMINDED)
         due = min((entry.minute for entry in later), default=now + _REMINDED)

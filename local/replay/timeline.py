@@ -64,6 +64,14 @@ class Timeline:
         if text:
             self._console.print(Text(_INDENT + plain(text, _TEXT_MAX), style="dim"))
 
+    def _budget(self, row: Mapping[str, Any]) -> None:
+        used = _units(row["used"], row["limit"])
+        self._console.print(
+            Text(f'Budget "{plain(row["budget"])}", {row["period"]}: {used}, {row["percent"]:g} %')
+        )
+        for day, units in row["days"].items():
+            self._console.print(Text(f"  {day}: {_units(units)}", style="dim"))
+
     def _total(self, row: Mapping[str, Any]) -> None:
         self._console.print(Text("── in all " + "─" * 50, style="dim"))
         self._console.print(
@@ -71,6 +79,8 @@ class Timeline:
             f"{_counts(row['notices'], 'notices')}; {_counts(row['calls'], 'calls')}; "
             f"{row['dead_letters']} dead letters"
         )
+        for budget in row.get("budgets", ()):
+            self._budget(budget)
         if row["overruled"]:
             count = len(row["overruled"])
             jobs = "job was" if count == 1 else "jobs were"
@@ -81,6 +91,14 @@ class Timeline:
                     style="yellow",
                 )
             )
+
+
+def _units(units: Mapping[str, float], limits: Mapping[str, float] | None = None) -> str:
+    """ "12.5 of 500 gpu_hours", for each unit."""
+    return ", ".join(
+        f"{amount:,.2f} {f'of {limits[unit]:,g} ' if limits else ''}{unit}"
+        for unit, amount in units.items()
+    )
 
 
 def _jobs(jobs: list[str]) -> str:

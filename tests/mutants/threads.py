@@ -25,7 +25,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "troubles are told at once, but not without end",
         "threads/rules.py",
-        'return notice.kind.startswith("guard-") or len(told) < _NEWS_MAX',
+        "return len(told) < (_THRESHOLDS_MAX if notice.kind in _OF_BUDGETS else _NEWS_MAX)",
         "return True",
         _RULES,
     ),

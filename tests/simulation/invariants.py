@@ -28,6 +28,10 @@ from batch_watchdog.store.actions import Action
 from batch_watchdog.threads.items import open_threads
 from local.batch.state import Call
 from tests.simulation import justified
+from tests.simulation.budgets import (
+    i16_a_budgets_use_is_what_batch_saw,
+    i16_what_is_used_up_is_told,
+)
 from tests.simulation.history import NOON, History, Stay
 
 type Invariant = Callable[[History], Iterator[str]]
@@ -959,6 +963,8 @@ WIDER: Sequence[Invariant] = (
     i14_actions_are_carried_out,
     i14_queues_are_as_guards_asked,
     i14_a_guard_that_vanishes_is_told,
+    i16_a_budgets_use_is_what_batch_saw,
+    i16_what_is_used_up_is_told,
 )
 
 

@@ -85,7 +85,8 @@ def draw(seed: int, *, wide: bool = WIDE) -> Plan:
     if not wide:
         return plan
     plan = _widened(plan, Random(f"{seed} wide"))  # noqa: S311 - as below
-    return _with_other_stages(plan, Random(f"{seed} stages"))  # noqa: S311 - as below
+    plan = _with_other_stages(plan, Random(f"{seed} stages"))  # noqa: S311 - as below
+    return _with_live_budgets(plan)
 
 
 def _orderly(seed: int) -> Plan:
@@ -634,3 +635,32 @@ def _money(random: Random, minutes: int) -> Iterator[Step]:
 def _told(at: float, alarm: str, state: str, **more: Any) -> Step:
     what = {"alarm": alarm, "state": state, "by": "sns", **more}
     return Step(at=at, kind="alarm", what=what)
+
+
+# ---- Budgets, counted live ----------------------------------------------------------------
+
+_LIVE_BUDGETS = """
+[[budget]]
+name = "all"
+per = "day"
+time_zone = "Asia/Tokyo"
+vcpu_hours = 1.5
+warn_at = [1, 50]
+[[budget]]
+name = "gpu"
+match = { queue = "gpu" }
+per = "week"
+gpu_hours = 100000
+memory_gib_hours = 1000000
+"""
+
+
+def _with_live_budgets(plan: Plan) -> Plan:
+    """The plan, with the same budgets in each of its policies."""
+    steps = tuple(
+        replace(step, what={**step.what, "text": step.what["text"] + _LIVE_BUDGETS})
+        if step.kind == "policy" and "text" in step.what
+        else step
+        for step in plan.steps
+    )
+    return replace(plan, policy=plan.policy + _LIVE_BUDGETS, steps=steps)

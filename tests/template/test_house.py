@@ -23,6 +23,7 @@ TOO_LONG = {
 CALLERS = {
     "array_tags",
     "arrivals",
+    "counting",
     "decisions",
     "discovery",
     "ends",
@@ -36,6 +37,7 @@ CALLERS = {
     "stop_check",
     "stop_results",
     "stopping",
+    "telling",
     "unfinished",
     "workflow",
 }

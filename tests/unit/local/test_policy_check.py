@@ -53,7 +53,10 @@ def test_the_sample_is_fine_and_told_in_words(output: Output) -> None:
         "SCHEDULED for 2h, then cancel, warned of at 1h; RUNNING for 7d, then warn",
         '  guard "monthly-budget": match queue *; spares tags critical=true; '
         "cancel by batch-watchdog-spend-soft, queues closed; "
-        "terminate by batch-watchdog-spend-hard or 2h of the stage before; release auto",
+        "terminate by batch-watchdog-spend-hard or imaging (100 %) or 2h of the stage before; "
+        "release auto",
+        '  budget "imaging": match queue gpu-*; 2000 usd or 500 gpu_hours a month (Asia/Tokyo), '
+        "warned of at 50, 80 %",
     ]
 
 

@@ -108,6 +108,13 @@ class BatchReader:
         """One page of a queue's jobs in one state, and the token of the next, if there is one."""
         return self._page({"jobQueue": queue, "jobStatus": status}, token, service=service)
 
+    def page_of_new(
+        self, queue: str, created_after: int, token: str | None, *, service: bool
+    ) -> tuple[Sequence[Detail], str | None]:
+        """One page of a queue's jobs, in any state, that were created after so many ms."""
+        newest = {"name": "AFTER_CREATED_AT", "values": [str(created_after)]}
+        return self._page({"jobQueue": queue, "filters": [newest]}, token, service=service)
+
     def page_of_children(
         self, array_id: str, status: str, token: str | None
     ) -> tuple[Sequence[Detail], str | None]:
@@ -133,7 +140,7 @@ class BatchReader:
                 return
 
     def _page(
-        self, scope: Mapping[str, str], token: str | None, *, service: bool
+        self, scope: Mapping[str, Any], token: str | None, *, service: bool
     ) -> tuple[Sequence[Detail], str | None]:
         list_them = self._client.list_service_jobs if service else self._client.list_jobs
         more = {"nextToken": token} if token else {}

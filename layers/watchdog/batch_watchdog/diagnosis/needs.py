@@ -147,9 +147,21 @@ def _of_container(value: Any) -> tuple[float, float, float]:
 
 def _of_pod_container(value: Any) -> tuple[float, float, float]:
     # Batch scales by `requests`; where they are missing it copies the limits. It takes memory
-    # in MiB and whole or quarter vCPUs only.
+    # in MiB and whole or quarter vCPUs; what else Kubernetes knows is read as Kubernetes does.
     # https://docs.aws.amazon.com/batch/latest/userguide/memory-cpu-batch-eks.html
     resources = mapping(mapping(value).get("resources"))
     asked = {**mapping(resources.get("limits")), **mapping(resources.get("requests"))}
-    memory = number(text(asked.get("memory")).removesuffix("Mi"))
-    return number(asked.get("cpu")) or 0, memory or 0, number(asked.get("nvidia.com/gpu")) or 0
+    memory = _quantity(asked.get("memory"), whole=2**20)
+    return _quantity(asked.get("cpu")), memory, number(asked.get("nvidia.com/gpu")) or 0
+
+
+_SUFFIXES = {"m": 0.001, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+_SUFFIXES |= {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}
+
+
+def _quantity(value: Any, whole: int = 1) -> float:
+    """An amount as Kubernetes writes it ("2048Mi", "0.25", "250m"), in units of `whole`."""
+    found = re.fullmatch(r"([0-9.]{1,30})([A-Za-z]{0,2})", str(value).strip())
+    if found is None or found[2] not in _SUFFIXES:
+        return 0
+    return (number(found[1]) or 0) * _SUFFIXES[found[2]] / whole

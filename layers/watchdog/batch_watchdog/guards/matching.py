@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from batch_watchdog.guards.signals.evidence import Evidence
 from batch_watchdog.guards.state import GuardState
 from batch_watchdog.notices.text import plain
-from batch_watchdog.policy.guard_tables import AwsBudget, Guard, Stage
+from batch_watchdog.policy.guard_tables import AwsBudget, BudgetShare, Guard, Stage
 from batch_watchdog.policy.model import Policy
 
 CAN_SAY_OK = "cloudwatch:"
@@ -20,6 +20,8 @@ def concerned(policy: Policy, evidence: Evidence) -> tuple[Guard, ...]:
 
 
 def is_named(rule: Guard, evidence: Evidence) -> bool:
+    if evidence.source == "live":
+        return any(share.name == evidence.alarm for each in rule.stage for share in each.budgets)
     budgets = (budget.name for stage in rule.stage for budget in stage.aws_budgets)
     if evidence.source == "budget" and any(name in evidence.names for name in budgets):
         return True
@@ -28,18 +30,29 @@ def is_named(rule: Guard, evidence: Evidence) -> bool:
 
 def named_stages(rule: Guard, evidence: Evidence) -> Iterator[tuple[Stage, str]]:
     """The stages that mean this evidence, each with the signal that rings for it."""
-    if evidence.source == "budget":
-        for stage in rule.stage:
-            if (name := _policy_name_of(stage, evidence)) and _is_whole_cost(evidence, stage):
-                yield stage, _signal("budget", name, forecasted=evidence.forecasted)
-            for budget in stage.aws_budgets:
-                if budget.name in evidence.names and _is_threshold(evidence, budget):
-                    yield stage, _signal("budget", str(budget), forecasted=evidence.forecasted)
-        return
+    match evidence.source:
+        case "budget":
+            yield from _stages_of_message(rule, evidence)
+        case "live":
+            for stage in rule.stage:
+                for share in stage.budgets:
+                    if (share.name, share.percent) == (evidence.alarm, evidence.share):
+                        yield stage, _live(share)
+        case _:
+            for stage in rule.stage:
+                if name := _policy_name_of(stage, evidence):
+                    yield stage, _signal(evidence.source, name)
+                    return
+
+
+def _stages_of_message(rule: Guard, evidence: Evidence) -> Iterator[tuple[Stage, str]]:
+    """The stages that mean a message of an AWS Budget."""
     for stage in rule.stage:
-        if name := _policy_name_of(stage, evidence):
-            yield stage, _signal(evidence.source, name)
-            return
+        if (name := _policy_name_of(stage, evidence)) and _is_whole_cost(evidence, stage):
+            yield stage, _signal("budget", name, forecasted=evidence.forecasted)
+        for budget in stage.aws_budgets:
+            if budget.name in evidence.names and _is_threshold(evidence, budget):
+                yield stage, _signal("budget", str(budget), forecasted=evidence.forecasted)
 
 
 def _policy_name_of(stage: Stage, evidence: Evidence) -> str:
@@ -105,6 +118,17 @@ def _signal(source: str, name: str, *, forecasted: bool = False) -> str:
     return f"{'forecast' if forecasted else source}:{name}"
 
 
+def _live(share: BudgetShare) -> str:
+    return f"live:{share}"
+
+
+def lasting(stage: Stage) -> dict[str, str]:
+    """The signals of a stage that say at any time whether they still ring; each in words."""
+    alarms = {CAN_SAY_OK + name: f"alarm {plain(name, 100)} is in ALARM" for name in stage.alarms}
+    shares = {_live(share): f"budget {plain(str(share), 100)} is used" for share in stage.budgets}
+    return alarms | shares
+
+
 def signals_of(stage: Stage) -> Iterator[str]:
     for name in stage.alarms:
         for source in ("cloudwatch", "budget", "anomaly", "forecast"):
@@ -112,6 +136,8 @@ def signals_of(stage: Stage) -> Iterator[str]:
                 yield f"{source}:{name}"
     for budget in stage.aws_budgets:
         yield _signal("budget", str(budget), forecasted=budget.forecast)
+    for share in stage.budgets:
+        yield _live(share)
 
 
 def waits_for(rule: Guard, state: GuardState) -> list[dict[str, str | None]]:

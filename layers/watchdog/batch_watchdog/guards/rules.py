@@ -26,6 +26,7 @@ what is to be done. The rules:
   only operators release the guard, it is meant while the policy has it. A stage that is not meant
   stops and closes nothing, and operators are told. It is as good as calm: an operator's command
   or the next ALARM enters the stage that it names.
+* A budget of the policy, counted live, rings until its period is over, whatever is counted later.
 * A budget's message rings until the period is over that it is about (UTC; a month, where it names
   none), an anomaly until the day is over. What arrives after that raises nothing.
 * `release = "auto"`: the guard is released when none of its alarms rings any more, by an OK or
@@ -39,7 +40,8 @@ what is to be done. The rules:
 * In observe mode stages are entered and left as usual, and a stop run only counts; no queue is
   opened or closed. Once the mode is "enforce", a stage entered so is as good as calm, until an
   operator's command or the next ALARM; and a CloudWatch alarm that rings still counts as one at
-  the next sweep. (A budget's message does not: it may be weeks old by then.)
+  the next sweep, and so does a budget that is counted live. (A budget's message does not: it may
+  be weeks old by then.)
 * A guard that the policy has lost keeps its stage and its closed queues. An operator's release
   ends the one and reopens the others.
 """
@@ -59,10 +61,10 @@ from batch_watchdog.guards.inputs import (
     TimePassed,
 )
 from batch_watchdog.guards.matching import (
-    CAN_SAY_OK,
     alarm_of,
     base_of,
     is_named,
+    lasting,
     named_stages,
     subject_of,
     why_not_named,
@@ -179,7 +181,7 @@ def _unnamed(moment: Transition, evidence: Evidence, named: Collection[str] = ()
 
 def _alarm_received(moment: Transition, rule: Guard, evidence: Evidence) -> GuardDecision:
     what = f"{SOURCE_WORDS[evidence.source]} {plain(evidence.alarm, 100)}"
-    tells = evidence.source != "cloudwatch"
+    tells = evidence.source not in ("cloudwatch", "live")
     known = moment.state.alarms
     named = tuple(
         (stage, signal_of(known, signal, evidence.arn))
@@ -239,7 +241,7 @@ def _news(
     state, now = moment.state, moment.now
     evidence = replace(evidence, at=heard.at)  # In words too: its own time may be still to come.
     what = f"{SOURCE_WORDS[evidence.source]} {plain(evidence.alarm, 100)}"
-    tells = evidence.source != "cloudwatch"
+    tells = evidence.source not in ("cloudwatch", "live")
     rang, before = ringing(state, rule, now), stage_in_force(moment, rule)
     signals = {signal: following(heard, state.alarms.get(signal)) for _, signal in fresh}
     state = replace(state, alarms={**state.alarms, **signals})
@@ -299,11 +301,9 @@ def _taken_seriously(moment: Transition, rule: Guard) -> GuardDecision:
     """The guard no longer only observes: what its alarms say still is meant."""
     rings = set(map(base_of, surely_ringing(moment.state, rule, moment.now)))
     for stage in reversed(rule.stage):
-        for alarm in stage.alarms:
-            if (signal := CAN_SAY_OK + alarm) in rings:
-                why = (
-                    f"alarm {plain(alarm, 100)} is in ALARM, and the guard no longer observes only"
-                )
+        for signal, what in lasting(stage).items():
+            if signal in rings:
+                why = f"{what}, and the guard no longer observes only"
                 return moment.enter(rule, stage.action, why, signal=signal)
     return moment.stay("was raised in observe mode: waits for the next ALARM or an operator")
 

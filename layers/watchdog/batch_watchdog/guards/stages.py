@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from batch_watchdog.guards.matching import base_of, name_of, says_ok, signals_of
+from batch_watchdog.guards.matching import base_of, name_of, named_stages, says_ok, signals_of
 from batch_watchdog.guards.signals.evidence import Evidence, end_of
 from batch_watchdog.guards.state import GuardState, LatestSignal, StageEntry, StageName, hardness
 from batch_watchdog.policy.guard_tables import Guard, Stage
@@ -121,10 +121,19 @@ def heard_from(evidence: Evidence, now: datetime) -> LatestSignal:
 
 
 def _digest(evidence: Evidence) -> str:
-    # The ways by which one alarm's news arrive do not all say the same of it.
-    if evidence.source == "cloudwatch":
+    # The ways by which one alarm's news arrive do not all say the same of it, and what is said of
+    # a budget that is counted live is another number each minute.
+    if evidence.source in ("cloudwatch", "live"):
         return ""
     return hashlib.sha256(evidence.detail.encode("utf-8", "replace")).hexdigest()[:8]
+
+
+def has_heard(state: GuardState | None, rule: Guard, evidence: Evidence) -> bool:
+    """Whether all that a guard makes of a word is known, for the period that it is about."""
+    known = state.alarms if state else {}
+    signals = [signal for _, signal in named_stages(rule, evidence)]
+    ends = evidence.ends_at(evidence.at)
+    return all(signal in known and known[signal].ends == ends for signal in signals)
 
 
 def following(heard: LatestSignal, known: LatestSignal | None) -> LatestSignal:

@@ -157,7 +157,12 @@ class Transition:
         )
 
 
-SOURCE_WORDS = {"cloudwatch": "alarm", "budget": "budget", "anomaly": "cost anomaly monitor"}
+SOURCE_WORDS = {
+    "cloudwatch": "alarm",
+    "budget": "budget",
+    "anomaly": "cost anomaly monitor",
+    "live": "budget",
+}
 
 
 def words_of(evidence: Evidence) -> str:
@@ -174,6 +179,8 @@ def words_of(evidence: Evidence) -> str:
             return f"{says} {amount}, threshold {threshold}"
         case "anomaly":
             return f"{what} says at {iso(evidence.at)}: {amount}, where {threshold} was expected"
+        case "live":
+            return f"{threshold} of {what} is used since {iso(evidence.at)} ({amount})"
         case _:
             assert_never(evidence.source)
 

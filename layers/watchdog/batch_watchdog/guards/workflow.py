@@ -6,7 +6,7 @@ from datetime import datetime
 
 from batch_watchdog.core.effects import StartRun
 from batch_watchdog.core.job_event import EPOCH
-from batch_watchdog.guards import alert_notices, precedence, stages
+from batch_watchdog.guards import alert_notices, matching, precedence, stages
 from batch_watchdog.guards import items as guard_items
 from batch_watchdog.guards import rules as guard_rules
 from batch_watchdog.guards.inputs import (
@@ -16,6 +16,7 @@ from batch_watchdog.guards.inputs import (
     StageSet,
     TimePassed,
 )
+from batch_watchdog.guards.signals.evidence import Evidence
 from batch_watchdog.guards.state import GuardState
 from batch_watchdog.guards.stop_run import items as run_items
 from batch_watchdog.guards.stop_run import run as stop_run
@@ -59,6 +60,22 @@ class GuardUpdater:
         if entry and any(isinstance(effect, StartRun) for effect in decision.effects):
             puts.append(run_items.put(stop_run.begin(name, entry, self.now), self.now))
         return decision, Outcome(puts=puts, effects=decision.effects)
+
+    def hear(self, words: Iterable[Evidence]) -> None:
+        """Have the guards decide about words that they have not heard, each of them once."""
+        words = tuple(words)
+        if not words:
+            return
+        states = guard_items.read_all(self.table)
+        recorder = Recorder(table=self.table, asked_by="sweep")
+        for word in words:
+            happening = AlarmReceived(now=self.now, evidence=word)
+            concerned = [
+                rule.name
+                for rule in matching.concerned(self.policy, word)
+                if not stages.has_heard(states.get(rule.name), rule, word)
+            ]
+            recorder.decide(concerned, lambda name: self.decide(name, happening)[1], self.now)  # noqa: B023
 
     def _stopped(self, state: GuardState, rule: Guard | None, happening: GuardInput) -> Tally:
         """What the guard's stage has stopped so far, where it may be released now."""

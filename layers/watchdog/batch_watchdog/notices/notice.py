@@ -25,6 +25,9 @@ type NoticeKind = Literal[
     "guard-report",
     "guard-released",
     "spend-alert",
+    "budget-warning",
+    "budget-forecast",
+    "budget-reached",
     "watchdog-trouble",
     "digest",
 ]

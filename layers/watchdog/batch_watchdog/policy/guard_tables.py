@@ -1,7 +1,7 @@
 """The tables of the policy that describe guards."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -36,6 +36,18 @@ class AwsBudget(Table):
         return f"{self.name} ({limit})"
 
 
+class BudgetShare(Table):
+    """How much of a budget of this policy is used, by which a stage is raised."""
+
+    name: AlarmName
+    """The name of a [[budget]]."""
+    percent: float = Field(default=100.0, strict=True, gt=0, le=1_000_000, allow_inf_nan=False)
+    """The share of it, in per cent, that raises the stage once it is used."""
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.percent:.15g} %)"
+
+
 class Stage(Table):
     """One stage of a guard: what raises it, and what it does to the jobs in the guard's scope."""
 
@@ -46,6 +58,9 @@ class Stage(Table):
     aws_budgets: Annotated[tuple[AwsBudget, ...], Field(max_length=100)] = ()
     """Other thresholds of AWS Budgets that raise the stage: [{ name = "monthly", percent = 80 }].
     Budgets of usage, utilization and coverage raise a stage only so."""
+    budgets: Annotated[tuple[BudgetShare, ...], Field(max_length=100)] = ()
+    """Budgets of this policy, counted live, that raise the stage once so much of them is used:
+    [{ name = "imaging", percent = 100 }]. They ring until their period is over."""
     forecast: bool = Field(default=False, strict=True)
     """Whether a FORECASTED message of a budget in `alarms` raises the stage too, and not only an
     ACTUAL one."""
@@ -58,7 +73,7 @@ class Stage(Table):
     reopened on release."""
 
     def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
-        if not self.model_fields_set & {"alarms", "aws_budgets", "after_previous"}:
+        if not self.model_fields_set & {"alarms", "aws_budgets", "budgets", "after_previous"}:
             yield (
                 ("alarms",),
                 "is missing: what raises this stage (alarms = [] if only an operator does)",
@@ -77,7 +92,7 @@ class Guard(Table):
     spare: Match | None = None
     """Jobs that it never stops."""
     release: Literal["auto", "manual"] = "auto"
-    """"auto": released when all its alarms are OK; a budget's message counts until its period is
+    """"auto": released when all its alarms are OK; a budget counts until its period is
     over, an anomaly's until its day is over (UTC). "manual": by an operator only."""
     mode: Mode | None = None
     """This guard's own mode."""
@@ -88,7 +103,7 @@ class Guard(Table):
         if self.spare and self.spare.everything:
             yield ("spare",), "would spare every job: expected name, queue, definition or tags"
         if self.release == "auto" and not any(
-            stage.alarms or stage.aws_budgets for stage in self.stage
+            stage.alarms or stage.aws_budgets or stage.budgets for stage in self.stage
         ):
             yield ("release",), 'expected "manual", as there is no alarm that could say OK'
         if self.stage[0].after_previous:
@@ -99,32 +114,40 @@ class Guard(Table):
             ["cancel", "terminate"],
         ):
             yield ("stage", 1, "action"), 'stages must grow harder: "cancel", then "terminate"'
-        seen: set[str] = set()
-        thresholds: set[AwsBudget] = set()
         for index, stage in enumerate(self.stage):
-            for alarm in sorted(seen & set(stage.alarms)):
-                yield (
-                    ("stage", index, "alarms"),
-                    f"{shown(alarm)} raises the milder stage already, which it would skip; "
-                    "where it is an AWS Budget, name its thresholds: aws_budgets = "
-                    f"[{{ name = {json.dumps(alarm)}, percent = 80 }}] in the milder stage",
-                )
-            seen |= set(stage.alarms)
-            for which, budget in enumerate(stage.aws_budgets):
-                if index and budget in thresholds:
-                    yield (
-                        ("stage", index, "aws_budgets", which),
-                        "raises the milder stage already, which it would skip",
-                    )
-            thresholds |= set(stage.aws_budgets)
-            # A bare name means 100 %, actual.
-            whole = (AwsBudget(name=alarm, percent=100) for alarm in stage.alarms)
-            thresholds |= set(whole)
+            yield from self._skipped(index)
             if stage.close_queues and not self._is_for_whole_queues():
                 yield (
                     ("stage", index, "close_queues"),
                     "would close queues to jobs outside the match too: match by queue only",
                 )
+
+    def _skipped(self, index: int) -> Iterator[tuple[KeyPath, str]]:
+        """What raises the milder stage already, so that a stage named by it too skips that."""
+        stage, milder = self.stage[index], self.stage[:index]
+        seen = {alarm for each in milder for alarm in each.alarms}
+        for alarm in sorted(seen & set(stage.alarms)):
+            yield (
+                ("stage", index, "alarms"),
+                f"{shown(alarm)} raises the milder stage already, which it would skip; "
+                "where it is an AWS Budget, name its thresholds: aws_budgets = "
+                f"[{{ name = {json.dumps(alarm)}, percent = 80 }}] in the milder stage",
+            )
+        thresholds = {budget for each in milder for budget in each.aws_budgets}
+        # A bare name means 100 %, actual.
+        thresholds |= {AwsBudget(name=alarm, percent=100) for alarm in seen}
+        shares = {share for each in milder for share in each.budgets}
+        named: tuple[tuple[str, Sequence[Table], Collection[Table]], ...] = (
+            ("aws_budgets", stage.aws_budgets, thresholds),
+            ("budgets", stage.budgets, shares),
+        )
+        for key, tables, taken in named:
+            for which, table in enumerate(tables):
+                if table in taken:
+                    yield (
+                        ("stage", index, key, which),
+                        "raises the milder stage already, which it would skip",
+                    )
 
     def _is_for_whole_queues(self) -> bool:
         return not (self.match.name or self.match.definition or self.match.tags)

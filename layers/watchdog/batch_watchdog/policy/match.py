@@ -108,9 +108,9 @@ class Match(Table):
         """Whether a job of this name, queue and definition matches, if its tags do."""
         definition = resource_name(job.definition)
         return (
-            _any_glob(self.name, job.job_name)
+            any_glob(self.name, job.job_name)
             and self.matches_queue(job.queue)
-            and _any_glob(
+            and any_glob(
                 self.definition,
                 definition,
                 definition.partition(":")[0],
@@ -120,7 +120,7 @@ class Match(Table):
 
     def matches_queue(self, queue: str) -> bool:
         """Whether jobs of this queue (an ARN or a name) can match."""
-        return _any_glob(self.queue, resource_name(queue), arn=queue)
+        return any_glob(self.queue, resource_name(queue), arn=queue)
 
     @property
     def everything(self) -> bool:
@@ -135,7 +135,8 @@ class Match(Table):
         return f"match {', '.join(parts)}" if parts else "every job"
 
 
-def _any_glob(globs: Sequence[str] | None, *names: str, arn: str = "") -> bool:
+def any_glob(globs: Sequence[str] | None, *names: str, arn: str = "") -> bool:
+    """Whether any of the globs fits any of the names, or the ARN; None fits all."""
     # Only a glob that is meant for ARNs may see one: "*batch*" would match all of them.
     return globs is None or any(
         fnmatchcase(name, glob)

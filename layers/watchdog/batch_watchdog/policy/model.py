@@ -11,15 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from batch_watchdog.core.effects import WaitCause
 from batch_watchdog.core.job_event import STARTED, WAITING
+from batch_watchdog.policy.budget_tables import Budget
 from batch_watchdog.policy.durations import parse_span, shown
 from batch_watchdog.policy.guard_tables import Guard
 from batch_watchdog.policy.match import Job, Table
+from batch_watchdog.policy.names import problems_of_names
 from batch_watchdog.policy.tables import (
     Action,
     ArrayRule,
@@ -29,7 +31,7 @@ from batch_watchdog.policy.tables import (
     RunnableLimit,
     Safety,
 )
-from batch_watchdog.policy.toml import Found, did_you_mean, read_table
+from batch_watchdog.policy.toml import did_you_mean, read_table
 
 TAG_PREFIX = "batch-watchdog:"  # a job's own tags that begin so are meant for the watchdog
 EXEMPT_TAG = TAG_PREFIX + "exempt"
@@ -90,6 +92,8 @@ class Policy(Table):
     """Rules for how long jobs may stay in a state."""
     guard: Annotated[tuple[Guard, ...], Field(max_length=100)] = ()
     """Guards of the spending."""
+    budget: Annotated[tuple[Budget, ...], Field(max_length=100)] = ()
+    """Budgets of what jobs use."""
 
     @cached_property
     def version(self) -> str:
@@ -173,6 +177,10 @@ class Policy(Table):
         """A guard by its name; None where the policy has none of that name."""
         return next((guard for guard in self.guard if guard.name == name), None)
 
+    def budget_named(self, name: str) -> Budget | None:
+        """A budget by its name; None where the policy has none of that name."""
+        return next((budget for budget in self.budget if budget.name == name), None)
+
     def guards_for_queue(self, queue: str) -> tuple[Guard, ...]:
         """The guards whose scope reaches into a queue (an ARN or a name)."""
         return tuple(guard for guard in self.guard if guard.covers_queue(queue))
@@ -223,17 +231,7 @@ def parse_policy(text: str) -> Policy:
     Raises:
         PolicyError: says everything that is wrong, each with its line and key.
     """
-    return read_table(Policy, text, _same_names)
-
-
-def _same_names(tree: Mapping[str, Any]) -> Iterator[Found]:
-    guards, seen = tree.get("guard"), set()
-    for index, guard in enumerate(guards if isinstance(guards, list) else ()):
-        name = guard.get("name") if isinstance(guard, dict) else None
-        if isinstance(name, str):
-            if name in seen:
-                yield ("guard", index, "name"), f"another guard is called {shown(name)} already"
-            seen.add(name)
+    return read_table(Policy, text, problems_of_names)
 
 
 # ---- A job's own tags ---------------------------------------------------------------------

@@ -21,8 +21,9 @@ KEPT = timedelta(days=7)  # after it was due, for an operator to look at
 # Entries are spread over this many partitions, as one takes 1,000 write units a second.
 _SHARDS = 4
 
+# Runs: what budgets are to count ("use"), and what is believed to go on ("run").
 # A stay is due to be looked at; "held" and "braked" ones have been looked at, and their stops wait.
-type Kind = Literal["stay", "held", "braked", "array", "blocked", "chain", "thread"]
+type Kind = Literal["use", "run", "stay", "held", "braked", "array", "blocked", "chain", "thread"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

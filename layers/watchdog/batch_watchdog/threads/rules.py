@@ -32,6 +32,9 @@ OTHER = "…"
 # Of these kinds so many are told at once while a thread lasts: each is news of its own.
 _NEWS = ("watchdog-trouble", "spend-alert", "array-completed", "array-stopped", "queue-blocked")
 _NEWS_MAX = 6
+# Each threshold of a budget is news, which must not wait.
+_OF_BUDGETS = ("budget-warning", "budget-forecast", "budget-reached")
+_THRESHOLDS_MAX = 10
 _TOLD_MAX = 100  # sorts that are remembered
 # Characters as they stand in a message, in JSON in JSON: SNS takes 256 KiB.
 _IDS_SIZE = 150_001
@@ -129,6 +132,8 @@ def key_of(notice: Notice) -> str:
     match notice.kind:
         case "guard-raised" | "guard-report" | "guard-released":
             return f"guard|{facts.get('guard', '')}"
+        case "budget-warning" | "budget-forecast" | "budget-reached":
+            return f"budget|{facts.get('budget', '')}"
         case "watchdog-trouble":
             return f"{notice.kind}|{':'.join(notice.id.split(':')[1:2])}"
         case "spend-alert":
@@ -149,7 +154,7 @@ def sort_of(notice: Notice) -> str:
     """
     if notice.kind.startswith("guard-"):
         return f"{notice.kind}:{notice.facts.get('stage', '')}"
-    return notice.id if notice.kind in _NEWS else ""
+    return notice.id if notice.kind in (*_NEWS, *_OF_BUDGETS) else ""
 
 
 def take_in(
@@ -224,4 +229,6 @@ def _joined(known: Group, new: Group, key: tuple[str, str, str, str]) -> Group:
 
 
 def _has_room(notice: Notice, told: set[str]) -> bool:
-    return notice.kind.startswith("guard-") or len(told) < _NEWS_MAX
+    if notice.kind.startswith("guard-") or notice.kind == "budget-reached":
+        return True
+    return len(told) < (_THRESHOLDS_MAX if notice.kind in _OF_BUDGETS else _NEWS_MAX)

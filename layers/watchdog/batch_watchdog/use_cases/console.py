@@ -7,6 +7,8 @@ from itertools import islice
 from typing import Any, assert_never
 
 from batch_watchdog.aws.batch import BatchApi, Detail
+from batch_watchdog.budgets.notices import facts_of
+from batch_watchdog.budgets.telling import BudgetTeller
 from batch_watchdog.core.batch_payloads import event_from_detail
 from batch_watchdog.core.effects import Announce, Effect
 from batch_watchdog.core.errors import CommandError
@@ -188,6 +190,10 @@ class Console:
             "guards": [
                 self._guard(policy, states.get(name) or GuardState(guard=name), held, now)
                 for name in names
+            ],
+            "budgets": [
+                facts_of(reading)
+                for reading in BudgetTeller(table=self.table, policy=policy, now=now).readings()
             ],
             "exempt": [
                 {"job_id": each.job_id, "until": iso(each.until), "by": each.by, "why": each.why}

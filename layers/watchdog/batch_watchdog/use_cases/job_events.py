@@ -10,6 +10,7 @@ from batch_watchdog.arrays.workflow import ArrayTracker
 from batch_watchdog.aws.batch import BatchApi
 from batch_watchdog.aws.queues import DeadLetters
 from batch_watchdog.blocked_queues import workflow as blocked_workflow
+from batch_watchdog.budgets.arrivals import BudgetIntake
 from batch_watchdog.core.batch_payloads import parse_event
 from batch_watchdog.core.effects import Announce
 from batch_watchdog.core.errors import MalformedEventError
@@ -70,6 +71,10 @@ class JobEventIntake:
         # least as late as the sweep has come.
         now = max(sent_at, sweep_cursor.read(self.table, sent_at).minute)
         changes = self._with_parents_known(changes)
+        bodies = {message.id: message.body for message in messages}
+        BudgetIntake(table=self.table, batch=self.batch, policy=self.policy()).file(
+            changes, bodies, now
+        )
         self._stays(changes.values(), sent_at, now)
         return [
             *self._arrivals(changes, now),

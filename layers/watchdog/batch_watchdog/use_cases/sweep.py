@@ -22,6 +22,9 @@ from batch_watchdog.arrays.workflow import ArrayTracker, reminder
 from batch_watchdog.aws.batch import DESCRIBE_MAX, BatchApi, Detail
 from batch_watchdog.blocked_queues import workflow as blocked_workflow
 from batch_watchdog.blocked_queues.workflow import BlockedQueueChecker
+from batch_watchdog.budgets.listing import BudgetListing
+from batch_watchdog.budgets.telling import BudgetTeller
+from batch_watchdog.budgets.workflow import BudgetKeeper
 from batch_watchdog.core.errors import MalformedEventError
 from batch_watchdog.core.job_event import Time
 from batch_watchdog.diagnosis.gather import DiagnosisGatherer
@@ -42,10 +45,13 @@ from batch_watchdog.store.reminders import MINUTE, Kind, Reminder, Reminders, mi
 from batch_watchdog.store.sweep_cursor import Listing, Refiling
 from batch_watchdog.store.table import Table
 from batch_watchdog.threads import workflow as threads
+from batch_watchdog.use_cases import budget_watch
 from batch_watchdog.use_cases.sweep_progress import SweepProgress
 
 # In the order in which they are seen to within a minute, and how many at a time.
 _SLICES: Mapping[Kind, int] = {
+    "use": 1_000,
+    "run": 200,
     "stay": 1_000,
     "held": 1_000,
     "braked": 1_000,
@@ -98,6 +104,8 @@ class _Sweep:
     table: Table
     batch: BatchApi
     limits: LimitEnforcer
+    budgets: BudgetKeeper
+    runs: BudgetListing
     progress: SweepProgress
     minute: datetime
     clock: Callable[[], datetime]
@@ -158,6 +166,10 @@ class _Sweep:
                     policy=self.limits.policy,
                     now=self.limits.now,
                 ).see_to(contents)
+            case "use":
+                self.budgets.count(contents)
+            case "run":
+                self.budgets.look_at(contents)
             case "thread":
                 threads.close_windows(self.table, [key for key, _ in contents], self.limits.now)
             case _:
@@ -224,7 +236,7 @@ class _Sweep:
 
     def look_around(self) -> None:
         """See to a new policy, and to jobs that no event told of: a slice of each in turn."""
-        steps = [self._file_anew(), self._list_all()]
+        steps = [self._file_anew(), self._list_all(), self.runs.go_on()]
         while steps:
             for step in tuple(steps):
                 if self.out_of_time():
@@ -323,7 +335,7 @@ def _latest(stay: Stay) -> tuple[int, datetime]:
 def _rows_of(entry: Reminder) -> list[_Row]:
     content = unpack(entry.content)
     match entry.kind:
-        case "array":
+        case "array" | "use" | "run":
             rows = content
         case "blocked" | "thread":
             rows = [content]
@@ -378,22 +390,38 @@ class Sweeper:
             exempt=exemption_items.read_all(self.table, now),
             held=operator_hold.read(self.table).is_on,
         )
+        budgets = BudgetKeeper(table=self.table, batch=self.batch, policy=policy, now=self.clock())
         sweep = _Sweep(
             table=self.table,
             batch=self.batch,
             limits=limits,
+            budgets=budgets,
+            runs=BudgetListing(
+                table=self.table,
+                batch=self.batch,
+                policy=policy,
+                now=self.clock(),
+                out_of_time=out_of_time,
+                failed=budgets.failed,
+            ),
             progress=progress,
             minute=minute,
             clock=self.clock,
             out_of_time=out_of_time,
         )
-        if sweep.see_to_what_is_due():
+        done = sweep.see_to_what_is_due()
+        at = self.clock()
+        budget_watch.watch(
+            BudgetTeller(table=self.table, policy=policy, now=at, failed=budgets.failed),
+            GuardUpdater(table=self.table, policy=policy, now=at),
+        )
+        if done:
             progress.cursor = progress.cursor.passed(minute, (), all_of_them=True)
             sweep.look_around()
         if progress.cursor != progress.before:
             progress.save()
         if not out_of_time():
             self.daily.see_to(policy, self.clock())
-        failed = [*sweep.failed, *limits.failed.values()]
+        failed = [*sweep.failed, *budgets.failed, *limits.failed.values()]
         if failed:
             raise ExceptionGroup("not all that was due could be decided", failed)

@@ -12,7 +12,8 @@ from batch_watchdog.core.errors import EvidenceError
 from batch_watchdog.core.job_event import EPOCH, TIMES_END
 from batch_watchdog.notices.text import fact, plain
 
-type Source = Literal["cloudwatch", "budget", "anomaly"]
+type Source = Literal["cloudwatch", "budget", "anomaly", "live"]
+"""Where a word comes from; "live" is a budget of the policy, which the watchdog counts itself."""
 type AlarmState = Literal["ALARM", "OK", "INSUFFICIENT_DATA"]
 type Period = Literal["day", "month", "quarter", "year"]
 _NUMBER_MAX = 10**18
@@ -31,7 +32,8 @@ class Evidence:
     `arn` is a CloudWatch alarm's, where it is known: two regions may have alarms of one name.
     `anomaly_id` and `impact` (USD) tell one anomaly from another, by whatever route it arrives.
     `limit` is what a budget's message says in numbers. `period` is what it is about, and `over_at`
-    when that is over, where the message itself says so.
+    when that is over, where the message itself says so. `share` is the threshold, in per cent, of a
+    budget that is counted live.
     """
 
     source: Source
@@ -51,11 +53,12 @@ class Evidence:
     arn: str = ""
     anomaly_id: str = ""
     impact: float = 0.0
+    share: float = 0.0
 
     def ends_at(self, at: datetime) -> datetime | None:
         """When evidence that counts from a time is over by itself; None where it is not."""
         if self.period is None:
-            return None
+            return self.over_at
         end = end_of(self.period, at)
         return min(end, self.over_at) if self.over_at else end
 

@@ -1,0 +1,176 @@
+"""
+Count facts about runs: each start and each end once, in one write a budget.
+
+Facts may be repeated, late, and in any order. What the ledger knows counts nothing. An end whose
+start was never seen counts whole; a start that comes after its end counts nothing.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from batch_watchdog.budgets import items, rules
+from batch_watchdog.budgets.facts import Fact
+from batch_watchdog.budgets.ledger_items import Ledger, Side
+from batch_watchdog.budgets.periods import to_ms
+from batch_watchdog.budgets.runs import Run
+from batch_watchdog.budgets.state import BudgetState
+from batch_watchdog.policy.budget_tables import Budget
+from batch_watchdog.policy.model import Policy
+from batch_watchdog.store.decisions import Outcome, Recorder
+from batch_watchdog.store.reminders import Reminders
+from batch_watchdog.store.table import Table
+
+_MINUTES_MAX = 60  # of the ledger, that are written at once
+_FACTS_MAX = 20_000
+_BEGUN: tuple[Side, ...] = ("S", "T")
+_GUESSED = 500  # A start that was guessed is not one that was shown: it has its own number.
+
+
+@dataclass(slots=True, kw_only=True)
+class BudgetCounter:
+    """Counts for the budgets of the policy at `now`. `failed` has the errors."""
+
+    table: Table
+    policy: Policy
+    now: datetime
+    failed: list[Exception] = field(default_factory=list)
+
+    def count(self, facts: Collection[Fact]) -> None:
+        """Count facts, of which each is about another run."""
+        by_budget: dict[str, list[Fact]] = defaultdict(list)
+        for fact in facts:
+            for name, key in fact.budgets:
+                budget = self.policy.budget_named(name)
+                if budget and budget.counting == key:
+                    by_budget[name].append(fact)
+        recorder = Recorder(table=self.table, asked_by="sweep")
+        for name, some in by_budget.items():
+            for portion in _portions(some):
+                written = recorder.write_each(
+                    [(name, tuple(portion))], lambda key: self._counted(*key), self.now
+                )
+                self.failed += written.failed.values()
+                # They are counted again, with what comes in the next minute.
+                lost = [fact for _, facts in written.lost for fact in facts]
+                lost += [fact for _, facts in written.failed for fact in facts]
+                Reminders(self.table).file(items.to_be_counted(lost, self.now))
+
+    def _counted(self, name: str, facts: Sequence[Fact]) -> Outcome:
+        budget = self.policy.budget_named(name)
+        if budget is None:
+            return Outcome()
+        before = items.read(self.table, name)
+        state = rules.at_time(before, budget, to_ms(self.now))
+        ledger = Ledger(self.table, (name, budget.counting))
+        ledger.read(_times_of(facts))
+        # A start that comes after its end counts nothing, whether or not both show the same start.
+        starts = [fact.run.start for fact in facts if not fact.run.stop]
+        if starts:
+            ledger.read_ends(min(starts))
+        believed = self._believed(state, facts, ledger)
+        going_on: list[Fact] = []
+        for fact in sorted(facts, key=lambda fact: (bool(fact.run.stop), fact.run.start)):
+            key = fact.run.job_id, fact.run.attempt
+            if fact.run.stop:
+                state = _ended(state, budget, fact, ledger, believed.get(key))
+            elif _is_new(fact, ledger, believed.get(key)):
+                state = rules.begin(state, budget, fact)
+                going_on.append(replace(fact, budgets=((name, budget.counting),)))
+                believed[key] = fact
+        puts = list(ledger.puts(self.now))
+        if not puts:
+            return Outcome()
+        # A reminder of what is not counted after all does no harm.
+        Reminders(self.table).file(items.to_be_looked_at(going_on, self.now))
+        return Outcome(puts=[items.put(state, self.now), *puts])
+
+    def _believed(
+        self, state: BudgetState, facts: Sequence[Fact], ledger: Ledger
+    ) -> dict[tuple[str, int], Fact]:
+        """The runs that go on, as they were counted; only where that need be known."""
+        unseen = [fact for fact in facts if fact.run.stop and not _shows_its_start(fact, ledger)]
+        guessed = state.use.guessed or any(fact.run.guessed for fact in facts)
+        if not (unseen and state.use.jobs) and not guessed:
+            return {}
+        wanted = {(fact.run.job_id, fact.run.attempt) for fact in facts}
+        going_on = [
+            fact
+            for fact in items.believed(self.table, self.now)
+            if (fact.run.job_id, fact.run.attempt) in wanted
+        ]
+        ledger.read((side, fact.run.start) for fact in going_on for side in _BEGUN)
+        return {
+            (fact.run.job_id, fact.run.attempt): fact
+            for fact in going_on
+            if ledger.knows("S", fact.run.start, fact.run.job_id, _number_of(fact.run))
+            and not ledger.knows("T", fact.run.start, fact.run.job_id, _number_of(fact.run))
+        }
+
+
+def _number_of(run: Run) -> int:
+    return run.attempt + _GUESSED * run.guessed
+
+
+def _shows_its_start(fact: Fact, ledger: Ledger) -> bool:
+    """Whether an end shows the start, and the amounts, as they were counted."""
+    run = fact.run
+    shown = bool(run.start) and not run.guessed and any(fact.amounts)
+    return shown and ledger.knows("S", run.start, run.job_id, run.attempt)
+
+
+def _is_new(fact: Fact, ledger: Ledger, believed: Fact | None) -> bool:
+    """Whether a start is new; it is in the ledger then."""
+    run = fact.run
+    if ledger.knows("S", run.start, run.job_id, _number_of(run)) or not any(fact.amounts):
+        return False
+    if believed or ledger.knows_end(run.job_id, run.attempt):
+        return False
+    ledger.count("S", run.start, run.job_id, _number_of(run))
+    return True
+
+
+def _ended(
+    state: BudgetState, budget: Budget, fact: Fact, ledger: Ledger, believed: Fact | None
+) -> BudgetState:
+    """Count an end, if it is new, and take off how its start was counted, if it was."""
+    run = fact.run
+    if ledger.knows("E", run.stop, run.job_id, run.attempt):
+        return state
+    began = believed
+    if began:
+        ledger.count("T", began.run.start, run.job_id, _number_of(began.run))
+    if began is None and _shows_its_start(fact, ledger):
+        began = replace(fact, run=replace(run, stop=0))
+    if began:
+        amounts = fact.amounts if any(fact.amounts) else began.amounts
+        start = run.start or min(began.run.start, run.stop)
+        fact = replace(fact, run=replace(run, start=start), amounts=amounts)
+    elif not run.start or not any(fact.amounts):
+        return state  # It never ran, as far as anybody knows.
+    ledger.count("E", run.stop, run.job_id, run.attempt)
+    return rules.end(state, budget, fact, began)
+
+
+def _times_of(facts: Iterable[Fact]) -> Iterator[tuple[Side, int]]:
+    for fact in facts:
+        if fact.run.start:
+            yield "S", fact.run.start
+        if fact.run.stop:
+            yield "E", fact.run.stop
+
+
+def _portions(facts: Sequence[Fact]) -> Iterator[list[Fact]]:
+    """Facts in portions that touch few items of the ledger each."""
+    portion: list[Fact] = []
+    minutes: set[tuple[str, int]] = set()
+    for fact in sorted(facts, key=lambda fact: (fact.run.start, fact.run.stop)):
+        mine = {(side, at // 60_000) for side, at in _times_of([fact])}
+        if len(minutes | mine) > _MINUTES_MAX or len(portion) >= _FACTS_MAX:
+            yield portion
+            portion, minutes = [], set()
+        portion.append(fact)
+        minutes |= mine
+    if portion:
+        yield portion

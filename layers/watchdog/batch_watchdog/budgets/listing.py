@@ -1,0 +1,197 @@
+"""
+What no event has told of: a list of what runs, and of what is new, every 15 minutes.
+
+A job that runs, and is not believed to, is described and counted. So is a new job that has ended,
+where its end was not counted: neither of its events came. Of arrays at work the children are
+listed. Where a budget has just begun to count, all jobs of its period are new, as far as Batch
+still knows them.
+
+It is read a page at a time, and goes on where it was.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import batched
+
+from batch_watchdog.aws.batch import DESCRIBE_MAX, BatchApi, Detail, kinds_of
+from batch_watchdog.budgets import items, listing_items
+from batch_watchdog.budgets.arrivals import counting, facts_of
+from batch_watchdog.budgets.counting import BudgetCounter
+from batch_watchdog.budgets.facts import Fact, latest
+from batch_watchdog.budgets.ledger_items import Ledger
+from batch_watchdog.budgets.listing_items import Listing, Part
+from batch_watchdog.budgets.periods import period_of, to_ms
+from batch_watchdog.core.batch_payloads import event_from_detail
+from batch_watchdog.core.errors import StaleItemError
+from batch_watchdog.core.job_event import ENDED, from_millis
+from batch_watchdog.policy.model import Policy
+from batch_watchdog.store.decisions import ITEM_ERRORS
+from batch_watchdog.store.table import Table
+
+_MS = timedelta(milliseconds=1)
+_EVERY = timedelta(minutes=15)
+_AGAIN = timedelta(minutes=15)  # by so much two listings of new jobs overlap
+_SHOWN_FOR = timedelta(days=7)  # by Batch, after a job has ended
+_ATTEMPTS = 10
+_KEPT_EACH = 20  # pages
+_ARRAYS_MAX = 1_000  # at work, that are listed once more when they have ended
+
+type _Page = tuple[Sequence[Detail], str | None]
+
+
+@dataclass(slots=True, kw_only=True)
+class BudgetListing:
+    """The listing for the budgets of a policy, as far as one sweep carries it on."""
+
+    table: Table
+    batch: BatchApi
+    policy: Policy
+    now: datetime
+    out_of_time: Callable[[], bool]
+    failed: list[Exception] = field(default_factory=list)
+    _believed: frozenset[str] | None = None
+
+    def go_on(self) -> Iterator[bool]:
+        """Go on with the listing, or begin anew when it is time; yields after each page."""
+        if not self.policy.budget:
+            return
+        before = listing_items.read(self.table)
+        listing, pages = self._begun(before), 0
+        while listing.parts:
+            part, *left = listing.parts
+            try:
+                more = self._read(part, listing)
+            except ITEM_ERRORS as error:  # The next listing will show what this one has not.
+                self.failed.append(error)
+                more = []
+            arrays = listing.arrays
+            if part.what == "at work":
+                found = [each.array for each in more if each.what == "children" and each.array]
+                arrays = tuple(dict.fromkeys([*arrays, *found]))[:_ARRAYS_MAX]
+            listing = replace(listing, parts=(*more, *left), arrays=arrays)
+            pages += 1
+            if not listing.parts or pages % _KEPT_EACH == 0 or self.out_of_time():
+                try:
+                    listing = replace(listing, version=listing_items.write(self.table, listing))
+                except StaleItemError:
+                    return  # Another sweep goes on with it.
+            yield True
+
+    def _begun(self, before: Listing | None) -> Listing:
+        """The listing that is under way; a new one, where it is time for that."""
+        if before and before.parts:
+            return before
+        states = items.read_all(self.table).values()
+        began_at = before.began_at if before else 0
+        anew = [state for state in states if state.use.since > began_at]
+        if before and not anew and to_ms(self.now) < began_at + _EVERY // _MS:
+            return before
+        since = began_at - _AGAIN // _MS if before else to_ms(self.now - _AGAIN)
+        for state in anew:
+            if budget := self.policy.budget_named(state.budget):
+                since = min(since, period_of(budget, state.use.day).begins)
+        since = max(since, to_ms(self.now - _SHOWN_FOR))
+        parts = [
+            Part(what=what, queue=queue["jobQueueArn"], service=service)
+            for queue in self.batch.queues()
+            if any(each.match.matches_queue(queue["jobQueueArn"]) for each in self.policy.budget)
+            for service in kinds_of(queue)
+            for what in (("running", "new") if service else ("running", "at work", "new"))
+        ]
+        # Arrays that were at work the last time, and have ended since, are listed once more.
+        for array in before.arrays if before else ():
+            parts += [Part(what="children", array=array, status=status) for status in sorted(ENDED)]
+        return Listing(
+            began_at=to_ms(self.now),
+            since=since,
+            parts=tuple(parts),
+            version=before.version if before else 0,
+        )
+
+    # ---- One page -------------------------------------------------------------------------
+
+    def _read(self, part: Part, listing: Listing) -> list[Part]:
+        """Read one page, and count what is not known; return what else is to be listed of it."""
+        summaries, token = self._page(part, listing)
+        parents = [each for each in summaries if _is_array(each)]
+        jobs = [each for each in summaries if not _is_array(each)]
+        self._take_in(jobs, part)
+        more: list[Part] = []
+        for parent in parents:
+            # What has not ended is listed when it is at work.
+            states = ("RUNNING",) if part.what == "at work" else ()
+            states = (*states, *sorted(ENDED))
+            more += [
+                Part(what="children", array=parent["jobId"], queue=part.queue, status=status)
+                for status in states
+            ]
+        return [*more, replace(part, token=token)] if token else more
+
+    def _page(self, part: Part, listing: Listing) -> _Page:
+        queue, token, service = part.queue, part.token, part.service
+        match part.what:
+            case "children":
+                return self.batch.page_of_children(part.array, part.status, token)
+            case "new":
+                return self.batch.page_of_new(queue, listing.since, token, service=service)
+            case "at work":
+                return self.batch.page(queue, "PENDING", token, service=service)
+            case _:
+                return self.batch.page(queue, "RUNNING", token, service=service)
+
+    def _take_in(self, summaries: Sequence[Detail], part: Part) -> None:
+        running = [each["jobId"] for each in summaries if each.get("status") == "RUNNING"]
+        unknown = [job_id for job_id in running if job_id not in self._believed_ids()]
+        unknown += self._ended_untold([each for each in summaries if each.get("status") in ENDED])
+        facts = [
+            fact
+            for some in batched(unknown, DESCRIBE_MAX, strict=False)
+            for fact in self._facts(some, service=part.service)
+        ]
+        counter = BudgetCounter(
+            table=self.table, policy=self.policy, now=self.now, failed=self.failed
+        )
+        counter.count(latest(facts))
+
+    def _facts(self, job_ids: Iterable[str], *, service: bool) -> Iterator[Fact]:
+        describe = self.batch.describe_service if service else self.batch.describe
+        for detail in describe(job_ids).values():
+            try:
+                job = event_from_detail(detail, self.now)
+            except ITEM_ERRORS as error:
+                self.failed.append(error)
+                continue
+            if budgets := counting(self.policy, job):
+                yield from facts_of(job, detail, budgets)
+
+    def _believed_ids(self) -> frozenset[str]:
+        if self._believed is None:
+            facts = items.believed(self.table, self.now)
+            self._believed = frozenset(fact.run.job_id for fact in facts if fact.run.start)
+        return self._believed
+
+    def _ended_untold(self, summaries: Sequence[Detail]) -> list[str]:
+        """The jobs that have ended, and whose end some budget may not have counted."""
+        ends = {
+            each["jobId"]: to_ms(stop)
+            for each in summaries
+            if (stop := from_millis(each.get("stoppedAt"))) and from_millis(each.get("startedAt"))
+        }
+        if not ends:
+            return []
+        known = [self._counted(ends, (each.name, each.counting)) for each in self.policy.budget]
+        return [job_id for job_id in ends if not all(job_id in some for some in known)]
+
+    def _counted(self, ends: Mapping[str, int], budget: tuple[str, str]) -> set[str]:
+        ledger = Ledger(self.table, budget)
+        ledger.read(("E", stop) for stop in ends.values())
+        return {
+            job_id
+            for job_id, stop in ends.items()
+            if any(ledger.knows("E", stop, job_id, attempt) for attempt in range(_ATTEMPTS))
+        }
+
+
+def _is_array(summary: Detail) -> bool:
+    return bool((summary.get("arrayProperties") or {}).get("size"))

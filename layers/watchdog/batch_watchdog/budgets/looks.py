@@ -1,0 +1,62 @@
+"""
+What a look at a job says of a run that is believed to go on, or about to begin. Pure.
+
+Batch may leave out a job, or show it as it was a while ago: then it is asked again. A job that has
+ended, and shows no such run, has not had it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from batch_watchdog.budgets.facts import Fact
+from batch_watchdog.core.job_event import ENDED
+
+_MISSED_MAX = 60  # looks in a row, a minute apart, that may show nothing of a run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A job as Batch shows it: its state, and its runs."""
+
+    status: str
+    facts: Sequence[Fact]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What is to be counted, and whether the run goes on, or Batch is to be asked again soon."""
+
+    facts: Sequence[Fact] = ()
+    goes_on: bool = False
+    ask_again: bool = False
+
+
+def answer(fact: Fact, shown: Shown | None) -> Answer:  # noqa: PLR0911 - each is one case
+    """What follows for a run from what Batch shows of its job (None: nothing)."""
+    if shown is None:
+        if fact.missed < _MISSED_MAX:
+            return Answer(ask_again=True)
+        if not fact.run.start:
+            return Answer()
+        # Batch has forgotten the job: it ran as long as it was seen to run.
+        return Answer(facts=[_over(fact, max(fact.seen, fact.run.start))])
+    told = [
+        replace(each, budgets=fact.budgets, name=fact.name, queue=fact.queue, amounts=fact.amounts)
+        for each in shown.facts
+    ]
+    mine = next((each.run for each in told if each.run.attempt == fact.run.attempt), None)
+    if not fact.run.start:  # It was about to run.
+        return Answer(facts=told, goes_on=mine is None and shown.status == "STARTING")
+    if mine and (mine.start or not mine.stop):
+        return Answer(facts=told, goes_on=not mine.stop)
+    if mine or shown.status in ENDED:
+        # It has ended, and does not say when it began.
+        stop = mine.stop if mine else fact.run.start
+        return Answer(facts=[*told, _over(fact, max(stop, fact.run.start))])
+    if fact.missed < _MISSED_MAX:
+        return Answer(facts=told, ask_again=True)
+    return Answer(facts=[*told, _over(fact, fact.run.start)])
+
+
+def _over(fact: Fact, stop: int) -> Fact:
+    return replace(fact, run=replace(fact.run, stop=stop))

@@ -1,0 +1,172 @@
+"""
+When a budget rings, and what is told of it. Pure.
+
+* A threshold is told once in a period, when so much is used; that all is used, and that this is
+  to be expected within the period, likewise.
+* What has been told stays told: data that comes late, and makes the use smaller, changes nothing.
+* With a new period all begins anew. So it does, but for the count, when an operator changes the
+  limits.
+* Where other jobs are to be counted, or other periods, the count begins anew, and says when.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from batch_watchdog.budgets import usage
+from batch_watchdog.budgets.amounts import percent_of
+from batch_watchdog.budgets.facts import Fact
+from batch_watchdog.budgets.heavy import (
+    in_new_period,
+    most,
+    weight,
+    with_begun,
+    with_ended,
+    with_taken_off,
+)
+from batch_watchdog.budgets.periods import Period, day_of, period_of
+from batch_watchdog.budgets.state import FORECAST, BudgetState
+from batch_watchdog.policy.budget_tables import Budget
+
+WHOLE = 100.0  # per cent
+_HEAVIEST = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """
+    A budget as it stands at a time (milliseconds), by unit.
+
+    `reached_at` is when all of it is used, at the present rate; `heaviest` are the jobs and arrays
+    that use most, each with its share in per cent.
+    """
+
+    budget: str
+    at: int
+    period: Period
+    used: Mapping[str, float]
+    limit: Mapping[str, float]
+    percent: float
+    rate_per_hour: Mapping[str, float]
+    reached_at: int | None
+    counted_since: int
+    jobs: int
+    heaviest: tuple[tuple[str, float], ...]
+
+    @property
+    def is_forecast(self) -> bool:
+        """Whether it is not reached yet, and will be before the period is over."""
+        at = self.reached_at
+        return self.percent < WHOLE and at is not None and at < self.period.ends
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ring:
+    """What is to be told now: a threshold in per cent that is reached, or None: a forecast."""
+
+    percent: float | None
+
+
+def key_of(percent: float) -> str:
+    return f"{percent:.15g}"
+
+
+def limits_of(budget: Budget) -> str:
+    """Differs where the limits, or the prices, do."""
+    text = json.dumps([dict(budget.limits), [each.prices for each in budget.rates]])
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def at_time(state: BudgetState | None, budget: Budget, now: int) -> BudgetState:
+    """The state once it is `now`, by this policy; the first one, where there is none."""
+    if state is None or state.use.counting != budget.counting:
+        use = usage.begin_counting(budget, now)
+        return BudgetState(
+            budget=budget.name,
+            use=use,
+            period=period_of(budget, use.day).name,
+            limits=limits_of(budget),
+            version=state.version if state else 0,
+        )
+    use = usage.on_day_of(state.use, budget, now)
+    period = period_of(budget, use.day)
+    if period.name != state.period:
+        heavy = in_new_period(state.heavy, period.begins)
+        state = replace(state, period=period.name, told={}, heavy=heavy)
+    if state.limits != limits_of(budget):
+        state = replace(state, limits=limits_of(budget), told={})
+    return replace(state, use=use)
+
+
+# ---- Counting -----------------------------------------------------------------------------
+
+
+def begin(state: BudgetState, budget: Budget, fact: Fact) -> BudgetState:
+    """A run has begun that was not counted before."""
+    run, begins = fact.run, period_of(budget, state.use.day).begins
+    share = weight(budget, fact.queue, fact.amounts)
+    return replace(
+        state,
+        use=usage.begun(state.use, budget, run, fact.queue, fact.amounts),
+        heavy=with_begun(state.heavy, fact.name, run, share, begins),
+    )
+
+
+def end(state: BudgetState, budget: Budget, fact: Fact, began: Fact | None) -> BudgetState:
+    """A run has ended; `began` is how its start was counted, or None where all of it counts now."""
+    run, begins = fact.run, period_of(budget, state.use.day).begins
+    use, heavy = state.use, state.heavy
+    if began:
+        use = usage.taken_off(use, budget, began.run, began.queue, began.amounts)
+        share = weight(budget, began.queue, began.amounts)
+        heavy = with_taken_off(heavy, began.name, began.run, share, begins)
+    share = weight(budget, fact.queue, fact.amounts)
+    return replace(
+        state,
+        use=usage.ended(use, budget, run, fact.queue, fact.amounts),
+        heavy=with_ended(heavy, fact.name, run, share, begins),
+    )
+
+
+# ---- Ringing ------------------------------------------------------------------------------
+
+
+def read(state: BudgetState, budget: Budget, now: int) -> Reading:
+    """How a budget stands; the state is that of `at_time`."""
+    use, period = state.use, period_of(budget, day_of(now, budget.zone))
+    used = usage.used_in(use, budget, now, period)
+    return Reading(
+        budget=budget.name,
+        at=now,
+        period=period,
+        used=used,
+        limit=budget.limits,
+        percent=percent_of(used, budget),
+        rate_per_hour=usage.rate_of(use, budget),
+        reached_at=usage.reached_at(use, budget, now, WHOLE),
+        counted_since=max(use.since, period.begins),
+        jobs=use.jobs,
+        heaviest=tuple(most(state.heavy, now, _HEAVIEST)),
+    )
+
+
+def ring(
+    state: BudgetState, budget: Budget, reading: Reading, asked: Iterable[float] = ()
+) -> tuple[BudgetState, list[Ring]]:
+    """
+    What is to be told now, and the state in which it has been.
+
+    `asked` are percentages at which the policy wants something done: they are kept as told too.
+    """
+    told = dict(state.told)
+    rings = []
+    for percent in sorted({*map(float, budget.warn_at), WHOLE, *asked}):
+        if reading.percent >= percent and key_of(percent) not in told:
+            told[key_of(percent)] = reading.at
+            if percent in budget.warn_at or percent == WHOLE:
+                rings.append(Ring(percent=percent))
+    if reading.is_forecast and FORECAST not in told:
+        told[FORECAST] = reading.at
+        rings.append(Ring(percent=None))
+    return replace(state, told=told), rings

@@ -1,0 +1,136 @@
+"""
+Runs: each attempt of a job that ran, with its start and its end, as Batch shows them. Pure.
+
+A job's events and DescribeJobs list the attempts that have ended; a job that is RUNNING shows when
+that began. So each later word of a job tells its whole past again, and it can be counted from any.
+
+Array parents and the nodes of multi-node jobs have no run of their own: their children run, and
+their job on all of its nodes.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from batch_watchdog.core.job_event import ENDED, array_child
+from batch_watchdog.diagnosis.lenient import items, mapping
+
+_YEAR = 366 * 86_400_000  # ms
+_SOON = 60_000  # ms; two clocks differ by less
+_ATTEMPTS_MAX = 100
+_PREEMPTED = 1_000  # numbers from here on are runs that were preempted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """
+    One attempt that ran: times in milliseconds since 1970.
+
+    `stop` is 0 while it runs, `start` where an end shows no beginning, and both where the job is
+    STARTING, and a run is to be expected. `guessed` says that the time at which an event said
+    RUNNING stands for the start, which it does not show.
+    """
+
+    job_id: str
+    attempt: int
+    start: int
+    stop: int = 0
+    guessed: bool = False
+
+
+def runs_of(detail: Mapping[str, Any], at: int) -> list[Run]:
+    """The runs that a job shows, as an event at a time or as DescribeJobs then shows it."""
+    job_id = detail.get("jobId")
+    if not isinstance(job_id, str) or _has_no_run(job_id, detail):
+        return []
+    found = {run.attempt: run for run in _ended(job_id, detail, at)}
+    latest = _latest(job_id, detail, at, found)
+    if latest:
+        found[latest.attempt] = latest
+    for number, each in enumerate(_preempted(detail)):
+        start, stop = _times(each, at)
+        if start and stop and start not in [run.start for run in found.values()]:
+            # Only the latest are listed, so that their place in the list says nothing.
+            attempt = _PREEMPTED + number + start % 1_000_000_000 * 10
+            found[attempt] = Run(job_id=job_id, attempt=attempt, start=start, stop=stop)
+    return sorted(found.values(), key=lambda run: (run.start, run.attempt))
+
+
+def expected_run(detail: Mapping[str, Any]) -> Run | None:
+    """The run that a job which is STARTING is about to begin."""
+    job_id = detail.get("jobId")
+    if detail.get("status") != "STARTING" or not isinstance(job_id, str):
+        return None
+    return (
+        None
+        if _has_no_run(job_id, detail)
+        else Run(job_id=job_id, attempt=len(_made(detail)), start=0)
+    )
+
+
+def _has_no_run(job_id: str, detail: Mapping[str, Any]) -> bool:
+    if "#" in job_id or "#" in str(detail.get("jobArn", "")):
+        return True
+    array = mapping(detail.get("arrayProperties"))
+    is_child = array_child(job_id) is not None or array.get("index") is not None
+    return not is_child and bool(array.get("size") or array.get("statusSummary"))
+
+
+def _made(detail: Mapping[str, Any]) -> list[Mapping[Any, Any]]:
+    made = items(detail.get("attempts")) or items(detail.get("eksAttempts"))
+    return [mapping(each) for each in made[:_ATTEMPTS_MAX]]
+
+
+def _ended(job_id: str, detail: Mapping[str, Any], at: int) -> Iterator[Run]:
+    for attempt, each in enumerate(_made(detail)):
+        start, stop = _times(each, at)
+        if start and stop:
+            yield Run(job_id=job_id, attempt=attempt, start=start, stop=max(start, stop))
+
+
+def _latest(
+    job_id: str, detail: Mapping[str, Any], at: int, ended: Mapping[int, Run]
+) -> Run | None:
+    """The run that the job itself tells of, where its attempts do not."""
+    made, status = _made(detail), detail.get("status")
+    over = max((run.stop for run in ended.values()), default=0)
+    start, stop = _times(detail, at)
+    if status == "RUNNING":
+        begun = [_times(each, at) for each in made]
+        if begun and begun[-1][0] and not begun[-1][1]:  # The attempt that runs is listed too.
+            return Run(job_id=job_id, attempt=len(made) - 1, start=begun[-1][0])
+        # AWS does not say whether a job's own start is that of its first attempt, or its latest.
+        if start and start >= over:
+            return Run(job_id=job_id, attempt=len(made), start=start)
+        return Run(job_id=job_id, attempt=len(made), start=max(at, over), guessed=True)
+    attempt = max(0, len(made) - 1)
+    if attempt in ended or not (made or status in ENDED):
+        return None
+    of_attempt = _times(made[-1], at) if made else (0, 0)
+    if status not in ENDED:  # It waits again, and its latest attempt does not tell all.
+        return Run(
+            job_id=job_id,
+            attempt=attempt,
+            start=of_attempt[0],
+            stop=max(of_attempt[0], of_attempt[1] or at),
+        )
+    start = of_attempt[0] or (start if start >= over else 0)
+    stop = of_attempt[1] or (stop if stop >= over else 0) or at
+    return Run(job_id=job_id, attempt=attempt, start=start, stop=max(start, stop))
+
+
+def _preempted(detail: Mapping[str, Any]) -> list[Mapping[Any, Any]]:
+    summary = mapping(detail.get("preemptionSummary"))
+    return [mapping(each) for each in items(summary.get("recentPreemptedAttempts"))]
+
+
+def _times(value: Mapping[Any, Any], at: int) -> tuple[int, int]:
+    """Start and stop; 0 where it is not shown, or no time that can be meant."""
+    start, stop = value.get("startedAt"), value.get("stoppedAt")
+    return _time(start, at), _time(stop, at)
+
+
+def _time(value: object, at: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        return 0
+    return value if at - _YEAR < value < at + _SOON else 0

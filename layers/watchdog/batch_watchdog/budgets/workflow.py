@@ -1,0 +1,144 @@
+"""
+What is due for budgets: what the messages of the last minute say of runs is counted, and what is
+believed to run is looked at.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import batched
+from typing import Any
+
+from batch_watchdog.aws.batch import DESCRIBE_MAX, BatchApi, Detail
+from batch_watchdog.budgets import facts as fact_rows
+from batch_watchdog.budgets import items, looks
+from batch_watchdog.budgets.arrivals import facts_of
+from batch_watchdog.budgets.counting import BudgetCounter
+from batch_watchdog.budgets.facts import BudgetKey, Fact
+from batch_watchdog.budgets.ledger_items import Ledger
+from batch_watchdog.budgets.looks import Shown
+from batch_watchdog.budgets.periods import to_ms
+from batch_watchdog.core.batch_payloads import event_from_detail
+from batch_watchdog.policy.model import Policy
+from batch_watchdog.store.decisions import ITEM_ERRORS
+from batch_watchdog.store.reminders import Reminders
+from batch_watchdog.store.table import Table
+
+_PROMPT = timedelta(minutes=2)  # A start that comes later may have ended since.
+
+
+@dataclass(slots=True, kw_only=True)
+class BudgetKeeper:
+    """The budgets of the policy at `now`. `failed` has the errors of what is to be done again."""
+
+    table: Table
+    batch: BatchApi
+    policy: Policy
+    now: datetime
+    failed: list[Exception] = field(default_factory=list)
+
+    @property
+    def _counter(self) -> BudgetCounter:
+        return BudgetCounter(table=self.table, policy=self.policy, now=self.now, failed=self.failed)
+
+    def count(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Count the facts of these rows, each start and each end once."""
+        facts = fact_rows.latest(fact for row in rows for fact in fact_rows.read(row))
+        self._counter.count(self._proven(facts))
+
+    def _proven(self, facts: Sequence[Fact]) -> list[Fact]:
+        """The facts; of guessed starts that come late, what Batch shows now."""
+        late = [
+            fact
+            for fact in facts
+            if fact.run.guessed and fact.run.start < to_ms(self.now - _PROMPT) and not fact.run.stop
+        ]
+        if not late:
+            return list(facts)
+        shown = self._shown(late)
+        proven = [fact for fact in facts if fact not in late]
+        omitted = [fact for fact in late if fact.run.job_id not in shown]
+        Reminders(self.table).file(items.soon_again(omitted, self.now))
+        for fact in late:
+            for each in shown[fact.run.job_id].facts if fact.run.job_id in shown else ():
+                if each.run.guessed and not each.run.stop:
+                    each = replace(each, run=replace(each.run, start=fact.run.start))  # noqa: PLW2901
+                proven.append(replace(each, budgets=fact.budgets))
+        return fact_rows.latest(proven)
+
+    def _shown(self, facts: Iterable[Fact]) -> dict[str, Shown]:
+        """What Batch shows now of the jobs of some facts, by job; nothing of those it omits."""
+        jobs = {fact.run.job_id: fact.service for fact in facts}
+        shown = {}
+        for job_id, detail in self._details(jobs):
+            try:
+                job = event_from_detail(detail, self.now)
+            except ITEM_ERRORS as error:
+                self.failed.append(error)
+            else:
+                shown[job_id] = Shown(status=job.status, facts=list(facts_of(job, detail, ())))
+        return shown
+
+    def _details(self, jobs: Mapping[str, bool]) -> Iterator[tuple[str, Detail]]:
+        """What Batch says of jobs; by id, and whether they are service jobs."""
+        for service, describe in (
+            (False, self.batch.describe),
+            (True, self.batch.describe_service),
+        ):
+            asked = [job_id for job_id, is_service in jobs.items() if is_service == service]
+            for some in batched(asked, DESCRIBE_MAX, strict=False):
+                try:
+                    yield from describe(some).items()
+                except ITEM_ERRORS as error:  # They are asked about again.
+                    self.failed.append(error)
+
+    def look_at(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """See whether the runs of these rows go on. An end of which no event told is counted."""
+        left = self._not_ended([fact for row in rows for fact in fact_rows.read(row)])
+        if any(not fact.run.start for fact in left):
+            began = {
+                (fact.run.job_id, fact.run.attempt)
+                for fact in items.believed(self.table, self.now)
+                if fact.run.start
+            }
+            left = [
+                fact
+                for fact in left
+                if fact.run.start or (fact.run.job_id, fact.run.attempt) not in began
+            ]
+        if not left:
+            return
+        shown = self._shown(left)
+        found: list[Fact] = []
+        going_on: list[Fact] = []
+        again: list[Fact] = []
+        for fact in left:
+            answer = looks.answer(fact, shown.get(fact.run.job_id))
+            found += answer.facts
+            going_on += [fact] if answer.goes_on else []
+            again += [fact] if answer.ask_again else []
+        seen = [replace(fact, seen=to_ms(self.now), missed=0) for fact in going_on]
+        Reminders(self.table).file(items.to_be_looked_at(seen, self.now))
+        Reminders(self.table).file(items.soon_again(again, self.now))
+        self._counter.count(fact_rows.latest(found))
+
+    def _not_ended(self, facts: Sequence[Fact]) -> list[Fact]:
+        """Those of the facts whose ends were not counted by all of their budgets."""
+        by_budget: dict[BudgetKey, list[Fact]] = defaultdict(list)
+        for fact in facts:
+            for key in fact.budgets:
+                by_budget[key].append(fact)
+        left: dict[tuple[str, int], Fact] = {}
+        for (name, counts), some in by_budget.items():
+            budget = self.policy.budget_named(name)
+            if budget is None or budget.counting != counts:
+                continue
+            ledger = Ledger(self.table, (name, counts))
+            ledger.read_ends(min(max(fact.seen, fact.run.start) for fact in some))
+            for fact in some:
+                run = fact.run
+                known = left.get((run.job_id, run.attempt))
+                if not ledger.knows_end(run.job_id, run.attempt):
+                    left[run.job_id, run.attempt] = known if known and known.run.start else fact
+        return list(left.values())

@@ -1,0 +1,61 @@
+"""Each minute: tell of the budgets what is to be told, and have the guards decide about it."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+from batch_watchdog.budgets import rules
+from batch_watchdog.budgets.notices import in_words
+from batch_watchdog.budgets.periods import period_of, to_ms, to_time
+from batch_watchdog.budgets.state import BudgetState
+from batch_watchdog.budgets.telling import BudgetTeller
+from batch_watchdog.guards.signals.evidence import Evidence
+from batch_watchdog.guards.workflow import GuardUpdater
+from batch_watchdog.policy.budget_tables import Budget
+from batch_watchdog.policy.model import Policy
+
+
+def watch(budgets: BudgetTeller, guards: GuardUpdater) -> None:
+    """Tell of the budgets, and have the guards hear of what rings."""
+    asked = asked_of(budgets.policy)
+    states = budgets.tell(asked)
+    for name, percents in asked.items():
+        budget = budgets.policy.budget_named(name)
+        if budget and name in states:
+            guards.hear(_evidence(budget, states[name], percents, to_ms(budgets.now)))
+
+
+def asked_of(policy: Policy) -> Mapping[str, set[float]]:
+    """The shares of budgets, in per cent, that raise stages of guards."""
+    asked: dict[str, set[float]] = defaultdict(set)
+    for guard in policy.guard:
+        for stage in guard.stage:
+            for share in stage.budgets:
+                asked[share.name].add(share.percent)
+    return asked
+
+
+def _evidence(
+    budget: Budget, state: BudgetState, percents: set[float], now: int
+) -> Iterator[Evidence]:
+    """What rings: each share that was reached in this period, whatever has been counted since."""
+    rung = [percent for percent in sorted(percents) if rules.key_of(percent) in state.told]
+    if not rung:
+        return
+    reading = rules.read(state, budget, now)
+    used = ", ".join(
+        f"{amount:,.6g} of {budget.limits[unit]:,.6g} {unit}"
+        for unit, amount in reading.used.items()
+    )
+    for percent in rung:
+        yield Evidence(
+            source="live",
+            alarm=budget.name,
+            names=frozenset({budget.name}),
+            state="ALARM",
+            at=to_time(state.told[rules.key_of(percent)]),
+            amount=used,
+            threshold=f"{rules.key_of(percent)} %",
+            detail=in_words(budget, reading),
+            over_at=to_time(period_of(budget, state.use.day).ends),
+            share=percent,
+        )

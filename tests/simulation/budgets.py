@@ -1,0 +1,82 @@
+"""
+Whether what budgets have counted in a history is what Batch itself saw.
+
+It is judged by what the jobs show at the end, read apart from the package's rules.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from batch_watchdog.budgets import items, usage
+from batch_watchdog.budgets.periods import to_ms
+from tests.simulation.history import History
+
+_QUEUES = {"all": "", "gpu": "gpu"}
+
+
+def i16_a_budgets_use_is_what_batch_saw(seen: History) -> Iterator[str]:
+    states = items.read_all(seen.table)
+    rules = {budget.name: budget for budget in seen.policies[-1][1].budget}
+    for name, queue in _QUEUES.items():
+        if name not in rules or name not in states:
+            continue
+        saw: dict[str, tuple[int, int]] = {}
+        for job_id, detail in seen.details.items():
+            if queue in str(detail.get("jobQueue")).rpartition("/")[2]:
+                saw[job_id] = _used(detail, seen.ended)
+        days = usage.used_on(states[name].use, rules[name], to_ms(seen.ended))
+        counted = [amounts for queues in days.values() for amounts in queues.values()]
+        vcpus, gpus = (sum(each[place] for each in counted) for place in (0, 1))
+        expected = [sum(each[place] for each in saw.values()) for place in (0, 1)]
+        if [vcpus, gpus] != expected:
+            yield f"budget {name}: counted {[vcpus, gpus]}, Batch saw {expected}"
+
+
+def i16_what_is_used_up_is_told(seen: History) -> Iterator[str]:
+    told: set[str] = set()
+    for _, content in seen.published:
+        ids = content["facts"]["ids"] if content["notice"] == "digest" else [content["id"]]
+        told |= set(ids)
+    for name, state in items.read_all(seen.table).items():
+        for threshold in state.told:
+            kind = {"100": "reached", "forecast": "forecast"}.get(threshold, "warning")
+            notice_id = f"budget-{kind}:{name}:{state.period}:{threshold}:{state.limits}"
+            if notice_id not in told:
+                yield f"{notice_id} was not told"
+
+
+def _used(detail: Mapping[str, Any], until: datetime) -> tuple[int, int]:
+    """Thousandths of vCPUs and of GPUs, times milliseconds."""
+    if detail.get("serviceJobType") or (detail.get("arrayProperties") or {}).get("size"):
+        return 0, 0
+    vcpus, gpus = _needs(detail)
+    made = detail.get("attempts") or detail.get("eksAttempts") or []
+    spans = [(each.get("startedAt") or 0, each.get("stoppedAt") or 0) for each in made]
+    if detail["status"] == "RUNNING":
+        spans.append((detail["startedAt"], to_ms(until)))
+    lasted = sum(stop - start for start, stop in spans if start and stop)
+    return vcpus * lasted, gpus * lasted
+
+
+def _needs(detail: Mapping[str, Any]) -> tuple[int, int]:
+    nodes = detail.get("nodeProperties") or {}
+    if nodes.get("numNodes"):
+        [only] = nodes["nodeRangeProperties"]
+        vcpus, gpus = _of_container(only["container"])
+        return vcpus * nodes["numNodes"], gpus * nodes["numNodes"]
+    pod = (detail.get("eksProperties") or {}).get("podProperties")
+    if pod:
+        resources = [each["resources"] for each in pod["containers"]]
+        asked = [{**each.get("limits", {}), **each.get("requests", {})} for each in resources]
+        vcpus = sum(round(float(each.get("cpu", 0)) * 1_000) for each in asked)
+        return vcpus, sum(round(float(each.get("nvidia.com/gpu", 0)) * 1_000) for each in asked)
+    return _of_container(detail.get("container") or {})
+
+
+def _of_container(container: Mapping[str, Any]) -> tuple[int, int]:
+    needs = {
+        each["type"]: round(float(each["value"]) * 1_000)
+        for each in container.get("resourceRequirements", ())
+    }
+    return needs.get("VCPU", 0), needs.get("GPU", 0)

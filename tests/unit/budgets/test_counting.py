@@ -1,0 +1,210 @@
+"""What is counted of facts that are repeated, late, reordered or never told."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from batch_watchdog.aws.batch import BatchApi
+from batch_watchdog.budgets import facts, items, rules
+from batch_watchdog.budgets.facts import Fact
+from batch_watchdog.budgets.listing import BudgetListing
+from batch_watchdog.budgets.periods import to_ms
+from batch_watchdog.budgets.runs import Run
+from batch_watchdog.budgets.telling import BudgetTeller
+from batch_watchdog.budgets.workflow import BudgetKeeper
+from batch_watchdog.policy.model import Policy, parse_policy
+from batch_watchdog.store.item_codec import unpack
+from batch_watchdog.store.memory_table import MemoryTable
+from batch_watchdog.store.reminders import Reminders
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+POLICY = '[[budget]]\nname = "b"\nper = "day"\nvcpu_hours = 100\n'
+QUEUE = "arn:aws:batch:us-east-1:111122223333:job-queue/gpu"
+
+
+class Client:
+    """AWS Batch, as far as it is asked."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, dict[str, Any]] = {}
+
+    def describe_jobs(self, jobs: Iterable[str]) -> dict[str, Any]:
+        return {"jobs": [self.jobs[each] for each in jobs if each in self.jobs]}
+
+    def list_jobs(self, **asked: Any) -> dict[str, Any]:
+        status = asked.get("jobStatus")
+        found = [each for each in self.jobs.values() if status in (None, each["status"])]
+        return {"jobSummaryList": found}
+
+    def get_paginator(self, _: str) -> "Client":
+        return self
+
+    def paginate(self) -> Iterable[Mapping[str, Any]]:
+        return [{"jobQueues": [{"jobQueueArn": QUEUE, "jobQueueType": "ECS"}]}]
+
+
+class Watch:
+    def __init__(self, policy: str = POLICY) -> None:
+        self.table, self.client = MemoryTable(lambda *_: None), Client()
+        self.policy: Policy = parse_policy(policy)
+        self.keys = tuple((budget.name, budget.counting) for budget in self.policy.budget)
+
+    def keeper(self, now: datetime) -> BudgetKeeper:
+        return BudgetKeeper(
+            table=self.table, batch=BatchApi(self.client), policy=self.policy, now=now
+        )
+
+    def fact(self, job: str, start: datetime, stop: datetime | None = None, **more: Any) -> Fact:
+        run = Run(
+            job_id=job, attempt=0, start=to_ms(start), stop=to_ms(stop) if stop else 0, **more
+        )
+        return Fact(run=run, budgets=self.keys, name="x", queue=QUEUE, amounts=(4_000, 0, 1_024, 0))
+
+    def told(self, now: datetime, *some: Fact) -> None:
+        self.keeper(now).count(facts.rows_of(some))
+
+    def shows(self, job: str, status: str, start: datetime, stop: datetime | None = None) -> None:
+        attempt = {"startedAt": to_ms(start), "stoppedAt": to_ms(stop) if stop else None}
+        self.client.jobs[job] = {
+            "jobId": job,
+            "jobName": "x",
+            "jobQueue": QUEUE,
+            "status": status,
+            "startedAt": to_ms(start),
+            "stoppedAt": to_ms(stop) if stop else None,
+            "attempts": [attempt] if stop else [],
+            "container": {
+                "resourceRequirements": [
+                    {"type": "VCPU", "value": "4"},
+                    {"type": "MEMORY", "value": "1"},
+                ]
+            },
+        }
+
+    def look(self, now: datetime) -> None:
+        """See to what is due to be looked at."""
+        due = Reminders(self.table).between(NOON - HOUR, now)
+        rows = [row for entry in due if entry.kind == "run" for row in unpack(entry.content)]
+        self.keeper(now).look_at(rows)
+
+    def list_all(self, now: datetime) -> None:
+        listing = BudgetListing(
+            table=self.table,
+            batch=BatchApi(self.client),
+            policy=self.policy,
+            now=now,
+            out_of_time=lambda: False,
+        )
+        assert len(list(listing.go_on())) >= 3
+        assert not listing.failed
+
+    def used(self, now: datetime, name: str = "b") -> float:
+        teller = BudgetTeller(table=self.table, policy=self.policy, now=now)
+        [reading] = [each for each in teller.readings() if each.budget == name]
+        return reading.used["vcpu_hours"]
+
+
+def test_each_start_and_each_end_counts_once() -> None:
+    watch = Watch()
+    for _ in range(2):
+        watch.told(NOON, watch.fact("a", NOON), watch.fact("b:1", NOON))
+    assert watch.used(NOON + HOUR) == 8
+    for news in ("c", "d"):  # A repeat comes with what is new.
+        ends = (watch.fact(job, NOON, NOON + HOUR) for job in ("a", "b:1", news))
+        watch.told(NOON + HOUR, *ends)
+    assert watch.used(NOON + 3 * HOUR) == 16
+
+
+def test_an_end_whose_start_was_never_seen_counts_whole() -> None:
+    watch = Watch()
+    watch.told(NOON + HOUR, watch.fact("a", NOON, NOON + HOUR))
+    assert watch.used(NOON + 3 * HOUR) == 4
+
+
+def test_a_start_that_comes_after_its_end_counts_nothing() -> None:
+    watch = Watch()
+    watch.told(
+        NOON + HOUR, watch.fact("a", NOON, NOON + HOUR), watch.fact("b:1", NOON, NOON + HOUR)
+    )
+    watch.told(NOON + 2 * HOUR, watch.fact("a", NOON), watch.fact("b:1", NOON))
+    assert watch.used(NOON + 3 * HOUR) == 8
+
+
+def test_an_end_that_shows_another_start_takes_off_the_one_that_was_counted() -> None:
+    watch = Watch()
+    guess = NOON + timedelta(seconds=70)
+    watch.told(NOON + timedelta(minutes=2), watch.fact("a", guess, guessed=True))
+    watch.told(NOON + HOUR / 4, watch.fact("a", NOON, NOON + HOUR / 4))
+    assert watch.used(NOON + 3 * HOUR) == 1
+
+
+def test_an_end_that_shows_no_start_ends_the_run_that_is_believed() -> None:
+    watch = Watch()
+    watch.told(NOON, watch.fact("a", NOON, guessed=True))
+    run = Run(job_id="a", attempt=0, start=0, stop=to_ms(NOON + HOUR / 4))
+    end = Fact(run=run, budgets=watch.keys, name="x", queue=QUEUE, amounts=(0, 0, 0, 0))
+    watch.told(NOON + HOUR / 4, end)
+    assert watch.used(NOON + 3 * HOUR) == 1
+
+
+def test_an_end_of_which_no_event_told_is_found_by_a_look() -> None:
+    watch = Watch()
+    watch.told(NOON, watch.fact("a", NOON))
+    watch.shows("a", "SUCCEEDED", NOON, NOON + HOUR / 8)
+    watch.look(NOON + HOUR / 4)
+    assert watch.used(NOON + 3 * HOUR) == 0.5
+
+
+def test_what_runs_on_is_looked_at_again() -> None:
+    watch = Watch()
+    watch.told(NOON, watch.fact("a", NOON))
+    watch.shows("a", "RUNNING", NOON)
+    watch.look(NOON + HOUR / 4)
+    watch.shows("a", "SUCCEEDED", NOON, NOON + HOUR / 4)
+    watch.look(NOON + HOUR / 2)
+    assert watch.used(NOON + 3 * HOUR) == 1
+
+
+def test_a_job_that_batch_leaves_out_is_asked_about_again() -> None:
+    watch = Watch()
+    watch.told(NOON, watch.fact("a", NOON))
+    watch.look(NOON + HOUR / 4)
+    assert watch.used(NOON + HOUR / 4) == 1
+    watch.shows("a", "FAILED", NOON, NOON + HOUR / 8)
+    watch.look(NOON + HOUR / 4 + timedelta(minutes=1))
+    assert watch.used(NOON + 3 * HOUR) == 0.5
+
+
+def test_a_listing_finds_what_runs_and_what_has_come_and_gone() -> None:
+    watch = Watch()
+    watch.shows("a", "RUNNING", NOON - HOUR)
+    watch.shows("b", "SUCCEEDED", NOON - HOUR, NOON)
+    watch.list_all(NOON)
+    watch.list_all(NOON + HOUR)
+    assert watch.used(NOON + HOUR) == 8 + 4
+
+
+def test_each_budget_that_matches_counts_a_job() -> None:
+    other = POLICY.replace('"b"', '"c"').replace("[[budget]]", '[[budget]]\nmatch = { name = "x" }')
+    watch = Watch(POLICY + other)
+    watch.told(NOON, watch.fact("a", NOON))
+    assert (watch.used(NOON + HOUR, "b"), watch.used(NOON + HOUR, "c")) == (4, 4)
+
+
+def test_what_was_filed_for_other_jobs_counts_nothing() -> None:
+    watch = Watch()
+    fact = watch.fact("a", NOON)
+    watch.policy = parse_policy(POLICY + 'match = { name = "y" }\n')
+    watch.told(NOON, fact)
+    assert watch.used(NOON + HOUR) == 0
+
+
+def test_the_state_is_small_however_much_was_counted() -> None:
+    watch = Watch()
+    some = [watch.fact(f"b:{index}", NOON) for index in range(2_000)]
+    watch.told(NOON, *some)
+    state = items.read(watch.table, "b")
+    assert state
+    assert len(str(items.put(state, NOON).item["body"])) < 1_000
+    assert rules.read(state, watch.policy.budget[0], to_ms(NOON)).jobs == 2_000
