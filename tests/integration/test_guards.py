@@ -42,6 +42,25 @@ def test_a_soft_alarm_cancels_what_waits_and_lets_finish_what_runs(guarding: Gua
     )
 
 
+def test_an_array_that_a_guard_stops_is_told_as_stopped_by_it(guarding: Guarding) -> None:
+    array = guarding.submit(array_size=300)
+    guarding.run(minutes=3)
+
+    guarding.alarm("soft")
+    guarding.run(minutes=5)
+    guarding.alarm("hard")
+    guarding.run(minutes=20)
+
+    [told] = guarding.told("array-completed")
+    facts = told["facts"]
+    assert (facts["job_id"], facts["failed"], facts["groups"]) == (array, 0, [])
+    assert facts["succeeded"] + facts["failed"] + facts["stopped"] == 300
+    assert facts["stopped"] > 200
+    assert facts["stopped_by"] == ["guard monthly"]
+    assert told["subject"].startswith("Array stopped by guard monthly, ")
+    assert "stopped by guard monthly" in told["text"]
+
+
 def test_a_report_adds_up(guarding: Guarding) -> None:
     four_running_and_five_waiting(guarding)
     guarding.submit(tags={"critical": "true"})

@@ -44,7 +44,8 @@ from batch_watchdog.guards.stages import (
 from batch_watchdog.guards.state import GuardState, LatestSignal, StageEntry, StageName
 from batch_watchdog.guards.stop_run import counts
 from batch_watchdog.guards.stop_run import notices as run_notices
-from batch_watchdog.notices.notice import SUBJECT_MAX, Notice
+from batch_watchdog.notices.notice import Notice
+from batch_watchdog.notices.phrases import SUBJECT_MAX
 from batch_watchdog.policy.guard_tables import Guard
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.policy.tables import Mode

@@ -16,7 +16,8 @@ from batch_watchdog.notices.links import (
     queue_link,
 )
 from batch_watchdog.notices.notice import Notice, digest, subject
-from batch_watchdog.notices.text import fact, iso, plain, ranges, shorten, span
+from batch_watchdog.notices.phrases import shorten
+from batch_watchdog.notices.text import fact, iso, plain, ranges, span
 from tests.makers import JOB, QUEUE, a_notice
 
 any_text = st.text(st.characters(codec=None))  # half surrogate pairs, too

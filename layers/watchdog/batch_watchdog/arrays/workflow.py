@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from batch_watchdog.arrays import filling, progress
 from batch_watchdog.arrays import notices as array_notices
-from batch_watchdog.arrays import progress
 from batch_watchdog.arrays import rules as array_rules
 from batch_watchdog.arrays.items import Arrays
 from batch_watchdog.arrays.progress import Array, Part
@@ -120,10 +120,10 @@ class ArrayTracker:
         """The parts, with the failures that Batch lists in place of those that events told."""
         at = array.ended_at or array.first_at
         listed = [event_from_detail(job, at) for job in self.batch.children(array.job_id, "FAILED")]
-        filled = progress.correct(array, parts, listed)
-        lacking = [f"{array.job_id}:{index}" for index in progress.without_log(filled)]
+        filled = filling.correct(array, parts, listed)
+        lacking = [f"{array.job_id}:{index}" for index in filling.without_log(filled)]
         details = self.batch.describe(lacking).values()
-        return progress.with_logs(filled, [event_from_detail(job, at) for job in details])
+        return filling.with_logs(filled, [event_from_detail(job, at) for job in details])
 
     def announce(self, array: Array, parts: Iterable[Part], now: datetime) -> Outcome:
         """Say that an array is done, once: the state that says so is part of the same write."""

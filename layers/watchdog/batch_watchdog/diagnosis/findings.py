@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from batch_watchdog.core.effects import WaitCause
+from batch_watchdog.notices.phrases import say
 
 type FindingCode = Literal[
     "compute-environment-invalid",
@@ -118,6 +119,23 @@ def _joined(group: list[Clue]) -> Clue:
     left = len(parts) - _PARTS_SHOWN
     shown = [*parts[:_PARTS_SHOWN], *([f"and {left} more"] if left > 0 else [])]
     return replace(group[0], evidence="; ".join(shown))
+
+
+def finding_lines(findings: Sequence[Finding]) -> list[str]:
+    """What a notice says of findings: of the likeliest all, of the others what shows them."""
+    told: list[str] = []
+    for each in findings[:1]:
+        told += [
+            "",
+            say("{code}: {evidence}", code=each.code, evidence=each.evidence),
+            say("What to do: {next_step}", next_step=each.remedy),
+            say("See {page}", page=each.page),
+        ]
+    told += [
+        say("Besides: {code}: {evidence}", code=each.code, evidence=each.evidence)
+        for each in findings[1:]
+    ]
+    return told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,14 @@ def plain(text: str, limit: int = 200) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+def middle(name: str, limit: int) -> str:
+    """A name of at most `limit` characters: where it is longer, its middle is left out."""
+    if len(name) <= limit:
+        return name
+    tail = (limit - 1) // 2
+    return f"{name[: limit - 1 - tail]}…{name[len(name) - tail :]}"
+
+
 def fact(text: str) -> str:
     """Untrusted text as it was, but of bounded length and fit for UTF-8."""
     return text[:FACT_MAX].encode("utf-8", "replace").decode()
@@ -51,11 +59,3 @@ def ranges(indices: Iterable[int]) -> str:
         else:
             runs.append([index, index])
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
-
-
-def shorten(listing: str, limit: int = 300) -> str:
-    """A comma-separated list for people, cut at a comma where it is longer than `limit`."""
-    if len(listing) <= limit:
-        return listing
-    head = listing[:limit].rsplit(",", 1)[0]
-    return f"{head}, … ({listing.count(',') - head.count(',')} more in the facts)"
