@@ -1,6 +1,6 @@
 """Decide about guards: with each billing signal, every minute, and at a command."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -16,7 +16,7 @@ from batch_watchdog.guards.inputs import (
     StageSet,
     TimePassed,
 )
-from batch_watchdog.guards.state import GuardState
+from batch_watchdog.guards.state import GuardState, StageEntry
 from batch_watchdog.guards.stop_run import items as run_items
 from batch_watchdog.guards.stop_run import run as stop_run
 from batch_watchdog.guards.stop_run.counts import Tally
@@ -43,13 +43,15 @@ class GuardUpdater:
         states = guard_items.read_all(self.table)
         state = states.get(name) or GuardState(guard=name)
         rule = self.policy.guard_named(name)
+        stopped = self._stopped(state, rule, happening)
         decision = guard_rules.decide(
             state,
             happening,
             rule,
             mode=self.policy.mode_of(rule) if rule else self.policy.mode,
             held_by_others=precedence.held_by_others(name, states, self.policy, self.now),
-            stopped=self._stopped(state, rule, happening),
+            stopped=stopped[-1],
+            stopped_before=stopped[:-1],
             operator_holds=operator_hold.read(self.table).spans(self.now),
         )
         if decision.state == state and not decision.effects:
@@ -60,8 +62,11 @@ class GuardUpdater:
             puts.append(run_items.put(stop_run.begin(name, entry, self.now), self.now))
         return decision, Outcome(puts=puts, effects=decision.effects)
 
-    def _stopped(self, state: GuardState, rule: Guard | None, happening: GuardInput) -> Tally:
-        """What the guard's stage has stopped so far, where it may be released now."""
+    def _stopped(
+        self, state: GuardState, rule: Guard | None, happening: GuardInput
+    ) -> Sequence[Tally]:
+        """What the guard's stages have stopped so far, the present one's last, where it may be
+        released now."""
         match happening:
             case AlarmReceived(evidence=word) if word.state == "OK":
                 may_release = True
@@ -72,10 +77,12 @@ class GuardUpdater:
             case _:
                 may_release = False
         if state.entry is None or not may_release:
-            return Tally()
-        run_id = state.entry.run_id
-        run = run_items.read(self.table, run_id)
-        return tally(run_items.found(self.table, run_id), state.entry.stage, run)
+            return (Tally(),)
+        return [self._tally(entry) for entry in (*(e.entry for e in state.earlier), state.entry)]
+
+    def _tally(self, entry: StageEntry) -> Tally:
+        run = run_items.read(self.table, entry.run_id)
+        return tally(run_items.found(self.table, entry.run_id), entry.stage, run)
 
     # ---- Every minute ---------------------------------------------------------------------
 

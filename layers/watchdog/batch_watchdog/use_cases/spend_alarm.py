@@ -17,7 +17,8 @@ from batch_watchdog.guards.inputs import AlarmReceived
 from batch_watchdog.guards.signals import envelope as signals
 from batch_watchdog.guards.signals.evidence import Evidence, Ignored
 from batch_watchdog.guards.workflow import GuardUpdater
-from batch_watchdog.notices.notice import Notice, subject
+from batch_watchdog.notices.notice import Notice
+from batch_watchdog.notices.phrases import Name, lines, say, subject
 from batch_watchdog.notices.text import plain
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store.decisions import Outcome, Recorder
@@ -122,17 +123,19 @@ def _trouble(digest: str, content: str, reason: str) -> Notice:
         kind="watchdog-trouble",
         id=f"watchdog-trouble:evidence:{digest}",
         severity="critical",
-        subject=subject(f"Billing signal could not be read: {reason}"),
-        text="\n".join(
+        subject=subject("Billing signal could not be read: {why}", why=Name(plain(reason))),
+        text=lines(
             [
-                "A message about money has arrived, and the watchdog cannot understand it:",
+                say("A message about money has arrived, and the watchdog cannot understand it:"),
                 plain(reason, 500),
                 "",
-                "No guard was raised or released by it. It begins:",
+                say("No guard was raised or released by it. It begins:"),
                 plain(content, 300),
                 "",
-                "What to do: see what it says. If it calls for a stage, set that stage by hand",
-                '(the command "set-stage"). It is kept whole in the dead-letter queue.',
+                say(
+                    "What to do: see what it says. If it calls for a stage, set that stage by hand "
+                    '(the command "set-stage"). It is kept whole in the dead-letter queue.'
+                ),
             ]
         ),
         facts={"reason": plain(reason, 500)},
