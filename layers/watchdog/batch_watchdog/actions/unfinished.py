@@ -27,6 +27,7 @@ from batch_watchdog.limits.stop_results import settled
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.notices.phrases import Phrase, counted, lines, say, subject
 from batch_watchdog.notices.text import iso, plain
+from batch_watchdog.policy.model import Policy
 from batch_watchdog.store import sweep_cursor
 from batch_watchdog.store.actions import Action, Actions, day_of
 from batch_watchdog.store.item_codec import Item
@@ -46,6 +47,7 @@ class UnfinishedActionChecker:
     """The actions without a result, at `now`."""
 
     table: Table
+    policy: Policy
     now: datetime
 
     def see_to(self, out_of_time: Callable[[], bool]) -> None:
@@ -125,7 +127,7 @@ class UnfinishedActionChecker:
         """Tell operators first: should this end in between, they are told again."""
         actions = Actions(self.table)
         if about := [action for action in given_up if not _is_about_this(action.effect)]:
-            notice = Announce(notices=(_notice(about),))
+            notice = self.policy.notify.announce([_notice(about)])
             with suppress(StaleItemError):  # It has been told just now.
                 self.table.write(actions.puts([notice], self.now, "sweep"))
         for action in given_up:

@@ -7,7 +7,7 @@ from batch_watchdog.guards.notices import listed_queues, queue_facts
 from batch_watchdog.guards.signals.evidence import Evidence
 from batch_watchdog.guards.state import GuardState
 from batch_watchdog.notices.notice import Notice
-from batch_watchdog.notices.phrases import Name, Phrase, lines, say, subject
+from batch_watchdog.notices.phrases import Name, Phrase, kept, lines, say, subject
 from batch_watchdog.notices.text import fact, iso, plain
 
 
@@ -125,7 +125,7 @@ def not_meant(state: GuardState, why: str, at: datetime) -> Notice:
                     **parts,
                 ),
                 *(
-                    [say("It was raised at {at}: {why}", at=entry.since, why=entry.why)]
+                    [say("It was raised at {at}: {why}", at=entry.since, why=kept(entry.why))]
                     if entry
                     else []
                 ),

@@ -9,7 +9,7 @@ from batch_watchdog.core.job_event import resource_name
 from batch_watchdog.guards.signals.evidence import Evidence
 from batch_watchdog.guards.state import StageEntry, StageName, StopAction, hardness
 from batch_watchdog.notices.notice import Notice
-from batch_watchdog.notices.phrases import Name, Phrase, lines, row, say, subject
+from batch_watchdog.notices.phrases import Name, Phrase, kept, lines, row, say, subject
 from batch_watchdog.notices.text import fact, iso, plain
 from batch_watchdog.policy.guard_tables import Guard, Stage
 from batch_watchdog.policy.tables import Mode
@@ -72,7 +72,7 @@ def raised(rule: Guard, entry: StageEntry, outlook: Outlook, evidence: Evidence 
             at=entry.since,
         ),
         "",
-        say("Why: {why}", why=entry.why),
+        say("Why: {why}", why=kept(entry.why)),
     ]
     if evidence and evidence.detail:
         told.append(say("It says: {words}", words=evidence.detail))

@@ -12,7 +12,7 @@ from batch_watchdog.diagnosis.findings import Finding, finding_lines
 from batch_watchdog.limits.stays import Stay
 from batch_watchdog.notices.links import job_link, queue_link
 from batch_watchdog.notices.notice import Notice
-from batch_watchdog.notices.phrases import Name, Phrase, counted, lines, say, subject
+from batch_watchdog.notices.phrases import Name, Phrase, counted, kept, lines, say, subject
 from batch_watchdog.notices.text import fact, iso, plain
 from batch_watchdog.policy.model import Limit
 from batch_watchdog.policy.tables import Action, Mode
@@ -266,7 +266,7 @@ def left_alone(case: OverdueJob, stop: StopJobs, why: str) -> Notice:
         head = subject("Job was not terminated after all, in {queue}: {name}", **parts)
         news = [
             say("It was told that the job is being terminated. That was not done:"),
-            say("{words}.", words=why),
+            say("{words}.", words=kept(why)),
             say(
                 "The job is {state} now. Should it be terminated later, that is told too.", **parts
             ),
@@ -275,7 +275,7 @@ def left_alone(case: OverdueJob, stop: StopJobs, why: str) -> Notice:
         head = subject("Job was not cancelled after all, in {queue}: {name}", **parts)
         news = [
             say("It was told that the job is being cancelled. That was not done:"),
-            say("{words}.", words=why),
+            say("{words}.", words=kept(why)),
             say("The job is {state} now. Should it be cancelled later, that is told too.", **parts),
         ]
     return _notice(

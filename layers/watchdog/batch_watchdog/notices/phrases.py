@@ -20,11 +20,20 @@ SUBJECT_MAX = 99
 NAME_MAX = 28
 _NAME_MIN = 12
 
-type Wording = Callable[[Any], str]
+UNBOUND = 1_000_000  # characters of a name where there is room for all of it
+
+# How a language words a part, whose names may have so many characters.
+type Wording = Callable[[Any, int], str]
 
 
 class Name(str):
     """A name in a subject: where there is no room for it, it is shortened in its middle."""
+
+    __slots__ = ()
+
+
+class Kept(str):
+    """What was said before and is read back from the table: a phrase that has become a text."""
 
     __slots__ = ()
 
@@ -42,14 +51,14 @@ class Phrase(str):
     parts: Mapping[str, Any]
 
     def __new__(cls, template: str, parts: Mapping[str, Any]) -> Self:
-        phrase = super().__new__(cls, cls.fill(template, parts, in_english))
+        phrase = super().__new__(cls, cls.fill(template, parts, in_english, UNBOUND))
         phrase.template, phrase.parts = template, parts
         return phrase
 
     @classmethod
-    def fill(cls, template: str, parts: Mapping[str, Any], wording: Wording) -> str:
+    def fill(cls, template: str, parts: Mapping[str, Any], wording: Wording, most: int) -> str:
         """The template with its parts, each in the words of a language."""
-        return template.format_map({name: wording(part) for name, part in parts.items()})
+        return template.format_map({name: wording(part, most) for name, part in parts.items()})
 
 
 class Row(Phrase):
@@ -58,8 +67,8 @@ class Row(Phrase):
     __slots__ = ()
 
     @classmethod
-    def fill(cls, template: str, parts: Mapping[str, Any], wording: Wording) -> str:
-        return template.join(map(wording, parts.values()))
+    def fill(cls, template: str, parts: Mapping[str, Any], wording: Wording, most: int) -> str:
+        return template.join(wording(part, most) for part in parts.values())
 
 
 class Subject(Phrase):
@@ -68,25 +77,18 @@ class Subject(Phrase):
     __slots__ = ()
 
     @classmethod
-    def fill(cls, template: str, parts: Mapping[str, Any], wording: Wording) -> str:
+    def fill(cls, template: str, parts: Mapping[str, Any], wording: Wording, most: int) -> str:
         last = [name for _, name, _, _ in Formatter().parse(template) if name][-1:]
         ends_with = last[0] if last and template.endswith(f"{{{last[0]}}}") else ""
-
-        def shortened(most: int) -> str:
-            def worded(part: Any, most: int) -> str:
-                return middle(part, most) if isinstance(part, Name) else wording(part)
-
-            return template.format_map(
-                {
-                    name: worded(part, most if name == ends_with else min(most, NAME_MAX))
-                    for name, part in parts.items()
-                }
-            )
-
-        for most in range(SUBJECT_MAX, _NAME_MIN, -1):
-            line = shortened(most)
+        line = ""
+        for at_end in range(min(most, SUBJECT_MAX), _NAME_MIN, -1):
+            shown = {
+                name: wording(part, at_end if name == ends_with else min(at_end, NAME_MAX))
+                for name, part in parts.items()
+            }
+            line = template.format_map(shown)
             if len(line) <= SUBJECT_MAX:
-                return line
+                break
         return middle(line, SUBJECT_MAX)
 
 
@@ -103,6 +105,11 @@ def subject(template: str, /, **parts: Any) -> Subject:
 def counted(count: int, one: str, many: str) -> Phrase:
     """A count with its noun: counted(1, "{n} job", "{n} jobs")."""
     return say(one if count == 1 else many, n=count)
+
+
+def kept(text: str) -> str:
+    """A text of ours that may have been kept in the table since it was a phrase."""
+    return text if isinstance(text, Phrase) else Kept(text)
 
 
 def row(phrases: Iterable[str], between: str = ", ") -> Row:
@@ -124,8 +131,13 @@ def shorten(listing: str, limit: int = 300) -> str:
     return say("{head}, … ({left} more in the facts)", head=head, left=left)
 
 
-def in_english(part: Any) -> str:
+def in_english(part: Any, most: int) -> str:
+    """A part of a phrase in English, with times in UTC."""
     match part:
+        case Phrase():
+            return part.fill(part.template, part.parts, in_english, most)
+        case Name():
+            return middle(part, most)
         case str():
             return str(part)
         case bool() | None:

@@ -1,7 +1,7 @@
 """Text that is safe to show: untrusted text on one line, times, spans and index ranges."""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 FACT_MAX = 1_000  # characters of one untrusted string in the facts
@@ -39,15 +39,18 @@ def iso(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def span(seconds: float) -> str:
+UNITS = ("d", "h", "min", "s")
+
+
+def span(seconds: float, units: Sequence[str] = UNITS) -> str:
     """A span for people, in its two largest units: "2 h 5 min"."""
     left = max(0, round(seconds))
     parts = []
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+    for unit, length in zip(units, (86_400, 3_600, 60, 1), strict=True):
         count, left = divmod(left, length)
         if count:
             parts.append(f"{count} {unit}")
-    return " ".join(parts[:2]) or "0 s"
+    return " ".join(parts[:2]) or f"0 {units[-1]}"
 
 
 def ranges(indices: Iterable[int]) -> str:

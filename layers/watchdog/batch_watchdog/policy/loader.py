@@ -17,7 +17,6 @@ from typing import Any
 from aws_lambda_powertools.utilities.parameters.base import BaseProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 
-from batch_watchdog.core.effects import Announce
 from batch_watchdog.core.errors import PolicyError
 from batch_watchdog.core.job_event import EPOCH
 from batch_watchdog.notices.notice import Notice
@@ -90,7 +89,7 @@ class PolicyLoader:
             recorder.decide([_LAST_GOOD], lambda _: self._remember(reading), now)
             return reading.policy
         entry = _told_once(reading, now)
-        notice = _trouble(self._parameter, reading, entry.name)
+        notice = reading.policy.notify.worded(_trouble(self._parameter, reading, entry.name))
         recorder.announce_once({entry: notice}, now).raise_failed()
         return reading.policy
 
@@ -120,9 +119,8 @@ class PolicyLoader:
         before = _last_good(item) if item else None
         if before and (before.mode, reading.policy.mode) == ("enforce", "observe"):
             # Once for each good text: it is remembered by the same write.
-            return Outcome(
-                puts=[put], effects=[Announce(notices=(_disarmed(self._parameter, reading),))]
-            )
+            notice = _disarmed(self._parameter, reading)
+            return Outcome(puts=[put], effects=[reading.policy.notify.announce([notice])])
         return Outcome(puts=[put])
 
 

@@ -8,7 +8,7 @@ from batch_watchdog.guards.notices import SHOWN_MAX, facts_of, listed_queues, qu
 from batch_watchdog.guards.state import StageEntry, StopAction
 from batch_watchdog.guards.stop_run.counts import Tally, counts_of, rows, why_refused
 from batch_watchdog.notices.notice import Notice
-from batch_watchdog.notices.phrases import Name, Phrase, counted, lines, row, say, subject
+from batch_watchdog.notices.phrases import Name, Phrase, counted, kept, lines, row, say, subject
 from batch_watchdog.notices.text import fact, iso, plain
 from batch_watchdog.policy.tables import Mode
 
@@ -32,7 +32,7 @@ def report(
             stage=entry.stage,
         ),
         "",
-        say("Why: {why}", why=entry.why),
+        say("Why: {why}", why=kept(entry.why)),
         "",
         _found(tally),
         *(say("- {count}", count=each) for each in rows(tally, entry)),

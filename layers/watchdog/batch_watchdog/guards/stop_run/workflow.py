@@ -23,7 +23,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 from batch_watchdog.aws.batch import PASSING, REASON_MAX, STOP_MAX, BatchApi, Detail, kinds_of
 from batch_watchdog.aws.queues import StopQueue
 from batch_watchdog.aws.rate_limiter import RateLimiter
-from batch_watchdog.core.effects import Announce
 from batch_watchdog.core.errors import HeldBackError, OutOfTimeError, StaleItemError, ThrottledError
 from batch_watchdog.core.job_event import ENDED, STARTED, WAITING, array_child
 from batch_watchdog.core.payload_parts import is_stop_accepted
@@ -584,7 +583,7 @@ class RunInvocation:
         recorder = Recorder(table=self.runner.table, asked_by="stop_jobs")
         outcome = Outcome(
             puts=[run_items.put(rested, self.now)],
-            effects=[Announce(notices=(notice,)) for notice in notices],
+            effects=[self.runner.policy().notify.announce([notice]) for notice in notices],
         )
         recorder.write([outcome], self.now)
         return None
