@@ -210,7 +210,7 @@ def run(
 
 @cache
 def _real_session(region: str) -> boto3.Session:
-    services = ("batch", "ec2", "ecs", "lambda", "sns", "sqs", "ssm")
+    services = ("batch", "cloudwatch", "ec2", "ecs", "lambda", "sns", "sqs", "ssm")
 
     def answered_by(service: str) -> Responder:
         def answer(operation: str, params: dict[str, Any]) -> dict[str, Any]:

@@ -109,6 +109,9 @@ def raised(rule: Guard, entry: StageEntry, outlook: Outlook, evidence: Evidence 
 
 def _because(entry: StageEntry, evidence: Evidence | None) -> str:
     """What raised a stage, in a few words for a subject: the numbers, where they are known."""
+    if evidence and evidence.source == "live":
+        budget, threshold = Name(plain(evidence.alarm, 100)), Name(evidence.threshold)
+        return say(" (budget {budget} at {threshold})", budget=budget, threshold=threshold)
     if evidence and evidence.amount and evidence.threshold:
         amount, threshold = (
             Name(each.removesuffix(".0")) for each in (evidence.amount, evidence.threshold)

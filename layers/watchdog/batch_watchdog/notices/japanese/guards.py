@@ -38,6 +38,7 @@ TEXTS = {
     "Why: {why}": "理由: {why}",
     "Scope: {scope}.": "対象: {scope}",
     "What next:": "今後:",
+    " (budget {budget} at {threshold})": " (予算 {budget} が {threshold})",
     " ({amount} of {threshold})": " ({threshold} に対して {amount})",
     " ({cause})": " ({cause})",
     " (by {who})": " ({who} による)",
