@@ -692,8 +692,9 @@ class _Stage:
         if problem.startswith("Crash"):  # People ask the same again.
             problem = self.dispatcher.command({"command": what})
         self.seen.counts[f"command {what['command']}"] += 1
-        # Nothing is held before the answer says so.
-        at = self.dispatcher.clock.now if what["command"] == "hold" else now
+        # Nothing is held, or released, before the answer says so.
+        is_over = what["command"] in ("hold", "release")
+        at = self.dispatcher.clock.now if is_over else now
         self.seen.commands.append((at, what, problem))
         if held_for:
             at = now + timedelta(seconds=held_for)
