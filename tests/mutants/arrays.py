@@ -170,4 +170,11 @@ MUTANTS: Sequence[Mutant] = (
         'rest_stopped_by=""',
         ("tests/unit/arrays/test_rules.py",),
     ),
+    Mutant(
+        "a reason that a person gave for the array is not ours",
+        "arrays/groups.py",
+        "is_ours = bool(stopper_in(array.reason))",
+        "is_ours = True",
+        ("tests/unit/arrays/test_stops.py",),
+    ),
 )

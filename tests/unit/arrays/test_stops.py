@@ -169,6 +169,19 @@ def test_an_array_rule_that_stopped_the_rest_is_named_though_batch_gives_its_own
     assert notice.facts["stopped_by"] == ["array[1] (every job)"]
 
 
+def test_what_a_person_cancelled_is_not_told_as_stopped_by_an_array_rule() -> None:
+    array = ended(
+        3, 3, reason="no longer needed", rest_stopped_at=at("12:05"),
+        rest_stopped_by="array[1] (every job)",
+    )  # fmt: skip
+    ours = stopped(0, f"{STOP_MARK}the array was stopped before (array[1] (every job))")
+    theirs = [stopped(index, "no longer needed") for index in (1, 2)]
+
+    notice = completed(array, [a_part(ours, *theirs)])
+
+    assert (notice.facts["stopped"], notice.facts["failed_indices"]) == (1, "1-2")
+
+
 def test_children_that_never_existed_or_that_no_list_shows_were_stopped_with_their_array() -> None:
     never_begun = an_array(size=4, ended_at=at("12:10"), status="FAILED", reason=GUARD)
     not_listed = ended(4, 3, reason=GUARD)

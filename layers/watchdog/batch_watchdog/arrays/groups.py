@@ -22,6 +22,7 @@ from batch_watchdog.arrays.progress import (
 from batch_watchdog.core.effects import STOP_MARK
 from batch_watchdog.core.failure_cause import OTHER, FailureCause, normalise
 from batch_watchdog.core.known_causes import NO_CAUSE_OF_ITS_OWN, known_cause
+from batch_watchdog.core.stop_cause import stopper_in
 from batch_watchdog.notices.links import DEFAULT_PLACE, LogPlace
 
 GROUPS_MAX = 20  # groups of failures that a notice tells apart; the rest is "other"
@@ -149,7 +150,9 @@ def _stopper_of_all(array: Array, cause: FailureCause) -> str:
         # What a guard's `cancel` leaves at work is not killed by it.
         is_killed = cause.exit_code in _KILLED and "is at cancel" not in array.reason
         return array.stopper if is_killed else ""
-    never_began = not cause.reason or cause.reason == normalise(array.reason)
+    # A reason that a person gave for the array is not ours, though its children have the same.
+    is_ours = bool(stopper_in(array.reason))
+    never_began = not cause.reason or (is_ours and cause.reason == normalise(array.reason))
     return array.stopper if never_began or _STOPPED.search(cause.reason) else ""
 
 
