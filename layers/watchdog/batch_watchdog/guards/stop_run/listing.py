@@ -103,20 +103,14 @@ class PageReader:
     ) -> None:
         job_id, action = summary["jobId"], stage.entry.stage
         verdict = stop_run.judge(stage.rule, job, summary, status, action)
-        if verdict in ("stop", "left", "spared"):
-            found.take_in_array(summary)
         match verdict:
-            case "stop":
-                found.stop.append(job_id)
             case "stop children" | "asked":
                 if there := stop_run.still_there(summary, action):
                     found.alive[job_id] = there
                 if verdict == "stop children":
                     found.stop += self._children(job, summary, stage)
-            case "left":
-                found.left.append(job_id)
-            case "spared":
-                found.spared.append(job_id)
+            case "stop" | "left" | "spared":
+                found.take_in(summary, verdict)
 
     def _make_sure(self, found: FoundJobs, stage: RunStage, *, service: bool) -> None:
         """Ask about jobs that a list shows although their stop was accepted: it may be late."""

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Literal
 
 from batch_watchdog.aws.batch import PASSING, REASON_MAX, STOP_MAX, Detail
 from batch_watchdog.core.errors import HeldBackError, OutOfTimeError, StaleItemError, ThrottledError
@@ -51,11 +52,13 @@ class FoundJobs:
     ended: dict[str, int] = field(default_factory=dict)
     over: list[str] = field(default_factory=list)
 
-    def take_in_array(self, array: Detail) -> None:
-        """Keep how many of an array's children wait, have started, and have failed."""
-        if counts := stop_run.children(array):
-            self.arrays[array["jobId"]] = counts
-            self.failed_before[array["jobId"]] = stop_run.failed_children(array) or 0
+    def take_in(self, summary: Detail, verdict: Literal["stop", "left", "spared"]) -> None:
+        """Keep a job by its verdict; of an array also how many children the verdict is about."""
+        by_verdict = {"stop": self.stop, "left": self.left, "spared": self.spared}
+        by_verdict[verdict].append(summary["jobId"])
+        if counts := stop_run.children(summary):
+            self.arrays[summary["jobId"]] = counts
+            self.failed_before[summary["jobId"]] = stop_run.failed_children(summary) or 0
 
     @property
     def is_empty(self) -> bool:
@@ -225,17 +228,11 @@ def _judge_again(session: RunSession, chunk: Chunk, stage: RunStage) -> tuple[Ch
         if not detail.keys() >= _NAMED_BY:
             continue  # What it lacks might spare it.
         verdict = stop_run.judge(stage.rule, job, detail, status, action)
-        if verdict in ("stop", "left", "spared"):
-            again.take_in_array(detail)
         match verdict:
-            case "stop":
-                again.stop.append(job_id)
             case "asked" | "stop children":
                 asked.append(job_id)
-            case "left":
-                again.left.append(job_id)
-            case "spared":
-                again.spared.append(job_id)
+            case "stop" | "left" | "spared":
+                again.take_in(detail, verdict)
     chunk = replace(
         chunk,
         stop=(*chunk.stop[:first], *asked, *again.stop, *rest),
