@@ -34,9 +34,9 @@ type _Page = tuple[Sequence[Detail], str | None]  # summaries, and the token of 
 
 
 @dataclass(slots=True, kw_only=True)
-class Discovery:
+class JobFiler:
     """
-    A listing of all jobs, as far as one sweep carries it on.
+    Files jobs that a list shows.
 
     `known` are the stays that are filed, by job and state; of several the latest. `clock` says what
     time it is: a job that is found has waited at least since the answer that showed it came.
@@ -50,138 +50,6 @@ class Discovery:
     known: Mapping[tuple[str, str], Stay]
     out_of_time: Callable[[], bool]
     failed: list[Exception] = field(default_factory=list)
-    _filer: "_JobFiler" = field(init=False)
-    _queue_page: tuple[Place, _Page] | None = None  # the one that was read last
-
-    def __post_init__(self) -> None:
-        self._filer = _JobFiler(
-            table=self.table,
-            batch=self.batch,
-            policy=self.policy,
-            clock=self.clock,
-            known=self.known,
-            out_of_time=self.out_of_time,
-            failed=self.failed,
-        )
-
-    def go_on(self, place: Place | None) -> Iterator[Place | None]:
-        """
-        Read on from a place, or from the first page, and file the jobs that nothing reminds of.
-
-        Yields:
-            The place of the next page, when one has been read; None when all have been. It ends
-            early where the time is up in the middle of a page.
-        """
-        try:
-            places = self._listings(place)
-        except ITEM_ERRORS as error:
-            self.failed.append(error)
-            return
-        if not places:
-            yield None
-        for number, first in enumerate(places, 1):
-            here: Place | None = first
-            while here:
-                try:
-                    there = self._read(here)
-                except ITEM_ERRORS as error:
-                    self.failed.append(error)
-                    # What else there is to list is listed all the same.
-                    there = _after_array(here) if here.child_status else None
-                if there == here:
-                    return
-                here = there
-                yield here or next(iter(places[number:]), None)
-
-    def _listings(self, place: Place | None) -> list[Place]:
-        """Where each listing begins, from a place on."""
-        names = sorted(
-            (queue["jobQueueArn"], service, status)
-            for queue in self.batch.queues()
-            for service in kinds_of(queue)
-            for status in self._listed(service=service)
-        )
-        places = [
-            Place(queue=queue, service=service, status=each) for queue, service, each in names
-        ]
-        if place is None:
-            return places
-        left = [each for each in places if _order(each) > _order(place)]
-        # A queue may be gone, or a state no longer be limited.
-        return [place, *left] if _order(place) in map(_order, places) else left
-
-    def _listed(self, *, service: bool) -> list[str]:
-        """The states that are listed: the limited ones, and the one of arrays at work."""
-        limited = self._limited(service=service)
-        return limited if service or "PENDING" in limited else [*limited, "PENDING"]
-
-    def _limited(self, *, service: bool) -> list[str]:
-        # A job's own tag may limit it where no rule does, and most of all while it waits.
-        return [
-            status
-            for status in LIMITED
-            if (service or status != "SCHEDULED")
-            and (status == "RUNNABLE" or self.policy.has_limits(status))
-        ]
-
-    def _read(self, place: Place) -> Place | None:
-        """
-        Read one page, and file what is found on it.
-
-        Returns:
-            The next place of the same listing, if there is one; the same place where the time was
-            up before all was filed.
-        """
-        if place.child_status:
-            return self._read_children(place)
-        summaries, token = self._page_at(place)
-        is_limited = place.status in self._limited(service=place.service)
-        if (
-            is_limited
-            and not place.parent
-            and not self._filer.file(summaries, service=place.service)
-        ):
-            return place
-        # A queue's list need not hold the children of its arrays.
-        parents = [each["jobId"] for each in summaries if _is_array(each)]
-        parent = min((each for each in parents if each > place.parent), default=None)
-        if parent and not place.service:
-            return replace(place, parent=parent, child_status=self._limited(service=False)[0])
-        return replace(place, token=token, parent="") if token else None
-
-    def _page_at(self, place: Place) -> _Page:
-        at = replace(place, parent="")
-        if self._queue_page is None or self._queue_page[0] != at:
-            page = self.batch.page(place.queue, place.status, place.token, service=place.service)
-            self._queue_page = at, page
-        return self._queue_page[1]
-
-    def _read_children(self, place: Place) -> Place | None:
-        page = self.batch.page_of_children(place.parent, place.child_status, place.child_token)
-        summaries, token = page
-        if not self._filer.file(summaries, service=False):
-            return place
-        if token:
-            return replace(place, child_token=token)
-        states = self._limited(service=False)
-        at = states.index(place.child_status) if place.child_status in states else len(states)
-        later = states[at + 1 :]
-        if later:
-            return replace(place, child_status=later[0], child_token=None)
-        return _after_array(place)
-
-
-@dataclass(slots=True, kw_only=True)
-class _JobFiler:
-    """Files jobs that a list shows; see `Discovery` for what it is given."""
-
-    table: Table
-    batch: BatchApi
-    policy: Policy
-    clock: Callable[[], datetime]
-    known: Mapping[tuple[str, str], Stay]
-    out_of_time: Callable[[], bool]
-    failed: list[Exception]
     spare_calls: int = _SPARE_CALLS
 
     def file(self, summaries: Sequence[Detail], *, service: bool) -> bool:
@@ -237,6 +105,124 @@ class _JobFiler:
             begun = stays.begin(job, self.policy, now, unlimited_after)
             if begun:
                 yield begun
+
+
+@dataclass(slots=True, kw_only=True)
+class Discovery:
+    """A listing of all jobs, as far as one sweep carries it on; `filer` files what it shows."""
+
+    filer: JobFiler
+    _queue_page: tuple[Place, _Page] | None = None  # the one that was read last
+
+    def go_on(self, place: Place | None) -> Iterator[Place | None]:
+        """
+        Read on from a place, or from the first page, and file the jobs that nothing reminds of.
+
+        Yields:
+            The place of the next page, when one has been read; None when all have been. It ends
+            early where the time is up in the middle of a page.
+        """
+        try:
+            places = self._listings(place)
+        except ITEM_ERRORS as error:
+            self.filer.failed.append(error)
+            return
+        if not places:
+            yield None
+        for number, first in enumerate(places, 1):
+            here: Place | None = first
+            while here:
+                try:
+                    there = self._read(here)
+                except ITEM_ERRORS as error:
+                    self.filer.failed.append(error)
+                    # What else there is to list is listed all the same.
+                    there = _after_array(here) if here.child_status else None
+                if there == here:
+                    return
+                here = there
+                yield here or next(iter(places[number:]), None)
+
+    def _listings(self, place: Place | None) -> list[Place]:
+        """Where each listing begins, from a place on."""
+        names = sorted(
+            (queue["jobQueueArn"], service, status)
+            for queue in self.filer.batch.queues()
+            for service in kinds_of(queue)
+            for status in self._listed(service=service)
+        )
+        places = [
+            Place(queue=queue, service=service, status=each) for queue, service, each in names
+        ]
+        if place is None:
+            return places
+        left = [each for each in places if _order(each) > _order(place)]
+        # A queue may be gone, or a state no longer be limited.
+        return [place, *left] if _order(place) in map(_order, places) else left
+
+    def _listed(self, *, service: bool) -> list[str]:
+        """The states that are listed: the limited ones, and the one of arrays at work."""
+        limited = self._limited(service=service)
+        return limited if service or "PENDING" in limited else [*limited, "PENDING"]
+
+    def _limited(self, *, service: bool) -> list[str]:
+        # A job's own tag may limit it where no rule does, and most of all while it waits.
+        return [
+            status
+            for status in LIMITED
+            if (service or status != "SCHEDULED")
+            and (status == "RUNNABLE" or self.filer.policy.has_limits(status))
+        ]
+
+    def _read(self, place: Place) -> Place | None:
+        """
+        Read one page, and file what is found on it.
+
+        Returns:
+            The next place of the same listing, if there is one; the same place where the time was
+            up before all was filed.
+        """
+        if place.child_status:
+            return self._read_children(place)
+        summaries, token = self._page_at(place)
+        is_limited = place.status in self._limited(service=place.service)
+        if (
+            is_limited
+            and not place.parent
+            and not self.filer.file(summaries, service=place.service)
+        ):
+            return place
+        # A queue's list need not hold the children of its arrays.
+        parents = [each["jobId"] for each in summaries if _is_array(each)]
+        parent = min((each for each in parents if each > place.parent), default=None)
+        if parent and not place.service:
+            return replace(place, parent=parent, child_status=self._limited(service=False)[0])
+        return replace(place, token=token, parent="") if token else None
+
+    def _page_at(self, place: Place) -> _Page:
+        at = replace(place, parent="")
+        if self._queue_page is None or self._queue_page[0] != at:
+            page = self.filer.batch.page(
+                place.queue, place.status, place.token, service=place.service
+            )
+            self._queue_page = at, page
+        return self._queue_page[1]
+
+    def _read_children(self, place: Place) -> Place | None:
+        page = self.filer.batch.page_of_children(
+            place.parent, place.child_status, place.child_token
+        )
+        summaries, token = page
+        if not self.filer.file(summaries, service=False):
+            return place
+        if token:
+            return replace(place, child_token=token)
+        states = self._limited(service=False)
+        at = states.index(place.child_status) if place.child_status in states else len(states)
+        later = states[at + 1 :]
+        if later:
+            return replace(place, child_status=later[0], child_token=None)
+        return _after_array(place)
 
 
 def _order(place: Place) -> tuple[str, bool, str]:

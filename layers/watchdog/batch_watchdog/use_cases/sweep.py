@@ -34,7 +34,7 @@ from batch_watchdog.guards.queue_updates import QueueUpdateRetrier
 from batch_watchdog.guards.workflow import GuardUpdater
 from batch_watchdog.health.workflow import DailyCheck
 from batch_watchdog.limits import exemption_items, stay_items
-from batch_watchdog.limits.discovery import Discovery
+from batch_watchdog.limits.discovery import Discovery, JobFiler
 from batch_watchdog.limits.stays import Stay
 from batch_watchdog.limits.workflow import LimitEnforcer
 from batch_watchdog.policy.loader import PolicyLoader
@@ -304,7 +304,7 @@ class _Sweep:
                 return
             listing = Listing(began_at=now)
             progress.cursor = replace(cursor, listing=listing, listed_at=now, relist=False)
-        discovery = Discovery(
+        filer = JobFiler(
             table=self.table,
             batch=self.batch,
             policy=self.limits.policy,
@@ -312,12 +312,12 @@ class _Sweep:
             known=self._known(),
             out_of_time=self.out_of_time,
         )
-        for place in discovery.go_on(listing.place):
+        for place in Discovery(filer=filer).go_on(listing.place):
             now_at = replace(listing, place=place) if place else None
             progress.moved(replace(progress.cursor, listing=now_at), _OF_A_PAGE)
             yield True
-        if discovery.failed:
-            self.failed += discovery.failed
+        if filer.failed:
+            self.failed += filer.failed
             progress.cursor = replace(progress.cursor, relist=True)
 
     def _known(self) -> dict[tuple[str, str], Stay]:
