@@ -1,6 +1,7 @@
 """Notices about billing signals that raise no stage, and about guards missing in the policy."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 
 from batch_watchdog.guards.notices import listed_queues, queue_facts
@@ -71,86 +72,89 @@ def spend_alert(guard: str, evidence: Evidence, why: str) -> Notice:
 
 def vanished(state: GuardState, at: datetime) -> Notice:
     """The policy does not have a guard any more that is raised."""
-    entry, name = state.entry, Name(plain(state.guard, 64))
-    stage, run_id = (entry.stage, entry.run_id) if entry else ("calm", "")
-    parts = {"guard": name, "stage": stage}
-    return Notice(
-        kind="watchdog-trouble",
-        id=f"watchdog-trouble:guard-vanished:{run_id}",
-        severity="critical",
-        subject=subject(
-            "Guard {guard} is at {stage}, and the policy does not have it any more", **parts
-        ),
-        text=lines(
-            [
-                say(
-                    "The guard {guard} is at {stage}, and the policy in force does not have it.",
-                    **parts,
-                ),
-                say("It keeps its stage, stops nothing any more, and no alarm releases it."),
-                _closed(state),
-                "",
-                say(
-                    "What to do: put the guard back into the policy, or give the command "
-                    '"release" for the guard "{guard}", which reopens its queues.',
-                    guard=name,
-                ),
-            ]
-        ),
-        facts={
-            "guard": state.guard,
-            "stage": stage,
-            "run_id": run_id,
-            "queues_closed": queue_facts(state.closed),
-            "at": iso(at),
-        },
+    parts = _parts(state)
+    return _trouble(
+        state,
+        at,
+        "guard-vanished",
+        subject("Guard {guard} is at {stage}, and the policy does not have it any more", **parts),
+        [
+            say(
+                "The guard {guard} is at {stage}, and the policy in force does not have it.",
+                **parts,
+            ),
+            say("It keeps its stage, stops nothing any more, and no alarm releases it."),
+            _closed(state),
+            "",
+            say(
+                "What to do: put the guard back into the policy, or give the command "
+                '"release" for the guard "{guard}", which reopens its queues.',
+                guard=parts["guard"],
+            ),
+        ],
     )
 
 
 def not_meant(state: GuardState, why: str, at: datetime) -> Notice:
     """A guard is raised, and by the policy in force nothing asks for its stage any more."""
-    entry, name = state.entry, Name(plain(state.guard, 64))
-    stage, run_id = (entry.stage, entry.run_id) if entry else ("calm", "")
-    parts = {"guard": name, "stage": stage}
+    entry, parts = state.entry, _parts(state)
+    return _trouble(
+        state,
+        at,
+        "guard-not-meant",
+        subject("Guard {guard} is at {stage}, and nothing asks for that any more", **parts),
+        [
+            say(
+                "The guard {guard} is at {stage}, and nothing asks for that any more: {why}.",
+                why=why,
+                **parts,
+            ),
+            *(
+                [say("It was raised at {at}: {why}", at=entry.since, why=kept(entry.why))]
+                if entry
+                else []
+            ),
+            say(
+                "It keeps its stage, and stops nothing any more; it may be that no alarm "
+                "releases it."
+            ),
+            _closed(state),
+            "",
+            say(
+                'What to do: give the command "release" for the guard "{guard}", which reopens '
+                "its queues.",
+                guard=parts["guard"],
+            ),
+            say(
+                "Where jobs are to be stopped all the same, set a stage by hand "
+                '("set-stage"), or put back into the policy what was taken out.'
+            ),
+        ],
+        why=why,
+    )
+
+
+def _parts(state: GuardState) -> dict[str, str]:
+    """The guard and its stage, for a text."""
+    return {"guard": Name(plain(state.guard, 64)), "stage": state.stage}
+
+
+def _trouble(
+    state: GuardState, at: datetime, what: str, title: Phrase, text: Sequence[str], **facts: str
+) -> Notice:
+    """The notice of a guard whose stage nobody asks for. `facts` are those that not all have."""
+    run_id = state.entry.run_id if state.entry else ""
     return Notice(
         kind="watchdog-trouble",
-        id=f"watchdog-trouble:guard-not-meant:{run_id}",
+        id=f"watchdog-trouble:{what}:{run_id}",
         severity="critical",
-        subject=subject("Guard {guard} is at {stage}, and nothing asks for that any more", **parts),
-        text=lines(
-            [
-                say(
-                    "The guard {guard} is at {stage}, and nothing asks for that any more: {why}.",
-                    why=why,
-                    **parts,
-                ),
-                *(
-                    [say("It was raised at {at}: {why}", at=entry.since, why=kept(entry.why))]
-                    if entry
-                    else []
-                ),
-                say(
-                    "It keeps its stage, and stops nothing any more; it may be that no alarm "
-                    "releases it."
-                ),
-                _closed(state),
-                "",
-                say(
-                    'What to do: give the command "release" for the guard "{guard}", which reopens '
-                    "its queues.",
-                    guard=name,
-                ),
-                say(
-                    "Where jobs are to be stopped all the same, set a stage by hand "
-                    '("set-stage"), or put back into the policy what was taken out.'
-                ),
-            ]
-        ),
+        subject=title,
+        text=lines(text),
         facts={
             "guard": state.guard,
-            "stage": stage,
+            "stage": state.stage,
             "run_id": run_id,
-            "why": why,
+            **facts,
             "queues_closed": queue_facts(state.closed),
             "at": iso(at),
         },
