@@ -18,10 +18,12 @@ def watch(budgets: BudgetTeller, guards: GuardUpdater) -> None:
     """Tell of the budgets, and have the guards hear of what rings."""
     asked = asked_of(budgets.policy)
     states = budgets.tell(asked)
-    for name, percents in asked.items():
-        budget = budgets.policy.budget_named(name)
-        if budget and name in states:
-            guards.hear(_evidence(budget, states[name], percents, to_ms(budgets.now)))
+    guards.hear(
+        evidence
+        for name, percents in asked.items()
+        if name in states and (budget := budgets.policy.budget_named(name))
+        for evidence in _evidence(budget, states[name], percents, to_ms(budgets.now))
+    )
 
 
 def asked_of(policy: Policy) -> Mapping[str, set[float]]:
