@@ -93,7 +93,7 @@ class Rows:
                 into = action.folded.get(notice.id) or action.folded.get(key_of(notice))
                 if into:
                     self._folded.pop(notice.id, None)
-                    self._notice(at, _content_of(notice) | {"folded_into": into})
+                    self._notice(at, notice.content | {"folded_into": into})
 
     def published(self, at: datetime, message: Mapping[str, Any]) -> None:
         self.called()
@@ -103,7 +103,7 @@ class Rows:
             for notice_id in content["facts"]["ids"]:
                 notice = self._folded.pop(notice_id, None)
                 if notice:
-                    folded = _content_of(notice) | {"folded_into": content["id"]}
+                    folded = notice.content | {"folded_into": content["id"]}
                     self._notice(at, folded)
 
     def _notice(self, at: datetime, content: Row) -> None:
@@ -139,7 +139,7 @@ class Rows:
         """Tell the digests whose windows close after the end: what they tell came before it."""
         for thread in open_threads(table, now):
             if thread.collected.count:
-                self._notice(now, _content_of(digest(thread)))
+                self._notice(now, digest(thread).content)
 
     def summary(self, events: int, now: datetime) -> Row:
         budgets = self.budgets.rows(now)
@@ -151,17 +151,6 @@ class Rows:
             "dead_letters": self.dead_letters,
             "overruled": self._batch.overruled,
         } | ({"budgets": budgets} if budgets else {})
-
-
-def _content_of(notice: Notice) -> Row:
-    return {
-        "notice": notice.kind,
-        "id": notice.id,
-        "severity": notice.severity,
-        "subject": notice.subject,
-        "text": notice.text,
-        "facts": notice.facts,
-    }
 
 
 def _readable(event: Any) -> Any:

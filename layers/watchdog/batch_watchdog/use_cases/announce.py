@@ -40,14 +40,6 @@ class Announcer:
         return result | ({"folded_into": digests} if (digests := action.digests) else {})
 
     def _publish(self, notice: Notice) -> str:
-        facts = {
-            "notice": notice.kind,
-            "id": notice.id,
-            "severity": notice.severity,
-            "subject": notice.subject,
-            "text": notice.text,
-            "facts": notice.facts,
-        }
         attributes = {"notice": notice.kind, "severity": notice.severity} | {
             name: shown
             for name in _ATTRIBUTES
@@ -59,7 +51,7 @@ class Announcer:
             Subject=notice.subject,
             MessageStructure="json",
             Message=json.dumps(
-                {"default": json.dumps(facts, ensure_ascii=False), "email": notice.text},
+                {"default": json.dumps(notice.content, ensure_ascii=False), "email": notice.text},
                 ensure_ascii=False,
             ),
             MessageAttributes={
