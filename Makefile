@@ -26,8 +26,9 @@ checkov := CKV_SKIP_PACKAGE_UPDATE_CHECK=true .venv-checkov/bin/python -m checko
 
 templates := template.yaml template-us-east-1.yaml
 
-demo: $(venv) ## The watchdog at work on a simulated AWS Batch: no account, no Docker.
-	@.venv/bin/python -m local demo
+# The environment may have a LANGUAGE of its own, which is not meant.
+demo: $(venv) ## The watchdog at work on a simulated AWS Batch: no account, no Docker. [LANGUAGE=ja]
+	@.venv/bin/python -m local demo $(if $(filter command,$(origin LANGUAGE)),--language "$(LANGUAGE)")
 
 test: $(venv) ## All tests but those that need more: see test-dynamodb, -patterns, -runtime, -scale.
 	.venv/bin/python -m pytest -n auto

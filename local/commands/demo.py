@@ -4,6 +4,7 @@ The watchdog at work: a day on a simulated AWS Batch, told as a timeline with th
 The template, the handlers and the rules are the real ones; AWS is simulated, its clock too.
 """
 
+import argparse
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -56,6 +57,8 @@ alarms = ["spend-100-percent"]
 action = "terminate"
 """
 
+NOTIFY = {"en": "", "ja": '\n[notify]\nlanguage = "ja"\ntime_zone = "Asia/Tokyo"\n'}
+
 MORNING = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
@@ -66,7 +69,7 @@ _MAIL_WIDTH = 116  # columns
 class Day:
     """A stack, a simulated Batch, and a terminal that shows what happens."""
 
-    def __init__(self, stack: Stack, console: Console) -> None:
+    def __init__(self, stack: Stack, console: Console, language: str = "en") -> None:
         self.console = console
         self.batch = SimulatedBatch(emit=self._emitted, explains=True)
         self.is_lost: Callable[[Mapping[str, Any]], bool] = lambda _: False
@@ -79,7 +82,7 @@ class Day:
             stack,
             self.batch,
             self._rows,
-            parameters=dict.fromkeys(names, POLICY),
+            parameters=dict.fromkeys(names, POLICY + NOTIFY[language]),
             make_table=self._table,
         )
         self.batch.advance_to(MORNING)
@@ -306,9 +309,12 @@ CHAPTERS: Sequence[Callable[[Day], None]] = (arrays, experiment, stuck, spending
 
 def main(arguments: Sequence[str]) -> int:
     """Show the day; the answer is the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m local demo")
+    parser.add_argument("--language", choices=NOTIFY, default="en", help="of the mails")
+    options = parser.parse_args(arguments)
     console = Console(highlight=False)
     console.print("The watchdog's own template and functions, on a simulated AWS Batch.")
-    day = Day(stacks.read(), console)
+    day = Day(stacks.read(), console, options.language)
     day.batch.add_world(world())
     for chapter in CHAPTERS:
         chapter(day)

@@ -86,12 +86,19 @@ class Stack:
             **{one["LogicalResourceId"]: one["PhysicalResourceId"] for one in described},
         }
         variables = template["Globals"]["Function"]["Environment"]["Variables"]
-        self.settings = {
-            name: self._refs[value["Ref"]] if isinstance(value, dict) else str(value)
-            for name, value in variables.items()
-        }
+        self.settings = {name: self._text(value) for name, value in variables.items()}
         self.timeout_s = int(template["Globals"]["Function"]["Timeout"])
         self.memory_mb = int(template["Globals"]["Function"]["MemorySize"])
+
+    def _text(self, value: Any) -> str:
+        """What a value of the template comes to; a resource that is not made here has its name."""
+        match value:
+            case {"Ref": str(name)}:
+                return str(self._refs.get(name, name))
+            case {"Fn::Join": [str(between), [*parts]]}:
+                return between.join(map(self._text, parts))
+            case _:
+                return str(value)
 
     def client(self, service: Any) -> Any:
         """A boto3 client of this stack's AWS."""

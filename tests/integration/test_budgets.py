@@ -122,6 +122,18 @@ def test_the_use_of_each_day_is_what_the_attempts_took(
     has_counted(rows, drawn.attempts, zone)
 
 
+def test_a_lost_end_is_made_good_for_each_of_the_budgets_of_a_job(play: Play) -> None:
+    drawn = budgeting.draw(3, within=timedelta(hours=4), longest=timedelta(hours=2))
+    other = '[[budget]]\nname = "other"\nper = "day"\nvcpu_hours = 1e9\n'
+    until = max(attempt.stop for attempt in drawn.attempts) + FOUND
+
+    lines = logs.with_faults(drawn.events, seed=3, lost=0.3)
+    rows = play(lines, budget() + other, until=until)
+
+    assert days_of(rows, "b") == days_of(rows, "other")
+    assert days_of(rows, "b")
+
+
 # ---- When it rings ------------------------------------------------------------------------
 
 

@@ -42,6 +42,25 @@ def test_a_soft_alarm_cancels_what_waits_and_lets_finish_what_runs(guarding: Gua
     )
 
 
+def test_an_array_that_a_guard_stops_is_told_as_stopped_by_it(guarding: Guarding) -> None:
+    array = guarding.submit(array_size=300)
+    guarding.run(minutes=3)
+
+    guarding.alarm("soft")
+    guarding.run(minutes=5)
+    guarding.alarm("hard")
+    guarding.run(minutes=20)
+
+    [told] = guarding.told("array-completed")
+    facts = told["facts"]
+    assert (facts["job_id"], facts["failed"], facts["groups"]) == (array, 0, [])
+    assert facts["succeeded"] + facts["failed"] + facts["stopped"] == 300
+    assert facts["stopped"] > 200
+    assert facts["stopped_by"] == ["guard monthly"]
+    assert told["subject"].startswith("Array stopped by guard monthly, ")
+    assert "stopped by guard monthly" in told["text"]
+
+
 def test_a_report_adds_up(guarding: Guarding) -> None:
     four_running_and_five_waiting(guarding)
     guarding.submit(tags={"critical": "true"})
@@ -124,7 +143,53 @@ def test_a_release_tells_what_was_stopped_while_the_stage_was_on(guarding: Guard
     (released,) = guarding.told("guard-released")
     assert guarding.statuses(late) == ["FAILED"]
     assert released["facts"]["cancelled"] == 6
-    assert "6 jobs cancelled" in released["text"]
+    assert "- cancel, 10 min (from 20" in released["text"]
+    assert ": 6 cancelled, 4 left to run.\n" in released["text"]
+    assert released["subject"] == "Guard monthly: released after 10 min, 6 jobs stopped"
+
+
+def test_a_release_tells_what_each_stage_did_and_leaves_out_what_is_nought(
+    guarding: Guarding,
+) -> None:
+    four_running_and_five_waiting(guarding)
+    guarding.submit(tags={"critical": "true"})
+    guarding.run(minutes=1)
+    guarding.alarm("soft")
+    guarding.run(minutes=10)
+    guarding.alarm("hard")
+    guarding.run(minutes=10)
+    guarding.alarm("hard", "OK")
+    guarding.alarm("soft", "OK")
+    guarding.run(minutes=2)
+
+    (released,) = guarding.told("guard-released")
+    facts = released["facts"]
+    assert (facts["cancelled"], facts["terminated"]) == (5, 4)
+    assert [(each["stage"], each["mode"]) for each in facts["stages"]] == [
+        ("cancel", "enforce"),
+        ("terminate", "enforce"),
+    ]
+    soft, hard = facts["stages"]
+    assert (soft["cancelled"], soft["terminated"], soft["left_running"]) == (5, 0, 4)
+    assert (hard["cancelled"], hard["terminated"], hard["spared"]) == (0, 4, 1)
+    assert soft["until"] == hard["since"]
+    assert soft["seconds"] == 600
+    text = released["text"]
+    assert ": 5 cancelled, 4 left to run, 1 spared.\n" in text
+    assert ": 4 terminated, 1 spared.\n" in text
+    assert "missed" not in text
+    assert released["subject"].endswith(", 9 jobs stopped")
+
+
+def test_a_report_of_one_job_has_one_job_in_it_and_no_row_of_noughts(guarding: Guarding) -> None:
+    guarding.submit(vcpus=4_000)
+    guarding.run(minutes=2)
+    guarding.alarm("soft")
+    guarding.run(minutes=10)
+
+    (report,) = guarding.told("guard-report")
+    assert report["subject"] == "Guard monthly: cancelled 1 of 1 job"
+    assert "It found 1 job, of which:\n- 1 cancelled\n\n" in report["text"]
 
 
 def test_a_retry_is_stopped_when_it_waits_again(guarding: Guarding) -> None:

@@ -171,7 +171,7 @@ def test_a_stop_that_was_told_and_is_not_made_is_told_once_with_the_reason() -> 
     assert watching.stops == []
     assert notices(watching) == ["limit-enforced", "left-alone"]
     [told] = watching.told("limit-warning")
-    assert told["subject"] == "Job was not cancelled after all: render"
+    assert told["subject"] == "Job was not cancelled after all, in gpu: render"
     assert "the watchdog is held by jane" in told["text"]
 
 

@@ -22,8 +22,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "SCHEDULED is not started",
         "blocked_queues/notices.py",
-        'what = "has started" if head.reason in STARTED else "is not RUNNABLE any more"',
-        'what = "has started"',
+        "        case _ if head.reason in STARTED:\n",
+        "        case _ if head.reason:\n",
         ("tests/unit/blocked_queues/test_rules.py",),
     ),
     Mutant(
@@ -45,6 +45,13 @@ MUTANTS: Sequence[Mutant] = (
         "blocked_queues/rules.py",
         "latest = sorted(heads.values(), key=lambda head: (not head.outcome, head.at), reverse=True)",
         "latest = sorted(heads.values(), key=lambda head: head.at, reverse=True)",
+        ("tests/unit/blocked_queues/test_rules.py",),
+    ),
+    Mutant(
+        "who of us cancelled the job that blocked a queue is named",
+        "blocked_queues/notices.py",
+        'if head.outcome == "cancelled-by-watchdog")',
+        "if False)",
         ("tests/unit/blocked_queues/test_rules.py",),
     ),
 )

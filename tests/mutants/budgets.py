@@ -136,4 +136,11 @@ MUTANTS: Sequence[Mutant] = (
         "            return None\n",
         _REPLAY,
     ),
+    Mutant(
+        "a run that two budgets count is looked at for both",
+        "budgets/workflow.py",
+        "budgets = tuple(dict.fromkeys((*known.budgets, (name, counts))))",
+        "budgets = known.budgets or ((name, counts),)",
+        ("tests/integration/test_budgets.py",),
+    ),
 )

@@ -106,4 +106,25 @@ MUTANTS: Sequence[Mutant] = (
         ),
         ("tests/unit/core/test_batch_payloads.py",),
     ),
+    Mutant(
+        "a known cause is known by its exit code, too",
+        "core/known_causes.py",
+        "if told or exit_code in cause.exit_codes:",
+        "if told:",
+        ("tests/unit/core/test_known_causes.py",),
+    ),
+    Mutant(
+        "a group's example is that of its lowest index",
+        "arrays/progress.py",
+        "is_later = 0 <= known.words_index < change.index",
+        "is_later = known.words_index >= 0",
+        ("tests/unit/core/test_known_causes.py",),
+    ),
+    Mutant(
+        "an array rule's label is read without its brackets",
+        "core/stop_cause.py",
+        "children failed \\((.+?)\\)?",
+        "children failed \\((.+)",
+        ("tests/unit/arrays/test_stops.py",),
+    ),
 )

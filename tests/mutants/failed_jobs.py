@@ -58,4 +58,11 @@ MUTANTS: Sequence[Mutant] = (
         "untold = (chains.narrowed(chain, job_ids) for chain in found)",
         ("tests/unit/failed_jobs/test_chains.py",),
     ),
+    Mutant(
+        "what fell with a job that one of us stopped says so",
+        "failed_jobs/notices.py",
+        'stopper = stopper_in(known.reason) if known else ""',
+        'stopper = ""',
+        ("tests/unit/failed_jobs/test_chains.py",),
+    ),
 )

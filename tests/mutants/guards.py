@@ -38,7 +38,7 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "a guard in observe mode closes nothing",
-        "guards/rules.py",
+        "guards/transition.py",
         "if not closes_queues(rule, state.entry.stage) or not is_enforced(state.entry, moment.mode):",
         "if not closes_queues(rule, state.entry.stage):",
         ("tests/unit/guards/test_rules.py",),
@@ -311,22 +311,22 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a stage that the policy no longer has is not meant",
         "guards/stages.py",
-        'return f"the policy has no stage {entry.stage} for the guard any more"',
+        'return say("the policy has no stage {stage} for the guard any more", stage=entry.stage)',
         'return ""',
         ("tests/unit/guards/test_rules.py",),
     ),
     Mutant(
         "where nothing rings any more, a stage is not meant",
         "guards/stages.py",
-        'return "nothing rings any more of what the policy names for the guard"',
+        'return say("nothing rings any more of what the policy names for the guard")',
         'return ""',
         ("tests/unit/guards/test_rules.py",),
     ),
     Mutant(
         "what led to a stage must still be a reason for it",
         "guards/stages.py",
-        'return f"the policy names for the stage {entry.stage} nothing any more that led to it"',
-        'return ""',
+        '"the policy names for the stage {stage} nothing any more that led to it", stage=entry.stage',
+        '""',
         ("tests/unit/guards/test_rules.py",),
     ),
     Mutant(
@@ -352,7 +352,7 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "a stage that is not meant closes no queue",
-        "guards/rules.py",
+        "guards/transition.py",
         "if why := why_not_meant(state, rule, moment.now):",
         'if why := "":',
         ("tests/unit/guards/test_rules.py",),
@@ -561,7 +561,7 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "what a stage that observed would have stopped is not told as stopped",
-        "guards/notices.py",
+        "guards/release_notices.py",
         'facts=facts_of(guard, "calm", "release", entry.mode)',
         'facts=facts_of(guard, "calm", "release", release.mode)',
         ("tests/simulation/test_simulation.py",),
@@ -676,6 +676,20 @@ MUTANTS: Sequence[Mutant] = (
         "guards/stop_run/ends.py",
         "failed = max(0, failed - unsettled.failed_before.get(array_id, 0))",
         "pass",
+        ("tests/integration/test_guards.py",),
+    ),
+    Mutant(
+        "a release tells all stages since the guard was last calm",
+        "guards/transition.py",
+        "        return (*self.state.earlier, left)[-EARLIER_MAX:]\n",
+        "        return ()\n",
+        ("tests/integration/test_guards.py",),
+    ),
+    Mutant(
+        "a report leaves out what is nought",
+        "guards/stop_run/counts.py",
+        "        if count\n",
+        "",
         ("tests/integration/test_guards.py",),
     ),
 )

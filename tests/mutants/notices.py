@@ -26,4 +26,25 @@ MUTANTS: Sequence[Mutant] = (
         "return _DEFAULT_GROUP if is_there else None",
         ("tests/unit/notices/test_notice.py",),
     ),
+    Mutant(
+        "a long name does not push the rest out of a subject",
+        "notices/phrases.py",
+        "wording(part, at_end if name == ends_with else min(at_end, NAME_MAX))",
+        "wording(part, most)",
+        ("tests/unit/notices/test_phrases.py",),
+    ),
+    Mutant(
+        "what was kept in the table is said in the language",
+        "notices/languages.py",
+        "return self._word(phrase, most) if phrase else str(part)",
+        "return str(part)",
+        ("tests/unit/notices/test_languages.py",),
+    ),
+    Mutant(
+        "times are in the policy's zone",
+        "notices/languages.py",
+        "there = at.astimezone(ZoneInfo(self.time_zone))",
+        "there = at",
+        ("tests/unit/notices/test_languages.py",),
+    ),
 )

@@ -56,4 +56,11 @@ MUTANTS: Sequence[Mutant] = (
         "if False:",
         ("tests/unit/policy/test_loader.py",),
     ),
+    Mutant(
+        "a time zone that does not exist is refused",
+        "policy/tables.py",
+        "            ZoneInfo(time_zone)\n",
+        "            pass\n",
+        ("tests/unit/notices/test_languages.py",),
+    ),
 )

@@ -210,7 +210,7 @@ def run(
 
 @cache
 def _real_session(region: str) -> boto3.Session:
-    services = ("batch", "ec2", "ecs", "lambda", "sns", "sqs", "ssm")
+    services = ("batch", "cloudwatch", "ec2", "ecs", "lambda", "sns", "sqs", "ssm")
 
     def answered_by(service: str) -> Responder:
         def answer(operation: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -692,8 +692,9 @@ class _Stage:
         if problem.startswith("Crash"):  # People ask the same again.
             problem = self.dispatcher.command({"command": what})
         self.seen.counts[f"command {what['command']}"] += 1
-        # Nothing is held before the answer says so.
-        at = self.dispatcher.clock.now if what["command"] == "hold" else now
+        # Nothing is held, or released, before the answer says so.
+        is_over = what["command"] in ("hold", "release")
+        at = self.dispatcher.clock.now if is_over else now
         self.seen.commands.append((at, what, problem))
         if held_for:
             at = now + timedelta(seconds=held_for)

@@ -78,26 +78,30 @@ def i1_completions_are_recorded_once_and_delivered(seen: History) -> Iterator[st
 
 
 def i2_counts_are_those_of_batch(seen: History) -> Iterator[str]:
-    """The counts and failed indices of a completion are Batch's own."""
+    """The counts and failed indices of a completion are Batch's own; what we stopped is apart."""
     for _, notice in seen.notices():
         if notice.kind != "array-completed":
             continue
         facts, job_id = notice.facts, notice.facts["job_id"]
         children = {
-            int(each.rpartition(":")[2]): job.status
+            int(each.rpartition(":")[2]): job
             for each, job in seen.jobs.items()
             if job.parent_id == job_id
         }
         summary = seen.jobs[job_id].summary
         succeeded, failed = summary.get("SUCCEEDED", 0), summary.get("FAILED", 0)
-        told = facts["size"], facts["succeeded"], facts["failed"]
+        told = facts["size"], facts["succeeded"], facts["failed"] + facts["stopped"]
         if told != (seen.jobs[job_id].size, succeeded, failed):
             yield f"array {job_id}: told {told}, and it was {succeeded} and {failed}"
-        indices = ranges(index for index, status in children.items() if status == "FAILED")
+        ended = {index: job for index, job in children.items() if job.status == "FAILED"}
+        ours = {index for index, job in ended.items() if job.reason.startswith(STOP_MARK)}
+        if children and facts["stopped"] != len(ours):
+            yield f"array {job_id}: told {facts['stopped']} stopped, and it was {sorted(ours)}"
+        indices = ranges(ended.keys() - ours)
         if children and facts["failed_indices"] != indices:
             yield f"array {job_id}: told {facts['failed_indices']!r}, and it was {indices!r}"
-        if sum(group["count"] for group in facts["groups"]) != failed:
-            yield f"array {job_id}: its groups do not add up to {failed}"
+        if sum(group["count"] for group in facts["groups"]) != facts["failed"]:
+            yield f"array {job_id}: its groups do not add up to {facts['failed']}"
 
 
 # ---- Limits -------------------------------------------------------------------------------

@@ -564,6 +564,10 @@ class _Model:
         if now.by_operator:
             return stages & has
         rings = [each for each in now.rings if not each.ends or at < each.ends]
+        if at < now.at + timedelta(minutes=3):
+            # Of two policies within a minute the sweep sees the later one: what rings counts by it.
+            named = rule.get("stage", ())
+            stages |= {str(s["action"]) for s in named if any(r.names_stage(s) for r in rings)}
         return {each for each in stages if self._is_asked_for(each, rule, rings, now.asked)}
 
     def _is_meant(self, guard: _Guard, rule: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ import pytest
 
 from batch_watchdog.actions.unfinished import UnfinishedActionChecker
 from batch_watchdog.core.effects import Announce, Effect, SetQueueState, StartRun, StopJobs
+from batch_watchdog.policy.model import Policy
 from batch_watchdog.store import sweep_cursor
 from batch_watchdog.store.actions import Action, Actions, Progress, to_action
 from batch_watchdog.store.memory_table import MemoryTable
@@ -47,7 +48,9 @@ class Watched:
 
     def look(self, *, out_of_time: bool = False) -> None:
         table = Recording(self.table, self.read)
-        UnfinishedActionChecker(table=table, now=self.now).see_to(lambda: out_of_time)
+        UnfinishedActionChecker(policy=Policy(), table=table, now=self.now).see_to(
+            lambda: out_of_time
+        )
 
     def run(self, minutes: int) -> "Watched":
         """Look every minute; the other parts of the sweep keep up."""
@@ -254,7 +257,9 @@ def test_an_action_that_is_finished_meanwhile_is_not_handed_on(watched: Watched)
     (action,) = watched.actions()
     raced = RacedTable(watched.table, lambda: watched.finish(action.pk, action.sk))
 
-    UnfinishedActionChecker(table=raced, now=at("12:10")).see_to(lambda: False)
-    UnfinishedActionChecker(table=watched.table, now=at("12:11")).see_to(lambda: False)
+    UnfinishedActionChecker(policy=Policy(), table=raced, now=at("12:10")).see_to(lambda: False)
+    UnfinishedActionChecker(policy=Policy(), table=watched.table, now=at("12:11")).see_to(
+        lambda: False
+    )
 
     assert [action.result for action in watched.actions()] == [{"done": True}]

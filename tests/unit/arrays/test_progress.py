@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batch_watchdog.arrays.filling import correct, with_logs, without_log
 from batch_watchdog.arrays.groups import GROUPS_MAX, groups
 from batch_watchdog.arrays.items import Arrays
 from batch_watchdog.arrays.notices import completed
@@ -19,7 +20,6 @@ from batch_watchdog.arrays.progress import (
     ask,
     begin,
     clipped,
-    correct,
     failed_indices,
     is_done,
     lacks_only_stragglers,
@@ -28,8 +28,6 @@ from batch_watchdog.arrays.progress import (
     parts_in,
     take_in,
     unite,
-    with_logs,
-    without_log,
 )
 from batch_watchdog.core.failure_cause import OTHER, FailureCause, cause_from, normalise
 from batch_watchdog.core.job_event import JobEvent
@@ -760,6 +758,8 @@ def test_an_array_without_failures_is_good_news() -> None:
         "size": 10,
         "succeeded": 10,
         "failed": 0,
+        "stopped": 0,
+        "stopped_by": [],
         "failed_indices": "",
         "groups": [],
         "ended_at": "2026-01-01T12:10:00Z",
@@ -817,6 +817,7 @@ def test_an_array_with_failures_tells_which_and_why_and_what_to_resubmit() -> No
             "exit_code": 137,
             "reason": EXITED,
             "log_stream": "render/default/3",
+            "known_cause": "killed",
         }
     ]
     assert f"1. 4 × exit code 137, {EXITED}" in notice.text

@@ -129,6 +129,7 @@ def test_the_parent_is_terminated_with_the_rule_and_the_reason() -> None:
     ]
     assert decision.effects[0] == stopped(decision)[0]  # to stop is more urgent than to tell
     assert decision.array.rest_stopped_at == at("12:10")
+    assert decision.array.rest_stopped_by == "array[1] (every job)"
 
 
 def test_what_is_told_of_a_stop() -> None:

@@ -169,6 +169,10 @@ def test_a_job_that_the_watchdog_cancelled_has_not_gone_on() -> None:
     assert "limit[1]" in notices[1]["text"]
     assert "started" not in notices[1]["text"]
     assert notices[1]["facts"]["heads"][0]["outcome"] == "cancelled-by-watchdog"
+    assert notices[1]["facts"]["cancelled_by"] == ["limit[1] (every job)"]
+    assert notices[1]["subject"] == (
+        "Queue no longer blocked, as limit[1] (every job) cancelled its job: gpu"
+    )
 
 
 def ends(**detail: Any) -> Any:

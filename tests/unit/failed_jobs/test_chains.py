@@ -144,17 +144,39 @@ def test_a_failure_that_nothing_follows_is_told_at_once() -> None:
     assert [each["facts"]["followers"] for each in watching.told("job-failed")] == [0]
 
 
-@pytest.mark.parametrize("reason", ["Essential container in task exited", f"{STOP_MARK}by a rule"])
-def test_followers_that_come_later_are_told_together_with_their_cause(reason: str) -> None:
+STOPPED = f'{STOP_MARK}guard "monthly" is at terminate: ann asked for it'
+
+
+@pytest.mark.parametrize(
+    ("reason", "subject", "why", "stopped_by"),
+    [
+        (
+            "Essential container in task exited",
+            "2 jobs not begun, as one failed: name-of-a",
+            "The job name-of-a had failed, exit code 3.",
+            [],
+        ),
+        (
+            STOPPED,
+            "2 jobs not begun, as guard monthly stopped one: name-of-a",
+            "The job name-of-a was stopped by this watchdog, and has not failed: guard monthly.",
+            ["guard monthly"],
+        ),
+    ],
+)
+def test_followers_that_come_later_are_told_together_with_their_cause(
+    reason: str, subject: str, why: str, stopped_by: list[str]
+) -> None:
     cause = failed("a", "12:00", exit_code=3, statusReason=reason)
     late = [follower("b", "a", clock="12:05"), follower("c", "b", clock="12:05")]
     watching = seen(late[0], late[1], lost=[cause])
 
     [told] = watching.told("job-failed")
-    assert told["subject"] == "2 jobs not begun, as one failed: name-of-a"
+    assert told["subject"] == subject
     assert told["facts"]["failed_dependency"] == "a"
+    assert told["facts"]["stopped_by"] == stopped_by
     assert told["facts"]["follower_ids"] == ["b", "c"]
-    assert "The job name-of-a had failed, exit code 3." in told["text"]
+    assert why in told["text"]
     assert reason in told["text"]
 
 

@@ -44,7 +44,8 @@ from batch_watchdog.guards.stages import (
 from batch_watchdog.guards.state import GuardState, LatestSignal, StageEntry, StageName
 from batch_watchdog.guards.stop_run import counts
 from batch_watchdog.guards.stop_run import notices as run_notices
-from batch_watchdog.notices.notice import SUBJECT_MAX, Notice
+from batch_watchdog.notices.notice import Notice
+from batch_watchdog.notices.phrases import SUBJECT_MAX
 from batch_watchdog.policy.guard_tables import Guard
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.policy.tables import Mode
@@ -1822,10 +1823,8 @@ def test_every_notice_of_a_guard_has_its_facts() -> None:
 def test_a_notice_says_why_and_what_comes_next() -> None:
     notice = a_raised_story().notices[0]
 
-    assert notice.subject == (
-        "Guard monthly: cancel (alarm soft is in ALARM since 2026-01-01T12:00:00Z "
-        "($424.20, threshold $400.…"
-    )
+    assert notice.subject == "Guard monthly: cancelling waiting jobs ($424.20 of $400.00)"
+    assert "alarm soft is in ALARM since 2026-01-01T12:00:00Z ($424.20, threshold" in notice.text
     assert "It says: Threshold crossed" in notice.text
     assert "Spared: match tags critical=true." in notice.text
     assert "terminate at 2026-01-01T14:00:00Z" in notice.text

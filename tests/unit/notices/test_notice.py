@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch_watchdog.notices.notice import subject
-from batch_watchdog.notices.text import fact, iso, plain, ranges, shorten, span
+from batch_watchdog.notices.phrases import shorten
+from batch_watchdog.notices.text import fact, iso, plain, ranges, span
 
 any_text = st.text(st.characters(codec=None))  # half surrogate pairs, too
 

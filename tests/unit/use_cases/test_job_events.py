@@ -147,6 +147,7 @@ def test_order_and_repeats_and_batches_make_no_difference(chance: random.Random)
             "exit_code": 1,
             "reason": "Essential container in task exited",
             "log_stream": "render/default/0123456789abcdef",
+            "known_cause": "container-exited",
         }
     ]
 

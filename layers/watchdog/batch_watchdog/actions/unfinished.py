@@ -24,8 +24,10 @@ from batch_watchdog.actions.cursor_items import ActionCursor, Unfinished
 from batch_watchdog.core.effects import Announce, Effect, SetQueueState, StartRun, StopJobs
 from batch_watchdog.core.errors import StaleItemError
 from batch_watchdog.limits.stop_results import settled
-from batch_watchdog.notices.notice import Notice, subject
-from batch_watchdog.notices.text import iso
+from batch_watchdog.notices.notice import Notice
+from batch_watchdog.notices.phrases import Phrase, counted, lines, say, subject
+from batch_watchdog.notices.text import iso, plain
+from batch_watchdog.policy.model import Policy
 from batch_watchdog.store import sweep_cursor
 from batch_watchdog.store.actions import Action, Actions, day_of
 from batch_watchdog.store.item_codec import Item
@@ -45,6 +47,7 @@ class UnfinishedActionChecker:
     """The actions without a result, at `now`."""
 
     table: Table
+    policy: Policy
     now: datetime
 
     def see_to(self, out_of_time: Callable[[], bool]) -> None:
@@ -124,7 +127,7 @@ class UnfinishedActionChecker:
         """Tell operators first: should this end in between, they are told again."""
         actions = Actions(self.table)
         if about := [action for action in given_up if not _is_about_this(action.effect)]:
-            notice = Announce(notices=(_notice(about),))
+            notice = self.policy.notify.announce([_notice(about)])
             with suppress(StaleItemError):  # It has been told just now.
                 self.table.write(actions.puts([notice], self.now, "sweep"))
         for action in given_up:
@@ -145,36 +148,50 @@ def _is_about_this(effect: Effect) -> bool:
 
 def _notice(given_up: Sequence[Action]) -> Notice:
     """The notice that actions were never carried out."""
-    lines = [f"- {_in_short(action)}" for action in given_up[:20]]
-    if len(given_up) > len(lines):
-        lines.append(f"- … and {len(given_up) - len(lines)} more")
+    told = [
+        say("- {at}: {action}", at=_time_of(each), action=_in_short(each)) for each in given_up[:20]
+    ]
+    if len(given_up) > len(told):
+        told.append(say("- … and {n} more", n=len(given_up) - len(told)))
     return Notice(
         kind="watchdog-trouble",
         id=f"{_GIVEN_UP}{given_up[0].sk}",
         severity="critical",
-        subject=subject(f"{len(given_up)} actions could not be carried out, and are given up"),
-        text="\n".join(
+        subject=subject(
+            "{actions} could not be carried out: given up",
+            actions=counted(len(given_up), "{n} action", "{n} actions"),
+        ),
+        text=lines(
             [
-                f"The watchdog has tried each of these {_TRIES_MAX + 1} times within five hours:",
-                *lines,
+                say(
+                    "The watchdog has tried each of these {n} times within five hours:",
+                    n=_TRIES_MAX + 1,
+                ),
+                *told,
                 "",
-                "What to do: see the log of the function act, and do by hand what is missing.",
-                "The actions are in the table, with their time and who asked for them.",
+                say(
+                    "What to do: see the log of the function act, and do by hand what is missing. "
+                    "The actions are in the table, with their time and who asked for them."
+                ),
             ]
         ),
         facts={"actions": [f"{action.pk}/{action.sk}" for action in given_up[:100]]},
     )
 
 
-def _in_short(action: Action) -> str:
+def _in_short(action: Action) -> Phrase:
     """An action in one line."""
     match action.effect:
         case Announce(notices=notices):
-            return f"{action.at}: {len(notices)} notices of the kind {notices[0].kind}"
+            return say("{n} notices of the kind {kind}", n=len(notices), kind=notices[0].kind)
         case SetQueueState(queue=queue, state=state):
-            return f"{action.at}: set the queue {queue} to {state}"
+            return say("set the queue {queue} to {state}", queue=plain(queue), state=state)
         case _:
-            return f"{action.at}: {type(action.effect).__name__}"
+            return say("{kind}", kind=type(action.effect).__name__)
+
+
+def _time_of(action: Action) -> datetime:
+    return datetime.fromisoformat(action.at)
 
 
 def _midnight(sk: str) -> datetime:

@@ -1,5 +1,13 @@
-"""Failures of an array, grouped by cause."""
+"""
+What did not succeed of an array: failures grouped by cause, and stops by who of us stopped.
 
+A stop is known by the reason that we gave, which Batch keeps as the child's. Where the array was
+stopped as a whole, AWS does not say what reason its children bear: so those count as stopped, too,
+that never began, that Batch calls cancelled or terminated, or that were killed, with no cause of
+their own.
+"""
+
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -11,10 +19,15 @@ from batch_watchdog.arrays.progress import (
     Part,
     indices_without_result,
 )
+from batch_watchdog.core.effects import STOP_MARK
 from batch_watchdog.core.failure_cause import OTHER, FailureCause, normalise
+from batch_watchdog.core.known_causes import NO_CAUSE_OF_ITS_OWN, known_cause
+from batch_watchdog.core.stop_cause import stopper_in
 from batch_watchdog.notices.links import DEFAULT_PLACE, LogPlace
 
 GROUPS_MAX = 20  # groups of failures that a notice tells apart; the rest is "other"
+_KILLED = (137, 143)  # exit codes of what was terminated: SIGKILL, SIGTERM
+_STOPPED = re.compile(r"cancel|terminat|\bstopp", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +37,7 @@ class Group:
     cause: FailureCause
     indices: tuple[int, ...]
     example: KnownCause | None = None  # with the log of one of them
+    words: str = ""  # Batch's own about one of them, where ids were left out of the cause
     unseen: int = 0  # counted by Batch, with no index known
 
     @property
@@ -43,13 +57,49 @@ class Group:
         return self.example.container if self.example else ""
 
 
-def groups(array: Array, parts: Iterable[Part]) -> list[Group]:
-    """
-    The failures by cause, the largest group first; at most 20 and "other".
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsuccessful:
+    """The children that did not succeed. The groups of stops are by who stopped them."""
 
-    What only followed from other failures comes after these, however many it hit.
+    failures: list[Group]
+    stops: list[Group]
+
+    @property
+    def stopped(self) -> int:
+        return sum(group.count for group in self.stops)
+
+    @property
+    def stopped_indices(self) -> list[int]:
+        return sorted(index for group in self.stops for index in group.indices)
+
+    @property
+    def stopped_by(self) -> list[str]:
+        return [group.cause.stopper for group in self.stops]
+
+
+def unsuccessful(array: Array, parts: Iterable[Part]) -> Unsuccessful:
     """
-    parts = list(parts)
+    Tell failures and stops apart; the largest group of each first.
+
+    Of the failures there are at most 20 groups and "other". What only followed from other failures
+    comes after these, however many it hit.
+    """
+    by_cause = _by_cause(array, list(parts))
+    stops = _take_stops(array, by_cause)
+    failures = _in_order(by_cause)
+    unseen = (array.failed_by_batch or 0) - sum(len(each.indices) for each in (*failures, *stops))
+    if unseen > 0 and array.stopper:
+        stopper = stops.pop(0) if stops else Group(cause=_stop_by(array.stopper), indices=())
+        stops.insert(0, replace(stopper, unseen=unseen))
+    elif unseen > 0 and failures and failures[-1].cause == OTHER:
+        failures[-1] = replace(failures[-1], unseen=unseen)
+    elif unseen > 0:
+        reason = normalise(array.reason) or "Batch counts these as failed and tells no more"
+        failures.append(Group(cause=FailureCause(None, reason), indices=(), unseen=unseen))
+    return Unsuccessful(failures=failures, stops=stops)
+
+
+def _by_cause(array: Array, parts: list[Part]) -> dict[FailureCause, Group]:
     by_cause: dict[FailureCause, Group] = {}
     for part in sorted(parts, key=lambda part: part.number):
         for number, known in enumerate(part.causes):
@@ -60,11 +110,58 @@ def groups(array: Array, parts: Iterable[Part]) -> list[Group]:
                 continue
             group = by_cause.get(known.cause, Group(cause=known.cause, indices=()))
             example = group.example or (known if known.has_log else None)
-            by_cause[known.cause] = replace(group, indices=group.indices + hit, example=example)
+            by_cause[known.cause] = replace(
+                group,
+                indices=group.indices + hit,
+                example=example,
+                words=group.words or known.words,
+            )
     if lacking := indices_without_result(array, parts):
         cause = FailureCause(None, normalise(array.reason) or "AWS Batch gives no reason")
         group = by_cause.get(cause, Group(cause=cause, indices=()))
         by_cause[cause] = replace(group, indices=tuple(sorted({*group.indices, *lacking})))
+    return by_cause
+
+
+def _take_stops(array: Array, by_cause: dict[FailureCause, Group]) -> list[Group]:
+    """Take out the groups that were stopped, as groups by who stopped them."""
+    stoppers = {cause: cause.stopper or _stopper_of_all(array, cause) for cause in by_cause}
+    named = [stopper for stopper in stoppers.values() if stopper]
+    if named and all(stopper or cause.follows for cause, stopper in stoppers.items()):
+        # Nothing failed by itself: what failed as a job before it had not succeeded, fell with us.
+        stoppers = {cause: stopper or named[0] for cause, stopper in stoppers.items()}
+    found: dict[str, Group] = {}
+    for cause, stopper in stoppers.items():
+        if stopper:
+            group = by_cause.pop(cause)
+            known = found.get(stopper, Group(cause=_stop_by(stopper), indices=()))
+            indices = tuple(sorted({*known.indices, *group.indices}))
+            example = known.example or group.example
+            found[stopper] = replace(known, indices=indices, example=example)
+    return sorted(found.values(), key=lambda group: (-len(group.indices), group.indices))
+
+
+def _stopper_of_all(array: Array, cause: FailureCause) -> str:
+    """Who stopped the whole array, where this cause is no other than that."""
+    known = known_cause(None, cause.reason)
+    if cause == OTHER or (known and known.code != NO_CAUSE_OF_ITS_OWN):
+        return ""
+    if cause.exit_code is not None:
+        # What a guard's `cancel` leaves at work is not killed by it.
+        is_killed = cause.exit_code in _KILLED and "is at cancel" not in array.reason
+        return array.stopper if is_killed else ""
+    # A reason that a person gave for the array is not ours, though its children have the same.
+    is_ours = bool(stopper_in(array.reason))
+    never_began = not cause.reason or (is_ours and cause.reason == normalise(array.reason))
+    return array.stopper if never_began or _STOPPED.search(cause.reason) else ""
+
+
+def _stop_by(stopper: str) -> FailureCause:
+    return FailureCause(None, f"{STOP_MARK}{stopper}")
+
+
+def _in_order(by_cause: dict[FailureCause, Group]) -> list[Group]:
+    """The failures by cause, as many as are told apart, and the rest of them as one."""
     other = by_cause.pop(OTHER, None)
     by_size = sorted(by_cause.values(), key=lambda group: (-len(group.indices), group.indices))
     followed = [group for group in by_size if group.cause.follows]
@@ -77,11 +174,11 @@ def groups(array: Array, parts: Iterable[Part]) -> list[Group]:
     if rest:
         indices = sorted(index for group in rest for index in group.indices)
         example = next((group.example for group in rest if group.example), None)
-        found.append(Group(cause=OTHER, indices=tuple(indices), example=example))
-    unseen = (array.failed_by_batch or 0) - sum(len(group.indices) for group in found)
-    if unseen > 0 and rest:
-        found[-1] = replace(found[-1], unseen=unseen)
-    elif unseen > 0:
-        reason = normalise(array.reason) or "Batch counts these as failed and tells no more"
-        found.append(Group(cause=FailureCause(None, reason), indices=(), unseen=unseen))
+        words = next((group.words for group in rest if group.words), "")
+        found.append(Group(cause=OTHER, indices=tuple(indices), example=example, words=words))
     return found
+
+
+def groups(array: Array, parts: Iterable[Part]) -> list[Group]:
+    """The failures alone, as `unsuccessful` has them."""
+    return unsuccessful(array, parts).failures

@@ -1,9 +1,11 @@
-"""The notices about an array: it is done, and its remaining children are stopped."""
+"""The notices about an array: it is done, how far it is, and its remaining children are stopped."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
-from batch_watchdog.arrays.groups import Group, groups
+from batch_watchdog.arrays.groups import Group, Unsuccessful, unsuccessful
 from batch_watchdog.arrays.progress import (
     SUCCEEDED_CODE,
     Array,
@@ -13,33 +15,97 @@ from batch_watchdog.arrays.progress import (
     indices_without_result,
 )
 from batch_watchdog.core.job_event import blames_a_dependency, resource_name
+from batch_watchdog.core.known_causes import KnownCause, known_cause
 from batch_watchdog.notices.links import DEFAULT_PLACE, job_link, log_group, log_text, queue_link
-from batch_watchdog.notices.notice import Notice, subject
-from batch_watchdog.notices.text import fact, iso, plain, ranges, shorten, span
+from batch_watchdog.notices.notice import Notice
+from batch_watchdog.notices.phrases import Name, Phrase, lines, row, say, shorten, subject
+from batch_watchdog.notices.text import fact, iso, plain, ranges
+
+_STOPPERS_NAMED = 2  # in a subject
 
 
 def rest_stopped(array: Array, counts: ChildCounts, label: str, *, enforced: bool) -> Notice:
-    name = plain(array.job_name, 60) or plain(array.job_id)
+    """Too many children have failed: the others are stopped, or in observe mode would be."""
+    name = _name(array)
     left = counts.size - counts.ended
-    done = "are terminated" if enforced else "would be terminated"
-    words = f"{counts.failed} of {counts.ended} failed"
+    parts = {"name": name, "failed": counts.failed, "ended": counts.ended}
+    news = (
+        say(
+            "More children have failed than the policy allows ({rule}), so the {left} that are "
+            "left are terminated.",
+            rule=plain(label),
+            left=left,
+        )
+        if enforced
+        else say(
+            "More children have failed than the policy allows ({rule}), so the {left} that are "
+            "left would be terminated.",
+            rule=plain(label),
+            left=left,
+        )
+    )
     return Notice(
         kind="array-stopped",
         id=f"array-stopped:{array.job_id}{'' if enforced else ':observe'}",
         severity="critical" if enforced else "warning",
-        subject=subject(f"Array {'stopped' if enforced else 'would be stopped'}, {words}: {name}"),
-        text="\n".join(
+        subject=subject("Array stopped, {failed} of {ended} failed: {name}", **parts)
+        if enforced
+        else subject("Array would be stopped, {failed} of {ended} failed: {name}", **parts),
+        text=lines(
             [
-                f"Of the array job {name}, {words} so far. That is more than the policy allows",
-                f"({plain(label)}), so the {left} that are left {done}.",
-                "A notice follows when the array has ended."
+                say(
+                    "Of the array job {name}, {failed} of the first {ended} children have failed.",
+                    **parts,
+                ),
+                news,
+                say("A notice follows when the array has ended.")
                 if enforced
-                else 'Nothing is stopped in observe mode; the policy\'s mode = "enforce" would.',
+                else say(
+                    'Nothing is stopped in observe mode; mode = "enforce" in the policy would.'
+                ),
                 *link_lines(array),
             ]
         ),
         facts=progress_facts(array, counts)
         | {"left": left, "rule": label, "mode": "enforce" if enforced else "observe"},
+    )
+
+
+def progressed(
+    array: Array, counts: ChildCounts, percent: int, left: timedelta, now: datetime
+) -> Notice:
+    """So many per cent of the children have ended; the rest takes as long as this pace says."""
+    parts = {
+        "name": _name(array),
+        "percent": percent,
+        "ended": counts.ended,
+        "size": counts.size,
+        "failed": counts.failed,
+    }
+    return Notice(
+        kind="array-progress",
+        id=f"array-progress:{array.job_id}:{percent}",
+        severity="info",
+        subject=subject(
+            "Array at {percent} %, {ended} of {size} ended, {failed} failed: {name}", **parts
+        ),
+        text=lines(
+            [
+                say(
+                    "The array job {name} has passed {percent} %: {ended} of {size} ended, "
+                    "{failed} failed.",
+                    **parts,
+                ),
+                say(
+                    "At this pace the rest takes another {left}, until {end}.",
+                    left=left,
+                    end=now + left,
+                ),
+                *link_lines(array),
+            ]
+        ),
+        facts=progress_facts(array, counts)
+        | {"percent": percent, "estimated_end": iso(now + left)},
     )
 
 
@@ -57,41 +123,46 @@ def progress_facts(array: Array, counts: ChildCounts) -> dict[str, Any]:
 def link_lines(array: Array) -> list[str]:
     return [
         "",
-        f"Job:   {job_link(array.queue, array.job_id)}",
-        f"Queue: {queue_link(array.queue)}",
+        say("Job:   {link}", link=job_link(array.queue, array.job_id)),
+        say("Queue: {link}", link=queue_link(array.queue)),
     ]
+
+
+def _name(array: Array) -> Name:
+    return Name(plain(array.job_name) or plain(array.job_id))
 
 
 def completed(array: Array, parts: Sequence[Part]) -> Notice:
     """The notice that an array is done. Counts are Batch's own where it has told them."""
-    failed_at = failed_indices(parts)
-    by_batch = array.failed_by_batch is not None
-    succeeded = (
-        array.summary.get("SUCCEEDED", 0)
-        if by_batch
-        else sum(part.outcomes.count(SUCCEEDED_CODE) for part in parts)
-    )
-    failed = array.summary.get("FAILED", 0) if by_batch else len(failed_at)
-    lacking = indices_without_result(array, parts)
-    found = groups(array, parts)
-    name = plain(array.job_name, 60) or plain(array.job_id)
-    counts = f"{succeeded} of {array.size} succeeded, {failed} failed"
-    if lacking:
-        counts += f", {len(lacking)} without a result"
+    found = unsuccessful(array, parts)
+    stopped_at = set(found.stopped_indices)
+    failed_at = [index for index in failed_indices(parts) if index not in stopped_at]
+    lacking = [at for at in indices_without_result(array, parts) if at not in stopped_at]
+    if array.failed_by_batch is not None:
+        succeeded = array.summary.get("SUCCEEDED", 0)
+        failed = max(array.failed_by_batch - found.stopped, 0)
+    else:
+        succeeded = sum(part.outcomes.count(SUCCEEDED_CODE) for part in parts)
+        failed = len(failed_at)
+    counts = _Counts(array.size or 0, succeeded, failed, found, len(lacking))
     return Notice(
         kind="array-completed",
         id=f"array-completed:{array.job_id}",
-        severity="warning" if failed or array.status == "FAILED" else "info",
-        subject=subject(f"Array done, {counts}: {name}"),
-        text="\n".join(
+        severity="warning" if failed or found.stops or array.status == "FAILED" else "info",
+        subject=counts.subject(_name(array)),
+        text=lines(
             [
-                f"The array job {name} in queue {plain(resource_name(array.queue))} is done:",
-                f"{counts}.",
+                say(
+                    "The array job {name} in queue {queue} is done:",
+                    name=_name(array),
+                    queue=plain(resource_name(array.queue)),
+                ),
+                say("{counts}.", counts=counts.in_words()),
                 *_tell_time(array),
-                *_tell_failures(array, found, sorted([*failed_at, *lacking])),
-                "",
-                f"Job:   {job_link(array.queue, array.job_id)}",
-                f"Queue: {queue_link(array.queue)}",
+                *_tell_failures(array, found),
+                *_tell_stops(found),
+                *_tell_resubmit(sorted([*failed_at, *lacking]), found),
+                *link_lines(array),
             ]
         ),
         facts={
@@ -99,16 +170,61 @@ def completed(array: Array, parts: Sequence[Part]) -> Notice:
             "job_name": fact(array.job_name),
             "queue": fact(resource_name(array.queue)),
             "definition": fact(resource_name(array.definition)),
-            "status": array.status or ("FAILED" if failed else "SUCCEEDED"),
+            "status": array.status or ("FAILED" if failed or found.stops else "SUCCEEDED"),
             "size": array.size,
             "succeeded": succeeded,
             "failed": failed,
+            "stopped": found.stopped,
+            "stopped_by": found.stopped_by,
             "failed_indices": ranges(failed_at),
+            **({"stopped_indices": ranges(found.stopped_indices)} if found.stops else {}),
             **({"without_result": ranges(lacking)} if lacking else {}),
-            "groups": [_facts_of(group) for group in found],
+            "groups": [_facts_of(group) for group in found.failures],
             "ended_at": iso(array.ended_at) if array.ended_at else None,
         },
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """How the children of an array ended."""
+
+    size: int
+    succeeded: int
+    failed: int
+    found: Unsuccessful
+    lacking: int
+
+    def subject(self, name: Name) -> Phrase:
+        if not self.found.stops:
+            return subject("Array done, {counts}: {name}", counts=self.in_words(), name=name)
+        return subject(
+            "Array stopped by {stoppers}, {stopped} of {size} ({failed} failed): {name}",
+            stoppers=self._stoppers(),
+            stopped=self.found.stopped,
+            size=self.size,
+            failed=self.failed,
+            name=name,
+        )
+
+    def _stoppers(self) -> str:
+        by = self.found.stopped_by
+        if len(by) > _STOPPERS_NAMED:
+            return say("{first} and {n} more", first=Name(by[0]), n=len(by) - 1)
+        return by[0] if len(by) == 1 else say("{one} and {other}", one=by[0], other=by[1])
+
+    def in_words(self) -> Phrase:
+        told: list[str] = [
+            say("{n} of {size} succeeded", n=self.succeeded, size=self.size),
+            say("{n} failed", n=self.failed),
+        ]
+        told += [
+            say("{n} stopped by {stopper}", n=group.count, stopper=group.cause.stopper)
+            for group in self.found.stops
+        ]
+        if self.lacking:
+            told.append(say("{n} without a result", n=self.lacking))
+        return row(told)
 
 
 def _facts_of(group: Group) -> dict[str, Any]:
@@ -124,40 +240,102 @@ def _facts_of(group: Group) -> dict[str, Any]:
         facts["log_group"] = log_group(group.log_stream, group.log_place)
     if group.container:
         facts["container"] = group.container
+    if group.words:
+        facts["example"] = group.words
+    if known := _known(group):
+        facts["known_cause"] = known.code
     return facts
+
+
+def _known(group: Group) -> KnownCause | None:
+    return known_cause(group.cause.exit_code, group.words or group.cause.reason)
 
 
 def _tell_time(array: Array) -> list[str]:
     if array.ended_at is None:
         return []
-    took = span((array.ended_at - array.first_at).total_seconds())
-    return [f"It ended at {iso(array.ended_at)}, {took} after it was first seen."]
+    took = array.ended_at - array.first_at
+    return [say("It ended at {at}, {took} after it was first seen.", at=array.ended_at, took=took)]
 
 
-def _tell_failures(array: Array, found: Sequence[Group], to_resubmit: Sequence[int]) -> list[str]:
-    if not found and array.status == "FAILED":
-        return ["", f"Batch's reason: {plain(array.reason, 500) or 'none given'}"]
-    if not found:
-        return ["", "Nothing to do."]
-    lines = ["", "Why they failed:"]
-    for number, group in enumerate(found, start=1):
-        code = group.cause.exit_code
-        exit_code = "no exit code" if code is None else f"exit code {code}"
-        lines.append(
-            f"{number}. {group.count} × {exit_code}, {group.cause.reason or 'no reason given'}"
-        )
-        if group.indices:
-            lines.append(f"   indices: {shorten(ranges(group.indices))}")
-        if group.cause.follows:
-            lines.append("   These never began, as a job that they depend on had failed.")
-        log = log_text(array.queue, group.log_stream, group.log_place)
-        if log:
-            of = f", container {plain(group.container, 60)}" if group.container else ""
-            lines.append(f"   log of one{of}: {log}")
-    followed = blames_a_dependency(array.reason) or all(group.cause.follows for group in found)
+def _tell_failures(array: Array, found: Unsuccessful) -> list[str]:
+    failures = found.failures
+    if not failures and not found.stops and array.status == "FAILED":
+        if not array.reason:
+            return ["", say("Batch gives no reason.")]
+        return ["", say("Batch's reason: {reason}", reason=plain(array.reason, 500))]
+    if not failures and not found.stops:
+        return ["", say("Nothing to do.")]
+    if not failures:
+        return []
+    told: list[str] = ["", say("Why they failed:")]
+    for number, group in enumerate(failures, start=1):
+        told += _tell_group(array, number, group)
+    followed = blames_a_dependency(array.reason) or all(group.cause.follows for group in failures)
     if array.depends_on and followed:
         named = ", ".join(plain(each, 60) for each in array.depends_on)
-        lines += ["", f"The array depends on: {named}"]
-    if to_resubmit:
-        lines += ["", f"To resubmit: {shorten(ranges(to_resubmit), 2_000)}"]
-    return lines
+        told += ["", say("The array depends on: {jobs}", jobs=named)]
+    return told
+
+
+def _tell_group(array: Array, number: int, group: Group) -> list[str]:
+    code, reason = group.cause.exit_code, group.words or group.cause.reason
+    told: list[str] = [
+        say(
+            "{number}. {n} × {exit_code}, {reason}",
+            number=number,
+            n=group.count,
+            exit_code=say("no exit code")
+            if code is None
+            else say("exit code {code}", code=str(code)),
+            reason=(say("e.g. {reason}", reason=reason) if group.words else reason)
+            or say("no reason given"),
+        )
+    ]
+    if group.indices:
+        told.append(say("   indices: {indices}", indices=shorten(ranges(group.indices), 300)))
+    if group.cause.follows:
+        told.append(say("   These never began, as a job that they depend on had failed."))
+    if known := _known(group):
+        told.append(say("   {meaning}", meaning=known.meaning))
+        told.append(say("   What to do: {next_step}", next_step=known.next_step))
+        told.append(say("   See {page}", page=known.page))
+    log = log_text(array.queue, group.log_stream, group.log_place)
+    if log and group.container:
+        of = plain(group.container, 60)
+        told.append(say("   log of one, container {container}: {log}", container=of, log=log))
+    elif log:
+        told.append(say("   log of one: {log}", log=log))
+    return told
+
+
+def _tell_stops(found: Unsuccessful) -> list[str]:
+    if not found.stops:
+        return []
+    told: list[str] = ["", say("Stopped by this watchdog, and not failed:")]
+    for group in found.stops:
+        told.append(say("- {n} by {stopper}", n=group.count, stopper=group.cause.stopper))
+        if group.indices:
+            told.append(say("   indices: {indices}", indices=shorten(ranges(group.indices), 300)))
+    return told
+
+
+def _tell_resubmit(failed: Sequence[int], found: Unsuccessful) -> list[str]:
+    told: list[str] = []
+    if failed:
+        told.append(say("To resubmit: {indices}", indices=shorten(ranges(failed), 2_000)))
+    if stopped := found.stopped_indices:
+        told.append(say("Stopped, to resubmit: {indices}", indices=shorten(ranges(stopped), 2_000)))
+        told += dict.fromkeys(_when_it_makes_sense(each) for each in found.stopped_by)
+    return ["", *told] if told else []
+
+
+def _when_it_makes_sense(stopper: str) -> Phrase:
+    if stopper.startswith("guard "):
+        return say(
+            "   It makes sense once {stopper} is released: until then new jobs are stopped, too.",
+            stopper=stopper,
+        )
+    if stopper.startswith("array"):
+        return say("   It makes sense once the cause of the failures is mended.")
+    return say("   It makes sense once what kept them waiting is mended: see the limit's notices.")

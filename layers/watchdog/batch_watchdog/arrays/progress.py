@@ -15,8 +15,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from batch_watchdog.core.batch_payloads import event_from_detail
-from batch_watchdog.core.failure_cause import OTHER, FailureCause, cause_of
+from batch_watchdog.core.failure_cause import OTHER, OTHER_STOP, FailureCause, cause_of, words_of
 from batch_watchdog.core.job_event import ENDED, JobEvent, from_millis
+from batch_watchdog.core.stop_cause import stopper_in
 from batch_watchdog.notices.links import DEFAULT_PLACE, LogPlace
 from batch_watchdog.notices.text import fact
 
@@ -39,14 +40,20 @@ FORGOTTEN_AFTER = timedelta(minutes=10)  # from its end, where no answer shows t
 STRAGGLERS_WAIT = timedelta(seconds=60)  # from the parent's end, for children's late events
 
 UNKNOWN_CODE, SUCCEEDED_CODE, FAILED_CODE = 0, 1, 2
-_CAUSES_MAX = 60  # a part's; further causes are counted as one
+_CAUSES_MAX = 60  # a part's; further causes are counted as one, and so are further stops
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownCause:
-    """A cause in a part, and the log of the lowest index that it hit and that has one."""
+    """
+    A cause in a part, and the log of the lowest index that it hit and that has one.
+
+    `words` are Batch's own about the lowest index, where these say more than the cause.
+    """
 
     cause: FailureCause
+    words: str = ""
+    words_index: int = -1
     log_index: int = -1
     log_stream: str = ""
     log_place: LogPlace = DEFAULT_PLACE
@@ -93,6 +100,7 @@ class Array:
     told_percent: int = 0
     rest_told: bool = False  # what would be stopped, in observe mode
     rest_stopped_at: datetime | None = None
+    rest_stopped_by: str = ""  # the rule, as its label
     depends_on: tuple[str, ...] = ()  # ids of jobs
     version: int = 0
 
@@ -101,6 +109,11 @@ class Array:
         """How many children failed, where Batch's own count is known and whole."""
         ended = sum(self.summary.get(state, 0) for state in ENDED)
         return self.summary.get("FAILED", 0) if self.ended_at and ended == self.size else None
+
+    @property
+    def stopper(self) -> str:
+        """Who of us stopped the array as a whole, as far as Batch or we ourselves know."""
+        return stopper_in(self.reason) or self.rest_stopped_by
 
 
 def part_of(index: int) -> int:
@@ -207,21 +220,21 @@ def unite(part: Part, changes: Iterable[JobEvent]) -> Part:
             outcomes[at] = SUCCEEDED_CODE
         elif outcomes[at] == UNKNOWN_CODE:
             number = _number(cause_of(change), numbers, causes)
-            causes[number] = _with_log(causes[number], change)
+            causes[number] = _with_words(with_log(causes[number], change), change)
             outcomes[at] = FAILED_CODE + number
     return replace(part, outcomes=bytes(outcomes), causes=tuple(causes))
 
 
 def _number(cause: FailureCause, numbers: dict[FailureCause, int], causes: list[KnownCause]) -> int:
-    if cause not in numbers and len(causes) >= _CAUSES_MAX - 1:
-        cause = OTHER
+    if cause not in numbers and len(causes) >= _CAUSES_MAX - 2:  # Two are kept for the others.
+        cause = OTHER_STOP if cause.stopper else OTHER
     if cause not in numbers:
         numbers[cause] = len(causes)
         causes.append(KnownCause(cause=cause))
     return numbers[cause]
 
 
-def _with_log(known: KnownCause, change: JobEvent) -> KnownCause:
+def with_log(known: KnownCause, change: JobEvent) -> KnownCause:
     if not (change.log_stream or change.log_place.log_group is None):
         return known
     if known.has_log and known.log_index < change.index:
@@ -233,6 +246,14 @@ def _with_log(known: KnownCause, change: JobEvent) -> KnownCause:
         log_place=change.log_place,
         container=fact(change.container),
     )
+
+
+def _with_words(known: KnownCause, change: JobEvent) -> KnownCause:
+    words = words_of(change)
+    is_later = 0 <= known.words_index < change.index
+    if is_later or words == known.cause.reason or known.cause.stopper:
+        return known
+    return replace(known, words=words, words_index=change.index)
 
 
 # ---- Being done ---------------------------------------------------------------------------
@@ -299,47 +320,3 @@ def lacks_only_stragglers(array: Array, now: datetime) -> bool:
 def is_forgotten(array: Array, now: datetime) -> bool:
     """Whether Batch no longer knows an array that an answer lacks: one answer may leave it out."""
     return array.ended_at is not None and now - array.ended_at >= FORGOTTEN_AFTER
-
-
-def correct(array: Array, parts: Iterable[Part], failures: Sequence[JobEvent]) -> list[Part]:
-    """
-    The parts with the failures that Batch lists.
-
-    Where its list is as long as its own count, it also takes back what it does not list.
-    """
-    listed = {child.index for child in failures}
-    whole = len(listed) == array.failed_by_batch
-    corrected = []
-    for part in parts:
-        first = part.number * PART_SIZE
-        outcomes = bytearray(part.outcomes)
-        for at, outcome in enumerate(outcomes):
-            taken_back = whole and outcome >= FAILED_CODE and first + at not in listed
-            if taken_back or (outcome == SUCCEEDED_CODE and first + at in listed):
-                outcomes[at] = UNKNOWN_CODE
-        of_part = [child for child in failures if part_of(child.index) == part.number]
-        corrected.append(unite(replace(part, outcomes=bytes(outcomes)), of_part))
-    return corrected
-
-
-def without_log(parts: Iterable[Part]) -> list[int]:
-    """One index for each cause of which no log is known, though there may be one."""
-    found = []
-    for part in parts:
-        for number, known in enumerate(part.causes):
-            at = part.outcomes.find(FAILED_CODE + number)
-            if at >= 0 and not known.has_log and not known.cause.follows:
-                found.append(part.number * PART_SIZE + at)
-    return found
-
-
-def with_logs(parts: Iterable[Part], children: Iterable[JobEvent]) -> list[Part]:
-    """The parts, with the logs of these children for the causes that they failed by."""
-    by_number = {part.number: part for part in parts}
-    for child in children:
-        part = by_number[part_of(child.index)]
-        number = part.outcomes[child.index - part.number * PART_SIZE] - FAILED_CODE
-        causes = list(part.causes)
-        causes[number] = _with_log(causes[number], child)
-        by_number[part.number] = replace(part, causes=tuple(causes))
-    return list(by_number.values())

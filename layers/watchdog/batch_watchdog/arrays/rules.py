@@ -4,12 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from batch_watchdog.arrays.notices import link_lines, progress_facts, rest_stopped
+from batch_watchdog.arrays.notices import progressed, rest_stopped
 from batch_watchdog.arrays.progress import Array, ChildCounts
-from batch_watchdog.core.effects import STOP_MARK, Announce, Effect, StopJobs
+from batch_watchdog.core.effects import STOP_MARK, Effect, StopJobs
 from batch_watchdog.core.job_event import ENDED
-from batch_watchdog.notices.notice import Notice, subject
-from batch_watchdog.notices.text import iso, plain, span
+from batch_watchdog.notices.text import plain
 from batch_watchdog.policy.match import Job
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.policy.tables import ArrayRule
@@ -64,25 +63,8 @@ def _progress(
         return ArrayDecision(array=array)
     since = max(timedelta(), now - array.first_at)  # An event's clock may be ahead.
     left = since * (counts.size - counts.ended) / counts.ended
-    name = plain(array.job_name, 60) or plain(array.job_id)
-    words = f"{counts.ended} of {counts.size} ended, {counts.failed} failed"
-    notice = Notice(
-        kind="array-progress",
-        id=f"array-progress:{array.job_id}:{percent}",
-        severity="info",
-        subject=subject(f"Array at {percent} %, {words}: {name}"),
-        text="\n".join(
-            [
-                f"The array job {name} has passed {percent} %: {words}.",
-                f"At this pace the rest takes another {span(left.total_seconds())}, "
-                f"until {iso(now + left)}.",
-                *link_lines(array),
-            ]
-        ),
-        facts=progress_facts(array, counts)
-        | {"percent": percent, "estimated_end": iso(now + left)},
-    )
-    announce = Announce(notices=(notice,), digest_over=policy.notify.digest_over)
+    notice = progressed(array, counts, percent, left, now)
+    announce = policy.notify.announce([notice])
     return ArrayDecision(array=replace(array, told_percent=percent), effects=(announce,))
 
 
@@ -101,9 +83,7 @@ def _stop_rest(
     if array.rest_told and not enforced:
         return ArrayDecision(array=array)
     notice = rest_stopped(array, counts, label, enforced=enforced)
-    effects: tuple[Effect, ...] = (
-        Announce(notices=(notice,), digest_over=policy.notify.digest_over),
-    )
+    effects: tuple[Effect, ...] = (policy.notify.announce([notice]),)
     if not enforced:
         return ArrayDecision(array=replace(array, rest_told=True), effects=effects)
     stop = StopJobs(
@@ -113,7 +93,8 @@ def _stop_rest(
         rule=label,
         array_id=array.job_id,
     )
-    return ArrayDecision(array=replace(array, rest_stopped_at=now), effects=(stop, *effects))
+    stopped = replace(array, rest_stopped_at=now, rest_stopped_by=plain(label, 100))
+    return ArrayDecision(array=stopped, effects=(stop, *effects))
 
 
 def why_rest_goes_on(array: Job, summary: Mapping[str, int], policy: Policy) -> str:

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from batch_watchdog.arrays import filling, progress
 from batch_watchdog.arrays import notices as array_notices
-from batch_watchdog.arrays import progress
 from batch_watchdog.arrays import rules as array_rules
 from batch_watchdog.arrays.items import Arrays
 from batch_watchdog.arrays.progress import Array, Part
 from batch_watchdog.aws.batch import BatchApi, Detail
 from batch_watchdog.core.batch_payloads import event_from_detail
-from batch_watchdog.core.effects import Announce, Effect
+from batch_watchdog.core.effects import Effect
 from batch_watchdog.core.job_event import JobEvent
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store import reminders as reminder_items
@@ -120,10 +120,10 @@ class ArrayTracker:
         """The parts, with the failures that Batch lists in place of those that events told."""
         at = array.ended_at or array.first_at
         listed = [event_from_detail(job, at) for job in self.batch.children(array.job_id, "FAILED")]
-        filled = progress.correct(array, parts, listed)
-        lacking = [f"{array.job_id}:{index}" for index in progress.without_log(filled)]
+        filled = filling.correct(array, parts, listed)
+        lacking = [f"{array.job_id}:{index}" for index in filling.without_log(filled)]
         details = self.batch.describe(lacking).values()
-        return progress.with_logs(filled, [event_from_detail(job, at) for job in details])
+        return filling.with_logs(filled, [event_from_detail(job, at) for job in details])
 
     def announce(self, array: Array, parts: Iterable[Part], now: datetime) -> Outcome:
         """Say that an array is done, once: the state that says so is part of the same write."""
@@ -131,6 +131,6 @@ class ArrayTracker:
         effects: Sequence[Effect] = ()
         if not (rule and rule.silent):
             notice = array_notices.completed(array, list(parts))
-            effects = [Announce(notices=(notice,), digest_over=self.policy.notify.digest_over)]
+            effects = [self.policy.notify.announce([notice])]
         told = replace(array, announced=True)
         return Outcome(puts=[Arrays(self.table).put(told, now)], effects=effects)

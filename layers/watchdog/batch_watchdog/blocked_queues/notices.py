@@ -6,70 +6,129 @@ from datetime import datetime
 from batch_watchdog.blocked_queues.rules import NAMED_MAX, Blockage, Head
 from batch_watchdog.core.effects import STOP_MARK
 from batch_watchdog.core.job_event import STARTED, resource_name
-from batch_watchdog.diagnosis.findings import Finding
+from batch_watchdog.core.stop_cause import stopper_in
+from batch_watchdog.diagnosis.findings import Finding, finding_lines
 from batch_watchdog.notices.links import job_link, queue_link
-from batch_watchdog.notices.notice import Notice, subject
-from batch_watchdog.notices.text import fact, iso, plain, span
+from batch_watchdog.notices.notice import Notice
+from batch_watchdog.notices.phrases import Name, Phrase, lines, say, subject
+from batch_watchdog.notices.text import fact, iso, plain
 
 
 def began(blockage: Blockage, findings: Sequence[Finding]) -> Notice:
     """The notice that a queue is blocked, and why."""
-    queue = plain(resource_name(blockage.queue), 60)
+    queue = Name(plain(resource_name(blockage.queue)))
     heads = blockage.blocking
-    several = len(heads) > 1
-    lines = [
-        f"The queue {queue} is blocked since {iso(blockage.since)}: "
-        f"its first job{'s' * several}, {_enumerated([_name(head) for head in heads])},",
-        f"cannot start, and those behind {'them' if several else 'it'} wait.",
-        f"Batch's reason: {plain(blockage.reason, 500) or 'none given'}",
+    parts = {
+        "queue": queue,
+        "since": blockage.since,
+        "jobs": _enumerated([_name(head) for head in heads]),
+    }
+    told: list[str] = [
+        say(
+            "The queue {queue} is blocked since {since}: its first jobs, {jobs}, cannot start, and "
+            "those behind them wait.",
+            **parts,
+        )
+        if len(heads) > 1
+        else say(
+            "The queue {queue} is blocked since {since}: its first job, {jobs}, cannot start, and "
+            "those behind it wait.",
+            **parts,
+        ),
+        _batchs_reason(blockage.reason),
+        *finding_lines(findings),
     ]
-    for finding in findings[:1]:
-        lines += ["", f"{finding.code}: {finding.evidence}", f"What to do: {finding.remedy}"]
-        lines.append(f"See {finding.page}")
-    lines += [f"Besides: {finding.code}: {finding.evidence}" for finding in findings[1:]]
     return _notice(
         blockage,
         state="blocked",
-        head=f"Queue blocked: {queue}",
-        lines=[*lines, "", "Another notice follows when it is over."],
+        head=subject("Queue blocked: {queue}", queue=queue),
+        told=[*told, "", say("Another notice follows when it is over.")],
         findings=findings,
     )
 
 
 def ended(blockage: Blockage, now: datetime) -> Notice:
     """The notice that a queue is no longer blocked, and what became of the jobs that did it."""
-    queue = plain(resource_name(blockage.queue), 60)
-    lasted = span((now - blockage.since).total_seconds())
+    queue = Name(plain(resource_name(blockage.queue)))
     heads = blockage.seen_heads
-    lines = [
-        f"The queue {queue} is no longer blocked.",
+    told: list[str] = [
+        say("The queue {queue} is no longer blocked.", queue=queue),
         *(_tell_outcome(head) for head in heads[-NAMED_MAX:]),
     ]
     if len(heads) > NAMED_MAX:
-        lines.append(f"The facts have {len(heads) - NAMED_MAX} more that blocked it.")
-    lines.append(f"It was blocked for {lasted}, since {iso(blockage.since)}.")
-    return _notice(
-        blockage, state="ended", head=f"Queue no longer blocked: {queue}", lines=lines, findings=()
+        told.append(say("The facts have {n} more that blocked it.", n=len(heads) - NAMED_MAX))
+    told.append(
+        say(
+            "It was blocked for {lasted}, since {since}.",
+            lasted=now - blockage.since,
+            since=blockage.since,
+        )
     )
+    stoppers = _stoppers(blockage)
+    head = (
+        subject(
+            "Queue no longer blocked, as {stopper} cancelled its job: {queue}",
+            stopper=Name(stoppers[-1]),
+            queue=queue,
+        )
+        if stoppers
+        else subject("Queue no longer blocked: {queue}", queue=queue)
+    )
+    return _notice(blockage, state="ended", head=head, told=told, findings=())
 
 
-def _tell_outcome(head: Head) -> str:
-    job, reason = f"The job {_name(head)}, which blocked it,", plain(head.reason, 500)
+def _stoppers(blockage: Blockage) -> list[str]:
+    """Who of us cancelled jobs that blocked the queue."""
+    ours = (head for head in blockage.seen_heads if head.outcome == "cancelled-by-watchdog")
+    return list(dict.fromkeys(stopper_in(head.reason) for head in ours))
+
+
+def _batchs_reason(reason: str) -> Phrase:
+    if not reason:
+        return say("Batch gives no reason.")
+    return say("Batch's reason: {reason}", reason=plain(reason, 500))
+
+
+def _tell_outcome(head: Head) -> str:  # noqa: PLR0911 - one of each kind
+    job, reason = _name(head), plain(head.reason, 500)
     match head.outcome:
         case "cancelled-by-watchdog":
-            rule = plain(head.reason.removeprefix(STOP_MARK), 500)
-            return f"{job} was cancelled by this watchdog: {rule}."
+            return say(
+                "The job {job}, which blocked it, was cancelled by this watchdog: {rule}.",
+                job=job,
+                rule=plain(head.reason.removeprefix(STOP_MARK), 500),
+            )
         case "cancelled-by-others":
-            return f"{job} was cancelled, and not by this watchdog. Batch's reason: {reason}"
+            return say(
+                "The job {job}, which blocked it, was cancelled, and not by this watchdog. Batch's "
+                "reason: {reason}",
+                job=job,
+                reason=reason,
+            )
+        case "failed" if reason:
+            return say(
+                "The job {job}, which blocked it, has failed. Batch's reason: {reason}",
+                job=job,
+                reason=reason,
+            )
         case "failed":
-            return f"{job} has failed. Batch's reason: {reason or 'none given'}"
+            return say("The job {job}, which blocked it, has failed.", job=job)
         case "forgotten":
-            return f"{job} is no longer known to Batch."
+            return say("The job {job}, which blocked it, is no longer known to Batch.", job=job)
         case "succeeded":
-            return f"{job} has started, and has succeeded."
+            return say("The job {job}, which blocked it, has started, and has succeeded.", job=job)
+        case _ if head.reason in STARTED:
+            return say(
+                "The job {job}, which blocked it, has started: it is {status} now.",
+                job=job,
+                status=reason,
+            )
         case _:
-            what = "has started" if head.reason in STARTED else "is not RUNNABLE any more"
-            return f"{job} {what}: it is {reason} now."
+            return say(
+                "The job {job}, which blocked it, is not RUNNABLE any more: it is {status} now.",
+                job=job,
+                status=reason,
+            )
 
 
 def _name(head: Head) -> str:
@@ -78,11 +137,13 @@ def _name(head: Head) -> str:
 
 def _enumerated(names: Sequence[str]) -> str:
     shown = ", ".join(names[:NAMED_MAX])
-    return shown if len(names) <= NAMED_MAX else f"{shown} and {len(names) - NAMED_MAX} more"
+    if len(names) <= NAMED_MAX:
+        return shown
+    return say("{first} and {n} more", first=shown, n=len(names) - NAMED_MAX)
 
 
 def _notice(
-    blockage: Blockage, *, state: str, head: str, lines: Sequence[str], findings: Sequence[Finding]
+    blockage: Blockage, *, state: str, head: str, told: Sequence[str], findings: Sequence[Finding]
 ) -> Notice:
     shown = [each for each in blockage.seen_heads if state == "ended" or not each.outcome]
     # A second notice on one blockage, about heads that the first did not name.
@@ -91,13 +152,16 @@ def _notice(
         kind="queue-blocked",
         id=f"queue-blocked:{resource_name(blockage.queue)}:{iso(blockage.since)}:{state}{again}",
         severity="warning" if state == "blocked" else "info",
-        subject=subject(head),
-        text="\n".join(
+        subject=head,
+        text=lines(
             [
-                *lines,
+                *told,
                 "",
-                *(f"Job:   {job_link(blockage.queue, each.job_id)}" for each in shown[-NAMED_MAX:]),
-                f"Queue: {queue_link(blockage.queue)}",
+                *(
+                    say("Job:   {link}", link=job_link(blockage.queue, each.job_id))
+                    for each in shown[-NAMED_MAX:]
+                ),
+                say("Queue: {link}", link=queue_link(blockage.queue)),
             ]
         ),
         facts={
@@ -116,6 +180,7 @@ def _notice(
                 }
                 for each in blockage.seen_heads
             ],
+            "cancelled_by": _stoppers(blockage),
             "findings": [finding.code for finding in findings],
             "evidence": [finding.evidence for finding in findings],
         },

@@ -138,7 +138,10 @@ class BudgetKeeper:
             ledger.read_ends(min(max(fact.seen, fact.run.start) for fact in some))
             for fact in some:
                 run = fact.run
-                known = left.get((run.job_id, run.attempt))
                 if not ledger.knows_end(run.job_id, run.attempt):
-                    left[run.job_id, run.attempt] = known if known and known.run.start else fact
+                    known = left.get((run.job_id, run.attempt), replace(fact, budgets=()))
+                    # Each budget has filed the run by itself.
+                    kept = known if known.run.start else fact
+                    budgets = tuple(dict.fromkeys((*known.budgets, (name, counts))))
+                    left[run.job_id, run.attempt] = replace(kept, budgets=budgets)
         return list(left.values())

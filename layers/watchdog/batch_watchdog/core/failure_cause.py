@@ -3,7 +3,9 @@
 import re
 from dataclasses import dataclass
 
+from batch_watchdog.core.effects import STOP_MARK
 from batch_watchdog.core.job_event import JobEvent, blames_a_dependency
+from batch_watchdog.core.stop_cause import stopper_in
 from batch_watchdog.notices.text import plain
 
 _REASON_MAX = 300  # characters
@@ -21,8 +23,14 @@ class FailureCause:
         """Whether it is the consequence of another failure: of a job that these depend on."""
         return self.exit_code is None and blames_a_dependency(self.reason)
 
+    @property
+    def stopper(self) -> str:
+        """Who of us stopped these, where one did: "guard monthly-budget"."""
+        return stopper_in(self.reason)
+
 
 OTHER = FailureCause(None, "other causes")
+OTHER_STOP = FailureCause(None, f"{STOP_MARK}other rules")
 
 _TOKEN = re.compile(r"(?:[A-Za-z0-9_-]|\d)+")
 _HEX = re.compile(r"[0-9a-fA-F-]{8,}")
@@ -36,9 +44,20 @@ def cause_of(change: JobEvent) -> FailureCause:
 
 
 def cause_from(exit_code: int | None, reason: str, container_reason: str) -> FailureCause:
-    """As `cause_of`, from the three parts."""
+    """As `cause_of`, from the three parts. Whatever one of us stopped has one cause."""
+    if stopper := stopper_in(reason):
+        return FailureCause(None, f"{STOP_MARK}{stopper}")
+    return FailureCause(exit_code, normalise(_both(reason, container_reason)))
+
+
+def words_of(change: JobEvent) -> str:
+    """What Batch says of a failure, with its ids, on one line of the length of a cause."""
+    return plain(_both(change.reason, change.container_reason), _REASON_MAX)
+
+
+def _both(reason: str, container_reason: str) -> str:
     both = dict.fromkeys(text.strip()[:1_024] for text in (reason, container_reason))
-    return FailureCause(exit_code, normalise(": ".join(text for text in both if text)))
+    return ": ".join(text for text in both if text)
 
 
 # Where a disk is full, neither the file nor the step at which it filled up is the cause.

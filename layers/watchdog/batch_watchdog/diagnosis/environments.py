@@ -15,6 +15,7 @@ from batch_watchdog.diagnosis.fit import NAME_MAX, WITH_TYPES, Environment, fits
 from batch_watchdog.diagnosis.instance_types import registered, sizes
 from batch_watchdog.diagnosis.lenient import items, mapping, number, text, texts
 from batch_watchdog.diagnosis.needs import Needs, unit_of
+from batch_watchdog.notices.phrases import say
 from batch_watchdog.notices.text import plain
 
 _REASON_MAX = 160
@@ -83,15 +84,20 @@ def verdicts(world: BatchSnapshot, needs: Needs) -> list[EnvironmentVerdict]:
 
 def queue_trouble(queue: Mapping[Any, Any]) -> Clue | None:
     """A DISABLED queue is none: it takes no new jobs, and runs those that it has."""
-    shown = plain(text(queue.get("jobQueueName")), NAME_MAX) or "the queue"
+    shown = plain(text(queue.get("jobQueueName")), NAME_MAX) or say("the queue")
     status = text(queue.get("status"))
     if status in {"INVALID", "DELETING", "DELETED"}:
         reason = plain(text(queue.get("statusReason")), _REASON_MAX)
-        told = f": {reason}" if reason else ""
-        return Clue(code="queue-invalid", evidence=f"{shown} is {status}{told}")
+        told = say(": {reason}", reason=reason) if reason else ""
+        return Clue(
+            code="queue-invalid",
+            evidence=say("{shown} is {status}{told}", shown=shown, status=status, told=told),
+        )
     orders = [queue.get(each) for each in ("computeEnvironmentOrder", "serviceEnvironmentOrder")]
     if any(isinstance(each, list | tuple) for each in orders) and not any(map(items, orders)):
-        return Clue(code="queue-invalid", evidence=f"{shown} has no environment attached")
+        return Clue(
+            code="queue-invalid", evidence=say("{shown} has no environment attached", shown=shown)
+        )
     return None
 
 
@@ -133,7 +139,7 @@ def _environment(
     platform = _platform(detail, kind, managed=managed) if known else ""
     types = texts(resources.get("instanceTypes")) if platform in WITH_TYPES else ()
     return Environment(
-        shown=plain(_name(detail), NAME_MAX) or "an environment",
+        shown=plain(_name(detail), NAME_MAX) or say("an environment"),
         known=known,
         state=plain(text(detail.get("state")), NAME_MAX),
         status=plain(text(detail.get("status")), NAME_MAX),
@@ -185,13 +191,17 @@ def _verdict(environment: Environment, needs: Needs) -> EnvironmentVerdict:
 
 def _broken(environment: Environment) -> Clue | None:
     """One that is CREATING or UPDATING is not: it takes jobs, or soon will."""
-    told = f": {environment.reason}" if environment.reason else ""
+    told = say(": {reason}", reason=environment.reason) if environment.reason else ""
     if environment.status == "INVALID":
         return Clue(
-            code="compute-environment-invalid", evidence=f"{environment.shown} is INVALID{told}"
+            code="compute-environment-invalid",
+            evidence=say("{shown} is INVALID{told}", shown=environment.shown, told=told),
         )
     # Batch deletes only what was disabled before.
     if environment.status in {"DELETING", "DELETED"} or environment.state == "DISABLED":
         gone = environment.status if environment.status.startswith("DELET") else environment.state
-        return Clue(code="compute-environment-disabled", evidence=f"{environment.shown} is {gone}")
+        return Clue(
+            code="compute-environment-disabled",
+            evidence=say("{shown} is {gone}", shown=environment.shown, gone=gone),
+        )
     return None

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from batch_watchdog.core.effects import WaitCause
+from batch_watchdog.notices.phrases import row, say
 
 type FindingCode = Literal[
     "compute-environment-invalid",
@@ -116,8 +117,25 @@ def merged(clues: Iterable[Clue]) -> list[Clue]:
 def _joined(group: list[Clue]) -> Clue:
     parts = list(dict.fromkeys(clue.evidence for clue in group))
     left = len(parts) - _PARTS_SHOWN
-    shown = [*parts[:_PARTS_SHOWN], *([f"and {left} more"] if left > 0 else [])]
-    return replace(group[0], evidence="; ".join(shown))
+    shown = [*parts[:_PARTS_SHOWN], *([say("and {left} more", left=left)] if left > 0 else [])]
+    return replace(group[0], evidence=row(shown, "; "))
+
+
+def finding_lines(findings: Sequence[Finding]) -> list[str]:
+    """What a notice says of findings: of the likeliest all, of the others what shows them."""
+    told: list[str] = []
+    for each in findings[:1]:
+        told += [
+            "",
+            say("{code}: {evidence}", code=each.code, evidence=each.evidence),
+            say("What to do: {next_step}", next_step=each.remedy),
+            say("See {page}", page=each.page),
+        ]
+    told += [
+        say("Besides: {code}: {evidence}", code=each.code, evidence=each.evidence)
+        for each in findings[1:]
+    ]
+    return told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,103 +146,141 @@ class _Advice:
 
 _ADVICE: Mapping[FindingCode, _Advice] = {
     "compute-environment-invalid": _Advice(
-        remedy="Correct what the environment's status reason names (most often a role, subnet or"
-        " launch template that is wrong or gone), or attach a valid environment to the queue.",
+        remedy=say(
+            "Correct what the environment's status reason names (most often a role, subnet or "
+            "launch template that is wrong or gone), or attach a valid environment to the queue."
+        ),
         page=f"{GUIDE}invalid_compute_environment.html",
     ),
     "compute-environment-disabled": _Advice(
-        remedy="Enable the environment, or attach one that is enabled to the queue.",
+        remedy=say("Enable the environment, or attach one that is enabled to the queue."),
         page=f"{_REFERENCE}API_UpdateComputeEnvironment.html",
     ),
     "queue-invalid": _Advice(
-        remedy="Repair the queue (it needs at least one valid environment), or cancel the job and"
-        " submit it to another queue.",
+        remedy=say(
+            "Repair the queue (it needs at least one valid environment), or cancel the job and "
+            "submit it to another queue."
+        ),
         page=f"{GUIDE}job_queues.html",
     ),
     "exceeds-max-vcpus": _Advice(
-        remedy="Raise the environment's maximum (maxvCpus) to what the job needs, or cancel the job"
-        " and submit it with less: as it is, it can never start.",
+        remedy=say(
+            "Raise the environment's maximum (maxvCpus) to what the job needs, or cancel the job "
+            "and submit it with less: as it is, it can never start."
+        ),
         page=f"{GUIDE}job_stuck_in_runnable_misconfiguration.html",
     ),
     "no-gpu-instances": _Advice(
-        remedy="Attach an environment with GPU instance types (g and p families) to the queue,"
-        " submit to a queue that has one, or take the GPU out of the job's requirements.",
+        remedy=say(
+            "Attach an environment with GPU instance types (g and p families) to the queue, "
+            "submit to a queue that has one, or take the GPU out of the job's requirements."
+        ),
         page=f"{GUIDE}gpu-jobs.html",
     ),
     "exceeds-instance-size": _Advice(
-        remedy="Allow larger instance types in the environment, or cancel the job and submit it"
-        " with less. Leave about 5 % of an instance's memory to the system and its agents.",
+        remedy=say(
+            "Allow larger instance types in the environment, or cancel the job and submit it with "
+            "less. Leave about 5 % of an instance's memory to the system and its agents."
+        ),
         page=f"{GUIDE}memory-management.html",
     ),
     "platform-mismatch": _Advice(
-        remedy="Submit the job to a queue whose environments are of the job's platform, or attach"
-        " such an environment to this queue.",
+        remedy=say(
+            "Submit the job to a queue whose environments are of the job's platform, or attach "
+            "such an environment to this queue."
+        ),
         page=f"{GUIDE}compute_environments.html",
     ),
     "configuration-unsupported": _Advice(
-        remedy="Check that the environment's instance types exist in its Availability Zones and"
-        " agree with its launch template and image.",
+        remedy=say(
+            "Check that the environment's instance types exist in its Availability Zones and "
+            "agree with its launch template and image."
+        ),
         page=f"{GUIDE}job_stuck_in_runnable_misconfiguration.html",
     ),
     "permissions": _Advice(
-        remedy="Compare the permissions of the Batch service role with AWS's managed policy, or let"
-        " the environment use the service-linked role.",
+        remedy=say(
+            "Compare the permissions of the Batch service role with AWS's managed policy, or let "
+            "the environment use the service-linked role."
+        ),
         page=f"{GUIDE}security-iam-awsmanpol.html",
     ),
     "insufficient-capacity": _Advice(
-        remedy="Allow more instance types and Availability Zones, add an On-Demand environment"
-        " behind a Spot one, check the account's EC2 quotas, or wait until AWS has capacity again.",
+        remedy=say(
+            "Allow more instance types and Availability Zones, add an On-Demand environment "
+            "behind a Spot one, check the account's EC2 quotas, or wait until AWS has capacity "
+            "again."
+        ),
         page=f"{GUIDE}job_stuck_in_runnable_capacity.html",
     ),
     "at-max-vcpus": _Advice(
-        remedy="Wait until running jobs end, raise the environment's maximum (maxvCpus), or stop"
-        " jobs that matter less.",
+        remedy=say(
+            "Wait until running jobs end, raise the environment's maximum (maxvCpus), or stop "
+            "jobs that matter less."
+        ),
         page=f"{_REFERENCE}API_ComputeResource.html",
     ),
     "instances-not-joining": _Advice(
-        remedy="Look at the instances: they need a way to the ECS endpoints (public address, NAT or"
-        " VPC endpoints), an instance role that ECS accepts, and an image with the ECS agent.",
+        remedy=say(
+            "Look at the instances: they need a way to the ECS endpoints (public address, NAT or "
+            "VPC endpoints), an instance role that ECS accepts, and an image with the ECS agent."
+        ),
         page=f"{GUIDE}job_stuck_in_runnable.html",
     ),
     "consumable-resource": _Advice(
-        remedy="See how much of the resource is available (DescribeConsumableResource). Wait for"
-        " the jobs that hold it, raise its total quantity, or let the job ask for less.",
+        remedy=say(
+            "See how much of the resource is available (DescribeConsumableResource). Wait for the "
+            "jobs that hold it, raise its total quantity, or let the job ask for less."
+        ),
         page=f"{GUIDE}resource-aware-scheduling.html",
     ),
     "share-limit": _Advice(
-        remedy="See the share's capacity limits, and whether it may borrow (ListQuotaShares). Wait"
-        " for the jobs of the share that run, raise its limits, or let it borrow.",
+        remedy=say(
+            "See the share's capacity limits, and whether it may borrow (ListQuotaShares). Wait "
+            "for the jobs of the share that run, raise its limits, or let it borrow."
+        ),
         page=f"{GUIDE}quota-shares.html",
     ),
     "fair-share": _Advice(
-        remedy="Jobs of shares that have used less go first. To be faster: lower the weight factor"
-        " of the job's share (a lower one gets more), or add capacity.",
+        remedy=say(
+            "Jobs of shares that have used less go first. To be faster: lower the weight factor "
+            "of the job's share (a lower one gets more), or add capacity."
+        ),
         page=f"{GUIDE}fair-share-scheduling.html",
     ),
     "waiting-its-turn": _Advice(
-        remedy="Nothing needs repair. To be faster: raise the job's priority, add capacity, or use"
-        " a queue with less before it.",
+        remedy=say(
+            "Nothing needs repair. To be faster: raise the job's priority, add capacity, or use a "
+            "queue with less before it."
+        ),
         page=f"{GUIDE}job_queue_viewing_status.html",
     ),
     "dependency-unfinished": _Advice(
-        remedy="See why the jobs that it depends on do not end. When one of them fails, Batch fails"
-        " this job too; if one will never end, stop it, or cancel this job.",
+        remedy=say(
+            "See why the jobs that it depends on do not end. When one of them fails, Batch fails "
+            "this job too; if one will never end, stop it, or cancel this job."
+        ),
         page=f"{GUIDE}job_dependencies.html",
     ),
     "not-taken-up": _Advice(
-        remedy="See whether the queue and its environments are VALID, and whether AWS reports"
-        " trouble with Batch; then cancel the job and submit it again.",
+        remedy=say(
+            "See whether the queue and its environments are VALID, and whether AWS reports "
+            "trouble with Batch; then cancel the job and submit it again."
+        ),
         page=f"{GUIDE}job_states.html",
     ),
     "container-not-started": _Advice(
-        remedy="See the ECS task and its events: whether the image can be pulled (a large one takes"
-        " long), what the execution role allows, secrets, volumes, and the instance's disk and"
-        " agent.",
+        remedy=say(
+            "See the ECS task and its events: whether the image can be pulled (a large one takes "
+            "long), what the execution role allows, secrets, volumes, and the instance's disk and "
+            "agent."
+        ),
         page=f"{GUIDE}job_states.html",
     ),
     "undetermined": _Advice(
-        remedy="Go through AWS's list: log driver, network of the instances, EC2 quotas,"
-        " ECS agent.",
+        remedy=say(
+            "Go through AWS's list: log driver, network of the instances, EC2 quotas, ECS agent."
+        ),
         page=f"{GUIDE}job_stuck_in_runnable.html",
     ),
 }

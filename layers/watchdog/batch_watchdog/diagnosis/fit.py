@@ -7,6 +7,7 @@ from typing import Any
 from batch_watchdog.diagnosis.findings import GUIDE, Clue
 from batch_watchdog.diagnosis.instance_types import Size, offers
 from batch_watchdog.diagnosis.needs import Ask, Needs
+from batch_watchdog.notices.phrases import row, say
 from batch_watchdog.notices.text import plain
 
 _TYPES_SHOWN = 3
@@ -49,19 +50,31 @@ def amount(quantity: float, unit: str = "vcpu") -> str:
     count = f"{quantity:,.12g}"
     match unit:
         case "vcpu":
-            return f"{count} vCPU" if quantity == 1 else f"{count} vCPUs"
+            return (
+                say("{count} vCPU", count=count)
+                if quantity == 1
+                else say("{count} vCPUs", count=count)
+            )
         case "gpu":
-            return f"{count} GPU" if quantity == 1 else f"{count} GPUs"
+            return (
+                say("{count} GPU", count=count)
+                if quantity == 1
+                else say("{count} GPUs", count=count)
+            )
         case "NUM_INSTANCES":
-            return f"{count} instance" if quantity == 1 else f"{count} instances"
+            return (
+                say("{count} instance", count=count)
+                if quantity == 1
+                else say("{count} instances", count=count)
+            )
         case _:
-            return f"{count} {plain(unit, NAME_MAX)}"
+            return say("{count} {unit}", count=count, unit=plain(unit, NAME_MAX))
 
 
 def wish(ask: Ask) -> str:
     """What a job asks for on one instance, for people; "" where it does not say."""
     parts = ((ask.vcpus, "vcpu"), (ask.memory_mib, "MiB"), (ask.gpus, "gpu"))
-    return ", ".join(amount(quantity, unit) for quantity, unit in parts if quantity)
+    return row((amount(quantity, unit) for quantity, unit in parts if quantity), ", ")
 
 
 WITH_TYPES = ("EC2", "EKS")
@@ -91,8 +104,12 @@ def _mismatch(environment: Environment, needs: Needs) -> Clue | None:
         kind = "Spot" if environment.spot else "UNMANAGED"
         return Clue(
             code="platform-mismatch",
-            evidence=f"{environment.shown} is {kind}, where multi-node jobs do not run",
-            remedy="Submit the job to a queue with a managed On-Demand EC2 environment.",
+            evidence=say(
+                "{shown} is {kind}, where multi-node jobs do not run",
+                shown=environment.shown,
+                kind=kind,
+            ),
+            remedy=say("Submit the job to a queue with a managed On-Demand EC2 environment."),
             page=f"{GUIDE}mnp-ce.html",
         )
     known = needs.platform and environment.platform
@@ -100,8 +117,12 @@ def _mismatch(environment: Environment, needs: Needs) -> Clue | None:
         return None
     return Clue(
         code="platform-mismatch",
-        evidence=f"the job is made for {needs.platform},"
-        f" {environment.shown} is {environment.platform}",
+        evidence=say(
+            "the job is made for {platform}, {shown} is {other}",
+            platform=needs.platform,
+            shown=environment.shown,
+            other=environment.platform,
+        ),
     )
 
 
@@ -113,11 +134,16 @@ def _beyond_maximum(environment: Environment, needs: Needs) -> Clue | None:
         most = environment.limits.get(unit)
         if most is not None and wanted > most:
             nodes = sum(ask.nodes for ask in needs.asks)
-            across = f" on {nodes} nodes" if needs.multi_node else ""
+            across = say(" on {nodes} nodes", nodes=nodes) if needs.multi_node else ""
             return Clue(
                 code="exceeds-max-vcpus",
-                evidence=f"the job needs {amount(wanted, unit)}{across},"
-                f" {environment.shown} may have {amount(most, unit)} at most",
+                evidence=say(
+                    "the job needs {wanted}{across}, {shown} may have {most} at most",
+                    wanted=amount(wanted, unit),
+                    across=across,
+                    shown=environment.shown,
+                    most=amount(most, unit),
+                ),
             )
     return _beyond_best_fit(environment)
 
@@ -135,8 +161,13 @@ def _beyond_best_fit(environment: Environment) -> Clue | None:
         return None
     return Clue(
         code="exceeds-max-vcpus",
-        evidence=f"the smallest instance type that {environment.shown} allows has"
-        f" {amount(smallest)}, the environment may have {amount(most)} at most",
+        evidence=say(
+            "the smallest instance type that {shown} allows has {smallest}, the environment may "
+            "have {most} at most",
+            shown=environment.shown,
+            smallest=amount(smallest),
+            most=amount(most),
+        ),
     )
 
 
@@ -144,17 +175,25 @@ def _beyond_fargate(environment: Environment, ask: Ask) -> Clue | None:
     if ask.gpus:
         return Clue(
             code="no-gpu-instances",
-            evidence=f"the job asks for {amount(ask.gpus, 'gpu')}, {environment.shown} is Fargate,"
-            " which has none",
+            evidence=say(
+                "the job asks for {gpus}, {shown} is Fargate, which has none",
+                gpus=amount(ask.gpus, "gpu"),
+                shown=environment.shown,
+            ),
         )
     vcpus = ask.vcpus if ask.vcpus in _FARGATE_MIB else max(_FARGATE_MIB)
     if ask.vcpus <= vcpus and ask.memory_mib <= _FARGATE_MIB[vcpus]:
         return None
     return Clue(
         code="exceeds-instance-size",
-        evidence=f"the job asks for {wish(ask)}; Fargate ({environment.shown}) gives at most"
-        f" {amount(vcpus)} with {amount(_FARGATE_MIB[vcpus], 'MiB')}",
-        remedy="Submit the job to a queue with an EC2 environment, or with less.",
+        evidence=say(
+            "the job asks for {wish}; Fargate ({shown}) gives at most {vcpus} with {memory}",
+            wish=wish(ask),
+            shown=environment.shown,
+            vcpus=amount(vcpus),
+            memory=amount(_FARGATE_MIB[vcpus], "MiB"),
+        ),
+        remedy=say("Submit the job to a queue with an EC2 environment, or with less."),
     )
 
 
@@ -165,8 +204,13 @@ def _without_gpu(environment: Environment, ask: Ask) -> Clue | None:
     names = [plain(size.name, NAME_MAX) for size in offered[:_TYPES_SHOWN]]
     return Clue(
         code="no-gpu-instances",
-        evidence=f"the job asks for {amount(ask.gpus, 'gpu')}, {environment.shown} allows only"
-        f" instance types without: {', '.join(names)}{_more(offered, _TYPES_SHOWN)}",
+        evidence=say(
+            "the job asks for {gpus}, {shown} allows only instance types without: {names}{more}",
+            gpus=amount(ask.gpus, "gpu"),
+            shown=environment.shown,
+            names=row(names, ", "),
+            more=_more(offered, _TYPES_SHOWN),
+        ),
     )
 
 
@@ -176,8 +220,12 @@ def _beyond_sizes(environment: Environment, ask: Ask) -> Clue | None:
         return None
     return Clue(
         code="exceeds-instance-size",
-        evidence=f"the job asks for {wish(ask)} on one instance; {environment.shown} has at most"
-        f" {_most(offered, ask)}",
+        evidence=say(
+            "the job asks for {wish} on one instance; {shown} has at most {most}",
+            wish=wish(ask),
+            shown=environment.shown,
+            most=_most(offered, ask),
+        ),
     )
 
 
@@ -199,12 +247,21 @@ def _beyond_running(environment: Environment, ask: Ask) -> Clue | None:
     largest = max(running, key=lambda offer: (offer.memory_mib, offer.vcpus))
     return Clue(
         code="exceeds-instance-size",
-        evidence=f"the job asks for {wish(ask)} on one instance; of the instances that"
-        f" {environment.shown} keeps running, the largest offers {amount(largest.vcpus)},"
-        f" {amount(largest.memory_mib, 'MiB')} for containers, and with a minimum of"
-        f" {amount(environment.kept)} and a maximum of {amount(most)} no other is started",
-        remedy="Raise the environment's maximum (maxvCpus) or lower its minimum (minvCpus), so that"
-        " a larger instance can start, or submit the job with less.",
+        evidence=say(
+            "the job asks for {wish} on one instance; of the instances that {shown} keeps "
+            "running, the largest offers {vcpus}, {memory_mib} for containers, and with a minimum "
+            "of {kept} and a maximum of {most} no other is started",
+            wish=wish(ask),
+            shown=environment.shown,
+            vcpus=amount(largest.vcpus),
+            memory_mib=amount(largest.memory_mib, "MiB"),
+            kept=amount(environment.kept),
+            most=amount(most),
+        ),
+        remedy=say(
+            "Raise the environment's maximum (maxvCpus) or lower its minimum (minvCpus), so that "
+            "a larger instance can start, or submit the job with less."
+        ),
     )
 
 
@@ -222,9 +279,14 @@ def tight(environment: Environment, needs: Needs) -> Clue | None:
         if perhaps and not any(takes for _, takes in taken):
             return Clue(
                 code="exceeds-instance-size",
-                evidence=f"the job asks for {wish(ask)} on one instance; {environment.shown} has"
-                f" at most {_most(perhaps, ask)}, of which the system and its agents keep some"
-                " (AWS recommends to leave them 5 % of the memory)",
+                evidence=say(
+                    "the job asks for {wish} on one instance; {shown} has at most {most}, of "
+                    "which the system and its agents keep some (AWS recommends to leave them 5 % "
+                    "of the memory)",
+                    wish=wish(ask),
+                    shown=environment.shown,
+                    most=_most(perhaps, ask),
+                ),
             )
     return None
 
@@ -248,24 +310,37 @@ def _most(offered: Sequence[Size], ask: Ask) -> str:
         return -sum(lacking), size.vcpus or 0, size.memory_mib or 0
 
     best = sorted(offered, key=nearness, reverse=True)[:_NEAREST_SHOWN]
-    shown = " or ".join(_figures(size, ask) for size in best)
-    return f"{shown}{_more(offered, _NEAREST_SHOWN)}"
+    shown = row((_figures(size, ask) for size in best), " or ")
+    return say("{shown}{more}", shown=shown, more=_more(offered, _NEAREST_SHOWN))
 
 
 def _figures(size: Size, ask: Ask) -> str:
-    bound = "at most " if size.family else ""
-    figures = [f"{bound}{amount(size.vcpus)}"] if size.vcpus is not None else []
+    bound = say("at most ") if size.family else ""
+    figures: list[str] = (
+        [say("{bound}{vcpus}", bound=bound, vcpus=amount(size.vcpus))]
+        if size.vcpus is not None
+        else []
+    )
     if size.registered_mib is not None:
-        figures.append(f"{amount(size.registered_mib, 'MiB')} for containers")
+        figures.append(
+            say(
+                "{registered_mib} for containers", registered_mib=amount(size.registered_mib, "MiB")
+            )
+        )
     elif size.memory_mib is not None:
         figures.append(amount(size.memory_mib, "MiB"))
     if ask.gpus and size.gpus is not None:
         figures.append(amount(size.gpus, "gpu"))
     name = plain(size.name, NAME_MAX)
-    source = ", by its name" if size.from_name else ""
-    return f"{f'the largest {name}' if size.family else name} ({', '.join(figures)}{source})"
+    source = say(", by its name") if size.from_name else ""
+    return say(
+        "{type} ({figures}{source})",
+        type=say("the largest {name}", name=name) if size.family else name,
+        figures=row(figures, ", "),
+        source=source,
+    )
 
 
 def _more(offered: Sequence[Size], shown: int) -> str:
     left = len(offered) - shown
-    return f" and {left} more" if left > 0 else ""
+    return say(" and {left} more", left=left) if left > 0 else ""

@@ -15,7 +15,8 @@ from batch_watchdog.diagnosis.environments import BatchSnapshot
 from batch_watchdog.diagnosis.fit import amount
 from batch_watchdog.diagnosis.lenient import items, mapping, moment, number, text
 from batch_watchdog.diagnosis.needs import unit_of
-from batch_watchdog.notices.text import iso, plain, span
+from batch_watchdog.notices.phrases import row, say
+from batch_watchdog.notices.text import plain
 
 LISTED_MAX = 100  # so many of a queue's jobs are listed
 _HEAD_MAX = timedelta(minutes=10)  # later than that, the head of a queue is stuck for a cause
@@ -72,10 +73,25 @@ def place_of(world: BatchSnapshot) -> Place | None:
 
 def shown(place: Place, now: datetime) -> str:
     """The place for people: "the job is number 1 in the queue, of 1 listed, there since …"."""
-    line = f"quota share {place.quota_share}" if place.quota_share else "queue"
-    since = f", there since {_since(place.since, now)}" if place.since else ""
-    share = f", number {place.in_share} of its share {place.share}" if place.in_share else ""
-    return f"the job is number {place.number} in the {line}, of {place.of} listed{since}{share}"
+    line = (
+        say("quota share {quota_share}", quota_share=place.quota_share)
+        if place.quota_share
+        else say("queue")
+    )
+    since = say(", there since {since}", since=_since(place.since, now)) if place.since else ""
+    share = (
+        say(", number {in_share} of its share {share}", in_share=place.in_share, share=place.share)
+        if place.in_share
+        else ""
+    )
+    return say(
+        "the job is number {number} in the {line}, of {of} listed{since}{share}",
+        number=place.number,
+        line=line,
+        of=place.of,
+        since=since,
+        share=share,
+    )
 
 
 def stuck_head(world: BatchSnapshot, now: datetime) -> str:
@@ -87,8 +103,13 @@ def stuck_head(world: BatchSnapshot, now: datetime) -> str:
     job_id = plain(text(head.get("jobArn")).rpartition("/")[2], _NAME_MAX)
     if not job_id or since is None or not _long_ago(since, now):
         return ""
-    line = "quota share" if share else "queue"
-    return f"the first job of the {line}, {job_id}, has not started since {_since(since, now)}"
+    line = say("quota share") if share else say("queue")
+    return say(
+        "the first job of the {line}, {job_id}, has not started since {since}",
+        line=line,
+        job_id=job_id,
+        since=_since(since, now),
+    )
 
 
 def own_quota_share(world: BatchSnapshot) -> Sequence[Any]:
@@ -103,7 +124,7 @@ def held_by_quota_share(world: BatchSnapshot, name: str) -> str:
     for share in map(mapping, shares):
         if name and plain(text(share.get("quotaShareName")), _NAME_MAX) == name:
             usage = _usage(share.get("capacityUsage"))
-            return " and ".join(amount(quantity, unit) for unit, quantity in usage if quantity)
+            return row((amount(quantity, unit) for unit, quantity in usage if quantity), " and ")
     return ""
 
 
@@ -129,8 +150,14 @@ def shares_use(world: BatchSnapshot) -> str:
         for share in map(mapping, shares[:_SHARES_SHOWN]):
             held = [amount(quantity, unit) for unit, quantity in _usage(share.get("capacityUsage"))]
             if held:
-                parts.append(f"{plain(text(share.get(name)), _NAME_MAX)} {' and '.join(held)}")
-    return f"shares hold: {', '.join(parts)}" if parts else ""
+                parts.append(
+                    say(
+                        "{share} {names}",
+                        share=plain(text(share.get(name)), _NAME_MAX),
+                        names=row(held, " and "),
+                    )
+                )
+    return say("shares hold: {names}", names=row(parts, ", ")) if parts else ""
 
 
 def _utilization(world: BatchSnapshot) -> Mapping[Any, Any]:
@@ -173,4 +200,4 @@ def _long_ago(since: datetime | None, now: datetime) -> bool:
 
 
 def _since(since: datetime, now: datetime) -> str:
-    return f"{iso(since)} ({span((now - since).total_seconds())})"
+    return say("{since} ({lasted})", since=since, lasted=now - since)

@@ -14,13 +14,18 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from batch_watchdog.core.job_event import ENDED, STARTED, resource_name
+from batch_watchdog.core.job_event import ENDED, STARTED
 from batch_watchdog.diagnosis.environments import BatchSnapshot, queue_trouble, verdicts
 from batch_watchdog.diagnosis.findings import Clue, Finding, FindingCode, finding, in_order, merged
-from batch_watchdog.diagnosis.fit import Environment, amount, wish
-from batch_watchdog.diagnosis.lenient import items, mapping, number, text
+from batch_watchdog.diagnosis.fit import Environment, amount
+from batch_watchdog.diagnosis.lenient import mapping, text
 from batch_watchdog.diagnosis.needs import Needs, is_service_job, needs_of
-from batch_watchdog.diagnosis.outside_queue import before_the_queue, starting, waiting_for_nothing
+from batch_watchdog.diagnosis.outside_queue import (
+    before_the_queue,
+    consumable_resources,
+    starting,
+    waiting_for_nothing,
+)
 from batch_watchdog.diagnosis.queue_position import (
     LISTED_MAX,
     Place,
@@ -33,6 +38,8 @@ from batch_watchdog.diagnosis.queue_position import (
     stuck_head,
     used,
 )
+from batch_watchdog.diagnosis.undetermined import nothing_found
+from batch_watchdog.notices.phrases import row, say
 from batch_watchdog.notices.text import plain
 
 # What Batch writes into a stuck job's `statusReason`. The more special stand first.
@@ -56,10 +63,12 @@ _SHOWN_MAX = 5  # environments
 _NAME_MAX = 80
 
 _WITH_SAGEMAKER = "SCHEDULED"  # a state of service jobs only
-_SAGEMAKER_REMEDY = "Wait, ask for another instance type, or check the account's SageMaker quotas."
-_STANDSTILL_REMEDY = (
-    "See why the first job does not start (explain it), and repair that or cancel it: the jobs"
-    " behind it wait for it."
+_SAGEMAKER_REMEDY = say(
+    "Wait, ask for another instance type, or check the account's SageMaker quotas."
+)
+_STANDSTILL_REMEDY = say(
+    "See why the first job does not start (explain it), and repair that or cancel it: the jobs "
+    "behind it wait for it."
 )
 
 
@@ -91,22 +100,32 @@ def _when_started(job: Mapping[Any, Any], status: str) -> list[Clue]:
     if said and status in ENDED:
         return [said]
     reason = plain(text(job.get("statusReason")), _REASON_MAX)
-    quoted = f"; Batch says: {reason}" if reason else ""
+    quoted = say("; Batch says: {reason}", reason=reason) if reason else ""
     if status == _WITH_SAGEMAKER:
-        evidence = "Batch has handed the job to SageMaker, which has no instances for it yet"
+        evidence = say("Batch has handed the job to SageMaker, which has no instances for it yet")
         return [
-            Clue(code="insufficient-capacity", evidence=evidence + quoted, remedy=_SAGEMAKER_REMEDY)
+            Clue(
+                code="insufficient-capacity",
+                evidence=row([evidence, quoted], ""),
+                remedy=_SAGEMAKER_REMEDY,
+            )
         ]
     if status == "STARTING":
         clue = starting(job)
-        return [replace(clue, evidence=clue.evidence + quoted)]
+        return [replace(clue, evidence=row([clue.evidence, quoted], ""))]
     return [
         Clue(
             code="undetermined",
-            evidence=f"the job is {status}{quoted or ', so it has found its place'}",
-            remedy="Look at its image, execution role, secrets and log: the queue is not to blame."
+            evidence=say(
+                "the job is {status}{quoted}",
+                status=status,
+                quoted=quoted or say(", so it has found its place"),
+            ),
+            remedy=say(
+                "Look at its image, execution role, secrets and log: the queue is not to blame."
+            )
             if status in STARTED
-            else "Look at its status reason and its log.",
+            else say("Look at its status reason and its log."),
         )
     ]
 
@@ -125,7 +144,7 @@ def _when_waiting(world: BatchSnapshot, job: Mapping[Any, Any], now: datetime) -
 
     clues = in_order([*([] if usable else broken), *([trouble] if trouble else [])])
     if text(job.get("status")) == "PENDING":  # It may wait for other jobs alone.
-        waits = before_the_queue(job) or _consumable_resources(job)
+        waits = before_the_queue(job) or consumable_resources(job)
         return waits + clues or [waiting_for_nothing(job)]
     if text(job.get("status")) == "SUBMITTED":
         return clues + before_the_queue(job)
@@ -139,10 +158,13 @@ def _when_waiting(world: BatchSnapshot, job: Mapping[Any, Any], now: datetime) -
         clues += [*([said] if said else []), *in_order(misfits)]
     clues += _waits_for(world, needs, environments, now, explained=bool(clues))
     clues += tight
-    clues = clues or _nothing_found(world, needs, environments, now)
+    clues = clues or nothing_found(world, needs, environments, now)
     if usable and broken:
-        aside = "; ".join(clue.evidence for clue in broken[:_SHOWN_MAX])
-        clues[0] = replace(clues[0], evidence=f"{clues[0].evidence}; besides, {aside}")
+        aside = row((clue.evidence for clue in broken[:_SHOWN_MAX]), "; ")
+        clues[0] = replace(
+            clues[0],
+            evidence=say("{evidence}; besides, {aside}", evidence=clues[0].evidence, aside=aside),
+        )
     return clues
 
 
@@ -151,7 +173,7 @@ def _when_waiting(world: BatchSnapshot, job: Mapping[Any, Any], now: datetime) -
 
 def _batch_says(job: Mapping[Any, Any]) -> Clue | None:
     reason = text(job.get("statusReason"))
-    evidence = f"Batch says: {plain(reason, _REASON_MAX)}"
+    evidence = say("Batch says: {reason}", reason=plain(reason, _REASON_MAX))
     codes = (code for known, code in _REASONS if known in reason)
     code = next(codes, None)
     return Clue(code=code, evidence=evidence) if code else None
@@ -162,13 +184,15 @@ def _explained(
 ) -> list[Clue]:
     """Batch's remark on the job's requirements, made precise by the numbers if they can."""
     if numbers:
-        evidence = f"{numbers[0].evidence}; {said.evidence}"
+        evidence = say("{evidence}; {also}", evidence=numbers[0].evidence, also=said.evidence)
         return [replace(numbers[0], evidence=evidence), *numbers[1:]]
     growing = [
-        f"{each.shown} wants {amount(each.desired)} now" for each in environments if each.desired
+        say("{shown} wants {desired} now", shown=each.shown, desired=amount(each.desired))
+        for each in environments
+        if each.desired
     ]
-    note = "it says so also for a while when an environment grows"
-    return [replace(said, evidence="; ".join([said.evidence, note, *growing[:_SHOWN_MAX]]))]
+    note = say("it says so also for a while when an environment grows")
+    return [replace(said, evidence=row([said.evidence, note, *growing[:_SHOWN_MAX]], "; "))]
 
 
 # ---- What a job waits for -----------------------------------------------------------------
@@ -186,7 +210,7 @@ def _waits_for(
     place = place_of(world)
     reasons = (_full(world, needs, environments), _not_joining(environments), _share(world, place))
     busy = [clue for clue in reasons if clue]
-    resources = _consumable_resources(mapping(world.job))
+    resources = consumable_resources(mapping(world.job))
     if place and place.is_head:
         reason = text(mapping(world.job).get("statusReason"))
         stays = place.is_stuck(now, reason) or explained or busy or resources
@@ -203,9 +227,11 @@ def _share(world: BatchSnapshot, place: Place | None) -> Clue | None:
     held = held_by_quota_share(world, name)
     if not held:
         return None
-    evidence = (
-        f"the jobs of the quota share {name} hold {held}; its limit, which is not known here, may"
-        " leave no room for more"
+    evidence = say(
+        "the jobs of the quota share {name} hold {held}; its limit, which is not known here, may "
+        "leave no room for more",
+        name=name,
+        held=held,
     )
     return Clue(code="share-limit", evidence=evidence)
 
@@ -219,9 +245,9 @@ def _turn(
     if place:
         evidence = shown(place, now)
     elif own_quota_share(world):
-        evidence = "the job is not the first of its quota share"
+        evidence = say("the job is not the first of its quota share")
     elif listed >= LISTED_MAX:
-        evidence = f"the job is not among the first {listed} of the queue"
+        evidence = say("the job is not among the first {listed} of the queue", listed=listed)
     else:
         return []
     by_share = bool(share) and not (place and place.number == 1)
@@ -230,26 +256,10 @@ def _turn(
     return [
         Clue(
             code="fair-share" if by_share else "waiting-its-turn",
-            evidence="; ".join(filter(None, parts)),
+            evidence=row(filter(None, parts), "; "),
             remedy=_STANDSTILL_REMEDY if stuck else "",
         )
     ]
-
-
-def _consumable_resources(job: Mapping[Any, Any]) -> list[Clue]:
-    listed = mapping(job.get("consumableResourceProperties")).get("consumableResourceList")
-    wanted = [
-        f"{number(each.get('quantity')) or 0:,.12g} of {plain(resource_name(name), _NAME_MAX)}"
-        for each in map(mapping, items(listed))
-        if (name := text(each.get("consumableResource")))
-    ]
-    if not wanted:
-        return []
-    evidence = (
-        f"the job starts only when it can have {' and '.join(wanted)}; how much of that is"
-        " available is not known here"
-    )
-    return [Clue(code="consumable-resource", evidence=evidence)]
 
 
 def _full(world: BatchSnapshot, needs: Needs, environments: Sequence[Environment]) -> Clue | None:
@@ -257,7 +267,7 @@ def _full(world: BatchSnapshot, needs: Needs, environments: Sequence[Environment
     held_by_unit = used(world)
     by_desired = [_full_by_desired(each, needs, held_by_unit) for each in environments]
     if environments and all(by_desired):
-        return Clue(code="at-max-vcpus", evidence="; ".join(filter(None, by_desired)))
+        return Clue(code="at-max-vcpus", evidence=row(filter(None, by_desired), "; "))
     for unit, wanted in needs.total.items():
         limits = [each.limits.get(unit) for each in environments]
         most = sum(limit for limit in limits if limit is not None)
@@ -265,8 +275,12 @@ def _full(world: BatchSnapshot, needs: Needs, environments: Sequence[Environment
         if limits and None not in limits and held and (held + wanted > most or held >= most):
             return Clue(
                 code="at-max-vcpus",
-                evidence=f"jobs of the queue hold {amount(held, unit)} of at most"
-                f" {amount(most, unit)}, the job needs {amount(wanted, unit)}",
+                evidence=say(
+                    "jobs of the queue hold {held} of at most {most}, the job needs {wanted}",
+                    held=amount(held, unit),
+                    most=amount(most, unit),
+                    wanted=amount(wanted, unit),
+                ),
             )
     return None
 
@@ -283,9 +297,12 @@ def _full_by_desired(
     # What is less than the maximum may have been started for this very job.
     by_others = used.get("vcpu") != 0
     if desired >= most or (by_others and desired + wanted > most):
-        return (
-            f"{environment.shown} has {amount(desired)} of at most {amount(most)},"
-            f" the job needs {amount(wanted)}"
+        return say(
+            "{shown} has {desired} of at most {most}, the job needs {wanted}",
+            shown=environment.shown,
+            desired=amount(desired),
+            most=amount(most),
+            wanted=amount(wanted),
         )
     return None
 
@@ -307,38 +324,17 @@ def _not_joining(environments: Sequence[Environment]) -> Clue | None:
     parts = []
     for each in waiting:
         count = len(each.instances or ())
-        some = f"of {count} registered instances none is ready" if count else "none has registered"
-        parts.append(f"{each.shown} wants {amount(each.desired or 0)} of instances, {some}")
-    return Clue(code="instances-not-joining", evidence="; ".join(parts))
-
-
-def _nothing_found(
-    world: BatchSnapshot, needs: Needs, environments: Sequence[Environment], now: datetime
-) -> list[Clue]:
-    reason = plain(text(mapping(world.job).get("statusReason")), _REASON_MAX)
-    wanted = "; ".join(filter(None, map(wish, needs.asks[:1])))
-    place = place_of(world)
-    known = [each for each in environments if each.known]
-    unknown = [each.shown for each in environments if not each.known][:_SHOWN_MAX]
-    names = ", ".join(each.shown for each in known[:_SHOWN_MAX])
-    parts = [
-        *([shown(place, now)] if place else []),
-        f"Batch says: {reason}" if reason else "Batch gives no reason",
-        f"{names} can take the job{f' ({wanted})' if wanted else ''}" if names else "",
-        *(_room(each) for each in known[:_SHOWN_MAX]),
-        *(f"the environment {name} is not known here" for name in unknown),
-        "the queue's environments are not known here" if not environments else "",
-    ]
-    return [Clue(code="undetermined", evidence="; ".join(filter(None, parts)))]
-
-
-def _room(environment: Environment) -> str:
-    desired, most = environment.desired, environment.limits.get("vcpu")
-    if most is None:
-        return ""
-    if desired is None:
-        return f"{environment.shown} may have {amount(most)} at most"
-    room = f"{environment.shown} wants {desired:,.12g} of at most {amount(most)}"
-    if environment.instances is None and 0 < environment.kept == desired:
-        room += ", which it keeps running; what its instances have free is not known here"
-    return room
+        some = (
+            say("of {count} registered instances none is ready", count=count)
+            if count
+            else say("none has registered")
+        )
+        parts.append(
+            say(
+                "{shown} wants {desired} of instances, {some}",
+                shown=each.shown,
+                desired=amount(each.desired or 0),
+                some=some,
+            )
+        )
+    return Clue(code="instances-not-joining", evidence=row(parts, "; "))

@@ -4,13 +4,16 @@ The notice that a job on its own has failed.
 Jobs that only failed because one that they depend on had failed are counted in that one's notice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from batch_watchdog.core.effects import STOP_MARK
-from batch_watchdog.core.failure_cause import cause_of
+from batch_watchdog.core.failure_cause import cause_of, words_of
 from batch_watchdog.core.job_event import JobEvent, resource_name
+from batch_watchdog.core.known_causes import NO_CAUSE_OF_ITS_OWN, KnownCause, known_cause
+from batch_watchdog.core.stop_cause import stopper_in
 from batch_watchdog.notices.links import job_link, log_group, log_text, queue_link
-from batch_watchdog.notices.notice import Notice, subject
+from batch_watchdog.notices.notice import Notice
+from batch_watchdog.notices.phrases import Name, Phrase, counted, lines, row, say, subject
 from batch_watchdog.notices.text import fact, iso, plain
 
 _NAMED_MAX = 10  # followers that a text names
@@ -29,28 +32,31 @@ def is_news(change: JobEvent) -> bool:
 def job_failed(change: JobEvent, followers: Sequence[JobEvent] = ()) -> Notice:
     """The notice of a failure, and of the jobs that failed because of it."""
     name = _name(change)
-    exit_code = "no exit code" if change.exit_code is None else f"exit code {change.exit_code}"
-    of = f" in the container {plain(change.container, 60)}" if change.container else ""
-    reasons = [plain(text, 500) for text in (change.reason, change.container_reason) if text]
-    lines = [
-        f"The job {name} in queue {plain(resource_name(change.queue))} failed at {iso(change.at)}"
-        f" after {change.attempts} attempt{'s' * (change.attempts != 1)}: {exit_code}{of}.",
-        *reasons,
-        *_tell_followers(followers),
-        "",
-    ]
-    log = log_text(change.queue, change.log_stream, change.log_place)
-    if log:
-        lines.append(f"Log:   {log}")
-    lines.append(f"Job:   {job_link(change.queue, change.job_id)}")
-    lines.append(f"Queue: {queue_link(change.queue)}")
-    also = f", and {len(followers)} that depend on it" if followers else ""
+    known = known_cause(change.exit_code, words_of(change))
     return Notice(
         kind="job-failed",
         id=f"job-failed:{change.job_id}",
         severity="warning",
-        subject=subject(f"Job failed, {exit_code}{also}: {name}"),
-        text="\n".join(lines),
+        subject=_subject(change, known, len(followers)),
+        text=lines(
+            [
+                say(
+                    "The job {name} in queue {queue} failed at {at} after {attempts}: {end}.",
+                    name=name,
+                    queue=plain(resource_name(change.queue)),
+                    at=change.at,
+                    attempts=counted(change.attempts, "{n} attempt", "{n} attempts"),
+                    end=_tell_end(change),
+                ),
+                *(plain(text, 500) for text in (change.reason, change.container_reason) if text),
+                *_tell_known(known),
+                *_tell_followers(followers),
+                "",
+                *_tell_log(change),
+                say("Job:   {link}", link=job_link(change.queue, change.job_id)),
+                say("Queue: {link}", link=queue_link(change.queue)),
+            ]
+        ),
         facts={
             "job_id": change.job_id,
             "job_name": fact(change.job_name),
@@ -62,12 +68,53 @@ def job_failed(change: JobEvent, followers: Sequence[JobEvent] = ()) -> Notice:
             "reason": fact(change.reason),
             "container_reason": fact(change.container_reason),
             "cause": cause_of(change).reason,
+            "known_cause": known.code if known else None,
             "log_stream": fact(change.log_stream) or None,
             "log_group": log_group(change.log_stream, change.log_place),
             "failed_at": iso(change.at),
             **_facts_of(followers),
         },
     )
+
+
+def _subject(change: JobEvent, known: KnownCause | None, followers: int) -> Phrase:
+    why: list[str] = [_exit_code(change)]
+    if known and not known.exit_codes and known.code != NO_CAUSE_OF_ITS_OWN:
+        why = [known.title] if change.exit_code is None else [*why, known.title]
+    if followers:
+        why.append(say("and {n} that depend on it", n=followers))
+    return subject("Job failed, {why}: {name}", why=row(why), name=_name(change))
+
+
+def _exit_code(change: JobEvent) -> Phrase:
+    code = change.exit_code
+    return say("no exit code") if code is None else say("exit code {code}", code=str(code))
+
+
+def _tell_end(change: JobEvent) -> Phrase:
+    if not change.container:
+        return _exit_code(change)
+    return say(
+        "{exit_code} in the container {container}",
+        exit_code=_exit_code(change),
+        container=plain(change.container, 60),
+    )
+
+
+def _tell_known(known: KnownCause | None) -> list[str]:
+    if known is None:
+        return []
+    return [
+        "",
+        known.meaning,
+        say("What to do: {next_step}", next_step=known.next_step),
+        say("See {page}", page=known.page),
+    ]
+
+
+def _tell_log(change: JobEvent) -> list[str]:
+    log = log_text(change.queue, change.log_stream, change.log_place)
+    return [say("Log:   {log}", log=log)] if log else []
 
 
 def jobs_not_begun(
@@ -77,32 +124,24 @@ def jobs_not_begun(
     The notice of jobs that failed because one of `blamed` had failed, told apart from that one's.
 
     `known` is that job as Batch shows it now, where it does. By its own failure it has mostly
-    been told before.
+    been told before; where one of us had stopped it, that is said.
     """
     first = min(followers, key=lambda each: (each.at, each.job_id))
     cause = known.job_id if known else blamed[0] if blamed else ""
-    name = _name(known) if known else plain(", ".join(blamed), 200) or "another job"
-    count = len(followers)
-    if known and known.status == "FAILED":
-        exit_code = "" if known.exit_code is None else f", exit code {known.exit_code}"
-        reasons = [plain(each, 500) for each in (known.reason, known.container_reason) if each]
-        why = [f"The job {name} had failed{exit_code}.", *reasons]
-    else:
-        why = [f"A job that they depend on had failed: {name}."]
-    links = [f"Cause: {job_link(first.queue, cause)}"] if cause else []
+    stopper = stopper_in(known.reason) if known else ""
     return Notice(
         kind="job-failed",
         id=f"job-failed:{first.job_id}",
         severity="warning",
-        subject=subject(f"{count} job{'s' * (count != 1)} not begun, as one failed: {name}"),
-        text="\n".join(
+        subject=_subject_of_not_begun(blamed, known, stopper, len(followers)),
+        text=lines(
             [
-                *why,
+                *_why_not_begun(blamed, known, stopper),
                 *_tell_followers(followers),
                 "",
-                *links,
-                f"Job:   {job_link(first.queue, first.job_id)}",
-                f"Queue: {queue_link(first.queue)}",
+                *([say("Cause: {link}", link=job_link(first.queue, cause))] if cause else []),
+                say("Job:   {link}", link=job_link(first.queue, first.job_id)),
+                say("Queue: {link}", link=queue_link(first.queue)),
             ]
         ),
         facts={
@@ -116,30 +155,77 @@ def jobs_not_begun(
             "reason": fact(first.reason),
             "container_reason": "",
             "cause": cause_of(first).reason,
+            "known_cause": None,
             "log_stream": None,
             "log_group": None,
             "failed_at": iso(first.at),
             "failed_dependency": fact(cause) or None,
+            "stopped_by": [stopper] if stopper else [],
             **_facts_of(followers),
         },
     )
+
+
+def _subject_of_not_begun(
+    blamed: Sequence[str], known: JobEvent | None, stopper: str, count: int
+) -> Phrase:
+    jobs = counted(count, "{n} job", "{n} jobs")
+    name = _name(known) if known else Name(plain(", ".join(blamed), 200))
+    if stopper:
+        return subject(
+            "{jobs} not begun, as {stopper} stopped one: {name}",
+            jobs=jobs,
+            stopper=Name(stopper),
+            name=name,
+        )
+    if not name:
+        return subject("{jobs} not begun, as another job failed", jobs=jobs)
+    return subject("{jobs} not begun, as one failed: {name}", jobs=jobs, name=name)
+
+
+def _why_not_begun(blamed: Sequence[str], known: JobEvent | None, stopper: str) -> Iterator[str]:
+    if known is None or known.status != "FAILED":
+        name = _name(known) if known else plain(", ".join(blamed), 200)
+        if name:
+            yield say("A job that they depend on had failed: {name}.", name=name)
+        else:
+            yield say("A job that they depend on had failed.")
+        return
+    if stopper:
+        yield say(
+            "The job {name} was stopped by this watchdog, and has not failed: {stopper}.",
+            name=_name(known),
+            stopper=stopper,
+        )
+    elif known.exit_code is None:
+        yield say("The job {name} had failed.", name=_name(known))
+    else:
+        yield say(
+            "The job {name} had failed, {exit_code}.",
+            name=_name(known),
+            exit_code=_exit_code(known),
+        )
+    yield from (plain(each, 500) for each in (known.reason, known.container_reason) if each)
 
 
 def _tell_followers(followers: Sequence[JobEvent]) -> list[str]:
     if not followers:
         return []
     count = len(followers)
-    lines = [
+    told: list[str] = [
         "",
-        f"{count} job{'s' * (count != 1)} that depend{'s' * (count == 1)} on it never began, and"
-        f" failed with it:",
+        counted(
+            count,
+            "{n} job that depends on it never began, and failed with it:",
+            "{n} jobs that depend on it never began, and failed with it:",
+        ),
     ]
     for each in followers[:_NAMED_MAX]:
         on = ", ".join(plain(job_id, 60) for job_id in each.depends_on[:3])
-        lines.append(f"- {_name(each)} (dependsOn {on})" if on else f"- {_name(each)}")
+        told.append(f"- {_name(each)} (dependsOn {on})" if on else f"- {_name(each)}")
     if count > _NAMED_MAX:
-        lines.append(f"- … and {count - _NAMED_MAX} more, listed in the facts")
-    return lines
+        told.append(say("- … and {n} more, listed in the facts", n=count - _NAMED_MAX))
+    return told
 
 
 def _facts_of(followers: Sequence[JobEvent]) -> dict[str, object]:
@@ -151,5 +237,5 @@ def _facts_of(followers: Sequence[JobEvent]) -> dict[str, object]:
     }
 
 
-def _name(change: JobEvent) -> str:
-    return plain(change.job_name, 60) or plain(change.job_id)
+def _name(change: JobEvent) -> Name:
+    return Name(plain(change.job_name, 128) or plain(change.job_id))

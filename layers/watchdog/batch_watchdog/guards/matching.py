@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from batch_watchdog.guards.signals.evidence import Evidence
 from batch_watchdog.guards.state import GuardState
+from batch_watchdog.notices.phrases import Phrase, say
 from batch_watchdog.notices.text import plain
 from batch_watchdog.policy.guard_tables import AwsBudget, BudgetShare, Guard, Stage
 from batch_watchdog.policy.model import Policy
@@ -94,24 +95,31 @@ def _is_threshold(evidence: Evidence, budget: AwsBudget) -> bool:
     return abs(given - wanted) <= slack + _ROUNDING
 
 
-def why_not_named(rule: Guard, evidence: Evidence) -> str:
+def why_not_named(rule: Guard, evidence: Evidence) -> Phrase:
     """Why a budget's message that a guard names by the budget raises no stage."""
-    limit, threshold = evidence.limit, evidence.threshold or "unknown"
+    limit, threshold = evidence.limit, evidence.threshold or say("unknown")
     if limit is None or (limit.percent is None and limit.amount is None):
-        return f"its threshold ({threshold}) cannot be read, so it raises no stage"
+        return say(
+            "its threshold ({threshold}) cannot be read, so it raises no stage", threshold=threshold
+        )
     by_name = any(_policy_name_of(stage, evidence) for stage in rule.stage)
     if by_name and not limit.is_cost:
-        return "it is not a cost budget, which raises a stage only by aws_budgets"
+        return say("it is not a cost budget, which raises a stage only by aws_budgets")
     if limit.percent is None:
-        return (
-            f"its threshold ({threshold}) cannot be compared with what is budgeted "
-            f"({evidence.budgeted or 'unknown'}), so it raises no stage"
+        return say(
+            "its threshold ({threshold}) cannot be compared with what is budgeted ({budgeted}), so "
+            "it raises no stage",
+            threshold=threshold,
+            budgeted=evidence.budgeted or say("unknown"),
         )
     if limit.percent_slack > _SLACK_MAX:
-        return f"its threshold ({threshold}) is rounded too coarsely to raise a stage"
+        return say(
+            "its threshold ({threshold}) is rounded too coarsely to raise a stage",
+            threshold=threshold,
+        )
     if by_name and limit.percent >= _WHOLE and evidence.forecasted:
-        return "it is FORECASTED, which the stage does not ask for"
-    return f"its threshold ({threshold}) is not one that a stage names"
+        return say("it is FORECASTED, which the stage does not ask for")
+    return say("its threshold ({threshold}) is not one that a stage names", threshold=threshold)
 
 
 def _signal(source: str, name: str, *, forecasted: bool = False) -> str:
@@ -122,10 +130,16 @@ def _live(share: BudgetShare) -> str:
     return f"live:{share}"
 
 
-def lasting(stage: Stage) -> dict[str, str]:
+def lasting(stage: Stage) -> dict[str, Phrase]:
     """The signals of a stage that say at any time whether they still ring; each in words."""
-    alarms = {CAN_SAY_OK + name: f"alarm {plain(name, 100)} is in ALARM" for name in stage.alarms}
-    shares = {_live(share): f"budget {plain(str(share), 100)} is used" for share in stage.budgets}
+    alarms = {
+        CAN_SAY_OK + name: say("alarm {alarm} is in ALARM", alarm=plain(name, 100))
+        for name in stage.alarms
+    }
+    shares = {
+        _live(share): say("budget {budget} is used", budget=plain(str(share), 100))
+        for share in stage.budgets
+    }
     return alarms | shares
 
 

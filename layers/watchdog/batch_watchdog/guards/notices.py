@@ -1,33 +1,45 @@
-"""The notices of a guard: it was raised, what its run stopped, its release, a spending alert."""
+"""The notice that a guard was raised, and what all notices of guards have in common."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from batch_watchdog.core.job_event import resource_name
 from batch_watchdog.guards.signals.evidence import Evidence
 from batch_watchdog.guards.state import StageEntry, StageName, StopAction, hardness
-from batch_watchdog.guards.stop_run.counts import Tally, counted, in_words
-from batch_watchdog.notices.notice import Notice, subject
-from batch_watchdog.notices.text import fact, iso, plain, span
+from batch_watchdog.notices.notice import Notice
+from batch_watchdog.notices.phrases import Name, Phrase, kept, lines, row, say, subject
+from batch_watchdog.notices.text import fact, iso, plain
 from batch_watchdog.policy.guard_tables import Guard, Stage
 from batch_watchdog.policy.tables import Mode
 
-_STOPPED_AT: Mapping[StopAction, str] = {
-    "cancel": (
-        "Jobs that wait (SUBMITTED, PENDING, RUNNABLE; service jobs also SCHEDULED) {are} "
-        "cancelled, and so {are} retries and new jobs while the stage lasts. What runs finishes."
+_IS_DONE: Mapping[tuple[StopAction, Mode], Phrase] = {
+    ("cancel", "enforce"): say(
+        "What is done: Jobs that wait (SUBMITTED, PENDING, RUNNABLE; service jobs also SCHEDULED) "
+        "are cancelled, and so are retries and new jobs while the stage lasts. What runs finishes."
     ),
-    "terminate": (
-        "All jobs {are} stopped, running ones too, and so {are} retries and new jobs while the "
-        "stage lasts."
+    ("cancel", "observe"): say(
+        "What would be done: Jobs that wait (SUBMITTED, PENDING, RUNNABLE; service jobs also "
+        "SCHEDULED) would be cancelled, and so would be retries and new jobs while the stage "
+        "lasts. What runs finishes."
+    ),
+    ("terminate", "enforce"): say(
+        "What is done: All jobs are stopped, running ones too, and so are retries and new jobs "
+        "while the stage lasts."
+    ),
+    ("terminate", "observe"): say(
+        "What would be done: All jobs would be stopped, running ones too, and so would be retries "
+        "and new jobs while the stage lasts."
     ),
 }
+_IN_SHORT: Mapping[tuple[StopAction, Mode], str] = {
+    ("cancel", "enforce"): "Guard {guard}: cancelling waiting jobs{because}",
+    ("cancel", "observe"): "Guard {guard}: would cancel waiting jobs{because}",
+    ("terminate", "enforce"): "Guard {guard}: terminating all jobs{because}",
+    ("terminate", "observe"): "Guard {guard}: would terminate all jobs{because}",
+}
 SHOWN_MAX = 20  # queues or reasons in a text; the facts have all
-
-
-_NOTHING = Tally()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,51 +60,39 @@ class Outlook:
     is_held: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReleaseFacts:
-    """
-    How a guard became calm.
-
-    `stopped` is what its last stage stopped in all. `still_closed` are queues that it closed and
-    cannot reopen yet, `still_ringing` its alarms that are in ALARM as far as is known.
-    """
-
-    at: datetime
-    mode: Mode
-    why: str
-    by: str = ""
-    reopened: tuple[str, ...] = ()
-    still_closed: tuple[str, ...] = ()
-    still_ringing: tuple[str, ...] = ()
-    stopped: Tally = _NOTHING
-
-
 def raised(rule: Guard, entry: StageEntry, outlook: Outlook, evidence: Evidence | None) -> Notice:
     """A stage was entered (also: an operator went back from terminate to cancel)."""
-    name, observing = plain(rule.name, 64), entry.mode == "observe"
-    are = "would be" if observing else "are"
-    lines = [
-        f"The guard {name} went from {outlook.before} to {entry.stage} at {iso(entry.since)}.",
+    name, observing = Name(plain(rule.name, 64)), entry.mode == "observe"
+    told: list[str] = [
+        say(
+            "The guard {guard} went from {before} to {stage} at {at}.",
+            guard=name,
+            before=outlook.before,
+            stage=entry.stage,
+            at=entry.since,
+        ),
         "",
-        f"Why: {entry.why}",
+        say("Why: {why}", why=kept(entry.why)),
     ]
     if evidence and evidence.detail:
-        lines.append(f"It says: {evidence.detail}")
-    done = "What would be done" if observing else "What is done"
-    lines += ["", f"{done}: {_STOPPED_AT[entry.stage].format(are=are)}"]
-    if outlook.closes_queues:
-        lines.append(f"The queues in scope that are open {are} closed to new jobs.")
-    lines.append(f"Scope: {plain(str(rule.match), 300)}.")
+        told.append(say("It says: {words}", words=evidence.detail))
+    told += ["", _IS_DONE[entry.stage, entry.mode]]
+    if outlook.closes_queues and observing:
+        told.append(say("The queues in scope that are open would be closed to new jobs."))
+    elif outlook.closes_queues:
+        told.append(say("The queues in scope that are open are closed to new jobs."))
+    told.append(say("Scope: {scope}.", scope=plain(str(rule.match), 300)))
     if rule.spare:
-        lines.append(f"Spared: {plain(str(rule.spare), 300)}.")
-    lines += ["", "What next:", *_next_steps(rule, entry, outlook)]
-    verb = "would " if observing else ""
+        told.append(say("Spared: {scope}.", scope=plain(str(rule.spare), 300)))
+    told += ["", say("What next:"), *_next_steps(rule, entry, outlook)]
     return Notice(
         kind="guard-raised",
         id=f"guard-raised:{entry.run_id}",
         severity="critical" if entry.stage == "terminate" and not observing else "warning",
-        subject=subject(f"Guard {name}: {verb}{entry.stage} ({entry.why})"),
-        text="\n".join(lines),
+        subject=subject(
+            _IN_SHORT[entry.stage, entry.mode], guard=name, because=_because(entry, evidence)
+        ),
+        text=lines(told),
         facts=facts_of(rule.name, entry.stage, entry.stage, entry.mode)
         | {
             "run_id": entry.run_id,
@@ -107,93 +107,71 @@ def raised(rule: Guard, entry: StageEntry, outlook: Outlook, evidence: Evidence 
     )
 
 
+def _because(entry: StageEntry, evidence: Evidence | None) -> str:
+    """What raised a stage, in a few words for a subject: the numbers, where they are known."""
+    if evidence and evidence.source == "live":
+        budget, threshold = Name(plain(evidence.alarm, 100)), Name(evidence.threshold)
+        return say(" (budget {budget} at {threshold})", budget=budget, threshold=threshold)
+    if evidence and evidence.amount and evidence.threshold:
+        amount, threshold = (
+            Name(each.removesuffix(".0")) for each in (evidence.amount, evidence.threshold)
+        )
+        return say(" ({amount} of {threshold})", amount=amount, threshold=threshold)
+    if evidence:
+        return say(" ({cause})", cause=Name(plain(evidence.alarm, 100)))
+    return say(" (by {who})", who=Name(plain(entry.by, 100))) if entry.by else ""
+
+
 def _next_steps(rule: Guard, entry: StageEntry, outlook: Outlook) -> Iterable[str]:
     if entry.mode == "observe":
-        yield (
+        yield say(
             "- Nothing is stopped or closed: this guard observes. To let it act, set its mode to "
             '"enforce" in the policy.'
         )
     else:
-        yield "- A report follows when what was to be stopped has been stopped."
+        yield say("- A report follows when what was to be stopped has been stopped.")
     if outlook.is_held:
-        yield (
+        yield say(
             "- An operator holds the watchdog: nothing is stopped or closed until the command "
             '"resume", and the time until then does not count.'
         )
-    if outlook.terminates_at:
-        later = " or later" * outlook.is_held
-        yield f"- Without relief it goes on to terminate at {iso(outlook.terminates_at)}{later}."
+    if outlook.terminates_at and outlook.is_held:
+        yield say(
+            "- Without relief it goes on to terminate at {at} or later.", at=outlook.terminates_at
+        )
+    elif outlook.terminates_at:
+        yield say("- Without relief it goes on to terminate at {at}.", at=outlook.terminates_at)
     harder = _harder_stage(rule, entry.stage)
     alarms = [*harder.alarms, *map(str, harder.aws_budgets)] if harder else []
     if alarms:
-        yield f"- It goes on to terminate at once with an ALARM of {listed(alarms, 'or')}."
-    command = f'the command "release" for the guard "{plain(rule.name, 64)}"'
-    until = []
+        yield say(
+            "- It goes on to terminate at once with an ALARM of {alarms}.",
+            alarms=listed(alarms, "or"),
+        )
+    until: list[str] = []
     if outlook.released_with:
-        until.append(f"the OK of {listed(outlook.released_with, 'and')}")
+        until.append(say("the OK of {alarms}", alarms=listed(outlook.released_with, "and")))
     if outlook.ends:
-        ends = [f"{name} (at {iso(at)})" for name, at in outlook.ends]
-        until.append(f"the end of the period of {listed(ends, 'and')}")
+        ends = [
+            say("{alarm} (at {at})", alarm=plain(name, 100), at=at) for name, at in outlook.ends
+        ]
+        until.append(say("the end of the period of {alarms}", alarms=listed(ends, "and")))
+    parts = {"guard": plain(rule.name, 64), "relief": listed(until, "and")}
     if until:
-        ends_it = " and ".join(until)
-        yield f"- It is released by itself with {ends_it}; or by an operator: {command}."
+        yield say(
+            '- It is released by itself with {relief}; or by an operator: the command "release" '
+            'for the guard "{guard}".',
+            **parts,
+        )
     else:
-        yield f"- Only an operator releases it: {command}."
+        yield say(
+            '- Only an operator releases it: the command "release" for the guard "{guard}".',
+            **parts,
+        )
 
 
 def _harder_stage(rule: Guard, stage: StageName) -> Stage | None:
     return next((each for each in rule.stage if hardness(each.action) > hardness(stage)), None)
-
-
-def released(guard: str, entry: StageEntry, release: ReleaseFacts) -> Notice:
-    """The guard is calm again; `entry` is the stage that it left."""
-    name = plain(guard, 64)
-    lasted = span((release.at - entry.since).total_seconds())
-    lines = [
-        f"The guard {name} went from {entry.stage} to calm at {iso(release.at)}, after {lasted}.",
-        "",
-        f"Why: {release.why}",
-        "",
-        f"Stopped while it lasted: {in_words(release.stopped, entry)}.",
-        f"Reopened: {listed_queues(release.reopened) or 'no queue'}.",
-    ]
-    if release.still_closed:
-        because = (
-            "another guard holds them, or they follow within minutes"
-            if release.mode == "enforce"
-            else "this guard observes now, and opens nothing"
-        )
-        lines.append(f"Still closed: {listed_queues(release.still_closed)} ({because}).")
-    lines += [
-        "",
-        "What next:",
-        "- What was stopped is not submitted again: its owners can do that.",
-    ]
-    if release.still_ringing:
-        lines.append(
-            f"- Still in ALARM, as far as is known: {listed(release.still_ringing, 'and')}. The "
-            "guard is raised again when an alarm goes into ALARM anew."
-        )
-    return Notice(
-        kind="guard-released",
-        id=f"guard-released:{entry.run_id}",
-        severity="info",
-        subject=subject(f"Guard {name}: released ({release.why})"),
-        text="\n".join(lines),
-        # The counts are of the stage: in observe mode it stopped nothing, whatever the mode is now.
-        facts=facts_of(guard, "calm", "release", entry.mode)
-        | counted(release.stopped)
-        | {
-            "queues_reopened": queue_facts(release.reopened),
-            "queues_still_closed": queue_facts(release.still_closed),
-            "run_id": entry.run_id,
-            "previous_stage": entry.stage,
-            "since": iso(entry.since),
-            "at": iso(release.at),
-            "why": release.why,
-            "by": fact(release.by) or None,
-        },
-    )
 
 
 # ---- Parts --------------------------------------------------------------------------------
@@ -235,11 +213,15 @@ def evidence_facts(evidence: Evidence | None) -> dict[str, Any] | None:
     }
 
 
-def listed(names: Sequence[str], word: str) -> str:
-    shown = [plain(name, 100) for name in names[:SHOWN_MAX]]
+def listed(names: Sequence[str], word: Literal["and", "or"]) -> str:
+    """Names in a row: "a, b and c". What is no phrase is made harmless."""
+    shown = [name if isinstance(name, Phrase) else plain(name, 100) for name in names[:SHOWN_MAX]]
     if len(names) > len(shown):
-        shown.append(f"{len(names) - len(shown)} more")
-    return f" {word} ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
+        shown.append(say("{n} more", n=len(names) - len(shown)))
+    if len(shown) < 2:  # noqa: PLR2004
+        return shown[0] if shown else ""
+    both = "{first} and {last}" if word == "and" else "{first} or {last}"
+    return say(both, first=row(shown[:-1]), last=shown[-1])
 
 
 def listed_queues(queues: Sequence[str]) -> str:

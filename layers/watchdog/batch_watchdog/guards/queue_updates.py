@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from batch_watchdog.aws.batch import BatchApi
-from batch_watchdog.core.effects import Announce, Effect
+from batch_watchdog.core.effects import Effect
 from batch_watchdog.core.errors import StaleItemError
 from batch_watchdog.core.job_event import resource_name
 from batch_watchdog.guards import items as guard_items
@@ -24,7 +24,8 @@ from batch_watchdog.guards.precedence import QueueVerdict
 from batch_watchdog.guards.queue_update_items import QueueUpdate, QueueUpdates
 from batch_watchdog.guards.state import GuardState
 from batch_watchdog.notices.links import queue_link
-from batch_watchdog.notices.notice import Notice, subject
+from batch_watchdog.notices.notice import Notice
+from batch_watchdog.notices.phrases import Name, lines, say, subject
 from batch_watchdog.notices.text import fact, iso, plain
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store import operator_hold
@@ -89,7 +90,7 @@ class QueueUpdateRetrier:
         """Keep an update; tell operators of it, once, where it has lasted for long."""
         if self.now >= update.since + _TOLD_AFTER and not update.told:
             update = replace(update, told=True)
-            effects = (*effects, Announce(notices=(_stays_wrong(update),)))
+            effects = (*effects, self.policy.notify.announce([_stays_wrong(update)]))
         return updates.having(update.effect.queue, update), Outcome(effects=effects)
 
     def _not_closed(self, queue: str, states: Mapping[str, GuardState]) -> Outcome:
@@ -121,22 +122,37 @@ def _is_not_closed_by_us(update: QueueUpdate, state: str, verdict: QueueVerdict)
 
 def _stays_wrong(update: QueueUpdate) -> Notice:
     """The notice that a queue cannot be opened, or closed."""
-    effect, name = update.effect, plain(resource_name(update.effect.queue))
-    verb, still = ("closed", "open") if effect.state == "DISABLED" else ("reopened", "closed")
+    effect, name = update.effect, Name(plain(resource_name(update.effect.queue)))
+    parts = {"at": update.since, "queue": name, "guard": plain(effect.guard)}
+    closing = effect.state == "DISABLED"
     return Notice(
         kind="watchdog-trouble",
         id=f"watchdog-trouble:queue:{effect.queue}:{effect.state}:{iso(update.since)}",
         severity="critical",
-        subject=subject(f"Queue cannot be {verb}: {name}"),
-        text="\n".join(
+        subject=subject("Queue cannot be closed: {queue}", queue=name)
+        if closing
+        else subject("Queue cannot be reopened: {queue}", queue=name),
+        text=lines(
             [
-                f"Since {iso(update.since)} the queue {name} is to be {verb} for the guard",
-                f"{plain(effect.guard)}, and it is still {still}. AWS Batch says:",
+                say(
+                    "Since {at} the queue {queue} is to be closed for the guard {guard}, and it is "
+                    "still open. AWS Batch says:",
+                    **parts,
+                )
+                if closing
+                else say(
+                    "Since {at} the queue {queue} is to be reopened for the guard {guard}, and it "
+                    "is still closed. AWS Batch says:",
+                    **parts,
+                ),
                 plain(update.why, 500),
                 "",
-                "The watchdog goes on trying.",
-                f"What to do: see the queue's status, and set its state to {effect.state} by hand.",
-                f"Queue: {queue_link(effect.queue)}",
+                say("The watchdog goes on trying."),
+                say(
+                    "What to do: see the queue's status, and set its state to {state} by hand.",
+                    state=effect.state,
+                ),
+                say("Queue: {link}", link=queue_link(effect.queue)),
             ]
         ),
         facts={

@@ -51,7 +51,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import assert_never
 
-from batch_watchdog.core.effects import SetQueueState
 from batch_watchdog.guards.inputs import (
     AlarmReceived,
     GuardDecision,
@@ -74,13 +73,10 @@ from batch_watchdog.guards.stages import (
     BEFORE,
     BY_TIME,
     HoldSpan,
-    closes_queues,
     ended_signals,
     following,
     heard_from,
     in_force,
-    is_current,
-    is_enforced,
     is_newer,
     is_over,
     is_repeated_anomaly,
@@ -91,7 +87,6 @@ from batch_watchdog.guards.stages import (
     stage_of,
     surely_ringing,
     terminates_at,
-    why_not_meant,
     with_anomaly,
     with_doubt,
 )
@@ -99,13 +94,14 @@ from batch_watchdog.guards.state import GuardState, LatestSignal, StageName, har
 from batch_watchdog.guards.stop_run.counts import Tally
 from batch_watchdog.guards.transition import (
     NOTHING_STOPPED,
-    QUEUES_AT_ONCE,
-    SOURCE_WORDS,
     Transition,
+    close_found_open,
+    source_in_words,
     stage_in_force,
     words_of,
 )
-from batch_watchdog.notices.text import iso, plain, span
+from batch_watchdog.notices.phrases import Phrase, say
+from batch_watchdog.notices.text import plain
 from batch_watchdog.policy.guard_tables import Guard, Stage
 from batch_watchdog.policy.tables import Mode
 
@@ -118,6 +114,7 @@ def decide(  # noqa: PLR0913 - two of them have a default
     mode: Mode,
     held_by_others: Collection[str] = (),
     stopped: Tally = NOTHING_STOPPED,
+    stopped_before: Sequence[Tally] = (),
     operator_holds: Sequence[HoldSpan] = (),
 ) -> GuardDecision:
     """
@@ -125,7 +122,8 @@ def decide(  # noqa: PLR0913 - two of them have a default
 
     `rule` is None where the policy has lost this guard: then an operator can still release it.
     `held_by_others` are queues that must stay closed for other guards' sake. `stopped` is what
-    the current stage has stopped so far, for the notice of its release. `operator_holds` are the
+    the current stage has stopped so far, and `stopped_before` what each of the earlier ones had,
+    for the notice of its release. `operator_holds` are the
     spans of time that do not count; one that is still on ends now.
     """
     moment = Transition(
@@ -134,6 +132,7 @@ def decide(  # noqa: PLR0913 - two of them have a default
         mode=mode,
         held=held_by_others,
         stopped=stopped,
+        stopped_before=stopped_before,
         operator_holds=operator_holds,
     )
     if rule is None:
@@ -146,7 +145,7 @@ def decide(  # noqa: PLR0913 - two of them have a default
         case StageSet():
             return _stage_set(moment, rule, happening.stage, happening.by)
         case QueuesFoundOpen():
-            return _queues_found_open(moment, rule, happening)
+            return close_found_open(moment, rule, happening)
         case _:
             assert_never(happening)
 
@@ -160,7 +159,7 @@ def _without_rule(moment: Transition, happening: GuardInput) -> GuardDecision:
         return moment.reopen()
     if isinstance(happening, AlarmReceived):
         moment = _unnamed(moment, happening.evidence)
-    return moment.stay("the policy has no such guard")
+    return moment.stay(say("the policy has no such guard"))
 
 
 def _unnamed(moment: Transition, evidence: Evidence, named: Collection[str] = ()) -> Transition:
@@ -180,7 +179,7 @@ def _unnamed(moment: Transition, evidence: Evidence, named: Collection[str] = ()
 
 
 def _alarm_received(moment: Transition, rule: Guard, evidence: Evidence) -> GuardDecision:
-    what = f"{SOURCE_WORDS[evidence.source]} {plain(evidence.alarm, 100)}"
+    what = source_in_words(evidence)
     tells = evidence.source not in ("cloudwatch", "live")
     known = moment.state.alarms
     named = tuple(
@@ -194,7 +193,9 @@ def _alarm_received(moment: Transition, rule: Guard, evidence: Evidence) -> Guar
         moment = _lacking(moment, rule, evidence)
         return moment.stay(f"{what} has too little data: neither an ALARM nor an OK")
     if not named:
-        return moment.stay(f"{what}: {why_not_named(rule, evidence)}", tell=tells)
+        return moment.stay(
+            say("{what}: {why}", what=what, why=why_not_named(rule, evidence)), tell=tells
+        )
     heard = heard_from(evidence, moment.now)
     released_at = moment.state.released_at
     if heard.state == "ALARM" and (
@@ -211,7 +212,7 @@ def _alarm_received(moment: Transition, rule: Guard, evidence: Evidence) -> Guar
     elif not fresh and not any(is_the_same(known[signal], heard) for _, signal in named):
         older = {signal: with_anomaly(known[signal], heard) for _, signal in named}
         moment = replace(moment, state=replace(moment.state, alarms={**known, **older}))
-        return moment.stay(f"{what}: not newer than what is known", tell=tells)
+        return moment.stay(say("{what}: not newer than what is known", what=what), tell=tells)
     if not fresh:
         return moment.stay(f"{what}: known already")
     return _news(moment, rule, evidence, heard, fresh)
@@ -240,7 +241,7 @@ def _news(
     """Take in evidence of some signals, each of which it names for a stage."""
     state, now = moment.state, moment.now
     evidence = replace(evidence, at=heard.at)  # In words too: its own time may be still to come.
-    what = f"{SOURCE_WORDS[evidence.source]} {plain(evidence.alarm, 100)}"
+    what = source_in_words(evidence)
     tells = evidence.source not in ("cloudwatch", "live")
     rang, before = ringing(state, rule, now), stage_in_force(moment, rule)
     signals = {signal: following(heard, state.alarms.get(signal)) for _, signal in fresh}
@@ -249,22 +250,25 @@ def _news(
     if evidence.state == "OK":
         return _relieved(moment, rule, what, rang=any(signal in rang for signal in signals))
     if heard.ends and heard.ends <= now:
-        ended = f"what it is about was over at {iso(heard.ends)}"
-        return moment.stay(f"{words_of(evidence)}; {ended}", tell=tells)
+        over = say(
+            "{word}; what it is about was over at {at}", word=words_of(evidence), at=heard.ends
+        )
+        return moment.stay(over, tell=tells)
     if heard.over:
-        released = "an operator has released the guard since"
-        return moment.stay(f"{words_of(evidence)}; {released}", tell=tells)
+        released = say("{word}; an operator has released the guard since", word=words_of(evidence))
+        return moment.stay(released, tell=tells)
     if not rang:
         state = replace(moment.state, ringing_since=now, doubted_for=timedelta())
         moment = replace(moment, state=state)
     hardest, signal = max(fresh, key=lambda each: hardness(each[0].action))
     why = words_of(evidence)
     if hardness(hardest.action) <= hardness(before):
-        return moment.stay(f"{why}; the guard is at {moment.state.stage} already", tell=tells)
+        already = say("{word}; the guard is at {stage} already", word=why, stage=moment.state.stage)
+        return moment.stay(already, tell=tells)
     return moment.enter(rule, hardest.action, why, signal=signal, evidence=evidence)
 
 
-def _relieved(moment: Transition, rule: Guard, what: str, *, rang: bool) -> GuardDecision:
+def _relieved(moment: Transition, rule: Guard, what: Phrase, *, rang: bool) -> GuardDecision:
     state = moment.state
     if state.entry is None or not rang:
         return moment.stay(f"{what} is OK")
@@ -274,7 +278,8 @@ def _relieved(moment: Transition, rule: Guard, what: str, *, rang: bool) -> Guar
         return moment.stay(f"{what} is OK; an operator releases this guard")
     if state.by_operator:
         return moment.stay(f"{what} is OK; an operator raised the guard, and releases it")
-    return moment.release(f"{what} is OK, and no other alarm rings", ringing=())
+    why = say("{what} is OK, and no other alarm rings", what=what)
+    return moment.release(why, ringing=())
 
 
 def _time_passed(moment: Transition, rule: Guard) -> GuardDecision:
@@ -285,14 +290,18 @@ def _time_passed(moment: Transition, rule: Guard) -> GuardDecision:
     if is_over(state, rule, moment.now):
         ended = sorted(ended_signals(state, rule, moment.now))
         which = ", ".join(subject_of(signal) for signal in ended)
-        return moment.release(f"{which} has ended, and no alarm rings", ringing=())
+        why = say("{which} has ended, and no alarm rings", which=which)
+        return moment.release(why, ringing=())
     if in_force(state, moment.mode) == "calm":
         return _taken_seriously(moment, rule)
     at = terminates_at(state, rule, moment.now, moment.operator_holds)
     if at and moment.now >= at:
-        lasted = span((moment.now - entry.since).total_seconds())
-        rings = ", ".join(map(alarm_of, sorted(surely_ringing(state, rule, moment.now))))
-        why = f"{lasted} at {entry.stage} without relief: {rings} still in ALARM"
+        why = say(
+            "{lasted} at {stage} without relief: {alarms} still in ALARM",
+            lasted=moment.now - entry.since,
+            stage=entry.stage,
+            alarms=", ".join(map(alarm_of, sorted(surely_ringing(state, rule, moment.now)))),
+        )
         return moment.enter(rule, "terminate", why, signal=BY_TIME)
     return moment.stay("nothing to do")
 
@@ -303,7 +312,7 @@ def _taken_seriously(moment: Transition, rule: Guard) -> GuardDecision:
     for stage in reversed(rule.stage):
         for signal, what in lasting(stage).items():
             if signal in rings:
-                why = f"{what}, and the guard no longer observes only"
+                why = say("{what}, and the guard no longer observes only", what=what)
                 return moment.enter(rule, stage.action, why, signal=signal)
     return moment.stay("was raised in observe mode: waits for the next ALARM or an operator")
 
@@ -317,29 +326,4 @@ def _stage_set(moment: Transition, rule: Guard, stage: StageName, by: str) -> Gu
     if stage == stage_in_force(moment, rule):
         return moment.stay(f"at {stage} already")
     moment = replace(moment, state=replace(state, by_operator=state.by_operator or not rings))
-    return moment.enter(rule, stage, f"{plain(by, 100)} asked for it", by=by)
-
-
-def _queues_found_open(moment: Transition, rule: Guard, found: QueuesFoundOpen) -> GuardDecision:
-    state = moment.state
-    if not is_current(state, found.run_id) or state.entry is None:
-        return moment.stay("the guard has moved on")
-    if not closes_queues(rule, state.entry.stage) or not is_enforced(state.entry, moment.mode):
-        return moment.stay("closes no queues")
-    if why := why_not_meant(state, rule, moment.now):
-        return moment.stay(why)
-    queues = [
-        queue
-        for queue in dict.fromkeys(found.queues)
-        # What it has closed and finds open, somebody else opened: that is theirs to decide.
-        if queue not in state.closed and rule.covers_queue(queue)
-    ][:QUEUES_AT_ONCE]
-    if not queues:
-        return moment.stay("no queue to close")
-    return GuardDecision(
-        state=replace(state, closed=(*state.closed, *queues)),
-        effects=tuple(
-            SetQueueState(queue=queue, state="DISABLED", guard=state.guard) for queue in queues
-        ),
-        why=f"closes {len(queues)} queues",
-    )
+    return moment.enter(rule, stage, say("{who} asked for it", who=plain(by, 100)), by=by)

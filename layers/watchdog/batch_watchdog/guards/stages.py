@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from batch_watchdog.guards.matching import base_of, name_of, named_stages, says_ok, signals_of
 from batch_watchdog.guards.signals.evidence import Evidence, end_of
 from batch_watchdog.guards.state import GuardState, LatestSignal, StageEntry, StageName, hardness
+from batch_watchdog.notices.phrases import say
 from batch_watchdog.policy.guard_tables import Guard, Stage
 from batch_watchdog.policy.tables import Mode
 
@@ -35,15 +36,15 @@ def why_not_meant(state: GuardState, rule: Guard, now: datetime) -> str:
     """Why nothing asks any more for the stage that is on; "" where something does."""
     entry = state.entry
     if entry is None:
-        return "the guard is calm"
+        return say("the guard is calm")
     stage = stage_of(rule, entry.stage)
     if stage is None:
-        return f"the policy has no stage {entry.stage} for the guard any more"
+        return say("the policy has no stage {stage} for the guard any more", stage=entry.stage)
     if entry.by or rule.release == "manual":
         return ""
     rings = ringing(state, rule, now)
     if not rings:
-        return "nothing rings any more of what the policy names for the guard"
+        return say("nothing rings any more of what the policy names for the guard")
     as_hard = [each for each in rule.stage if hardness(each.action) >= hardness(entry.stage)]
     reasons = {signal for each in as_hard for signal in signals_of(each)}
     if stage.after_previous is not None:
@@ -51,7 +52,9 @@ def why_not_meant(state: GuardState, rule: Guard, now: datetime) -> str:
     led = {base_of(signal) for signal in (*rings, entry.signal)}
     if led & reasons or not entry.signal:
         return ""
-    return f"the policy names for the stage {entry.stage} nothing any more that led to it"
+    return say(
+        "the policy names for the stage {stage} nothing any more that led to it", stage=entry.stage
+    )
 
 
 def is_over(state: GuardState, rule: Guard, now: datetime) -> bool:

@@ -56,9 +56,18 @@ class StageEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierStage:
+    """A stage that another one has followed, without the guard having been calm in between."""
+
+    entry: StageEntry
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GuardState:
     """
-    A guard as the table keeps it. Without an entry it is calm.
+    A guard as the table keeps it. Without an entry it is calm. `earlier` are the stages before it,
+    since the guard was last calm.
 
     `alarms` are by signal: what kind of word it is, and the alarm as the policy names it
     ("cloudwatch:batch-spend-80"; where two alarms have one name, the second has its ARN on a
@@ -74,6 +83,7 @@ class GuardState:
 
     guard: str
     entry: StageEntry | None = None
+    earlier: tuple[EarlierStage, ...] = ()
     alarms: Mapping[str, LatestSignal] = field(default_factory=dict)
     lacking: Mapping[str, datetime] = field(default_factory=dict)
     closed: tuple[str, ...] = ()

@@ -1,32 +1,37 @@
 """The transitions of a guard: enter a stage, release it, reopen its queues."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
 from batch_watchdog.core.effects import Announce, Effect, SetQueueState, StartRun
 from batch_watchdog.guards import notices as guard_notices
-from batch_watchdog.guards.inputs import GuardDecision
+from batch_watchdog.guards import release_notices
+from batch_watchdog.guards.inputs import GuardDecision, QueuesFoundOpen
 from batch_watchdog.guards.matching import alarm_of, says_ok
-from batch_watchdog.guards.signals.evidence import Evidence
+from batch_watchdog.guards.signals.evidence import Evidence, Source
 from batch_watchdog.guards.stages import (
     HoldSpan,
     closes_queues,
     ends_of,
     in_force,
+    is_current,
+    is_enforced,
     releasing_signals,
     terminates_at,
     why_not_meant,
 )
-from batch_watchdog.guards.state import GuardState, StageEntry, StageName, StopAction
-from batch_watchdog.guards.stop_run.counts import Tally
+from batch_watchdog.guards.state import EarlierStage, GuardState, StageEntry, StageName, StopAction
+from batch_watchdog.guards.stop_run.counts import StageReport, Tally
+from batch_watchdog.notices.phrases import Phrase, say
 from batch_watchdog.notices.text import iso, plain
 from batch_watchdog.policy.guard_tables import Guard
 from batch_watchdog.policy.tables import Mode
 
 # A decision and its actions are one write of at most 100 items.
 QUEUES_AT_ONCE = 50
+EARLIER_MAX = 20  # stages that are kept for the notice of a release
 _TICK = timedelta(seconds=1)
 NOTHING_STOPPED = Tally()
 
@@ -40,6 +45,7 @@ class Transition:
     mode: Mode
     held: Collection[str]
     stopped: Tally
+    stopped_before: Sequence[Tally]
     operator_holds: Sequence[HoldSpan]
 
     def stay(self, why: str, *, tell: bool = False) -> GuardDecision:
@@ -71,6 +77,7 @@ class Transition:
             self.state,
             entry=entry,
             last_entered=since,
+            earlier=self._earlier(since),
             reopens=False,
             in_doubt_since=None,
             doubted_for=timedelta(),
@@ -103,10 +110,10 @@ class Transition:
         }
         reopened = self._reopenable()
         closed = tuple(queue for queue in self.state.closed if queue not in reopened)
-        notice = guard_notices.released(
+        notice = release_notices.released(
             self.state.guard,
             entry,
-            guard_notices.ReleaseFacts(
+            release_notices.ReleaseFacts(
                 at=self.now,
                 mode=self.mode,
                 why=why,
@@ -114,13 +121,14 @@ class Transition:
                 reopened=tuple(reopened),
                 still_closed=closed,
                 still_ringing=tuple(map(alarm_of, sorted(ringing))),
-                stopped=self.stopped,
+                stages=self._stages(entry),
             ),
         )
         return GuardDecision(
             state=replace(
                 self.state,
                 entry=None,
+                earlier=(),
                 closed=closed,
                 by_operator=False,
                 alarms=alarms,
@@ -131,8 +139,26 @@ class Transition:
             why=f"released: {why}",
         )
 
+    def _earlier(self, now: datetime) -> tuple[EarlierStage, ...]:
+        """The stages since the guard was last calm, without the one that is entered now."""
+        if self.state.entry is None:
+            return ()
+        left = EarlierStage(entry=self.state.entry, until=now)
+        return (*self.state.earlier, left)[-EARLIER_MAX:]
+
+    def _stages(self, entry: StageEntry) -> tuple[StageReport, ...]:
+        """All stages since the guard was last calm, and what each has stopped."""
+        known = zip(self.state.earlier, self.stopped_before, strict=False)
+        return (
+            *(
+                StageReport(entry=each.entry, until=each.until, tally=tally)
+                for each, tally in known
+            ),
+            StageReport(entry=entry, until=self.now, tally=self.stopped),
+        )
+
     def release_by(self, by: str, *, ringing: Iterable[str]) -> GuardDecision:
-        return self.release(f"{plain(by, 100)} asked for it", by=by, ringing=ringing)
+        return self.release(say("{who} asked for it", who=plain(by, 100)), by=by, ringing=ringing)
 
     def reopen(self) -> GuardDecision:
         """Open what a release left closed, as far as that can be done now."""
@@ -157,32 +183,73 @@ class Transition:
         )
 
 
-SOURCE_WORDS = {
-    "cloudwatch": "alarm",
-    "budget": "budget",
-    "anomaly": "cost anomaly monitor",
-    "live": "budget",
+_SOURCES: Mapping[Source, str] = {
+    "cloudwatch": "alarm {alarm}",
+    "budget": "budget {alarm}",
+    "anomaly": "cost anomaly monitor {alarm}",
+    "live": "budget {alarm}",
 }
 
 
-def words_of(evidence: Evidence) -> str:
-    what = f"{SOURCE_WORDS[evidence.source]} {plain(evidence.alarm, 100)}"
-    amount, threshold = evidence.amount or "unknown", evidence.threshold or "unknown"
+def source_in_words(evidence: Evidence) -> Phrase:
+    """What kind of signal it is, and of which alarm, budget or monitor."""
+    return say(_SOURCES[evidence.source], alarm=plain(evidence.alarm, 100))
+
+
+def words_of(evidence: Evidence) -> Phrase:
+    parts = {
+        "what": source_in_words(evidence),
+        "at": evidence.at,
+        "amount": evidence.amount or say("unknown"),
+        "threshold": evidence.threshold or say("unknown"),
+    }
     match evidence.source:
+        case "cloudwatch" if evidence.amount:
+            return say("{what} is in ALARM since {at} ({amount}, threshold {threshold})", **parts)
         case "cloudwatch":
-            since = f"{what} is in ALARM since {iso(evidence.at)}"
-            return f"{since} ({amount}, threshold {threshold})" if evidence.amount else since
+            return say("{what} is in ALARM since {at}", **parts)
         case "budget":
-            kind = "FORECASTED" if evidence.forecasted else "ACTUAL"
-            budget_type = evidence.budget_type or "Cost"
-            says = f"{what} says at {iso(evidence.at)} that its {kind} {plain(budget_type)} is"
-            return f"{says} {amount}, threshold {threshold}"
+            return say(
+                "{what} says at {at} that its {kind} {type} is {amount}, threshold {threshold}",
+                kind="FORECASTED" if evidence.forecasted else "ACTUAL",
+                type=plain(evidence.budget_type or "Cost"),
+                **parts,
+            )
         case "anomaly":
-            return f"{what} says at {iso(evidence.at)}: {amount}, where {threshold} was expected"
+            return say("{what} says at {at}: {amount}, where {threshold} was expected", **parts)
         case "live":
-            return f"{threshold} of {what} is used since {iso(evidence.at)} ({amount})"
+            return say("{threshold} of {what} is used since {at} ({amount})", **parts)
         case _:
             assert_never(evidence.source)
+
+
+def close_found_open(moment: Transition, rule: Guard, found: QueuesFoundOpen) -> GuardDecision:
+    """Close queues in scope that are open, where the stage that is on does."""
+    state = moment.state
+    if not is_current(state, found.run_id) or state.entry is None:
+        return moment.stay("the guard has moved on")
+    if not closes_queues(rule, state.entry.stage) or not is_enforced(state.entry, moment.mode):
+        return moment.stay("closes no queues")
+    if why := why_not_meant(state, rule, moment.now):
+        return moment.stay(why)
+    queues = [
+        queue
+        for queue in dict.fromkeys(found.queues)
+        # What it has closed and finds open, somebody else opened: that is theirs to decide.
+        if queue not in state.closed and rule.covers_queue(queue)
+    ][:QUEUES_AT_ONCE]
+    if not queues:
+        return moment.stay("no queue to close")
+    return GuardDecision(
+        state=replace(state, closed=(*state.closed, *queues)),
+        effects=tuple(
+            SetQueueState(queue=queue, state="DISABLED", guard=state.guard) for queue in queues
+        ),
+        why=f"closes {len(queues)} queues",
+    )
+
+
+# ---- Parts --------------------------------------------------------------------------------
 
 
 def stage_in_force(moment: Transition, rule: Guard) -> StageName:

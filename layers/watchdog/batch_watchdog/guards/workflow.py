@@ -1,10 +1,10 @@
 """Decide about guards: with each billing signal, every minute, and at a command."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from batch_watchdog.core.effects import StartRun
+from batch_watchdog.core.effects import Announce, Effect, StartRun
 from batch_watchdog.core.job_event import EPOCH
 from batch_watchdog.guards import alert_notices, matching, precedence, stages
 from batch_watchdog.guards import items as guard_items
@@ -17,7 +17,7 @@ from batch_watchdog.guards.inputs import (
     TimePassed,
 )
 from batch_watchdog.guards.signals.evidence import Evidence
-from batch_watchdog.guards.state import GuardState
+from batch_watchdog.guards.state import GuardState, StageEntry
 from batch_watchdog.guards.stop_run import items as run_items
 from batch_watchdog.guards.stop_run import run as stop_run
 from batch_watchdog.guards.stop_run.counts import Tally
@@ -44,13 +44,15 @@ class GuardUpdater:
         states = guard_items.read_all(self.table)
         state = states.get(name) or GuardState(guard=name)
         rule = self.policy.guard_named(name)
+        stopped = self._stopped(state, rule, happening)
         decision = guard_rules.decide(
             state,
             happening,
             rule,
             mode=self.policy.mode_of(rule) if rule else self.policy.mode,
             held_by_others=precedence.held_by_others(name, states, self.policy, self.now),
-            stopped=self._stopped(state, rule, happening),
+            stopped=stopped[-1],
+            stopped_before=stopped[:-1],
             operator_holds=operator_hold.read(self.table).spans(self.now),
         )
         if decision.state == state and not decision.effects:
@@ -59,7 +61,9 @@ class GuardUpdater:
         entry = decision.state.entry
         if entry and any(isinstance(effect, StartRun) for effect in decision.effects):
             puts.append(run_items.put(stop_run.begin(name, entry, self.now), self.now))
-        return decision, Outcome(puts=puts, effects=decision.effects)
+        return decision, Outcome(
+            puts=puts, effects=[self._worded(each) for each in decision.effects]
+        )
 
     def hear(self, words: Iterable[Evidence]) -> None:
         """Have the guards decide about words that they have not heard, each of them once."""
@@ -77,8 +81,17 @@ class GuardUpdater:
             ]
             recorder.decide(concerned, lambda name: self.decide(name, happening)[1], self.now)  # noqa: B023
 
-    def _stopped(self, state: GuardState, rule: Guard | None, happening: GuardInput) -> Tally:
-        """What the guard's stage has stopped so far, where it may be released now."""
+    def _worded(self, effect: Effect) -> Effect:
+        """The effect; notices in the language of the policy."""
+        if isinstance(effect, Announce):
+            return self.policy.notify.announce(effect.notices)
+        return effect
+
+    def _stopped(
+        self, state: GuardState, rule: Guard | None, happening: GuardInput
+    ) -> Sequence[Tally]:
+        """What the guard's stages have stopped so far, the present one's last, where it may be
+        released now."""
         match happening:
             case AlarmReceived(evidence=word) if word.state == "OK":
                 may_release = True
@@ -89,10 +102,12 @@ class GuardUpdater:
             case _:
                 may_release = False
         if state.entry is None or not may_release:
-            return Tally()
-        run_id = state.entry.run_id
-        run = run_items.read(self.table, run_id)
-        return tally(run_items.found(self.table, run_id), state.entry.stage, run)
+            return (Tally(),)
+        return [self._tally(entry) for entry in (*(e.entry for e in state.earlier), state.entry)]
+
+    def _tally(self, entry: StageEntry) -> Tally:
+        run = run_items.read(self.table, entry.run_id)
+        return tally(run_items.found(self.table, entry.run_id), entry.stage, run)
 
     def time_passes(self) -> None:
         """
@@ -112,7 +127,10 @@ class GuardUpdater:
             self.now,
         )
         # Many guards may be lost at once, with one policy: that is one digest.
-        unasked = {OnceKey(notice.id, EPOCH): notice for notice in self._unasked(states)}
+        unasked = {
+            OnceKey(notice.id, EPOCH): self.policy.notify.worded(notice)
+            for notice in self._unasked(states)
+        }
         recorder.announce_once(unasked, self.now).raise_failed()
         recorder.decide(self._runs(states), self._run_on, self.now)
 

@@ -12,14 +12,15 @@ from datetime import datetime, timedelta
 from typing import TypeIs
 
 from batch_watchdog.aws.batch import Detail
-from batch_watchdog.core.effects import Announce, Effect, StopJobs
+from batch_watchdog.core.effects import Effect, StopJobs
 from batch_watchdog.core.job_event import EPOCH, from_millis
 from batch_watchdog.limits import brake_items, stay_items
 from batch_watchdog.limits import notices as limit_notices
 from batch_watchdog.limits import rules as limit_rules
 from batch_watchdog.limits.notices import OverdueJob
 from batch_watchdog.limits.stays import Stay
-from batch_watchdog.notices.notice import Notice, subject
+from batch_watchdog.notices.notice import Notice
+from batch_watchdog.notices.phrases import counted, lines, say, subject
 from batch_watchdog.notices.text import iso
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store import once as once_keys
@@ -228,11 +229,10 @@ class LimitRecorder:
         )
 
     def _outcome(self, decisions: Sequence[LimitDecision], puts: Sequence[Put]) -> Outcome:
-        over = self.policy.notify.digest_over
         notices = [decision.notice for decision in decisions if decision.notice]
         stopped = [decision for decision in decisions if decision.stop]
         effects: list[Effect] = [decision.stop for decision in stopped if decision.stop]
-        effects += [Announce(notices=(notice,), digest_over=over) for notice in notices]
+        effects += [self.policy.notify.announce([notice]) for notice in notices]
         verify = [
             (self.now + limit_rules.VERIFY_AFTER, decision.stay_to_verify) for decision in stopped
         ]
@@ -243,25 +243,32 @@ class LimitRecorder:
         name = f"brake:{iso(self.now)[:13]}"
         entry = once_keys.OnceKey(name, self.now.replace(minute=0, second=0, microsecond=0))
         most = self.policy.safety.max_stops_per_hour
+        jobs = counted(count, "{n} job", "{n} jobs")
         notice = Notice(
             kind="watchdog-trouble",
             id=f"watchdog-trouble:{name}",
             severity="critical",
-            subject=subject(f"Brake: {count} jobs over their limit are not stopped"),
-            text="\n".join(
+            subject=subject("Brake: {jobs} over their limit not stopped", jobs=jobs),
+            text=lines(
                 [
-                    f"{count} jobs have passed their limits and are not stopped, because limits",
-                    f"have stopped {most} jobs within an hour: that is the most that the policy",
-                    "allows (safety.max_stops_per_hour).",
+                    say(
+                        "Over their limits, and not stopped: {jobs}. Limits have stopped {most} "
+                        "within an hour: that is the most that the policy allows "
+                        "(safety.max_stops_per_hour).",
+                        jobs=jobs,
+                        most=counted(most, "{n} job", "{n} jobs"),
+                    ),
                     "",
-                    "If so many are to be stopped, raise that number. If not, correct the limits.",
-                    "The jobs are tried again every five minutes.",
+                    say(
+                        "If so many are to be stopped, raise that number. If not, correct the "
+                        "limits. The jobs are tried again every five minutes."
+                    ),
                 ]
             ),
             facts={"held": count, "max_stops_per_hour": most},
         )
         recorder = Recorder(table=self.table, asked_by="sweep")
-        recorder.announce_once({entry: notice}, self.now).raise_failed()
+        recorder.announce_once({entry: self.policy.notify.worded(notice)}, self.now).raise_failed()
 
 
 def _portions(entries: Mapping[str, once_keys.OnceKey]) -> Iterator[tuple[str, ...]]:

@@ -1,19 +1,21 @@
 """The notices about jobs that stay too long."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from batch_watchdog.core.effects import StopJobs
 from batch_watchdog.core.job_event import EPOCH, JobEvent, resource_name
-from batch_watchdog.diagnosis.findings import Finding
+from batch_watchdog.diagnosis.findings import Finding, finding_lines
 from batch_watchdog.limits.stays import Stay
 from batch_watchdog.notices.links import job_link, queue_link
-from batch_watchdog.notices.notice import Notice, subject
-from batch_watchdog.notices.text import fact, iso, plain, span
+from batch_watchdog.notices.notice import Notice
+from batch_watchdog.notices.phrases import Name, Phrase, counted, kept, lines, say, subject
+from batch_watchdog.notices.text import fact, iso, plain
 from batch_watchdog.policy.model import Limit
+from batch_watchdog.policy.tables import Action, Mode
 
 # ---- Notices ------------------------------------------------------------------------------
 
@@ -46,111 +48,161 @@ class OverdueJob:
         return f"{self.stay.job_id}:{self.stay.attempts}:{self.stay.status}:{iso(at)}"
 
     @property
-    def name(self) -> str:
-        return plain(self.job.job_name, 60) or plain(self.job.job_id)
+    def name(self) -> Name:
+        return Name(plain(self.job.job_name, 128) or plain(self.job.job_id))
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What most sentences about it are made of."""
+        return {
+            "name": self.name,
+            "status": self.stay.status,
+            "lasted": self.lasted,
+            "queue": Name(plain(resource_name(self.job.queue))),
+        }
+
+
+_IN_TIME: Mapping[tuple[Action, Mode], str] = {
+    ("cancel", "enforce"): "Unless that changes, it will be cancelled in {left}.",
+    ("cancel", "observe"): "Unless that changes, it would be cancelled in {left}.",
+    ("terminate", "enforce"): "Unless that changes, it will be terminated in {left}.",
+    ("terminate", "observe"): "Unless that changes, it would be terminated in {left}.",
+    ("warn", "enforce"): "Unless that changes, it will be reported in {left}.",
+    ("warn", "observe"): "Unless that changes, it would be reported in {left}.",
+}
 
 
 def warning(case: OverdueJob) -> Notice:
     """The notice that a job waits for long, and why, while it may still be helped."""
-    left = case.limit_span - case.lasted if case.limit_span else None
-    will = ""
-    if left is not None and left > timedelta():
-        does = {"cancel": "cancelled", "terminate": "terminated", "warn": "reported"}
-        verb = "it will be" if case.limit.mode == "enforce" else "it would be"
-        will = f"Unless that changes, {verb} {does[case.limit.action]} in {_span(left)}."
+    left = case.limit_span - case.lasted if case.limit_span else timedelta()
+    will = (
+        [say(_IN_TIME[case.limit.action, case.limit.mode], left=left)] if left > timedelta() else []
+    )
     return _notice(
         case,
         kind="limit-warning",
         id_=f"limit-warning:{case.about}",
         severity="warning",
-        head=f"{case.stay.status} for {_span(case.lasted)}: {case.name}",
-        news=["Nothing has been done to it.", *([will] if will else [])],
+        head=subject("{status} for {lasted} in {queue}: {name}", **case.parts),
+        news=[say("Nothing has been done to it."), *will],
     )
 
 
 def overstayed(case: OverdueJob) -> Notice:
     """The notice that a job has passed its limit, and what is, or would be, done."""
-    limit = f"its limit of {_span(case.limit_span)}" if case.limit_span else "its limit"
+    limit = (
+        say("its limit of {limit}", limit=case.limit_span) if case.limit_span else say("its limit")
+    )
     if case.limit.action == "warn":
         return _notice(
             case,
             kind="limit-warning",
             id_=f"limit-warning:{case.about}:after",
             severity="warning",
-            head=f"{case.stay.status} for {_span(case.lasted)}, over its limit: {case.name}",
-            news=[f"It has passed {limit}. No job is stopped by this rule as it applies here."],
+            head=subject("{status} for {lasted} in {queue}, over its limit: {name}", **case.parts),
+            news=[
+                say(
+                    "It has passed {limit}. No job is stopped by this rule as it applies here.",
+                    limit=limit,
+                )
+            ],
         )
-    done = "cancelled" if case.limit.action == "cancel" else "terminated"
-    if case.enforced:
-        news = [
-            f"It has passed {limit}, and is being {done}.",
-            "The watchdog looks again whether it has ended.",
-        ]
-    else:
-        news = [
-            f"It has passed {limit}, and would be {done}.",
-            'Nothing was done: this is observe mode. mode = "enforce" in the policy would do it.',
-        ]
-    verb = f"is being {done}" if case.enforced else f"would be {done}"
+    head, news = _STOPS[case.limit.action == "cancel", case.enforced]
+    then = (
+        say("The watchdog looks again whether it has ended.")
+        if case.enforced
+        else say(
+            'Nothing was done: this is observe mode. mode = "enforce" in the policy would do it.'
+        )
+    )
     return _notice(
         case,
         kind="limit-enforced",
         id_=f"limit-enforced:{case.about}" + _again(case),
         severity="warning",
-        head=f"Job {verb}, {case.stay.status} for {_span(case.lasted)}: {case.name}",
-        news=news,
+        head=subject(head, **case.parts),
+        news=[say(news, limit=limit), then],
     )
+
+
+# By whether the job is cancelled, and whether the rule enforces: the subject, and the news.
+_STOPS: Mapping[tuple[bool, bool], tuple[str, str]] = {
+    (True, True): (
+        "Job is being cancelled, {status} for {lasted} in {queue}: {name}",
+        "It has passed {limit}, and is being cancelled.",
+    ),
+    (False, True): (
+        "Job is being terminated, {status} for {lasted} in {queue}: {name}",
+        "It has passed {limit}, and is being terminated.",
+    ),
+    (True, False): (
+        "Job would be cancelled, {status} for {lasted} in {queue}: {name}",
+        "It has passed {limit}, and would be cancelled.",
+    ),
+    (False, False): (
+        "Job would be terminated, {status} for {lasted} in {queue}: {name}",
+        "It has passed {limit}, and would be terminated.",
+    ),
+}
 
 
 def escaped(case: OverdueJob, *, escalated: bool) -> Notice:
     """The notice that a job has started in spite of its stop, which Batch had accepted."""
     then = (
-        "It is being terminated now, as the policy says (escalate)."
+        say("It is being terminated now, as the policy says (escalate).")
         if escalated
-        else "It is left to run. To stop it all the same, terminate it."
+        else say("It is left to run. To stop it all the same, terminate it.")
     )
     return _notice(
         case,
         kind="limit-escaped",
         id_=f"limit-escaped:{case.about}" + (_again(case) if escalated else ""),
         severity="warning",
-        head=f"Job started in spite of its stop: {case.name}",
-        news=[f"It was to be stopped, and is {plain(case.job.status)} now.", then],
+        head=subject("Job started in spite of its stop, in {queue}: {name}", **case.parts),
+        news=[
+            say(
+                "It was to be stopped, and is {status} now.",
+                status=plain(case.job.status),
+            ),
+            then,
+        ],
     )
 
 
 def unended(case: OverdueJob, stopped_at: datetime, now: datetime, *, terminated: bool) -> Notice:
     """The notice that a job is still there long after Batch accepted its stop."""
     started = case.job.status not in ("SUBMITTED", "PENDING", "RUNNABLE")
-    state, passed = plain(case.job.status), _span(now - stopped_at)
+    parts = case.parts | {"state": plain(case.job.status), "passed": now - stopped_at}
     why = (
-        [
-            "Its container may not answer, or the agent on its instance: see both, and end the",
-            "container or the instance by hand.",
-        ]
+        say(
+            "Its container may not answer, or the agent on its instance: see both, and end the "
+            "container or the instance by hand."
+        )
         if started
-        else [
-            "AWS Batch may keep a cancelled job until it is the first of its queue, or until the",
-            "jobs that it depends on have ended. See what is at the head of the queue.",
-        ]
+        else say(
+            "AWS Batch may keep a cancelled job until it is the first of its queue, or until the "
+            "jobs that it depends on have ended. See what is at the head of the queue."
+        )
     )
     return Notice(
         kind="watchdog-trouble",
         id=f"watchdog-trouble:{case.about}:not-ended",
         severity="critical" if started else "warning",
-        subject=subject(f"Still {state} {passed} after its stop: {case.name}"),
-        text="\n".join(
+        subject=subject("Still {state} {passed} after its stop, in {queue}: {name}", **parts),
+        text=lines(
             [
-                f"AWS Batch has accepted the stop of the job {case.name} that the watchdog asked",
-                f"for at {iso(stopped_at)}. The job has not ended: it is {state}.",
-                f"Rule: {plain(case.limit.rule)}",
+                say(
+                    "AWS Batch has accepted the stop of the job {name} that the watchdog asked for "
+                    "at {at}. The job has not ended: it is {state}.",
+                    at=stopped_at,
+                    **parts,
+                ),
+                say("Rule: {rule}", rule=plain(case.limit.rule)),
                 "",
-                "What to do:",
-                *why,
-                "The watchdog looks at the job every hour until it has ended.",
-                "",
-                f"Job:   {job_link(case.job.queue, case.job.job_id)}",
-                f"Queue: {queue_link(case.job.queue)}",
+                say("What to do:"),
+                why,
+                say("The watchdog looks at the job every hour until it has ended."),
+                *_links(case),
             ]
         ),
         facts=_facts(case)
@@ -169,23 +221,35 @@ def unstoppable(case: OverdueJob) -> Notice:
         kind="watchdog-trouble",
         id=f"watchdog-trouble:{name}",
         severity="critical",
-        subject=subject(f"Job cannot be stopped: {case.name}"),
-        text="\n".join(
+        subject=subject("Job cannot be stopped, in {queue}: {name}", **case.parts),
+        text=lines(
             [
-                f"Batch was asked {case.stay.asked} times to stop the job {case.name}, and it is",
-                f"still {plain(case.job.status)}. The watchdog does not try again.",
-                f"Rule: {plain(case.limit.rule)}",
+                say(
+                    "Batch was asked {times} to stop the job {name}, and it is still {state}. The "
+                    "watchdog does not try again.",
+                    times=counted(case.stay.asked, "{n} time", "{n} times"),
+                    name=case.name,
+                    state=plain(case.job.status),
+                ),
+                say("Rule: {rule}", rule=plain(case.limit.rule)),
                 "",
-                "What to do: see the results of the stops in the table, and stop the job by hand.",
-                f"Job:   {job_link(case.job.queue, case.job.job_id)}",
+                say(
+                    "What to do: see the results of the stops in the table, and stop the job by "
+                    "hand."
+                ),
+                *_links(case),
             ]
         ),
         facts=_facts(case),
     )
 
 
-def _span(of: timedelta) -> str:
-    return span(of.total_seconds())
+def _links(case: OverdueJob) -> list[str]:
+    return [
+        "",
+        say("Job:   {link}", link=job_link(case.job.queue, case.job.job_id)),
+        say("Queue: {link}", link=queue_link(case.job.queue)),
+    ]
 
 
 def _again(case: OverdueJob) -> str:
@@ -197,18 +261,30 @@ def _again(case: OverdueJob) -> str:
 
 def left_alone(case: OverdueJob, stop: StopJobs, why: str) -> Notice:
     """The notice that the latest stop, of which operators were told, was not made."""
-    how = "terminated" if stop.how == "terminate" else "cancelled"
+    parts = case.parts | {"state": plain(case.job.status)}
+    if stop.how == "terminate":
+        head = subject("Job was not terminated after all, in {queue}: {name}", **parts)
+        news = [
+            say("It was told that the job is being terminated. That was not done:"),
+            say("{words}.", words=kept(why)),
+            say(
+                "The job is {state} now. Should it be terminated later, that is told too.", **parts
+            ),
+        ]
+    else:
+        head = subject("Job was not cancelled after all, in {queue}: {name}", **parts)
+        news = [
+            say("It was told that the job is being cancelled. That was not done:"),
+            say("{words}.", words=kept(why)),
+            say("The job is {state} now. Should it be cancelled later, that is told too.", **parts),
+        ]
     return _notice(
         case,
         kind="limit-warning",
         id_=f"limit-warning:{case.about}:left-alone:{case.stay.stops}",
         severity="info",
-        head=f"Job was not {how} after all: {case.name}",
-        news=[
-            f"It was told that the job is being {how}. That was not done:",
-            f"{why}.",
-            f"The job is {plain(case.job.status)} now. Should it be {how} later, that is told too.",
-        ],
+        head=head,
+        news=news,
     )
 
 
@@ -218,34 +294,22 @@ def _notice(  # noqa: PLR0913
     kind: Literal["limit-warning", "limit-enforced", "limit-escaped"],
     id_: str,
     severity: Literal["info", "warning"],
-    head: str,
+    head: Phrase,
     news: Sequence[str],
 ) -> Notice:
-    job = case.job
-    lines = [
-        f"The job {case.name} in queue {plain(resource_name(job.queue))} has been "
-        f"{case.stay.status} for {_span(case.lasted)}.",
+    told: list[str] = [
+        say("The job {name} in queue {queue} has been {status} for {lasted}.", **case.parts),
         *news,
-        f"Rule: {plain(case.limit.rule)}",
+        say("Rule: {rule}", rule=plain(case.limit.rule)),
     ]
-    for finding in case.findings[:1]:
-        lines += ["", "Why it is stuck, as far as can be seen:"]
-        lines += [f"{finding.code}: {finding.evidence}", f"What to do: {finding.remedy}"]
-        lines.append(f"See {finding.page}")
-    lines += [f"Besides: {finding.code}: {finding.evidence}" for finding in case.findings[1:]]
+    if case.findings:
+        told += ["", say("Why it is stuck, as far as can be seen:")]
     return Notice(
         kind=kind,
         id=id_,
         severity=severity,
-        subject=subject(head),
-        text="\n".join(
-            [
-                *lines,
-                "",
-                f"Job:   {job_link(job.queue, job.job_id)}",
-                f"Queue: {queue_link(job.queue)}",
-            ]
-        ),
+        subject=head,
+        text=lines([*told, *finding_lines(case.findings)[1:], *_links(case)]),
         facts=_facts(case),
     )
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from batch_watchdog.notices.phrases import SUBJECT_MAX
 from batch_watchdog.notices.text import plain
 
 type NoticeKind = Literal[
@@ -32,10 +33,6 @@ type NoticeKind = Literal[
     "digest",
 ]
 type Severity = Literal["info", "warning", "critical"]
-
-# SNS: a subject has less than 100 characters, no line breaks, no control characters.
-# https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
-SUBJECT_MAX = 99
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

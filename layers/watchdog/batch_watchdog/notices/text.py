@@ -1,7 +1,7 @@
 """Text that is safe to show: untrusted text on one line, times, spans and index ranges."""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 FACT_MAX = 1_000  # characters of one untrusted string in the facts
@@ -21,6 +21,14 @@ def plain(text: str, limit: int = 200) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+def middle(name: str, limit: int) -> str:
+    """A name of at most `limit` characters: where it is longer, its middle is left out."""
+    if len(name) <= limit:
+        return name
+    tail = (limit - 1) // 2
+    return f"{name[: limit - 1 - tail]}…{name[len(name) - tail :]}"
+
+
 def fact(text: str) -> str:
     """Untrusted text as it was, but of bounded length and fit for UTF-8."""
     return text[:FACT_MAX].encode("utf-8", "replace").decode()
@@ -31,15 +39,18 @@ def iso(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def span(seconds: float) -> str:
+UNITS = ("d", "h", "min", "s")
+
+
+def span(seconds: float, units: Sequence[str] = UNITS) -> str:
     """A span for people, in its two largest units: "2 h 5 min"."""
     left = max(0, round(seconds))
     parts = []
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+    for unit, length in zip(units, (86_400, 3_600, 60, 1), strict=True):
         count, left = divmod(left, length)
         if count:
             parts.append(f"{count} {unit}")
-    return " ".join(parts[:2]) or "0 s"
+    return " ".join(parts[:2]) or f"0 {units[-1]}"
 
 
 def ranges(indices: Iterable[int]) -> str:
@@ -51,11 +62,3 @@ def ranges(indices: Iterable[int]) -> str:
         else:
             runs.append([index, index])
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
-
-
-def shorten(listing: str, limit: int = 300) -> str:
-    """A comma-separated list for people, cut at a comma where it is longer than `limit`."""
-    if len(listing) <= limit:
-        return listing
-    head = listing[:limit].rsplit(",", 1)[0]
-    return f"{head}, … ({listing.count(',') - head.count(',')} more in the facts)"

@@ -17,10 +17,10 @@ from typing import Any
 from aws_lambda_powertools.utilities.parameters.base import BaseProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 
-from batch_watchdog.core.effects import Announce
 from batch_watchdog.core.errors import PolicyError
 from batch_watchdog.core.job_event import EPOCH
-from batch_watchdog.notices.notice import Notice, subject
+from batch_watchdog.notices.notice import Notice
+from batch_watchdog.notices.phrases import lines, say, subject
 from batch_watchdog.notices.text import plain
 from batch_watchdog.policy.model import Policy, UnreadablePolicy, parse_policy
 from batch_watchdog.store.decisions import Outcome, Recorder
@@ -89,7 +89,7 @@ class PolicyLoader:
             recorder.decide([_LAST_GOOD], lambda _: self._remember(reading), now)
             return reading.policy
         entry = _told_once(reading, now)
-        notice = _trouble(self._parameter, reading, entry.name)
+        notice = reading.policy.notify.worded(_trouble(self._parameter, reading, entry.name))
         recorder.announce_once({entry: notice}, now).raise_failed()
         return reading.policy
 
@@ -119,9 +119,8 @@ class PolicyLoader:
         before = _last_good(item) if item else None
         if before and (before.mode, reading.policy.mode) == ("enforce", "observe"):
             # Once for each good text: it is remembered by the same write.
-            return Outcome(
-                puts=[put], effects=[Announce(notices=(_disarmed(self._parameter, reading),))]
-            )
+            notice = _disarmed(self._parameter, reading)
+            return Outcome(puts=[put], effects=[reading.policy.notify.announce([notice])])
         return Outcome(puts=[put])
 
 
@@ -148,29 +147,33 @@ def _told_once(reading: _Reading, now: datetime) -> OnceKey:
 
 def _trouble(parameter: str, reading: _Reading, name: str) -> Notice:
     problems = [plain(line, 500) for line in reading.problem.splitlines()]
-    if reading.policy.readable:
-        then = "the last good one stays in force"
-        more = ["The last good policy stays in force."]
-    else:
-        then = "nothing is stopped"
-        more = [
-            "No earlier policy can be used either. Until one can, the watchdog stops no job, and",
-            "opens and closes no queue; guards that are raised stay raised.",
-        ]
+    readable = reading.policy.readable
     return Notice(
         kind="watchdog-trouble",
         id=f"watchdog-trouble:{name}",
         severity="critical",
-        subject=subject(f"The policy cannot be used; {then}"),
-        text="\n".join(
+        subject=subject("The policy cannot be used; the last good one stays in force")
+        if readable
+        else subject("The policy cannot be used; nothing is stopped"),
+        text=lines(
             [
-                f"The policy in the parameter {plain(parameter)} cannot be used:",
+                say(
+                    "The policy in the parameter {parameter} cannot be used:",
+                    parameter=plain(parameter),
+                ),
                 "",
                 *problems[:20],
                 "",
-                *more,
-                "What to do: correct the text, and put it with make policy-push FILE=…, which",
-                "checks it first.",
+                say("The last good policy stays in force.")
+                if readable
+                else say(
+                    "No earlier policy can be used either. Until one can, the watchdog stops no "
+                    "job, and opens and closes no queue; guards that are raised stay raised."
+                ),
+                say(
+                    "What to do: correct the text, and put it with make policy-push FILE=…, which "
+                    "checks it first."
+                ),
             ]
         ),
         facts={
@@ -189,14 +192,20 @@ def _disarmed(parameter: str, reading: _Reading) -> Notice:
         id=f"watchdog-trouble:mode:{reading.version}:{reading.policy.version}",
         severity="warning",
         subject=subject("The new policy only observes: nothing is stopped any more"),
-        text="\n".join(
+        text=lines(
             [
-                f"The policy in the parameter {plain(parameter)} was changed: its mode was",
-                "enforce, and is observe now. A rule without a mode of its own only says what it",
-                "would do.",
+                say(
+                    "The policy in the parameter {parameter} was changed: its mode was enforce, "
+                    "and is observe now. A rule without a mode of its own only says what it would "
+                    "do.",
+                    parameter=plain(parameter),
+                ),
                 "",
-                "What to do: nothing, if it was meant. If not (an update of the stack may have put",
-                "the first policy back), put your policy again with make policy-push FILE=….",
+                say(
+                    "What to do: nothing, if it was meant. If not (an update of the stack may have "
+                    "put the first policy back), put your policy again with make policy-push "
+                    "FILE=…."
+                ),
             ]
         ),
         facts={"parameter": parameter, "before": "enforce", "mode": "observe"},

@@ -4,14 +4,17 @@ The tables of which a policy is made, named as in its text.
 Their descriptions are the policy's documentation: the JSON Schema is made from them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
 
-from batch_watchdog.core.effects import WaitCause
+from batch_watchdog.core.effects import Announce, WaitCause
 from batch_watchdog.core.job_event import ARRAY_MAX
+from batch_watchdog.notices.languages import Language, LanguageCode
+from batch_watchdog.notices.notice import Notice
 from batch_watchdog.policy.durations import ISO_SPAN_SHAPE, SPAN_SHAPE, parse_span, span_text
 from batch_watchdog.policy.match import Match, Table
 from batch_watchdog.policy.toml_positions import KeyPath
@@ -71,6 +74,31 @@ class Notify(Table):
     For so long, notices of one kind and cause are collected after the first, and then sent as one
     digest. It doubles, up to an hour, while more come. "0s": each is sent when it comes.
     """
+    language: LanguageCode = "en"
+    """The language of subjects and texts: "en" (English) or "ja" (Japanese). Facts stay as they
+    are."""
+    time_zone: str = "UTC"
+    """The time zone of times in texts, as the IANA names it ("Asia/Tokyo"). In facts they are
+    UTC."""
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_known(cls, time_zone: str) -> str:
+        try:
+            ZoneInfo(time_zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(
+                f"expected a time zone of the IANA's, such as 'Asia/Tokyo', not {time_zone[:100]!r}"
+            ) from error
+        return time_zone
+
+    def worded(self, notice: Notice) -> Notice:
+        """The notice in the language and time zone that the policy asks for."""
+        return Language(self.language, self.time_zone).worded(notice)
+
+    def announce(self, notices: Iterable[Notice]) -> Announce:
+        """The effect that tells operators, in their language."""
+        return Announce(notices=tuple(map(self.worded, notices)), digest_over=self.digest_over)
 
 
 class StopRest(Table):

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 from batch_watchdog.aws.queues import DeadLetters
-from batch_watchdog.core.effects import Announce
 from batch_watchdog.core.errors import EvidenceError, StaleItemError
 from batch_watchdog.core.job_event import EPOCH
 from batch_watchdog.guards import alert_notices, matching, stages
@@ -17,7 +16,8 @@ from batch_watchdog.guards.inputs import AlarmReceived
 from batch_watchdog.guards.signals import envelope as signals
 from batch_watchdog.guards.signals.evidence import Evidence, Ignored
 from batch_watchdog.guards.workflow import GuardUpdater
-from batch_watchdog.notices.notice import Notice, subject
+from batch_watchdog.notices.notice import Notice
+from batch_watchdog.notices.phrases import Name, lines, say, subject
 from batch_watchdog.notices.text import plain
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store.decisions import Outcome, Recorder
@@ -89,7 +89,7 @@ class SpendAlarmIntake:
             notice = alert_notices.spend_alert(name, word, why)
             key = OnceKey(notice.id, _day_of(word))
             fresh, puts = OnceLedger(self.table).new(key.bucket, {key: key}, now)
-            alerts = [Announce(notices=(notice,))] if fresh else []
+            alerts = [self.policy().notify.announce([notice])] if fresh else []
             return Outcome(puts=[*outcome.puts, *puts], effects=[*outcome.effects, *alerts])
 
         recorder = Recorder(table=self.table, asked_by="spend_alarm")
@@ -105,7 +105,7 @@ class SpendAlarmIntake:
 
     def _tell_operators(self, content: str, reason: str, now: datetime) -> None:
         digest = hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()[:16]
-        notice = _trouble(digest, content, reason)
+        notice = self.policy().notify.worded(_trouble(digest, content, reason))
         recorder = Recorder(table=self.table, asked_by="spend_alarm")
         written = recorder.announce_once({OnceKey(notice.id, EPOCH): notice}, now)
         written.raise_failed()
@@ -122,17 +122,19 @@ def _trouble(digest: str, content: str, reason: str) -> Notice:
         kind="watchdog-trouble",
         id=f"watchdog-trouble:evidence:{digest}",
         severity="critical",
-        subject=subject(f"Billing signal could not be read: {reason}"),
-        text="\n".join(
+        subject=subject("Billing signal could not be read: {why}", why=Name(plain(reason))),
+        text=lines(
             [
-                "A message about money has arrived, and the watchdog cannot understand it:",
+                say("A message about money has arrived, and the watchdog cannot understand it:"),
                 plain(reason, 500),
                 "",
-                "No guard was raised or released by it. It begins:",
+                say("No guard was raised or released by it. It begins:"),
                 plain(content, 300),
                 "",
-                "What to do: see what it says. If it calls for a stage, set that stage by hand",
-                '(the command "set-stage"). It is kept whole in the dead-letter queue.',
+                say(
+                    "What to do: see what it says. If it calls for a stage, set that stage by hand "
+                    '(the command "set-stage"). It is kept whole in the dead-letter queue.'
+                ),
             ]
         ),
         facts={"reason": plain(reason, 500)},

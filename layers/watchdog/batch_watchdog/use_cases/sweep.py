@@ -216,7 +216,11 @@ class _Sweep:
     def _see_to_blocked(self, queues: Iterable[str]) -> None:
         now, some = self.clock(), sorted(set(queues))
         watch = BlockedQueueChecker(
-            table=self.table, batch=self.batch, inquiry=self.limits.inquiry, now=now
+            table=self.table,
+            batch=self.batch,
+            inquiry=self.limits.inquiry,
+            policy=self.limits.policy,
+            now=now,
         )
         left: set[str] = set()
 
@@ -373,7 +377,9 @@ class Sweeper:
         """
         minute, policy = minute_of(now), self.policies.settle(now)
         GuardUpdater(table=self.table, policy=policy, now=self.clock()).time_passes()
-        UnfinishedActionChecker(table=self.table, now=self.clock()).see_to(out_of_time)
+        UnfinishedActionChecker(table=self.table, policy=policy, now=self.clock()).see_to(
+            out_of_time
+        )
         QueueUpdateRetrier(
             table=self.table, batch=self.batch, policy=policy, now=self.clock()
         ).see_to(out_of_time)

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from batch_watchdog.guards.state import StageEntry
+from batch_watchdog.notices.phrases import Phrase, say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +38,16 @@ class Tally:
         return stopped + self.left_running + self.spared + self.escaped + sum(self.failed.values())
 
 
-def counted(tally: Tally) -> dict[str, int]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageReport:
+    """A stage that has been left, and what its run came to."""
+
+    entry: StageEntry
+    until: datetime
+    tally: Tally
+
+
+def counts_of(tally: Tally) -> dict[str, int]:
     return {
         "cancelled": tally.cancelled,
         "terminated": tally.terminated,
@@ -48,13 +59,26 @@ def counted(tally: Tally) -> dict[str, int]:
     }
 
 
-def in_words(stopped: Tally, entry: StageEntry) -> str:
-    count = stopped.cancelled + stopped.terminated
-    how = "cancelled" if entry.stage == "cancel" else "terminated"
-    would = "would have been " if entry.mode == "observe" else ""
-    words = [f"{count:,} job{'s' * (count != 1)} {would}{how}"]
-    if stopped.not_ended:
-        words.append(f"{stopped.not_ended:,} asked to stop, and still there at the last look")
-    if stopped.not_known:
-        words.append(f"{stopped.not_known:,} asked to stop, and not known yet whether they ended")
-    return "; ".join(words)
+def rows(tally: Tally, entry: StageEntry) -> list[Phrase]:
+    """What a run came to, one phrase for each count that is not 0; what was stopped first."""
+    observing = entry.mode == "observe"
+    counts = (
+        (tally.cancelled, "{n} cancelled", "{n} would have been cancelled"),
+        (tally.terminated, "{n} terminated", "{n} would have been terminated"),
+        (tally.left_running, "{n} left to run", ""),
+        (tally.spared, "{n} spared", ""),
+        (tally.escaped, "{n} missed: they ran or ended before they were stopped", ""),
+        (tally.not_ended, "{n} asked to stop, and still there", ""),
+        (tally.not_known, "{n} asked to stop, and not known yet whether they ended", ""),
+        (sum(tally.failed.values()), "{n} not stopped, as Batch refused", ""),
+    )
+    return [
+        say(would if observing and would else done, n=count)
+        for count, done, would in counts
+        if count
+    ]
+
+
+def why_refused(tally: Tally) -> list[tuple[str, int]]:
+    """The reasons for which Batch refused stops, and how often; the most frequent first."""
+    return sorted(tally.failed.items(), key=lambda each: (-each[1], each[0]))

@@ -1,14 +1,16 @@
 """The notices of a stop run: its report, and jobs that do not end."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from batch_watchdog.guards.notices import SHOWN_MAX, facts_of, listed_queues, queue_facts
-from batch_watchdog.guards.state import StageEntry
-from batch_watchdog.guards.stop_run.counts import Tally, counted
-from batch_watchdog.notices.notice import Notice, subject
-from batch_watchdog.notices.text import fact, iso, plain, span
+from batch_watchdog.guards.state import StageEntry, StopAction
+from batch_watchdog.guards.stop_run.counts import Tally, counts_of, rows, why_refused
+from batch_watchdog.notices.notice import Notice
+from batch_watchdog.notices.phrases import Name, Phrase, counted, kept, lines, row, say, subject
+from batch_watchdog.notices.text import fact, iso, plain
+from batch_watchdog.policy.tables import Mode
 
 
 def report(
@@ -20,59 +22,91 @@ def report(
     queues_closed: Sequence[str] = (),
 ) -> Notice:
     """What a stop run came to, or in observe mode would have."""
-    name, observing = plain(guard, 64), entry.mode == "observe"
-    would = "would have been " if observing else ""
-    took = span((at - entry.since).total_seconds())
-    failed = sum(tally.failed.values())
-    lines = [
-        f"The guard {name} has looked through its scope, {took} after it went to {entry.stage}.",
+    name, observing = Name(plain(guard, 64)), entry.mode == "observe"
+    refused = sum(tally.failed.values())
+    told: list[str] = [
+        say(
+            "The guard {guard} has looked through its scope, {took} after it went to {stage}.",
+            guard=name,
+            took=at - entry.since,
+            stage=entry.stage,
+        ),
         "",
-        f"Why: {entry.why}",
+        say("Why: {why}", why=kept(entry.why)),
         "",
-        f"{tally.found:>9,} jobs found, of which",
-        f"{tally.cancelled:>9,} {would}cancelled",
-        f"{tally.terminated:>9,} {would}terminated",
-        f"{tally.left_running:>9,} left to run",
-        f"{tally.spared:>9,} spared",
-        f"{tally.escaped:>9,} escaped: they ran or ended before they were stopped",
-        f"{tally.not_ended:>9,} asked to stop, and still there",
-        f"{tally.not_known:>9,} asked to stop, and not known yet whether they ended",
-        f"{failed:>9,} not stopped, as Batch refused",
+        _found(tally),
+        *(say("- {count}", count=each) for each in rows(tally, entry)),
+        *(
+            say("  {n} × {why}", n=count, why=plain(why))
+            for why, count in why_refused(tally)[:SHOWN_MAX]
+        ),
+        "",
+        _closed(queues_closed, observing=observing),
     ]
-    most = sorted(tally.failed.items(), key=lambda each: (-each[1], each[0]))
-    lines += [f"{'':>9} - {count:,} × {plain(why)}" for why, count in most[:SHOWN_MAX]]
-    closed = listed_queues(queues_closed) or "no queue"
-    lines += ["", f"Queues that {'would be' if observing else 'were'} closed: {closed}."]
-    if failed:
-        lines += ["", "What next: see why Batch refused, and stop those jobs by hand."]
+    if refused:
+        told += ["", say("What next: see why Batch refused, and stop those jobs by hand.")]
     if tally.not_ended:
-        lines += ["", "What is still there is looked at every few minutes until it is gone."]
-    stopped = tally.cancelled + tally.terminated
-    verb = "would stop" if observing else "stopped"
+        told += ["", say("What is still there is looked at every few minutes until it is gone.")]
     return Notice(
         kind="guard-report",
         id=f"guard-report:{entry.run_id}",
-        severity="warning" if failed or tally.not_ended else "info",
-        subject=subject(
-            f"Guard {name}: {entry.stage} {verb} {stopped:,} of {tally.found:,} jobs"
-            + (f", {failed:,} could not be stopped" if failed else "")
-            + (f", {tally.not_ended:,} still there" if tally.not_ended else "")
-        ),
-        text="\n".join(lines),
+        severity="warning" if refused or tally.not_ended else "info",
+        subject=_in_short(name, entry, tally),
+        text=lines(told),
         facts=facts_of(guard, entry.stage, entry.stage, entry.mode)
-        | counted(tally)
+        | counts_of(tally)
         | {
             "queues_closed": queue_facts(queues_closed),
             "run_id": entry.run_id,
             "since": iso(entry.since),
             "at": iso(at),
             "found": tally.found,
-            "failed": {fact(why): count for why, count in most},
+            "failed": {fact(why): count for why, count in why_refused(tally)},
             "escaped_jobs": list(tally.escaped_jobs),
             "failed_jobs": list(tally.failed_jobs),
             "not_ended_jobs": list(tally.not_ended_jobs),
         },
     )
+
+
+_IN_SHORT: Mapping[tuple[StopAction, Mode], str] = {
+    ("cancel", "enforce"): "Guard {guard}: cancelled {n} of {jobs}{besides}",
+    ("cancel", "observe"): "Guard {guard}: would have cancelled {n} of {jobs}{besides}",
+    ("terminate", "enforce"): "Guard {guard}: terminated {n} of {jobs}{besides}",
+    ("terminate", "observe"): "Guard {guard}: would have terminated {n} of {jobs}{besides}",
+}
+
+
+def _in_short(name: Name, entry: StageEntry, tally: Tally) -> Phrase:
+    refused = sum(tally.failed.values())
+    besides: list[str] = []
+    if refused:
+        besides.append(say(", {n} could not be stopped", n=refused))
+    if tally.not_ended:
+        besides.append(say(", {n} still there", n=tally.not_ended))
+    return subject(
+        _IN_SHORT[entry.stage, entry.mode],
+        guard=name,
+        n=tally.cancelled + tally.terminated,
+        jobs=counted(tally.found, "{n} job", "{n} jobs"),
+        besides=row(besides, ""),
+    )
+
+
+def _found(tally: Tally) -> Phrase:
+    if not tally.found:
+        return say("It found no job.")
+    return counted(tally.found, "It found {n} job, of which:", "It found {n} jobs, of which:")
+
+
+def _closed(queues: Sequence[str], *, observing: bool) -> Phrase:
+    if not queues and observing:
+        return say("Queues that would be closed: none.")
+    if not queues:
+        return say("Queues that were closed: none.")
+    if observing:
+        return say("Queues that would be closed: {queues}.", queues=listed_queues(queues))
+    return say("Queues that were closed: {queues}.", queues=listed_queues(queues))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,27 +121,51 @@ class StillThere:
 def still_there(guard: str, entry: StageEntry, found: StillThere, at: datetime) -> Notice:
     """Jobs whose stop AWS Batch accepted long ago have not ended."""
     jobs, count, asked_at = found.jobs, found.count, found.asked_at
-    name, how = plain(guard, 64), "cancel" if entry.stage == "cancel" else "terminate"
-    lasted = span((at - asked_at).total_seconds())
+    name = Name(plain(guard, 64))
+    parts = {"guard": name, "n": count, "lasted": at - asked_at}
+    asked = (
+        counted(
+            count,
+            "Batch has been asked to cancel {n} job, and has accepted it.",
+            "Batch has been asked to cancel {n} jobs, and has accepted it.",
+        )
+        if entry.stage == "cancel"
+        else counted(
+            count,
+            "Batch has been asked to terminate {n} job, and has accepted it.",
+            "Batch has been asked to terminate {n} jobs, and has accepted it.",
+        )
+    )
     return Notice(
         kind="watchdog-trouble",
         id=f"watchdog-trouble:not-ended:{entry.run_id}",
         severity="warning",
-        subject=subject(f"Guard {name}: {count:,} jobs are still there, {lasted} after their stop"),
-        text="\n".join(
+        subject=subject("Guard {guard}: {n} job is still there, {lasted} after its stop", **parts)
+        if count == 1
+        else subject("Guard {guard}: {n} jobs are still there, {lasted} after their stop", **parts),
+        text=lines(
             [
-                f"The guard {name} asked AWS Batch to {how} {count:,} jobs, the first of them "
-                f"{lasted} ago.",
-                "Batch accepted it, and they have not ended:",
+                say(
+                    "The guard {guard}: {asked} The first stop was {lasted} ago.",
+                    guard=name,
+                    asked=asked,
+                    lasted=at - asked_at,
+                ),
+                say("What has not ended since:"),
                 "",
                 *(f"- {plain(job, 100)}" for job in jobs[:SHOWN_MAX]),
-                *([f"- and {count - SHOWN_MAX:,} more"] if count > SHOWN_MAX else []),
+                *(
+                    [say("- and {n} more", n=count - min(len(jobs), SHOWN_MAX))]
+                    if count > min(len(jobs), SHOWN_MAX)
+                    else []
+                ),
                 "",
-                "What next: see what they do. A cancelled job may wait until it is the first of "
-                "its queue;",
-                "a terminated one may ignore its signal, or its instance may not answer. The "
-                "watchdog goes",
-                "on looking until they are gone, and counts none of them as stopped.",
+                say(
+                    "What next: see what they do. A cancelled job may wait until it is the first "
+                    "of its queue; a terminated one may ignore its signal, or its instance may not "
+                    "answer. The watchdog goes on looking until they are gone, and counts none of "
+                    "them as stopped."
+                ),
             ]
         ),
         facts={

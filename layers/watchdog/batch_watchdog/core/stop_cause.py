@@ -1,0 +1,31 @@
+"""Who of us stopped a job: read from the reason that we gave, which Batch keeps and shows."""
+
+import re
+
+from batch_watchdog.core.effects import STOP_MARK
+from batch_watchdog.notices.text import plain
+
+_NAME_MAX = 100  # characters
+_KNOWN = (
+    re.compile(r'(guard) "(.+?)" is at (?:cancel|terminate)\b'),
+    re.compile(r"()\w+ for more than [^,]*, (.+)"),  # a limit, by its rule
+    re.compile(r"()\d+ of the first \d+ children failed \((.+?)\)?"),  # an array, by its rule
+    re.compile(r"()the array was stopped before \((.+?)\)?"),
+)
+
+
+def stopper_in(reason: str) -> str:
+    """
+    The guard or rule that stopped a job ("guard monthly-budget"), by the job's status reason.
+
+    It is empty where the job was not stopped by us. It is not what the guard stands at, nor why:
+    all that one guard stops has one stopper.
+    """
+    if not reason.startswith(STOP_MARK):
+        return ""
+    words = plain(reason.removeprefix(STOP_MARK), 1_100)
+    for known in _KNOWN:
+        found = known.match(words) if known is _KNOWN[0] else known.fullmatch(words)
+        if found:
+            return plain(" ".join(filter(None, found.groups())), _NAME_MAX)
+    return plain(words, _NAME_MAX) or "an unnamed rule"

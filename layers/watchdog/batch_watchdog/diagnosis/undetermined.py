@@ -1,0 +1,61 @@
+"""A job of which nothing explains why it does not start: what is known of it all the same."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from batch_watchdog.diagnosis.environments import BatchSnapshot
+from batch_watchdog.diagnosis.findings import Clue
+from batch_watchdog.diagnosis.fit import Environment, amount, wish
+from batch_watchdog.diagnosis.lenient import mapping, text
+from batch_watchdog.diagnosis.needs import Needs
+from batch_watchdog.diagnosis.queue_position import place_of, shown
+from batch_watchdog.notices.phrases import row, say
+from batch_watchdog.notices.text import plain
+
+_REASON_MAX = 240
+_SHOWN_MAX = 5  # environments
+
+
+def nothing_found(
+    world: BatchSnapshot, needs: Needs, environments: Sequence[Environment], now: datetime
+) -> list[Clue]:
+    """What is known of a job that should start, as far as can be seen, and does not."""
+    reason = plain(text(mapping(world.job).get("statusReason")), _REASON_MAX)
+    wanted = row(filter(None, map(wish, needs.asks[:1])), "; ")
+    place = place_of(world)
+    known = [each for each in environments if each.known]
+    unknown = [each.shown for each in environments if not each.known][:_SHOWN_MAX]
+    names = row((each.shown for each in known[:_SHOWN_MAX]), ", ")
+    parts = [
+        *([shown(place, now)] if place else []),
+        say("Batch says: {reason}", reason=reason) if reason else say("Batch gives no reason"),
+        say(
+            "{names} can take the job{more}",
+            names=names,
+            more=say(" ({wanted})", wanted=wanted) if wanted else "",
+        )
+        if names
+        else "",
+        *(_room(each) for each in known[:_SHOWN_MAX]),
+        *(say("the environment {name} is not known here", name=name) for name in unknown),
+        say("the queue's environments are not known here") if not environments else "",
+    ]
+    return [Clue(code="undetermined", evidence=row(filter(None, parts), "; "))]
+
+
+def _room(environment: Environment) -> str:
+    desired, most = environment.desired, environment.limits.get("vcpu")
+    if most is None:
+        return ""
+    if desired is None:
+        return say("{shown} may have {most} at most", shown=environment.shown, most=amount(most))
+    room = say(
+        "{shown} wants {desired} of at most {most}",
+        shown=environment.shown,
+        desired=f"{desired:,.12g}",
+        most=amount(most),
+    )
+    if environment.instances is None and 0 < environment.kept == desired:
+        kept = say(", which it keeps running; what its instances have free is not known here")
+        return row([room, kept], "")
+    return room

@@ -1,0 +1,1 @@
+"""Japanese: the English templates of phrases, and what each is in Japanese."""

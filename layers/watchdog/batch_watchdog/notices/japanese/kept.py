@@ -1,0 +1,25 @@
+"""Japanese: what was said in English and kept, as the result of a stop."""
+
+TEXTS = {
+    "AWS Batch does not show the job": "AWS Batch にジョブが見当たりません",
+    "AWS Batch shows only a part of the job": "AWS Batch がジョブの一部しか示していません",
+    "the job has ended": "ジョブは終了しています",
+    "an operator has exempted the job": "運用者がジョブを除外しています",
+    "AWS Batch does not show the array": "AWS Batch に配列ジョブが見当たりません",
+    "AWS Batch shows only a part of the array": "AWS Batch が配列ジョブの一部しか示していません",
+    "the array has ended": "配列ジョブは終了しています",
+    "the job's own tag exempts it": "ジョブ自身のタグで除外されています",
+    "nothing limits {status} for the job any more": "ジョブの {status} を制限するものがなくなりました",
+    "the policy only observes": "ポリシーが observe です",
+    "the job is {status}": "ジョブは {status} です",
+    "the policy's action is {action}": "ポリシーの action は {action} です",
+    "the job's limit has not passed": "ジョブの制限をまだ超えていません",
+    "the policy leaves a job to run that has started": "ポリシーは、開始したジョブをそのまま実行させます",
+    "the job had not waited for the whole limit": "ジョブは制限の全時間を待っていませんでした",
+    "no rule stops the rest of the array any more": "配列ジョブの残りを停止するルールがなくなりました",
+    "the rule for the array only observes": "配列ジョブのルールが observe です",
+    "fewer children of the array have failed than the rule allows": "失敗した子ジョブの数は、ルールの許容内です",
+    "AWS Batch refused it: {why}": "AWS Batch が拒否しました: {why}",
+    "the watchdog is held by {who}": "{who} がウォッチドッグを保留しています",
+    "it was not carried out": "実行されませんでした",
+}

@@ -1,0 +1,27 @@
+"""Japanese: trouble of the watchdog itself."""
+
+TEXTS = {
+    "- {at}: {action}": "- {at}: {action}",
+    "- … and {n} more": "- … ほか {n} 件",
+    "{actions} could not be carried out: given up": "{actions}を実行できず、断念しました",
+    "{n} notices of the kind {kind}": "種類 {kind} の通知 {n} 件",
+    "set the queue {queue} to {state}": "キュー {queue} を {state} にする",
+    "{kind}": "{kind}",
+    "{n} action": "アクション {n} 件",
+    "{n} actions": "アクション {n} 件",
+    "The watchdog has tried each of these {n} times within five hours:": "次の各アクションを 5 時間のうちに {n} 回試みましたが、実行できませんでした。",
+    "What to do: see the log of the function act, and do by hand what is missing. The actions are in the table, with their time and who asked for them.": "対処: 関数 act のログを確認し、不足している操作を手動で行ってください。アクションは、時刻と要求元とともにテーブルに残っています。",
+    "The new policy only observes: nothing is stopped any more": "新しいポリシーは observe です。今後は何も停止しません",
+    "The policy cannot be used; the last good one stays in force": "ポリシーを使用できません。前回の正しいものが有効です",
+    "The policy cannot be used; nothing is stopped": "ポリシーを使用できません。何も停止しません",
+    "The policy in the parameter {parameter} cannot be used:": "パラメータ {parameter} のポリシーを使用できません:",
+    "What to do: correct the text, and put it with make policy-push FILE=…, which checks it first.": "対処: テキストを直し、make policy-push FILE=… で登録してください (先に検査されます)。",
+    "The policy in the parameter {parameter} was changed: its mode was enforce, and is observe now. A rule without a mode of its own only says what it would do.": "パラメータ {parameter} のポリシーが変更され、mode が enforce から observe になりました。独自の mode を持たないルールは、実施されるはずの内容を知らせるだけになります。",
+    "What to do: nothing, if it was meant. If not (an update of the stack may have put the first policy back), put your policy again with make policy-push FILE=….": "対処: 意図した変更であれば不要です。そうでなければ (スタックの更新で最初のポリシーに戻った可能性があります)、make policy-push FILE=… で改めて登録してください。",
+    "The last good policy stays in force.": "前回の正しいポリシーが引き続き有効です。",
+    "No earlier policy can be used either. Until one can, the watchdog stops no job, and opens and closes no queue; guards that are raised stay raised.": "以前のポリシーも使用できません。使用できるまで、ジョブを停止せず、キューの開閉もしません。上がっているガードはそのままです。",
+    "Billing signal could not be read: {why}": "料金の通知を読み取れません: {why}",
+    "A message about money has arrived, and the watchdog cannot understand it:": "料金に関するメッセージが届きましたが、ウォッチドッグは理解できませんでした:",
+    "No guard was raised or released by it. It begins:": "これによるガードの段階の変更や解除はありません。冒頭部分:",
+    'What to do: see what it says. If it calls for a stage, set that stage by hand (the command "set-stage"). It is kept whole in the dead-letter queue.': '対処: 内容を確認してください。段階が必要な場合は、手動で設定してください (コマンド "set-stage")。全文はデッドレターキューにあります。',
+}
