@@ -667,14 +667,14 @@ def i15_the_first_of_a_cause_is_told_at_once(seen: History) -> Iterator[str]:
         for notice_id in ids:
             told_at.setdefault(notice_id, at)
     causes: dict[tuple[object, ...], list[tuple[datetime, str]]] = {}
-    for at, content in _announced(seen):
-        kind, facts = content["notice"], content["facts"]
+    for at, notice in _announced(seen):
+        kind, facts = notice["notice"], notice["facts"]
         if kind in ("digest", "watchdog-trouble"):
             continue
         finding = (facts.get("findings") or [None])[0]
         about = [facts.get(name) for name in ("queue", "rule", "guard", "cause", "budget")]
         stage = facts.get("stage") if kind == "guard-raised" else None
-        causes.setdefault((kind, finding, stage, *about), []).append((at, content["id"]))
+        causes.setdefault((kind, finding, stage, *about), []).append((at, notice["id"]))
     for cause, notices in causes.items():
         of_kind = sum(other[0] == cause[0] for other in causes)
         first = min(at for at, _ in notices)
