@@ -81,13 +81,15 @@ build: $(venv) $(sam_venv) ## Build what `sam deploy` uploads: [ARCHITECTURE=x86
 	$(offline) $(sam) build $(overrides)
 	@.venv/bin/python -m local finish-build
 
+# Only the build is told the processor. What it has built has no parameter for it, so that what is
+# remembered of an earlier deployment cannot differ.
 deploy: build ## Deploy to your AWS account, asking for the parameters: [ARCHITECTURE=x86_64]
-	$(sam) deploy --guided $(overrides)
+	$(sam) deploy --guided
 
 undeploy: $(venv) $(sam_venv) ## Delete the stack, and say what stays: [STACK=batch-watchdog]
 	@echo 'This deletes the stack $(STACK). Two things stay:'
 	@echo '  its table, which is the record of every decision;'
-	@echo '  the parameter /$(STACK)/policy: delete it before you create a new stack of that name.'
+	@echo '  the parameter /batch-watchdog/$(STACK)/policy: a new stack of that name reads it at once.'
 	@echo 'Queues that a guard has closed stay closed: release all guards first.'
 	@echo 'The kept events are deleted: make pull-events saves them.'
 	$(sam) delete --stack-name "$(STACK)"
@@ -205,3 +207,4 @@ $(event_ruler): tests/patterns/event-ruler.xml
 $(built): template.yaml $(shell find functions layers -type f ! -name '*.pyc') $(venv) $(sam_venv)
 	$(offline) $(sam) build --build-dir $(@D) \
 		--parameter-overrides Architecture=$$(uname -m | sed 's/aarch64/arm64/')
+	@.venv/bin/python -m local finish-build $(@D)

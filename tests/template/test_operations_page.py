@@ -27,4 +27,4 @@ def test_what_is_kept_when_the_stack_is_deleted_is_what_the_page_says() -> None:
         name for name, of in RESOURCES.items() if of.get("DeletionPolicy", "Delete") != "Delete"
     }
 
-    assert kept == {"Table", "PolicyParameter"}
+    assert kept == {"Table"}
