@@ -47,7 +47,6 @@ _USED = {
     "AWS::KMS::Key": None,
     "AWS::SNS::Topic": "TopicName",
     "AWS::SQS::Queue": "QueueName",
-    "AWS::SSM::Parameter": None,
 }
 _PORT = 5000
 _INVOCATIONS = "/2015-03-31/functions/function/invocations"
@@ -97,6 +96,8 @@ class Stack:
                 return str(self._refs.get(name, name))
             case {"Fn::Join": [str(between), [*parts]]}:
                 return between.join(map(self._text, parts))
+            case {"Fn::Sub": str(text)}:
+                return re.sub(r"\$\{([^}]+)\}", lambda name: self._text({"Ref": name[1]}), text)
             case _:
                 return str(value)
 
@@ -267,7 +268,7 @@ def _event_in(path: Path) -> Any:
 def _serve(address: str) -> int:
     template_for_docker()
     with stack(address, _PORT) as local, suppress(KeyboardInterrupt):
-        print("The table, queues, topic and policy are at", local.endpoint, flush=True)
+        print("The table, queues and topic are at", local.endpoint, flush=True)
         threading.Event().wait()
     return 0
 
@@ -276,13 +277,12 @@ def template_for_docker() -> Path:
     """
     Write the built template as `sam local invoke` needs it, and say where.
 
-    It sets no variable that is not declared, and takes the default of the processor.
+    It sets no variable that is not declared.
     """
     built = (BUILT / "template.yaml").read_text()
-    here = built.replace("Default: arm64", f"Default: {_machine()}")
     declaring = r'\1AWS_ENDPOINT_URL: ""\n\1TABLE_NAME:'
     path = BUILT / "local.yaml"
-    path.write_text(re.sub(r"^( +)TABLE_NAME:", declaring, here, count=1, flags=re.MULTILINE))
+    path.write_text(re.sub(r"^( +)TABLE_NAME:", declaring, built, count=1, flags=re.MULTILINE))
     return path
 
 
