@@ -25,6 +25,8 @@ checkov := CKV_SKIP_PACKAGE_UPDATE_CHECK=true .venv-checkov/bin/python -m checko
 	--skip-download --framework cloudformation --compact --quiet
 
 templates := template.yaml template-us-east-1.yaml
+# Those that differ: each partition, regions that must be opted in to, the newest.
+regions := us-east-1 eu-central-1 ap-northeast-3 me-central-1 ap-southeast-5 us-gov-west-1 cn-north-1
 
 # The environment may have a LANGUAGE of its own, which is not meant.
 demo: $(venv) ## The watchdog at work on a simulated AWS Batch: no account, no Docker. [LANGUAGE=ja]
@@ -37,7 +39,7 @@ check: $(venv) $(sam_venv) $(checkov_venv) ## Format, lint, types, templates.
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	.venv/bin/cfn-lint --append-rules cfn_lint_serverless.rules -- $(templates)
+	.venv/bin/cfn-lint --append-rules cfn_lint_serverless.rules --regions $(regions) -- $(templates)
 	$(checkov) --file $(templates)
 	$(offline) $(sam) validate --lint
 

@@ -36,7 +36,7 @@ _SNS_MAX = 256 * 1024  # bytes, with the attributes
 _SQS_MAX = 1024 * 1024  # bytes, with the attributes
 _UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-_ANSWER_MAX = 6 * 1024 * 1024  # bytes
+PAYLOAD_MAX = _ANSWER_MAX = 6 * 1024 * 1024  # bytes
 
 
 class Whole:
@@ -52,6 +52,7 @@ class Whole:
         self.messages: list[Mapping[str, Any]] = []
         self.letters: list[tuple[str, Any]] = []
         self.errors: list[tuple[str, str]] = []
+        self.payloads: list[int] = []  # bytes of each
         self.batch = SimulatedBatch(emit=lambda event: self.dispatcher.emitted(event))  # noqa: PLW0108 - it is made below
         names = {each.environment["POLICY_PARAMETER"] for each in self.stack.functions.values()}
         self.dispatcher = Dispatcher(
@@ -72,7 +73,12 @@ class Whole:
 
     def _around(self, call: Call) -> Call:
         def called(arn: str, event: Any) -> Outcome:
-            outcome = call(arn, event)
+            size = len(json.dumps(event).encode())
+            self.payloads.append(size)
+            if size > PAYLOAD_MAX:
+                outcome = Outcome(error=f"RequestEntityTooLargeException: {size} bytes")
+            else:
+                outcome = call(arn, event)
             answer = outcome.answer if isinstance(outcome.answer, dict) else {}
             failed = outcome.error or answer.get("batchItemFailures")
             if failed:
