@@ -83,10 +83,16 @@ build: $(venv) $(sam_venv) ## Build what `sam deploy` uploads: [ARCHITECTURE=x86
 	$(offline) $(sam) build $(overrides)
 	@.venv/bin/python -m local finish-build
 
+deploy-check: $(venv) ## What stands in the way of a deployment, and whom to ask; changes nothing: [STACK=batch-watchdog]
+	@.venv/bin/python -m local deploy-check --stack "$(STACK)"
+
 # Only the build is told the processor. What it has built has no parameter for it, so that what is
 # remembered of an earlier deployment cannot differ.
 deploy: build ## Deploy to your AWS account, asking for the parameters: [ARCHITECTURE=x86_64]
 	$(sam) deploy --guided
+
+smoke: $(venv) ## Does a deployed stack do its work? Follows a made-up event: [STACK=batch-watchdog]
+	@.venv/bin/python -m local smoke --stack "$(STACK)"
 
 undeploy: $(venv) $(sam_venv) ## Delete the stack, and say what stays: [STACK=batch-watchdog]
 	@echo 'This deletes the stack $(STACK). Two things stay:'
@@ -134,14 +140,17 @@ pin: $(venv) ## Renew the pinned versions in requirements*.txt.
 			--no-emit-index-url --no-header --output-file $$file.txt $$file.in || exit; \
 	done
 
+claims: $(venv) ## docs/aws-claims.md of its table (tests/template/claims.toml).
+	@.venv/bin/python -m tests.template.claims
+
 clean: ## Forget all that was set up or built.
 	rm -rf .venv .venv-sam .venv-checkov .build .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 help: ## What can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo test check format replay suggest policy-check policy-push policy-show policy-undo pull-events build deploy undeploy invoke local-aws \
-	test-runtime test-dynamodb test-scale test-patterns simulate mutate pin clean help
+.PHONY: demo test check format replay suggest policy-check policy-push policy-show policy-undo pull-events build deploy-check deploy smoke undeploy invoke local-aws \
+	test-runtime test-dynamodb test-scale test-patterns simulate mutate pin claims clean help
 
 # ---- Setting up -----------------------------------------------------------------------------
 

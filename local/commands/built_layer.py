@@ -14,6 +14,10 @@ _FOR_TOOLS = ("*.dist-info", "*.data", "*.egg-info", "requirements*", "bin")
 _TESTS = ("test", "tests", "testing.py", "test_*.py")
 
 
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+_SIZE_MAX = 250_000_000  # bytes, of a function with its layers
+
+
 class LayerError(Exception):
     """The layer is not as it must be. As text it says what is wrong."""
 
@@ -36,6 +40,18 @@ def processor_of(layer: Path) -> str:
         raise LayerError("it has no compiled library, not even pydantic's")
     names = "; ".join(f"{name}: {', '.join(paths)}" for name, paths in sorted(found.items()))
     raise LayerError(f"its libraries are not for one processor of Lambda: {names}")
+
+
+def check_size(layer: Path) -> None:
+    """
+    See that Lambda takes it.
+
+    Raises:
+        LayerError: it is too large.
+    """
+    size = sum(path.stat().st_size for path in layer.rglob("*") if path.is_file())
+    if size > _SIZE_MAX:
+        raise LayerError(f"it has {size} bytes, and {_SIZE_MAX} are allowed with the function")
 
 
 def _machine(path: Path) -> int | None:

@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 from samtranslator.yaml_helper import yaml_parse
 
-from local.commands.built_layer import LayerError, leftovers, processor_of
+from local.commands.built_layer import LayerError, check_size, leftovers, processor_of
 
 _BUILD = Path(".aws-sam/build")
 _PARAMETER = "Architecture"
@@ -36,6 +36,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     try:
         finish(layer)
+        check_size(layer)
         settle(build / "template.yaml", processor_of(layer))
     except LayerError as error:
         print(f"{layer}: {error}", file=sys.stderr)

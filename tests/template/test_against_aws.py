@@ -325,6 +325,17 @@ def test_pollers_and_functions_together_are_told_to_who_deploys_into_a_new_accou
     assert "10 concurrent" in page
 
 
+def test_the_function_that_sends_itself_messages_may_do_so() -> None:
+    """Lambda would stop it after 16 rounds: it reads StopQueue, and sends there."""
+    loops = {
+        name
+        for name, resource in STACK["Resources"].items()
+        if resource.get("Properties", {}).get("RecursiveLoop") == "Allow"
+    }
+
+    assert loops == {"StopJobsFunction"}
+
+
 # ---- Regions ------------------------------------------------------------------------------
 
 

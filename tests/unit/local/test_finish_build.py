@@ -144,6 +144,17 @@ def test_libraries_of_another_processor_than_was_asked_for_are_refused(
     assert "its libraries are for x86_64, and arm64 was asked for" in capsys.readouterr().err
 
 
+def test_a_layer_that_is_too_large_is_refused(
+    build: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (layer_of(build) / "model.bin").open("wb") as file:
+        file.truncate(260_000_000)
+
+    assert main([str(build)]) == 1
+
+    assert "and 250000000 are allowed" in capsys.readouterr().err
+
+
 def test_a_folder_that_is_no_build_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
