@@ -143,6 +143,9 @@ pin: $(venv) ## Renew the pinned versions in requirements*.txt.
 claims: $(venv) ## docs/aws-claims.md of its table (tests/template/claims.toml).
 	@.venv/bin/python -m tests.template.claims
 
+released: $(venv) ## Write down what an update of this version must not replace, when it is released.
+	@.venv/bin/python -m tests.template.released
+
 clean: ## Forget all that was set up or built.
 	rm -rf .venv .venv-sam .venv-checkov .build .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
@@ -150,7 +153,7 @@ help: ## What can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo test check format replay suggest policy-check policy-push policy-show policy-undo pull-events build deploy-check deploy smoke undeploy invoke local-aws \
-	test-runtime test-dynamodb test-scale test-patterns simulate mutate pin claims clean help
+	test-runtime test-dynamodb test-scale test-patterns simulate mutate pin claims released clean help
 
 # ---- Setting up -----------------------------------------------------------------------------
 
