@@ -163,11 +163,29 @@ class Policy(Table):
         Where the job's tags are not known (events need not carry them), rules that ask for tags
         may be meant too: this can be too early, and is never too late for any of the rules.
         """
-        if _own_span(job.tags, status) or is_exempt(job.tags):
+        if (TAG_PREFIX + status in job.tags or EXEMPT_TAG in job.tags) and (
+            _own_span(job.tags, status) or is_exempt(job.tags)
+        ):
             limit = self.limit_for(job, status)
             return limit.first_due if limit else None
-        limits = (self._limit_of(rule, status) for rule in self._rules_that_may_count(job))
-        return min((limit.first_due for limit in limits if limit), default=None)
+        due = self._first_due.get(status)
+        if not due:
+            return None
+        rules = self._rules_that_may_count(job)
+        return min((due[number] for number in rules if number in due), default=None)
+
+    @cached_property
+    def _first_due(self) -> Mapping[str, Mapping[int, timedelta]]:
+        """How far into a stay each rule for a state first has something to do, by its number."""
+        limits = {
+            status: {
+                number: limit.first_due
+                for number, rule in enumerate(self.limit)
+                if (limit := self._limit_of(rule, status))
+            }
+            for status in LIMITED
+        }
+        return {status: due for status, due in limits.items() if due}
 
     def has_limits(self, status: str) -> bool:
         """Whether any rule limits a state. (A job's own tag can limit it nevertheless.)"""
@@ -189,13 +207,13 @@ class Policy(Table):
         """The guards that may stop a job: it is in their scope, and they do not spare it."""
         return tuple(guard for guard in self.guard if guard.covers(job) and not guard.spares(job))
 
-    def _rules_that_may_count(self, job: Job) -> Iterator[LimitRule]:
-        for rule in self.limit:
+    def _rules_that_may_count(self, job: Job) -> Iterator[int]:
+        for number, rule in enumerate(self.limit):
             if rule.match.matches(job):
-                yield rule
+                yield number
                 return
             if not knows_tags(job.tags) and rule.match.may_match(job):
-                yield rule
+                yield number
 
     def _limit_of(self, rule: LimitRule, status: str) -> Limit | None:
         limit = rule.for_state(status)
@@ -240,7 +258,7 @@ def parse_policy(text: str) -> Policy:
 def knows_tags(tags: Mapping[str, str]) -> bool:
     """Whether an event that has these tags shows the job's own: AWS adds one, and may leave out
     all others."""
-    return bool(tags.keys() - {"resourceArn"})
+    return len(tags) > ("resourceArn" in tags)
 
 
 def is_exempt(tags: Mapping[str, str]) -> bool:
