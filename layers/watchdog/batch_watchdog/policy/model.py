@@ -163,21 +163,19 @@ class Policy(Table):
         Where the job's tags are not known (events need not carry them), rules that ask for tags
         may be meant too: this can be too early, and is never too late for any of the rules.
         """
-        if (TAG_PREFIX + status in job.tags or EXEMPT_TAG in job.tags) and (
-            _own_span(job.tags, status) or is_exempt(job.tags)
-        ):
+        if _own_span(job.tags, status) or is_exempt(job.tags):
             limit = self.limit_for(job, status)
             return limit.first_due if limit else None
         due = self._first_due.get(status)
         if not due:
             return None
-        rules = self._rules_that_may_count(job)
+        rules = _rules_that_may_count(self.limit, job)
         return min((due[number] for number in rules if number in due), default=None)
 
     @cached_property
     def _first_due(self) -> Mapping[str, Mapping[int, timedelta]]:
         """How far into a stay each rule for a state first has something to do, by its number."""
-        limits = {
+        return {
             status: {
                 number: limit.first_due
                 for number, rule in enumerate(self.limit)
@@ -185,11 +183,10 @@ class Policy(Table):
             }
             for status in LIMITED
         }
-        return {status: due for status, due in limits.items() if due}
 
     def has_limits(self, status: str) -> bool:
         """Whether any rule limits a state. (A job's own tag can limit it nevertheless.)"""
-        return any(rule.for_state(status) for rule in self.limit)
+        return bool(self._first_due.get(status))
 
     def guard_named(self, name: str) -> Guard | None:
         """A guard by its name; None where the policy has none of that name."""
@@ -207,14 +204,6 @@ class Policy(Table):
         """The guards that may stop a job: it is in their scope, and they do not spare it."""
         return tuple(guard for guard in self.guard if guard.covers(job) and not guard.spares(job))
 
-    def _rules_that_may_count(self, job: Job) -> Iterator[int]:
-        for number, rule in enumerate(self.limit):
-            if rule.match.matches(job):
-                yield number
-                return
-            if not knows_tags(job.tags) and rule.match.may_match(job):
-                yield number
-
     def _limit_of(self, rule: LimitRule, status: str) -> Limit | None:
         limit = rule.for_state(status)
         if limit is None:
@@ -229,6 +218,15 @@ class Policy(Table):
             after_by_cause=by_cause.spans() if by_cause else {},
             escalate=isinstance(limit, RunnableLimit) and limit.escalate,
         )
+
+
+def _rules_that_may_count(rules: Sequence[LimitRule], job: Job) -> Iterator[int]:
+    for number, rule in enumerate(rules):
+        if rule.match.matches(job):
+            yield number
+            return
+        if not knows_tags(job.tags) and rule.match.may_match(job):
+            yield number
 
 
 class UnreadablePolicy(Policy):
@@ -263,7 +261,8 @@ def knows_tags(tags: Mapping[str, str]) -> bool:
 
 def is_exempt(tags: Mapping[str, str]) -> bool:
     """Whether a job's own tags say that no limit may stop it."""
-    return _YES_OR_NO.get(tags.get(EXEMPT_TAG, "").strip().lower(), False)
+    told = tags.get(EXEMPT_TAG)
+    return told is not None and _YES_OR_NO.get(told.strip().lower(), False)
 
 
 def tag_problems(tags: Mapping[str, str]) -> tuple[str, ...]:
@@ -292,7 +291,8 @@ def _tag_problems(tags: Mapping[str, str]) -> Iterator[str]:
 
 
 def _own_span(tags: Mapping[str, str], status: str) -> timedelta | None:
+    told = tags.get(TAG_PREFIX + status)
     try:
-        return parse_span(tags.get(TAG_PREFIX + status, "").strip())
+        return parse_span(told.strip()) if told else None
     except ValueError:
         return None
