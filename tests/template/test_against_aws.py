@@ -325,6 +325,24 @@ def test_pollers_and_functions_together_are_told_to_who_deploys_into_a_new_accou
     assert "10 concurrent" in page
 
 
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        pytest.param(resource["Properties"], id=name)
+        for name, resource in STACK["Resources"].items()
+        if resource["Type"] == "AWS::Lambda::EventSourceMapping"
+    ],
+)
+def test_event_source_mappings_keep_within_lambdas_bounds(mapping: dict[str, Any]) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html"""
+    assert 1 <= mapping["BatchSize"] <= 10_000
+    assert 0 <= mapping["MaximumBatchingWindowInSeconds"] <= 300
+    if mapping["BatchSize"] > 10:
+        assert mapping["MaximumBatchingWindowInSeconds"] >= 1
+    assert 2 <= mapping.get("ScalingConfig", {}).get("MaximumConcurrency", 2) <= 1_000
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+
+
 def test_the_function_that_sends_itself_messages_may_do_so() -> None:
     """Lambda would stop it after 16 rounds: it reads StopQueue, and sends there."""
     loops = {
