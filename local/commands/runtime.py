@@ -199,13 +199,13 @@ def _built(function: str) -> tuple[Path, Path]:
 def _emulator() -> Path:
     if sys.platform != "linux":
         raise RuntimeUnavailableError("Lambda's emulator is a program for Linux")
-    name = f"samcli/local/rapid/aws-lambda-rie-{_machine()}"
+    name = f"samcli/local/rapid/aws-lambda-rie-{machine()}"
     for path in ROOT.glob(f".venv-sam/lib/python*/site-packages/{name}"):
         return path
     raise RuntimeUnavailableError(f"SAM CLI with its {name} is missing: `make invoke` installs it")
 
 
-def _machine() -> str:
+def machine() -> str:
     """This machine's processor, as Lambda names it."""
     return {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
