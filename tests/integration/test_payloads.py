@@ -16,12 +16,14 @@ RUNNABLE = { after = "2h" }
 """
 
 
-def with_a_thousand(padding: int) -> Whole:
+def with_a_thousand(padding: int, letter: str = "xxxx") -> Whole:
     """A thousand jobs become RUNNABLE in one second; each event is about so long."""
     whole = Whole(POLICY)
     at = NOON + timedelta(seconds=1)
     bodies = [
-        json.dumps(event(at, {"jobId": f"{number:08}-0000", "status": "RUNNABLE"}, padding))
+        json.dumps(
+            event(at, {"jobId": f"{number:08}-0000", "status": "RUNNABLE"}, padding)
+        ).replace("xxxx", letter)
         for number in range(1_000)
     ]
     whole.send("job_events", *bodies)
@@ -41,6 +43,14 @@ def test_no_payload_is_over_six_megabytes_and_every_event_is_taken(
     large = [size for size in whole.payloads if size > 100_000]
     assert 1 <= len(large) <= at_most
     assert sum(large) >= 1_000 * padding
+    assert (whole.errors, whole.letters) == ([], [])
+
+
+@pytest.mark.parametrize("letter", ["\\\\\\u200b", '\\"', "é", "影"])
+def test_what_takes_more_room_in_json_is_counted_as_it_is(letter: str) -> None:
+    whole = with_a_thousand(40_000, letter)
+
+    assert max(whole.payloads) <= PAYLOAD_MAX
     assert (whole.errors, whole.letters) == ([], [])
 
 
