@@ -104,7 +104,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a start that comes after its end counts nothing",
         "budgets/counting.py",
-        "if believed or any(ledger.knows_end(run.job_id, number) for number in numbers):",
+        "if believed or any(ledger.knows_end(run.job_id, n, run.start) for n in (run.attempt, *more)):",
         "if believed:",
         _COUNTING,
     ),
@@ -118,8 +118,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a job that does not list its attempts does not say which one runs",
         "budgets/runs.py",
-        'return len(made) if made or isinstance(detail.get("attempts"), list) else UNNUMBERED',
-        "return len(made)",
+        'if made or isinstance(detail.get("attempts"), list):',
+        "if True:",
         _RUNS,
     ),
     Mutant(
