@@ -116,6 +116,20 @@ MUTANTS: Sequence[Mutant] = (
         _COUNTING,
     ),
     Mutant(
+        "an end that is shown after all counts whole",
+        "budgets/counting.py",
+        "if run.stop == run.start:  # No end was shown. Should one be, it counts whole.",
+        "if False:",
+        _COUNTING,
+    ),
+    Mutant(
+        "an end with a number is known by it, however its start was guessed",
+        "budgets/counting.py",
+        "        if not run.start:\n            start = min(",
+        "        if True:\n            start = run.start or min(",
+        _COUNTING,
+    ),
+    Mutant(
         "a job that does not list its attempts does not say which one runs",
         "budgets/runs.py",
         'if made or isinstance(detail.get("attempts"), list):',

@@ -198,6 +198,25 @@ def test_a_start_without_a_number_is_taken_off_by_its_end() -> None:
     assert watch.used(NOON + 9 * HOUR) == 8
 
 
+def test_a_start_that_was_guessed_is_taken_off_once_by_an_end_with_a_number() -> None:
+    watch = Watch()
+    begun = watch.fact("a", NOON + MINUTE, guessed=True)
+    late = unnumbered(to_ms(NOON + MINUTE))
+    watch.told(NOON + MINUTE, replace(begun, run=replace(begun.run, attempt=late)))
+    for minute in range(2):
+        end = watch.fact("a", NOON, NOON + 15 * MINUTE)
+        watch.told(NOON + (15 + minute) * MINUTE, end)
+    assert watch.used(NOON + 9 * HOUR) == 1
+
+
+def test_an_end_that_is_shown_after_all_counts_whole() -> None:
+    watch = Watch()
+    watch.told(NOON, watch.fact("a", NOON))
+    watch.told(NOON + HOUR, watch.fact("a", NOON, NOON))
+    watch.told(NOON + 3 * HOUR, watch.fact("a", NOON, NOON + 2 * HOUR))
+    assert watch.used(NOON + 9 * HOUR) == 8
+
+
 def test_a_look_that_does_not_list_the_attempts_ends_no_other_attempt() -> None:
     watch = Watch()
     watch.told(NOON, watch.fact("a", NOON))

@@ -69,6 +69,7 @@ class BudgetCounter:
         ledger.read(_times_of(facts))
         # A start that comes after its end counts nothing, whether or not both show the same start.
         starts = [fact.run.start for fact in facts if not fact.run.stop]
+        ledger.read(("T", fact.run.start) for fact in facts if fact.run.stop)
         if starts:
             ledger.read_ends(min(starts))
         facts = [_as_counted(fact, ledger) for fact in facts]
@@ -185,13 +186,17 @@ def _ended(
     began = believed
     if began:
         ledger.count("T", began.run.start, run.job_id, _number_of(began.run))
-    if began is None and _shows_its_start(fact, ledger):
+    taken_off = ledger.knows("T", run.start, run.job_id, run.attempt)
+    if began is None and _shows_its_start(fact, ledger) and not taken_off:
         began = replace(fact, run=replace(run, stop=0))
+        if run.stop == run.start:  # No end was shown. Should one be, it counts whole.
+            ledger.count("T", run.start, run.job_id, run.attempt)
     if began:
-        amounts = fact.amounts if any(fact.amounts) else began.amounts
-        start = run.start or min(began.run.start, run.stop)
-        run = replace(run, start=start, attempt=began.run.attempt)
-        fact = replace(fact, run=run, amounts=amounts)
+        fact = replace(fact, amounts=fact.amounts if any(fact.amounts) else began.amounts)
+        if not run.start:
+            start = min(began.run.start, run.stop)
+            run = replace(run, start=start, attempt=began.run.attempt)
+            fact = replace(fact, run=run)
     elif not run.start or not any(fact.amounts):
         return state  # It never ran, as far as anybody knows.
     ledger.count("E", run.stop, run.job_id, run.attempt)
