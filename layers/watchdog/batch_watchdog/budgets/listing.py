@@ -182,18 +182,22 @@ class BudgetListing:
         }
         if not ends:
             return []
-        known = [self._counted(ends, (each.name, each.counting)) for each in self.policy.budget]
+        known = [
+            _counted(Ledger(self.table, (each.name, each.counting)), ends)
+            for each in self.policy.budget
+        ]
         return [job_id for job_id in ends if not all(job_id in some for some in known)]
 
-    def _counted(self, ends: Mapping[str, tuple[int, int]], budget: tuple[str, str]) -> set[str]:
-        ledger = Ledger(self.table, budget)
-        ledger.read(("E", stop) for _, stop in ends.values())
-        return {
-            job_id
-            for job_id, (start, stop) in ends.items()
-            for attempt in (*range(_ATTEMPTS), unnumbered(start))
-            if ledger.knows("E", stop, job_id, attempt)
-        }
+
+def _counted(ledger: Ledger, ends: Mapping[str, tuple[int, int]]) -> set[str]:
+    """The jobs of which an end was counted; by job, when it began and ended."""
+    ledger.read(("E", stop) for _, stop in ends.values())
+    return {
+        job_id
+        for job_id, (start, stop) in ends.items()
+        for attempt in (*range(_ATTEMPTS), unnumbered(start))
+        if ledger.knows("E", stop, job_id, attempt)
+    }
 
 
 def _is_array(summary: Detail) -> bool:
