@@ -1,4 +1,4 @@
-"""Answer an operator's command."""
+"""Answer an operator's command, or a dashboard's widget."""
 
 from typing import Any
 
@@ -11,5 +11,11 @@ logger = Logger()
 
 
 @logger.inject_lambda_context
-def lambda_handler(event: Any, context: LambdaContext) -> dict[str, Any]:
-    return container().console.answer(event, container().clock())
+def lambda_handler(event: Any, context: LambdaContext) -> Any:
+    """JSON for a command, HTML for a widget."""
+    return container().desk.answer(
+        event,
+        container().clock(),
+        request=context.aws_request_id,
+        arn=context.invoked_function_arn,
+    )

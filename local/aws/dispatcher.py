@@ -468,6 +468,10 @@ class _SlowTable:
         self._take()
         return self._table.query(pk, first=first, last=last)
 
+    def latest(self, pk: str, most: int, *, first: str = FIRST, last: str = LAST) -> list[Item]:
+        self._take()
+        return self._table.latest(pk, most, first=first, last=last)
+
     def write(self, puts: Sequence[Put]) -> None:
         self._take()
         self._table.write(puts)

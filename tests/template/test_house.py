@@ -14,7 +14,6 @@ PACKAGE = LAYER / "batch_watchdog"
 LINES_MAX = 350  # of a module
 CLASS_LINES_MAX = 150
 TOO_LONG = {
-    "use_cases.console.Console",
     "use_cases.sweep",
     "use_cases.sweep._Sweep",
 }

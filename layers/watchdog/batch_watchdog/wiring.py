@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from time import sleep
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -34,6 +34,9 @@ from batch_watchdog.use_cases.console import Console
 from batch_watchdog.use_cases.job_events import JobEventIntake
 from batch_watchdog.use_cases.spend_alarm import SpendAlarmIntake
 from batch_watchdog.use_cases.sweep import Sweeper
+
+if TYPE_CHECKING:
+    from batch_watchdog.use_cases.desk import Desk
 
 # Adaptive retries slow down by themselves where AWS throttles.
 _CONFIG = Config(retries={"mode": "adaptive", "total_max_attempts": 6}, connect_timeout=5)
@@ -144,6 +147,13 @@ class Container:
             policy=self.policies.current,
             facts=self._facts,
         )
+
+    @cached_property
+    def desk(self) -> "Desk":
+        # The only function that needs templates for pages is the console: no other loads them.
+        from batch_watchdog.use_cases.desk import Desk  # noqa: PLC0415
+
+        return Desk(console=self.console)
 
     @property
     def _dead_letters(self) -> DeadLetters:

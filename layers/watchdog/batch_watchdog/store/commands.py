@@ -12,8 +12,13 @@ from batch_watchdog.store.table import Put
 KEPT = timedelta(days=90)  # as long as actions
 
 
-def put(command: Mapping[str, Any], now: datetime, by: str, decided: str) -> Put:
-    """The write of a command, given as JSON, with what was decided upon it."""
+def put(command: Mapping[str, Any], now: datetime, by: str, decided: str, request: str = "") -> Put:
+    """
+    The write of a command, given as JSON, with what was decided upon it.
+
+    `by` is what the command itself says. `request` is the id of the call that brought it: AWS
+    CloudTrail says by it who the caller was.
+    """
     body = pack(command)
     item: Item = {
         "pk": f"COMMAND#{iso(now)[:10]}",
@@ -22,6 +27,7 @@ def put(command: Mapping[str, Any], now: datetime, by: str, decided: str) -> Put
         "by": by,
         "body": body,
         "decided": decided,
+        "request": request,
         "expires_at": int((now + KEPT).timestamp()),
     }
     return Put(item)

@@ -46,6 +46,7 @@ from batch_watchdog.store.sweep_cursor import Listing, Refiling
 from batch_watchdog.store.table import Table
 from batch_watchdog.threads import workflow as threads
 from batch_watchdog.use_cases import budget_watch
+from batch_watchdog.use_cases.sweep_overview import SweepOverview
 from batch_watchdog.use_cases.sweep_progress import SweepProgress
 
 # In the order in which they are seen to within a minute, and how many at a time.
@@ -107,6 +108,7 @@ class _Sweep:
     budgets: BudgetKeeper
     runs: BudgetListing
     progress: SweepProgress
+    overview: SweepOverview
     minute: datetime
     clock: Callable[[], datetime]
     out_of_time: Callable[[], bool]
@@ -202,6 +204,7 @@ class _Sweep:
                 self.failed.append(error)
             else:
                 asked += some
+        self.overview.see_arrays(heads, details)
         # What an answer shows is known since it came, and not since the minute of the sweep.
         answered_at = self.clock()
 
@@ -304,6 +307,7 @@ class _Sweep:
                 return
             listing = Listing(began_at=now)
             progress.cursor = replace(cursor, listing=listing, listed_at=now, relist=False)
+        self.overview.begin_listing(listing.began_at)
         filer = JobFiler(
             table=self.table,
             batch=self.batch,
@@ -312,8 +316,10 @@ class _Sweep:
             known=self._known(),
             out_of_time=self.out_of_time,
         )
-        for place in Discovery(filer=filer).go_on(listing.place):
+        for place in Discovery(filer=filer, waiting=self.overview.see_waiting).go_on(listing.place):
             now_at = replace(listing, place=place) if place else None
+            if place is None:
+                self.overview.end_listing()
             progress.moved(replace(progress.cursor, listing=now_at), _OF_A_PAGE)
             yield True
         if filer.failed:
@@ -411,6 +417,7 @@ class Sweeper:
                 failed=budgets.failed,
             ),
             progress=progress,
+            overview=SweepOverview(table=self.table, at=minute),
             minute=minute,
             clock=self.clock,
             out_of_time=out_of_time,
@@ -423,7 +430,9 @@ class Sweeper:
         )
         if done:
             progress.cursor = progress.cursor.passed(minute, (), all_of_them=True)
+            sweep.overview.keep_arrays()
             sweep.look_around()
+            sweep.overview.keep_what_is_begun()
         if progress.cursor != progress.before:
             progress.save()
         if not out_of_time():
