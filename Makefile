@@ -30,6 +30,9 @@ templates := template.yaml template-us-east-1.yaml
 demo: $(venv) ## The watchdog at work on a simulated AWS Batch: no account, no Docker. [LANGUAGE=ja]
 	@.venv/bin/python -m local demo $(if $(filter command,$(origin LANGUAGE)),--language "$(LANGUAGE)")
 
+console: $(venv) ## The operator's page in your browser, over a simulated AWS Batch: [PORT=8080] [SPEED=20]
+	@.venv/bin/python -m local console $${PORT:+--port "$$PORT"} $${SPEED:+--speed "$$SPEED"}
+
 test: $(venv) ## All tests but those that need more: see test-dynamodb, -patterns, -runtime, -scale.
 	.venv/bin/python -m pytest -n auto
 
@@ -136,7 +139,7 @@ clean: ## Forget all that was set up or built.
 help: ## What can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo test check format replay suggest policy-check policy-push policy-show policy-undo pull-events build deploy undeploy invoke local-aws \
+.PHONY: demo console test check format replay suggest policy-check policy-push policy-show policy-undo pull-events build deploy undeploy invoke local-aws \
 	test-runtime test-dynamodb test-scale test-patterns simulate mutate pin clean help
 
 # ---- Setting up -----------------------------------------------------------------------------

@@ -69,7 +69,9 @@ _MAIL_WIDTH = 116  # columns
 class Day:
     """A stack, a simulated Batch, and a terminal that shows what happens."""
 
-    def __init__(self, stack: Stack, console: Console, language: str = "en") -> None:
+    def __init__(
+        self, stack: Stack, console: Console, language: str = "en", policy: str = POLICY
+    ) -> None:
         self.console = console
         self.batch = SimulatedBatch(emit=self._emitted, explains=True)
         self.is_lost: Callable[[Mapping[str, Any]], bool] = lambda _: False
@@ -82,7 +84,7 @@ class Day:
             stack,
             self.batch,
             self._rows,
-            parameters=dict.fromkeys(names, POLICY + NOTIFY[language]),
+            parameters=dict.fromkeys(names, policy + NOTIFY[language]),
             make_table=self._table,
         )
         self.batch.advance_to(MORNING)
@@ -161,6 +163,12 @@ class Day:
             ecs=clients.client("ecs"),
             now=self.now,
         )
+
+    def ask_console(self, event: Mapping[str, Any]) -> Any:
+        """What the console answers to a command, or to a dashboard's widget."""
+        outcome = self._dispatcher.ask(event)
+        self._rows.called()
+        return outcome.answer if not outcome.error else {"error": outcome.error}
 
     def end(self) -> None:
         """The totals of the day."""

@@ -88,8 +88,8 @@ def kept_arrays(arrays: Iterable[OpenArray], at: datetime) -> OpenArrays:
 
 def with_waiting(waits: Waits, queue: str, jobs: Iterable[LongWait], now: datetime) -> Waits:
     """What is known of all queues when these jobs, too, wait in one of them."""
-    known = waits.queues.get(queue)
-    if known is None and len(waits.queues) >= QUEUES_MAX:
+    jobs, known = tuple(jobs), waits.queues.get(queue)
+    if not jobs or (known is None and len(waits.queues) >= QUEUES_MAX):
         return waits
     known = known or QueueWaits(queue=fact(queue))
     by_age, longest = list(known.by_age), {each.job_id: each for each in known.longest}

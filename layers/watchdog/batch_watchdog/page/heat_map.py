@@ -1,8 +1,8 @@
 """
 All indices of an array at one look: a grid of cells as SVG, one path for each outcome.
 
-A run of equal outcomes in one row of the grid is one line, so that 10,000 indices are a few
-kilobytes mostly, and never more than a hundred.
+A run of equal outcomes in one row of the grid is one shape, so that 10,000 indices are a few
+kilobytes mostly, and never more than two hundred. Where there are few, each cell is one.
 """
 
 from collections.abc import Collection
@@ -15,7 +15,8 @@ type Outcome = Literal["open", "succeeded", "failed", "stopped"]
 OUTCOMES: tuple[Outcome, ...] = ("open", "succeeded", "failed", "stopped")
 
 _COLUMNS = (10, 20, 25, 50, 100, 125, 200)
-_WIDE = 2.0  # columns for each row, about
+_WIDE = 4.0  # columns for each row, about
+_APART_MAX = 2_000  # cells that are drawn one by one, with a gap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,11 @@ def heat_map(
         at = 0
         for code, run in groupby(cells[first : first + columns]):
             length = len(list(run))
-            lines[OUTCOMES[code]].append(f"M{at} {row}h{length}v1h-{length}z")
+            if size <= _APART_MAX:
+                cell = (f"M{at + n} {row}h.9v.9h-.9z" for n in range(length))
+                lines[OUTCOMES[code]].extend(cell)
+            else:
+                lines[OUTCOMES[code]].append(f"M{at} {row}h{length}v1h-{length}z")
             at += length
     return HeatMap(
         size=size,

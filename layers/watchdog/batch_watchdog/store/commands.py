@@ -9,6 +9,7 @@ from batch_watchdog.notices.text import iso
 from batch_watchdog.store.item_codec import Item, pack
 from batch_watchdog.store.table import Put
 
+PREFIX = "COMMAND#"
 KEPT = timedelta(days=90)  # as long as actions
 
 
@@ -21,7 +22,7 @@ def put(command: Mapping[str, Any], now: datetime, by: str, decided: str, reques
     """
     body = pack(command)
     item: Item = {
-        "pk": f"COMMAND#{iso(now)[:10]}",
+        "pk": f"{PREFIX}{iso(now)[:10]}",
         "sk": f"{iso(now)}#{hashlib.sha256(body).hexdigest()[:16]}",
         "at": iso(now),
         "by": by,

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -14,7 +15,9 @@ from batch_watchdog.page.viewer import Viewer, viewer_of
 from batch_watchdog.store.decisions import ITEM_ERRORS
 from batch_watchdog.store.once import OnceKey
 from batch_watchdog.use_cases.console import Console
+from batch_watchdog.use_cases.page_array import array_facts
 from batch_watchdog.use_cases.page_facts import PageData, PageFacts
+from batch_watchdog.use_cases.page_queue import queue_facts
 
 type PageName = Literal["overview", "array", "queue", "job", "actions", "rules", "check"]
 
@@ -97,8 +100,10 @@ class Page:
         facts = PageFacts(table=self.console.table, batch=self.console.batch, answers=answers)
         gather: Mapping[PageName, Callable[[], PageData]] = {
             "overview": lambda: facts.overview(now),
-            "array": lambda: facts.array(asked.job_id, now),
-            "queue": lambda: facts.queue(asked.queue, now),
+            "array": lambda: array_facts(self.console.table, self.console.batch, asked.job_id, now),
+            "queue": lambda: queue_facts(
+                self.console.table, self.console.batch, self.console.inquiry, asked.queue, now
+            ),
             "job": lambda: facts.job(asked.job_id, now),
             "actions": lambda: facts.actions(viewer.start, viewer.end),
             "rules": lambda: facts.rules(now),
@@ -114,11 +119,9 @@ class Page:
 
     def _act(self, asked: _Asked, viewer: Viewer, now: datetime, caller: Caller) -> tuple[str, str]:
         """Carry out a button's command, once; return what was decided, or why it was not."""
-        found = _ACTION_ID.fullmatch(asked.id)
-        drawn = datetime.strptime(found[1], "%Y-%m-%dT%H:%M:%SZ") if found else None  # noqa: DTZ007
+        drawn = _drawn_at(asked.id)
         if drawn is None or not asked.act:
             return "", "Nothing was done: the button is none of this page."
-        drawn = drawn.replace(tzinfo=UTC)
         if not -_CLOCKS_DIFFER <= now - drawn <= GOOD_FOR:
             return "", "Nothing was done: this page is old. Here it is anew: please ask again."
         command = dict(asked.act) | {"by": viewer.name, "why": viewer.forms.get("why", "")[:500]}
@@ -130,3 +133,11 @@ class Page:
         if "error" in answer:
             return "", f"Nothing was done: {plain(str(answer['error']), 500)}"
         return f"{command['command']}: {plain(str(answer.get('decided', '')), 500)}", ""
+
+
+def _drawn_at(action_id: str) -> datetime | None:
+    """When the page was drawn that has an action; None where no page has it."""
+    found = _ACTION_ID.fullmatch(action_id)
+    with suppress(ValueError):
+        return datetime.fromisoformat(found[1]).astimezone(UTC) if found else None
+    return None
