@@ -16,6 +16,7 @@ import boto3
 from botocore.config import Config
 
 from batch_watchdog.aws.batch import BatchApi
+from batch_watchdog.aws.meter import emit
 from batch_watchdog.aws.queues import DeadLetters, StopQueue
 from batch_watchdog.aws.rate_limiter import RateLimiter
 from batch_watchdog.aws.settings import Settings
@@ -25,6 +26,7 @@ from batch_watchdog.guards.stop_run.workflow import StopRunner
 from batch_watchdog.health.facts import Facts
 from batch_watchdog.health.gather import HealthGatherer, names_in
 from batch_watchdog.health.workflow import DailyCheck
+from batch_watchdog.measures.measures import Meter
 from batch_watchdog.policy.loader import MAX_AGE, PolicyLoader
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store.table import DynamoTable, Table
@@ -53,7 +55,7 @@ def _now() -> datetime:
 @dataclass(kw_only=True)
 class Container:
     """
-    All use cases, wired to AWS. `pause` waits for so many seconds.
+    All use cases, wired to AWS. `pause` waits for so many seconds. `meter` takes what is measured.
 
     `clock` says what time it is (UTC) where we act. A message's own time may be hours old when it
     arrives, so nothing that depends on when we act may rest on it.
@@ -64,6 +66,7 @@ class Container:
     policy_max_age: int = MAX_AGE
     pause: Callable[[float], None] = sleep
     clock: Callable[[], datetime] = _now
+    meter: Meter | None = None
     _clients: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
@@ -96,6 +99,7 @@ class Container:
             inquiry=self._inquiry,
             policies=self.policies,
             clock=self.clock,
+            meter=self.meter,
             daily=DailyCheck(
                 table=self.table,
                 facts=self._facts,
@@ -118,6 +122,7 @@ class Container:
             stop_queue=self._stop_queue,
             policy=self.policies.current,
             clock=self.clock,
+            meter=self.meter or (lambda _: None),
         )
 
     @cached_property
@@ -196,7 +201,7 @@ _installed: list[Container] = []
 def container() -> Container:
     """This process's container, which lives as long as it does."""
     if not _installed:
-        _installed.append(Container())
+        _installed.append(Container(meter=emit))
     return _installed[0]
 
 

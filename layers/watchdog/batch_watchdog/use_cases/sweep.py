@@ -37,6 +37,7 @@ from batch_watchdog.limits import exemption_items, stay_items
 from batch_watchdog.limits.discovery import Discovery, JobFiler
 from batch_watchdog.limits.stays import Stay
 from batch_watchdog.limits.workflow import LimitEnforcer
+from batch_watchdog.measures.measures import Meter
 from batch_watchdog.policy.loader import PolicyLoader
 from batch_watchdog.store import operator_hold, sweep_cursor
 from batch_watchdog.store.decisions import ITEM_ERRORS, Outcome, Recorder
@@ -46,6 +47,7 @@ from batch_watchdog.store.sweep_cursor import Listing, Refiling
 from batch_watchdog.store.table import Table
 from batch_watchdog.threads import workflow as threads
 from batch_watchdog.use_cases import budget_watch
+from batch_watchdog.use_cases.sweep_measures import measures
 from batch_watchdog.use_cases.sweep_overview import SweepOverview
 from batch_watchdog.use_cases.sweep_progress import SweepProgress
 
@@ -370,6 +372,7 @@ class Sweeper:
     policies: PolicyLoader
     clock: Callable[[], datetime]
     daily: DailyCheck
+    meter: Meter | None = None
 
     def sweep(self, now: datetime, *, out_of_time: Callable[[], bool]) -> None:
         """
@@ -437,6 +440,9 @@ class Sweeper:
             progress.save()
         if not out_of_time():
             self.daily.see_to(policy, self.clock())
+        if self.meter:
+            swept, listed = progress.cursor.minute, sweep.overview.listed
+            self.meter(measures(self.table, policy, swept, listed, self.clock()))
         failed = [*sweep.failed, *budgets.failed, *limits.failed.values()]
         if failed:
             raise ExceptionGroup("not all that was due could be decided", failed)
