@@ -11,6 +11,7 @@ venv := .venv/.installed
 sam_venv := .venv-sam/.installed
 checkov_venv := .venv-checkov/.installed
 runtime_client := .build/runtime-client/.installed
+selenium := .build/selenium/.installed
 built := .build/lambda/template.yaml
 dynamodb_local := .build/dynamodb-local/.installed
 event_ruler := .build/event-ruler/.installed
@@ -108,6 +109,13 @@ local-aws: $(venv) $(built) ## AWS for `sam local invoke`, on this machine: [ADD
 test-runtime: $(venv) $(built) $(runtime_client) ## Every sample in events/ through Lambda's own runtime.
 	.venv/bin/python -m pytest -m runtime tests/runtime
 
+test-browser: $(venv) $(selenium) ## The operator's page in headless Chromium. Needs Chromium and its driver.
+	PYTHONPATH=.build/selenium .venv/bin/python -m pytest -m browser --noconftest \
+		--override-ini addopts= --import-mode=importlib -ra tests/browser
+
+pictures: $(venv) $(selenium) ## The README's pictures of the page, taken anew. Needs Chromium and its driver.
+	PYTHONPATH=.build/selenium:layers/watchdog .venv/bin/python -m local.console.pictures
+
 test-dynamodb: $(venv) $(dynamodb_local) ## The table's tests, and histories, on AWS's own DynamoDB Local. Needs Java 17 and Maven.
 	.venv/bin/python -m pytest -m dynamodb tests/contract tests/unit \
 		tests/simulation/test_on_dynamodb.py
@@ -128,7 +136,7 @@ mutate: $(venv) ## Break each rule on purpose: the simulation must notice, or te
 pin: $(venv) ## Renew the pinned versions in requirements*.txt.
 	.venv/bin/python -m pip install --quiet uv
 	for file in layers/watchdog/requirements requirements-dev requirements-sam requirements-checkov \
-			requirements-runtime; do \
+			requirements-runtime requirements-browser; do \
 		.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.13 --generate-hashes \
 			--no-emit-index-url --no-header --output-file $$file.txt $$file.in || exit; \
 	done
@@ -140,7 +148,7 @@ help: ## What can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo console test check format replay suggest policy-check policy-push policy-show policy-undo pull-events build deploy undeploy invoke local-aws \
-	test-runtime test-dynamodb test-scale test-patterns simulate mutate pin clean help
+	test-runtime test-browser pictures test-dynamodb test-scale test-patterns simulate mutate pin clean help
 
 # ---- Setting up -----------------------------------------------------------------------------
 
@@ -178,6 +186,11 @@ $(checkov_venv): requirements-checkov.txt
 	@touch $@
 
 $(runtime_client): requirements-runtime.txt $(venv)
+	@rm -rf $(@D)
+	@.venv/bin/python $(pip_install) --target $(@D) --requirement $<
+	@touch $@
+
+$(selenium): requirements-browser.txt $(venv)
 	@rm -rf $(@D)
 	@.venv/bin/python $(pip_install) --target $(@D) --requirement $<
 	@touch $@

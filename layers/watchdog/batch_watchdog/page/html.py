@@ -48,10 +48,10 @@ class Drawing:
 
 def render(name: str, drawing: Drawing, facts: Mapping[str, Any]) -> str:
     """The page of that name. One that would be too large is a page that says so."""
-    page = _draw(name, drawing, facts)
-    if len(page.encode()) > ANSWER_MAX:
+    page = _draw(name, drawing, facts).encode("utf-8", "replace")  # Text may hold half a character.
+    if len(page) > ANSWER_MAX:
         return _draw("too_large", drawing, {})
-    return page
+    return page.decode()
 
 
 def documentation() -> str:

@@ -104,7 +104,14 @@ class Console:
                     return Outcome()
             decided, outcome = self._decide(command, now)
             told = command.model_dump(mode="json")
-            record = command_items.put(told, now, command.by, decided, request)
+            record = command_items.put(
+                told,
+                now,
+                command.by,
+                decided=decided,
+                request=request,
+                button=once.name if once else "",
+            )
             return Outcome(puts=[*outcome.puts, record, *marks], effects=outcome.effects)
 
         recorder = Recorder(table=self.table, asked_by=f"console ({plain(command.by, 100)})")
