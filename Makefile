@@ -51,11 +51,12 @@ format: $(venv) ## Format the code, and mend what ruff can.
 
 # The programs below take paths with spaces: make hands the variables on in the environment.
 
-replay: $(venv) ## Replay a log, a folder of logs or stdin: EVENTS=log.jsonl|folder|- [POLICY=] [WORLD=] [UNTIL=] [OUT=]
+replay: $(venv) ## Replay a log, a folder of logs or stdin: EVENTS=log.jsonl|folder|- [POLICY=] [WORLD=] [UNTIL=] [OUT=] [REPORT=]
 	@test -n "$$EVENTS" || { echo 'usage: make replay EVENTS=log.jsonl [POLICY=policy.toml]' \
-		'[WORLD=world.json] [UNTIL=2026-01-01T12:00:00Z] [OUT=out.jsonl]' >&2; exit 2; }
+		'[WORLD=world.json] [UNTIL=2026-01-01T12:00:00Z] [OUT=out.jsonl] [REPORT=report.html]' >&2; exit 2; }
 	@.venv/bin/python -m local replay "$$EVENTS" $${POLICY:+--policy "$$POLICY"} \
-		$${WORLD:+--world "$$WORLD"} $${UNTIL:+--until "$$UNTIL"} $${OUT:+--out "$$OUT"}
+		$${WORLD:+--world "$$WORLD"} $${UNTIL:+--until "$$UNTIL"} $${OUT:+--out "$$OUT"} \
+		$${REPORT:+--report "$$REPORT"}
 
 suggest: $(venv) ## A policy from your own history: EVENTS=log.jsonl|folder|- [ALLOW=0.001] > policy.toml
 	@test -n "$$EVENTS" || { echo 'usage: make suggest EVENTS=log.jsonl [ALLOW=0.001]' \
