@@ -73,7 +73,7 @@ class Rows:
         self.budgets = BudgetDays(policy)
         self._tell = tell
         self._calls_seen = 0
-        self._folded: dict[str, Notice] = {}
+        self._untold: dict[str, Notice] = {}
         self.notices: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
         self.dead_letters = 0
@@ -87,22 +87,23 @@ class Rows:
         effect = action.effect
         if not isinstance(effect, Announce):
             return
-        if old is None and len(effect.notices) > effect.digest_over:
-            self._folded |= {notice.id: notice for notice in effect.notices}
+        if old is None:
+            self._untold |= {notice.id: notice for notice in effect.notices}
         if action.folded and (old is None or "folded" not in old):
             for notice in effect.notices:
                 into = action.folded.get(notice.id) or action.folded.get(key_of(notice))
                 if into:
-                    self._folded.pop(notice.id, None)
+                    self._untold.pop(notice.id, None)
                     self._notice(at, notice.content | {"folded_into": into})
 
     def published(self, at: datetime, message: Mapping[str, Any]) -> None:
         self.called()
         content = json.loads(json.loads(message["Message"])["default"])
         self._notice(at, content)
+        self._untold.pop(content["id"], None)
         if content["notice"] == "digest":
             for notice_id in content["facts"]["ids"]:
-                notice = self._folded.pop(notice_id, None)
+                notice = self._untold.pop(notice_id, None)
                 if notice:
                     folded = notice.content | {"folded_into": content["id"]}
                     self._notice(at, folded)
@@ -307,10 +308,11 @@ class _HeardTable(DynamoTable):
         self._listener = listener
 
     def write(self, puts: Sequence[Put]) -> None:
+        keys = [put.key for put in puts]
+        before = self.get_many(keys)
         super().write(puts)
-        written = self.get_many([put.key for put in puts])
-        for put in puts:
-            self._listener("MODIFY" if put.read else "INSERT", None, written[put.key])
+        for key, item in self.get_many(keys).items():
+            self._listener("MODIFY" if key in before else "INSERT", before.get(key), item)
 
 
 # ---- The command --------------------------------------------------------------------------

@@ -12,9 +12,22 @@ import pytest
 from local.aws.stack import Stack
 from local.replay.event_log import read_log
 from local.replay.replay import replay
-from tests.makers import a_failure, an_event, at
+from tests.makers import a_failure, a_parent_event, an_event, at
 
 HOUR = timedelta(hours=1)
+HOURS = 6
+GUARD = """
+mode = "enforce"
+[[guard]]
+name = "money"
+release = "auto"
+[[guard.stage]]
+alarms = ["soft"]
+action = "cancel"
+[[guard.stage]]
+alarms = ["hard"]
+action = "terminate"
+"""
 GPU_WARNS = '[[limit]]\nRUNNABLE = { after = "5h", action = "warn", warn_after = "30m" }\n'
 
 
@@ -51,14 +64,20 @@ def most_in_an_hour(rows: Rows) -> int:
 
 
 def is_all_counted(rows: Rows, kind: str, count: int) -> None:
-    """Each notice is told once: alone, or counted by the digest that it names."""
+    """So many notices of a kind came, and each is told once."""
+    is_told_once(rows)
+    assert len([row for row in rows if row["notice"] == kind]) == count
+
+
+def is_told_once(rows: Rows) -> None:
+    """Each notice is told alone, or counted by the digest that it names."""
     folded = Counter(row["folded_into"] for row in rows if "folded_into" in row)
     digests = {row["id"]: row["facts"] for row in sent(rows) if row["notice"] == "digest"}
-    alone = [row for row in sent(rows) if row["notice"] == kind]
     assert folded == {each: facts["count"] for each, facts in digests.items()}
     for facts in digests.values():
         assert sum(group["count"] for group in facts["groups"]) == facts["count"]
-    assert len(alone) + sum(folded.values()) == count
+    assert max(Counter(row["id"] for row in rows).values()) == 1
+    assert [row["at"] for row in rows] == sorted(row["at"] for row in rows)
 
 
 def failures(count: int, every_s: float) -> list[Any]:
@@ -89,6 +108,101 @@ def test_jobs_that_wait_their_turn_are_few_messages(night: Night) -> None:
 
     is_all_counted(rows, "limit-warning", 11)
     assert most_in_an_hour(rows) <= 3
+
+
+@pytest.mark.parametrize("mode", ["observe", "enforce"])
+def test_very_many_limits_in_a_minute_are_few_messages(night: Night, mode: str) -> None:
+    events = [an_event("12:00", jobId=f"job-{number}") for number in range(2_000)]
+    policy = f'mode = "{mode}"\n[safety]\nmax_stops_per_hour = 1_000_000\n'
+    policy += '[[limit]]\nRUNNABLE = { after = "30m" }\n'
+
+    rows = night.told(events, policy, "15:00")
+
+    is_all_counted(rows, "limit-enforced", 2_000)
+    assert most_in_an_hour(rows) <= 3
+    assert sent(rows)[0]["at"] <= "2026-01-01T12:31:05Z"
+
+
+def alarm(name: str, state: str, when: datetime) -> Any:
+    return {
+        "id": f"{name} {when}",
+        "source": "aws.cloudwatch",
+        "detail-type": "CloudWatch Alarm State Change",
+        "account": "111122223333",
+        "region": "us-east-1",
+        "time": f"{when:%Y-%m-%dT%H:%M:%SZ}",
+        "resources": [f"arn:aws:cloudwatch:us-east-1:111122223333:alarm:{name}"],
+        "detail": {
+            "alarmName": name,
+            "state": {"value": state, "timestamp": f"{when:%Y-%m-%dT%H:%M:%S}.000+0000"},
+            "previousState": {"value": "OK" if state == "ALARM" else "ALARM"},
+        },
+    }
+
+
+def flapping(*names: str, every: timedelta) -> list[Any]:
+    return [
+        alarm(name, ("ALARM", "OK")[number % 2], at("12:00") + number * every)
+        for number in range(HOURS * HOUR // every)
+        for name in names
+    ]
+
+
+# Also so slow that each window has closed when it rings again.
+@pytest.mark.parametrize("minutes", [1, 5, 8, 16, 20])
+@pytest.mark.parametrize("names", [("soft",), ("soft", "hard")])
+def test_a_flapping_alarm_is_few_messages(
+    night: Night, names: tuple[str, ...], minutes: int
+) -> None:
+    rows = night.told(flapping(*names, every=timedelta(minutes=minutes)), GUARD, "19:00")
+
+    is_told_once(rows)
+    assert most_in_an_hour(rows) <= 12
+    assert sent(rows)[0]["notice"] == "guard-raised"
+    assert sent(rows)[0]["at"] <= "2026-01-01T12:00:05Z"
+
+
+def test_a_guard_that_comes_to_terminate_while_it_flaps_is_told_at_once(night: Night) -> None:
+    rings = alarm("hard", "ALARM", at("12:31:30"))
+
+    rows = night.told([*flapping("soft", every=timedelta(minutes=1)), rings], GUARD, "19:00")
+
+    [raised] = [row for row in sent(rows) if row["facts"].get("stage") == "terminate"][:1]
+    assert (raised["notice"], raised["at"]) == ("guard-raised", "2026-01-01T12:31:31Z")
+
+
+@pytest.mark.parametrize("seconds", [65, 301, 901, 961])
+@pytest.mark.parametrize("notify", ['fold = "1m"', 'fold = "15m"', "digest_over = 100"])
+def test_failures_that_come_in_bursts_are_few_messages(
+    night: Night, seconds: int, notify: str
+) -> None:
+    bursts = 3 * 3_600 // seconds
+    events = [failure for burst in range(bursts) for failure in together(5, at_s=burst * seconds)]
+
+    rows = night.told(events, f"[notify]\n{notify}\n", "19:00")
+
+    is_all_counted(rows, "job-failed", 5 * bursts)
+    assert most_in_an_hour(rows) <= 12
+
+
+def together(count: int, at_s: int) -> list[Any]:
+    clock = f"{at('12:00') + timedelta(seconds=at_s):%H:%M:%S}"
+    return [
+        a_failure(clock, jobId=f"job-{at_s}-{number}", jobName=f"render-{number}")
+        for number in range(count)
+    ]
+
+
+def test_arrays_that_end_one_after_the_other_are_few_messages(night: Night) -> None:
+    ends = [f"{at('12:00') + timedelta(seconds=150 * number):%H:%M:%S}" for number in range(100)]
+    events = [
+        a_parent_event(3, 3, clock, array_id=f"array-{number}") for number, clock in enumerate(ends)
+    ]
+
+    rows = night.told(events, "", "19:00")
+
+    is_all_counted(rows, "array-completed", 100)
+    assert most_in_an_hour(rows) <= 12
 
 
 def test_different_causes_are_not_hidden_in_each_other(night: Night) -> None:

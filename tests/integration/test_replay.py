@@ -144,8 +144,10 @@ def test_a_replay_is_the_same_each_time(play: Play) -> None:
 
 
 def test_a_table_in_moto_gives_the_same_rows(play: Play, tmp_path: Path) -> None:
-    lines = with_faults(an_array(12, failing=0.2).events, repeated=0.3, late=0.3)
+    failures = [a_job((f"12:{n:02}", "FAILED"), name=f"job-{n}")[0] for n in range(8)]
+    lines = [*with_faults(an_array(12, failing=0.2).events, repeated=0.3, late=0.3), *failures]
     expected = play(lines)
+    assert any("folded_into" in row for row in expected)
 
     status = command(tmp_path / "log.jsonl", "--store", "moto", "--out", tmp_path / "out.jsonl")
 

@@ -104,8 +104,29 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a start that comes after its end counts nothing",
         "budgets/counting.py",
-        "if believed or ledger.knows_end(run.job_id, run.attempt):",
+        "if believed or any(ledger.knows_end(run.job_id, number) for number in numbers):",
         "if believed:",
+        _COUNTING,
+    ),
+    Mutant(
+        "a run without a number is the one that was counted with the same start or end",
+        "budgets/counting.py",
+        "return replace(fact, run=replace(run, attempt=number))",
+        "pass",
+        _COUNTING,
+    ),
+    Mutant(
+        "a job that does not list its attempts does not say which one runs",
+        "budgets/runs.py",
+        'return len(made) if made or isinstance(detail.get("attempts"), list) else UNNUMBERED',
+        "return len(made)",
+        _RUNS,
+    ),
+    Mutant(
+        "a look that does not list the attempts ends no other one",
+        "budgets/looks.py",
+        "if mine or (shown.status in ENDED and not unnumbered):",
+        "if mine or shown.status in ENDED:",
         _COUNTING,
     ),
     Mutant(

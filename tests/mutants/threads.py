@@ -5,14 +5,23 @@ from collections.abc import Sequence
 from tests.mutants.mutant import Mutant
 
 _RULES = ("tests/unit/threads/test_rules.py",)
+_FLOW = ("tests/unit/threads/test_workflow.py",)
+_DIGEST = ("tests/unit/threads/test_notices.py",)
 _STORMS = ("tests/integration/test_many_notices.py",)
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
         "what follows on the same cause is collected",
         "threads/rules.py",
-        "if is_new or (sort and sort not in told and _has_room(notice, told)):",
-        "if True:",
+        "is_first = is_new or (sort and sort not in told)",
+        "is_first = True",
+        _RULES,
+    ),
+    Mutant(
+        "what goes out at once leaves room in the hour for digests",
+        "threads/rules.py",
+        "return DIGESTS_MAX if notice.kind.startswith(BUDGET) else AT_ONCE_MAX",
+        "return MESSAGES_MAX",
         _RULES,
     ),
     Mutant(
@@ -23,10 +32,45 @@ MUTANTS: Sequence[Mutant] = (
         _RULES,
     ),
     Mutant(
-        "troubles are told at once, but not without end",
+        "each window tells once that a guard has come to terminate",
         "threads/rules.py",
-        "return len(told) < (_THRESHOLDS_MAX if notice.kind in _OF_BUDGETS else _NEWS_MAX)",
-        "return True",
+        "told=tuple(sort for sort in self.told if sort != _HARDEST),",
+        "",
+        _RULES,
+    ),
+    Mutant(
+        "a thread that begins anew knows what it has sent",
+        "threads/rules.py",
+        "            sent=self.sent,\n",
+        "",
+        _RULES,
+    ),
+    Mutant(
+        "a digest counts as a message",
+        "threads/rules.py",
+        "sent=(*_within_an_hour(self.sent, now), now),",
+        "sent=_within_an_hour(self.sent, now),",
+        _RULES,
+    ),
+    Mutant(
+        "a digest waits until there is room for it",
+        "threads/rules.py",
+        "return now if len(sent) < DIGESTS_MAX else sent[-DIGESTS_MAX] + _HOUR",
+        "return now",
+        _RULES,
+    ),
+    Mutant(
+        "many of one cause that come together are a digest",
+        "threads/rules.py",
+        "return len(notices) <= digest_over and max(causes.values(), default=0) <= SINGLES_MAX",
+        "return len(notices) <= digest_over",
+        _RULES,
+    ),
+    Mutant(
+        "jobs that do not end are one thread of their rule",
+        "threads/rules.py",
+        'sort = notice.id.split(":")[-1 if "job_id" in facts else 1]',
+        'sort = notice.id.split(":")[1]',
         _RULES,
     ),
     Mutant(
@@ -39,8 +83,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a thread with something in it is not over",
         "threads/rules.py",
-        "return self.closes_at <= now and not self.collected.count",
-        "return self.closes_at <= now",
+        "return self.ended or (self.closes_at <= now and not self.collected.count)",
+        "return self.ended or self.closes_at <= now",
         _RULES,
     ),
     Mutant(
@@ -51,24 +95,59 @@ MUTANTS: Sequence[Mutant] = (
         _RULES,
     ),
     Mutant(
-        "the threads of a kind that begin in an hour are bounded",
-        "threads/items.py",
-        "if key not in self._began and len(self._began) >= THREADS_MAX:",
+        "the ids that were left out are not followed by later ones",
+        "threads/rules.py",
+        "if len(self.ids) < self.count:",
         "if False:",
-        _STORMS,
+        _RULES,
+    ),
+    Mutant(
+        "the active threads of a kind are bounded",
+        "threads/items.py",
+        "if at is None and len(self._active) >= THREADS_MAX:",
+        "if False:",
+        _FLOW,
+    ),
+    Mutant(
+        "a thread is active as long as notices come",
+        "threads/items.py",
+        "if at is None or at < now - _REFRESHED:",
+        "if at is None:",
+        _FLOW,
+    ),
+    Mutant(
+        "a cause that has been quiet makes room for another",
+        "threads/items.py",
+        "later = {key: at for key, at in active.items() if at > since}",
+        "later = active",
+        _FLOW,
+    ),
+    Mutant(
+        "a thread that ends is written",
+        "threads/workflow.py",
+        "return Outcome(puts=[items.put(replace(thread, ended=True))])",
+        "return Outcome()",
+        _FLOW,
+    ),
+    Mutant(
+        "a digest that has to wait has a reminder, and is not sent",
+        "threads/workflow.py",
+        "effects=[Announce(notices=(digest(thread),))] if is_sent else [],",
+        "effects=[Announce(notices=(digest(thread),))],",
+        _FLOW,
     ),
     Mutant(
         "what is collected is told when the window closes",
         "threads/workflow.py",
-        "effects=[Announce(notices=(digest(thread),))],",
+        "effects=[Announce(notices=(digest(thread),))] if is_sent else [],",
         "effects=[],",
         _STORMS,
     ),
     Mutant(
         "what was told in a digest is not told by the next one",
         "threads/rules.py",
-        "closes_at=now + window, collected=Collected())",
-        "closes_at=now + window)",
+        "            collected=Collected(),\n",
+        "",
         _STORMS,
     ),
     Mutant(
@@ -77,5 +156,19 @@ MUTANTS: Sequence[Mutant] = (
         "return [each for each in notices if not ({each.id, rules.key_of(each)} & folded.keys())]",
         "return list(notices)",
         _STORMS,
+    ),
+    Mutant(
+        "a name in a command is quoted",
+        "threads/notices.py",
+        "queue = shlex.quote(plain(largest.queue, 300))",
+        "queue = plain(largest.queue, 300)",
+        _DIGEST,
+    ),
+    Mutant(
+        "the digest of a guard tells how it is now",
+        "threads/rules.py",
+        "latest=new.latest,",
+        "latest=known.latest or new.latest,",
+        _DIGEST,
     ),
 )

@@ -649,6 +649,41 @@ def i15_nothing_is_told_twice_by_being_folded(seen: History) -> Iterator[str]:
             yield f"{notice_id} was told by {sorted(by)}"
 
 
+def i15_nothing_is_lost_by_being_folded(seen: History) -> Iterator[str]:
+    """What was recorded to be told is told, or a digest that is still to come tells it."""
+    told = _told_ids(seen)
+    for action, notice in seen.notices():
+        if action.result is None or {"given_up", "handed_on"} & action.result.keys():
+            continue  # It was not carried out, or not by this action.
+        if notice.id not in told:
+            yield f"{notice.id} was folded away"
+
+
+def i15_the_first_of_a_cause_is_told_at_once(seen: History) -> Iterator[str]:
+    """What is new goes out when it comes: the first of a cause, and a guard's every stage."""
+    told_at: dict[str, datetime] = {}
+    for at, content in seen.published:
+        ids = content["facts"]["ids"] if content["notice"] == "digest" else [content["id"]]
+        for notice_id in ids:
+            told_at.setdefault(notice_id, at)
+    causes: dict[tuple[object, ...], list[tuple[datetime, str]]] = {}
+    for at, notice in _announced(seen):
+        kind, facts = notice["notice"], notice["facts"]
+        if kind in ("digest", "watchdog-trouble"):
+            continue
+        finding = (facts.get("findings") or [None])[0]
+        about = [facts.get(name) for name in ("queue", "rule", "guard", "cause", "budget")]
+        stage = facts.get("stage") if kind == "guard-raised" else None
+        causes.setdefault((kind, finding, stage, *about), []).append((at, notice["id"]))
+    for cause, notices in causes.items():
+        of_kind = sum(other[0] == cause[0] for other in causes)
+        first = min(at for at, _ in notices)
+        by = first + 2 * _MINUTE + _slack(seen, first)
+        in_time = any(told_at.get(notice_id, seen.ended) <= by for _, notice_id in notices)
+        if of_kind <= _MESSAGES_MAX and by < seen.ended and not in_time:
+            yield f"{cause} came at {iso(first)}, and nothing of it was told by {iso(by)}"
+
+
 # ---- Everything ---------------------------------------------------------------------------
 
 
@@ -958,6 +993,8 @@ ALL: Sequence[Invariant] = (
 WIDER: Sequence[Invariant] = (
     i15_no_cause_brings_many_messages,
     i15_nothing_is_told_twice_by_being_folded,
+    i15_nothing_is_lost_by_being_folded,
+    i15_the_first_of_a_cause_is_told_at_once,
     i11_each_bad_policy_is_told,
     i13_every_changing_call_is_justified,
     i14_what_is_told_to_be_stopped_has_ended,

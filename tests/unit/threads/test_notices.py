@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
+
+import pytest
 
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.threads.notices import digest, digest_of
@@ -49,8 +52,60 @@ def test_a_group_shows_one_example_with_its_link() -> None:
     assert "https://aws.example/jobs/1" in folded.text
 
 
+def test_the_largest_groups_show_one_example_as_it_would_have_been_told_alone() -> None:
+    some = [
+        replace(each, text="It ran out of memory.\n\nWhat to do: give it more.")
+        for number in range(8)
+        for each in notices(1, queue=f"queue-{number}")
+    ]
+    folded = digest_of(some, NOON)
+
+    assert folded.text.count("| What to do: give it more.") == 3
+    assert "8 × " in folded.subject
+
+
+@pytest.mark.parametrize(
+    ("kind", "facts", "command"),
+    [
+        ("job-failed", {}, "list-jobs --job-queue gpu --job-status FAILED"),
+        (
+            "limit-warning",
+            {"status": "STARTING"},
+            "list-jobs --job-queue gpu --job-status STARTING",
+        ),
+        ("limit-enforced", {"status": "RUNNABLE"}, "list-jobs --job-queue gpu --job-status FAILED"),
+        ("queue-blocked", {}, "get-job-queue-snapshot --job-queue gpu"),
+        ("job-failed", {"queue": "a; rm"}, "list-jobs --job-queue 'a; rm' --job-status FAILED"),
+    ],
+)
+def test_a_digest_names_the_command_that_lists_them(
+    kind: Any, facts: dict[str, str], command: str
+) -> None:
+    some = [replace(each, kind=kind) for each in notices(2, **facts)]
+
+    assert f"To list them: aws batch {command}\n" in digest_of(some, NOON).text
+
+
+def test_the_digest_of_a_guard_says_what_it_did_and_how_it_is() -> None:
+    thread = Thread(
+        key="guard|money", opened_at=NOON, closes_at=at("12:15"), window=timedelta(minutes=15)
+    )
+    for minute in range(1, 5):
+        kind: Any = "guard-raised" if minute % 2 else "guard-released"
+        about = {"guard": "money", "stage": "cancel"}
+        raised = a_notice(kind=kind, id=f"{minute}", subject=f"{kind} {minute}", facts=about)
+        thread = replace(
+            thread, collected=thread.collected.adding([raised], at(f"12:{minute * 10}"))
+        )
+
+    told = digest(thread)
+
+    assert told.subject == "Guard money: raised 2 times, released 2 times in 30 min"
+    assert "The latest: guard-released 4" in told.text
+
+
 def test_the_digest_of_a_window_says_from_when_to_when() -> None:
-    thread = Thread(key="k", began_at=NOON, closes_at=at("12:15"), window=timedelta(minutes=15))
+    thread = Thread(key="k", opened_at=NOON, closes_at=at("12:15"), window=timedelta(minutes=15))
     for clock in ("12:01", "12:11"):
         thread, _ = take_in(thread, notices(3), at(clock), is_new=False)
 

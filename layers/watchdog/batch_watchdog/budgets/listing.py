@@ -22,6 +22,7 @@ from batch_watchdog.budgets.facts import Fact, latest
 from batch_watchdog.budgets.ledger_items import Ledger
 from batch_watchdog.budgets.listing_items import Listing, Part
 from batch_watchdog.budgets.periods import period_of, to_ms
+from batch_watchdog.budgets.runs import UNNUMBERED
 from batch_watchdog.core.batch_payloads import event_from_detail
 from batch_watchdog.core.errors import StaleItemError
 from batch_watchdog.core.job_event import ENDED, from_millis
@@ -33,7 +34,7 @@ _MS = timedelta(milliseconds=1)
 _EVERY = timedelta(minutes=15)
 _AGAIN = timedelta(minutes=15)  # by so much two listings of new jobs overlap
 _SHOWN_FOR = timedelta(days=7)  # by Batch, after a job has ended
-_ATTEMPTS = 10
+_ATTEMPTS = (*range(10), UNNUMBERED)
 _KEPT_EACH = 20  # pages
 _ARRAYS_MAX = 1_000  # at work, that are listed once more when they have ended
 
@@ -189,7 +190,7 @@ class BudgetListing:
         return {
             job_id
             for job_id, stop in ends.items()
-            if any(ledger.knows("E", stop, job_id, attempt) for attempt in range(_ATTEMPTS))
+            if any(ledger.knows("E", stop, job_id, attempt) for attempt in _ATTEMPTS)
         }
 
 

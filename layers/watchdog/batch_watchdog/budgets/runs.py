@@ -20,6 +20,9 @@ _SOON = 60_000  # ms; two clocks differ by less
 _ATTEMPTS_MAX = 100
 _PREEMPTED = 1_000  # numbers from here on are runs that were preempted
 
+UNNUMBERED = 400
+"""Stands for the number of an attempt where a job does not list those before it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
@@ -64,7 +67,7 @@ def expected_run(detail: Mapping[str, Any]) -> Run | None:
     return (
         None
         if _has_no_run(job_id, detail)
-        else Run(job_id=job_id, attempt=len(_made(detail)), start=0)
+        else Run(job_id=job_id, attempt=_number(detail), start=0)
     )
 
 
@@ -79,6 +82,12 @@ def _has_no_run(job_id: str, detail: Mapping[str, Any]) -> bool:
 def _made(detail: Mapping[str, Any]) -> list[Mapping[Any, Any]]:
     made = items(detail.get("attempts")) or items(detail.get("eksAttempts"))
     return [mapping(each) for each in made[:_ATTEMPTS_MAX]]
+
+
+def _number(detail: Mapping[str, Any]) -> int:
+    """The number of the attempt that runs; the first one is 0."""
+    made = _made(detail)
+    return len(made) if made or isinstance(detail.get("attempts"), list) else UNNUMBERED
 
 
 def _ended(job_id: str, detail: Mapping[str, Any], at: int) -> Iterator[Run]:
@@ -101,9 +110,9 @@ def _latest(
             return Run(job_id=job_id, attempt=len(made) - 1, start=begun[-1][0])
         # AWS does not say whether a job's own start is that of its first attempt, or its latest.
         if start and start >= over:
-            return Run(job_id=job_id, attempt=len(made), start=start)
-        return Run(job_id=job_id, attempt=len(made), start=max(at, over), guessed=True)
-    attempt = max(0, len(made) - 1)
+            return Run(job_id=job_id, attempt=_number(detail), start=start)
+        return Run(job_id=job_id, attempt=_number(detail), start=max(at, over), guessed=True)
+    attempt = len(made) - 1 if made else UNNUMBERED
     if attempt in ended or not (made or status in ENDED):
         return None
     of_attempt = _times(made[-1], at) if made else (0, 0)

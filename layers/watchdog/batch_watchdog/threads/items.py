@@ -1,4 +1,4 @@
-"""Threads of notices in the table: one item each, and one for each kind with those that began."""
+"""Threads of notices in the table: one item each, and for each kind one with the active ones."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -14,8 +14,10 @@ from batch_watchdog.threads.rules import THREADS_MAX, Thread
 _FAR = timedelta(days=31)  # longer than any window
 _KEPT = timedelta(days=7)  # after its window was to close, for an operator to look at
 
+_REFRESHED = timedelta(minutes=15)  # so old may be what is known of a thread's last notice
+
 _THREAD = TypeAdapter(Thread)
-_BEGAN = TypeAdapter(dict[str, datetime])
+_ACTIVE = TypeAdapter(dict[str, datetime])
 
 
 def read(table: Table, keys: Iterable[str]) -> dict[str, Thread]:
@@ -48,38 +50,41 @@ def open_threads(table: Table, now: datetime) -> list[Thread]:
     return sorted(read(table, keys).values(), key=lambda thread: (thread.closes_at, thread.key))
 
 
-class Began:
-    """When the threads of a kind have begun, in the last hour."""
+class ActiveThreads:
+    """The threads of a kind of which notices came in the last hour, and when about."""
 
-    def __init__(self, began: Mapping[str, datetime], version: int) -> None:
-        self._began = dict(began)
+    def __init__(self, active: Mapping[str, datetime], version: int) -> None:
+        self._active = dict(active)
         self._version = version
         self.changed = False
 
     def takes(self, key: str, now: datetime) -> bool:
-        """Whether one more thread may begin. One that has begun before may go on."""
-        if key not in self._began and len(self._began) >= THREADS_MAX:
+        """Whether there is room for a thread beside the others."""
+        at = self._active.get(key)
+        if at is None and len(self._active) >= THREADS_MAX:
             return False
-        self._began[key] = now
-        self.changed = True
+        if at is None or at < now - _REFRESHED:
+            self._active[key] = now
+            self.changed = True
         return True
 
     def put(self, kind: str, now: datetime) -> Put:
         """The write of it."""
-        pk, sk = _began_key(kind)
-        body = pack(_BEGAN.dump_python(self._began, mode="json"))
+        pk, sk = _active_key(kind)
+        body = pack(_ACTIVE.dump_python(self._active, mode="json"))
         expires_at = int((now + _KEPT).timestamp())
         item: Item = {"pk": pk, "sk": sk, "body": body, "expires_at": expires_at}
         return Put(item, read=self._version)
 
 
-def read_began(table: Table, kind: str, since: datetime) -> Began:
-    """The threads of a kind that have begun since a time."""
-    item = table.get(*_began_key(kind))
+def read_active(table: Table, kind: str, since: datetime) -> ActiveThreads:
+    """The threads of a kind that were active since a time."""
+    item = table.get(*_active_key(kind))
     if item is None:
-        return Began({}, 0)
-    began = _BEGAN.validate_python(unpack(item["body"]))
-    return Began({key: at for key, at in began.items() if at > since}, int(item["version"]))
+        return ActiveThreads({}, 0)
+    active = _ACTIVE.validate_python(unpack(item["body"]))
+    later = {key: at for key, at in active.items() if at > since}
+    return ActiveThreads(later, int(item["version"]))
 
 
 def _key(thread: str) -> Key:
@@ -87,5 +92,5 @@ def _key(thread: str) -> Key:
     return f"THREAD#{digest}", "THREAD"
 
 
-def _began_key(kind: str) -> Key:
+def _active_key(kind: str) -> Key:
     return "THREADS", kind

@@ -3,8 +3,10 @@ Which notices are told at once, and which are collected for a digest.
 
 Notices of one kind and one cause form a thread. The first goes out at once; what follows within the
 thread's window is collected, and told as one digest when the window closes. While more comes, the
-next window is longer, up to an hour; one in which nothing came ends the thread. So a cause brings
-at most five messages in its first hour, whatever happens.
+next window is longer, up to an hour; one in which nothing came ends the thread.
+
+A thread knows which messages it has sent in the last hour, also those from before it ended and
+began anew. So no cause brings more than twelve messages an hour, however it comes and goes.
 
 What is collected has a bounded size: counts by group, and examples.
 """
@@ -25,20 +27,34 @@ IDS_MAX = 1_000  # in the facts of a digest
 GROUPS_MAX = 50  # the rest is one group
 EXAMPLES_MAX = 3  # of a group
 LONGEST = timedelta(hours=1)
-# So many threads of one kind begin in an hour; then what is of other causes shares one.
+# So many threads of one kind are active within an hour; what is of other causes shares one.
 THREADS_MAX = 12
 OTHER = "…"
+GUARD, BUDGET = "guard", "budget"
 
-# Of these kinds so many are told at once while a thread lasts: each is news of its own.
-_NEWS = ("watchdog-trouble", "spend-alert", "array-completed", "array-stopped", "queue-blocked")
-_NEWS_MAX = 6
-# Each threshold of a budget is news, which must not wait.
-_OF_BUDGETS = ("budget-warning", "budget-forecast", "budget-reached")
-_THRESHOLDS_MAX = 10
+# Messages of a thread within an hour. What is new goes out at once while there are so few, a digest
+# or a budget's threshold while there are so few, and what must not wait in any case.
+AT_ONCE_MAX = 6
+DIGESTS_MAX = 10
+MESSAGES_MAX = 12
+# More notices of one cause that come together are one digest, whatever the policy's `digest_over`.
+SINGLES_MAX = 5
+
+# Of these kinds only the first is news while a thread lasts. Of all others each one is.
+_MORE_OF_THE_SAME = (
+    "job-failed",
+    "limit-warning",
+    "limit-enforced",
+    "limit-escaped",
+    "array-progress",
+)
+_HARDEST = "guard-raised:terminate"
+_HOUR = timedelta(hours=1)
 _TOLD_MAX = 100  # sorts that are remembered
 # Characters as they stand in a message, in JSON in JSON: SNS takes 256 KiB.
 _IDS_SIZE = 150_001
 _CAUSE_MAX = 200  # characters
+_TEXT_MAX = 1_500
 
 _LINK = re.compile(r"https://\S+")
 
@@ -54,7 +70,10 @@ class Group:
     count: int = 0
     examples: tuple[str, ...] = ()  # ids of jobs, else of notices
     subject: str = ""  # of the first notice
+    text: str = ""  # its beginning
     link: str = ""  # its first one
+    status: str = ""  # of its job
+    latest: str = ""  # subject of the last notice
     waited: tuple[int, int] | None = None  # seconds: the shortest, and the longest
 
     @property
@@ -84,7 +103,7 @@ class Collected:
         kinds = Counter(self.kinds) + Counter(notice.kind for notice in notices)
         return Collected(
             count=self.count + len(notices),
-            ids=_within_bounds((*self.ids, *(notice.id for notice in notices))),
+            ids=self._ids_with(notices),
             kinds=dict(kinds),
             severity=worst([self.severity, *(notice.severity for notice in notices)]),
             groups=tuple(groups.values()),
@@ -92,38 +111,73 @@ class Collected:
             last_at=at,
         )
 
+    def _ids_with(self, notices: Sequence[Notice]) -> tuple[str, ...]:
+        """The first ids: as many as fit into a message."""
+        if len(self.ids) < self.count:  # There was no room before.
+            return self.ids
+        ids = (*self.ids, *(notice.id for notice in notices))[:IDS_MAX]
+        sizes = accumulate(len(json.dumps(json.dumps(each))) for each in ids)
+        return tuple(each for each, size in zip(ids, sizes, strict=True) if size < _IDS_SIZE)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thread:
     """
     One cause, of which notices have been told lately.
 
-    The window that is open closes at `closes_at`. `told` are the sorts of notices that have gone
-    out at once since the thread began.
+    The window that is open is from `opened_at` to `closes_at`. `told` are the sorts of notices that
+    have gone out at once since the thread began, and `sent` when its messages of the last hour did.
+    `ended` says that its last window has closed with nothing in it.
     """
 
     key: str
-    began_at: datetime
+    opened_at: datetime
     closes_at: datetime
     window: timedelta
     told: tuple[str, ...] = ()
+    sent: tuple[datetime, ...] = ()
     collected: Collected = Collected()
+    ended: bool = False
     version: int = 0
 
     @property
     def digest_id(self) -> str:
         """The id of the digest that tells what is collected in the open window."""
         name = hashlib.sha256(self.key.encode("utf-8", "replace")).hexdigest()[:16]
-        return f"digest:{self.key.partition('|')[0]}:{name}:{iso(self.closes_at)}"
+        return f"digest:{self.key.partition('|')[0]}:{name}:{iso(self.opened_at)}"
 
     def is_over(self, now: datetime) -> bool:
-        """Whether the last window has closed with nothing in it."""
-        return self.closes_at <= now and not self.collected.count
+        """Whether the next notice begins the thread anew."""
+        return self.ended or (self.closes_at <= now and not self.collected.count)
+
+    def anew(self, now: datetime, fold: timedelta) -> "Thread":
+        """The thread as it begins again, with a first window."""
+        return Thread(
+            key=self.key,
+            opened_at=now,
+            closes_at=now + fold,
+            window=fold,
+            sent=self.sent,
+            version=self.version,
+        )
 
     def next_window(self, now: datetime) -> "Thread":
         """The thread, with a longer window from now on, after its digest was sent."""
         window = min(2 * self.window, max(LONGEST, self.window))
-        return replace(self, window=window, closes_at=now + window, collected=Collected())
+        return replace(
+            self,
+            opened_at=now,
+            closes_at=now + window,
+            window=window,
+            told=tuple(sort for sort in self.told if sort != _HARDEST),
+            sent=(*_within_an_hour(self.sent, now), now),
+            collected=Collected(),
+        )
+
+    def has_room_from(self, now: datetime) -> datetime:
+        """From when on, or since when, a digest of it may be sent."""
+        sent = _within_an_hour(self.sent, now)
+        return now if len(sent) < DIGESTS_MAX else sent[-DIGESTS_MAX] + _HOUR
 
 
 def key_of(notice: Notice) -> str:
@@ -131,11 +185,12 @@ def key_of(notice: Notice) -> str:
     facts = notice.facts
     match notice.kind:
         case "guard-raised" | "guard-report" | "guard-released":
-            return f"guard|{facts.get('guard', '')}"
+            return f"{GUARD}|{facts.get('guard', '')}"
         case "budget-warning" | "budget-forecast" | "budget-reached":
-            return f"budget|{facts.get('budget', '')}"
+            return f"{BUDGET}|{facts.get('budget', '')}"
         case "watchdog-trouble":
-            return f"{notice.kind}|{':'.join(notice.id.split(':')[1:2])}"
+            sort = notice.id.split(":")[-1 if "job_id" in facts else 1]
+            return "|".join((notice.kind, sort, *group_of(notice).key[:2]))
         case "spend-alert":
             return f"{notice.kind}|{facts.get('alarm') or facts.get('budget') or notice.subject}"
         case "array-completed" | "array-progress":
@@ -154,7 +209,7 @@ def sort_of(notice: Notice) -> str:
     """
     if notice.kind.startswith("guard-"):
         return f"{notice.kind}:{notice.facts.get('stage', '')}"
-    return notice.id if notice.kind in (*_NEWS, *_OF_BUDGETS) else ""
+    return "" if notice.kind in _MORE_OF_THE_SAME else notice.id
 
 
 def take_in(
@@ -163,20 +218,50 @@ def take_in(
     """
     Say which of a thread's notices are told at once; the others are collected.
 
-    All that one decision brings of a new thread goes out at once.
+    All that one decision brings of a new thread goes out at once, if there is room: one by one,
+    or if there are too many, in one digest.
     """
+    sent = _within_an_hour(thread.sent, now)
     told = set(thread.told)
-    at_once, later = [], []
+    is_digest = is_new and len(notices) > SINGLES_MAX
+    at_once: list[Notice] = []
+    later: list[Notice] = []
     for notice in notices:
         sort = sort_of(notice)
-        if is_new or (sort and sort not in told and _has_room(notice, told)):
+        count = len(sent) + min(len(at_once), 1 if is_digest else len(at_once))
+        most = _most_messages_before(notice)
+        is_first = is_new or (sort and sort not in told)
+        if is_first and (count < most or (is_digest and at_once)):
             at_once.append(notice)
             if len(told) < _TOLD_MAX:
                 told.add(sort)
         else:
             later.append(notice)
+    messages = min(len(at_once), 1) if is_digest else len(at_once)
     collected = thread.collected.adding(later, now) if later else thread.collected
-    return replace(thread, told=tuple(sorted(told)), collected=collected), at_once
+    return replace(
+        thread,
+        told=tuple(sorted(told)),
+        sent=(*sent, *[now] * messages),
+        collected=collected,
+    ), at_once
+
+
+def goes_out_singly(notices: Sequence[Notice], digest_over: int) -> bool:
+    """Whether notices that are told at once together are so one by one, and not in a digest."""
+    causes = Counter(map(key_of, notices))
+    return len(notices) <= digest_over and max(causes.values(), default=0) <= SINGLES_MAX
+
+
+def _most_messages_before(notice: Notice) -> int:
+    """How many messages its thread may have sent in this hour, if a notice is to go out at once."""
+    if sort_of(notice) == _HARDEST or notice.kind == "budget-reached":
+        return MESSAGES_MAX
+    return DIGESTS_MAX if notice.kind.startswith(BUDGET) else AT_ONCE_MAX
+
+
+def _within_an_hour(times: Sequence[datetime], now: datetime) -> tuple[datetime, ...]:
+    return tuple(at for at in times if at > now - _HOUR)
 
 
 def group_of(notice: Notice) -> Group:
@@ -187,21 +272,18 @@ def group_of(notice: Notice) -> Group:
     link = _LINK.search(notice.text)
     return Group(
         queue=str(facts.get("queue") or ""),
-        rule=str(facts.get("rule") or facts.get("guard") or ""),
+        rule=str(facts.get("rule") or facts.get("guard") or facts.get("budget") or ""),
         finding=str(findings[0]) if findings else "",
         cause=plain(str(facts.get("cause") or ""), _CAUSE_MAX),
         count=1,
         examples=(str(facts.get("job_id") or notice.id),),
         subject=notice.subject,
+        text=notice.text[:_TEXT_MAX],
         link=link[0] if link else "",
+        status=str(facts.get("status") or ""),
+        latest=notice.subject,
         waited=(int(waited), int(waited)) if isinstance(waited, int | float) else None,
     )
-
-
-def _within_bounds(ids: Sequence[str]) -> tuple[str, ...]:
-    """The first of the ids: as many as fit into a message."""
-    sizes = accumulate(len(json.dumps(json.dumps(each))) for each in ids)
-    return tuple(each for each, size in zip(ids[:IDS_MAX], sizes, strict=False) if size < _IDS_SIZE)
 
 
 def by_size(groups: Iterable[Group]) -> list[Group]:
@@ -223,12 +305,9 @@ def _joined(known: Group, new: Group, key: tuple[str, str, str, str]) -> Group:
         count=known.count + new.count,
         examples=tuple(dict.fromkeys((*known.examples, *new.examples)))[:EXAMPLES_MAX],
         subject=known.subject or new.subject,
+        text=known.text or new.text,
         link=known.link or new.link,
+        status=known.status or new.status,
+        latest=new.latest,
         waited=(min(low for low, _ in spans), max(high for _, high in spans)) if spans else None,
     )
-
-
-def _has_room(notice: Notice, told: set[str]) -> bool:
-    if notice.kind.startswith("guard-") or notice.kind == "budget-reached":
-        return True
-    return len(told) < (_THRESHOLDS_MAX if notice.kind in _OF_BUDGETS else _NEWS_MAX)

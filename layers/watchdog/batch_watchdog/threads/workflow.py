@@ -14,9 +14,9 @@ from batch_watchdog.store.reminders import MINUTE, Reminders
 from batch_watchdog.store.reminders import put as reminder_put
 from batch_watchdog.store.table import Put, Table
 from batch_watchdog.threads import items, rules
-from batch_watchdog.threads.items import Began
+from batch_watchdog.threads.items import ActiveThreads
 from batch_watchdog.threads.notices import digest, digest_of
-from batch_watchdog.threads.rules import OTHER, Thread
+from batch_watchdog.threads.rules import BUDGET, GUARD, OTHER, Thread
 
 _HOUR = timedelta(hours=1)
 
@@ -24,7 +24,7 @@ _HOUR = timedelta(hours=1)
 def messages(notices: Sequence[Notice], digest_over: int, at: datetime) -> Sequence[Notice]:
     """What is sent of notices that go out at once: each of them, or one digest."""
     is_digest = bool(notices) and notices[0].kind == "digest"
-    if is_digest or len(notices) <= digest_over:
+    if is_digest or rules.goes_out_singly(notices, digest_over):
         return notices
     return [digest_of(notices, at)]
 
@@ -72,7 +72,7 @@ class NoticeFolder:
         for notice in notices:
             by_key[rules.key_of(notice)].append(notice)
         known = items.read(self.table, by_key)
-        places, puts = self._places(by_key, known)
+        places, puts = self._places(by_key)
         known |= items.read(self.table, set(places.values()) - by_key.keys())
         by_place: dict[str, list[Notice]] = defaultdict(list)
         for key, place in places.items():
@@ -81,8 +81,10 @@ class NoticeFolder:
         for place, some in by_place.items():
             thread = known.get(place)
             is_new = thread is None or thread.is_over(self.now)
-            if thread is None or is_new:
-                thread = self._new(place, thread)
+            if thread is None:
+                thread = Thread(key=place, opened_at=self.now, closes_at=self.now, window=self.fold)
+            if is_new:
+                thread = thread.anew(self.now, self.fold)
             changed, first = rules.take_in(thread, some, self.now, is_new=is_new)
             folded |= _folded(some, first, changed.digest_id)
             if is_new:
@@ -91,48 +93,43 @@ class NoticeFolder:
                 puts.append(items.put(changed))
         return folded, puts
 
-    def _places(
-        self, keys: Iterable[str], known: Mapping[str, Thread]
-    ) -> tuple[dict[str, str], list[Put]]:
-        """The thread of each key: its own, or where too many have begun, one that they share."""
+    def _places(self, keys: Iterable[str]) -> tuple[dict[str, str], list[Put]]:
+        """The thread of each key: its own, or where too many are active, one that they share."""
         places: dict[str, str] = {}
-        began: dict[str, Began] = {}
+        active: dict[str, ActiveThreads] = {}
         for key in keys:
-            places[key] = key
-            if key in known and not known[key].is_over(self.now):
-                continue
             kind = key.partition("|")[0]
-            if kind not in began:
-                began[kind] = items.read_began(self.table, kind, self.now - _HOUR)
-            if not began[kind].takes(key, self.now):
-                places[key] = f"{kind}|{OTHER}"
-        return places, [each.put(kind, self.now) for kind, each in began.items() if each.changed]
-
-    def _new(self, key: str, before: Thread | None) -> Thread:
-        return Thread(
-            key=key,
-            began_at=self.now,
-            closes_at=self.now + self.fold,
-            window=self.fold,
-            version=before.version if before else 0,
-        )
+            if kind in (GUARD, BUDGET):  # The policy has few, and tells each.
+                places[key] = key
+                continue
+            if kind not in active:
+                active[kind] = items.read_active(self.table, kind, self.now - _HOUR)
+            has_room = active[kind].takes(key, self.now)
+            places[key] = key if has_room else f"{kind}|{OTHER}"
+        return places, [each.put(kind, self.now) for kind, each in active.items() if each.changed]
 
 
 def close_windows(table: Table, keys: Iterable[str], now: datetime) -> None:
     """
     Send the digests of threads whose windows have closed, and open the next ones.
 
-    A window in which nothing came ends its thread.
+    A window in which nothing came ends its thread. That is written too, lest something is collected
+    meanwhile for a digest that nobody would send. A digest for which there is no room in this hour
+    is sent later.
     """
 
     def decide(key: str) -> Outcome:
         thread = items.read(table, [key]).get(key)
-        if thread is None or not thread.collected.count or thread.closes_at > now:
+        if thread is None or thread.ended or thread.closes_at > now:
             return Outcome()
-        following = thread.next_window(now)
+        if not thread.collected.count:
+            return Outcome(puts=[items.put(replace(thread, ended=True))])
+        later = thread.has_room_from(now)
+        is_sent = later <= now
+        following = thread.next_window(now) if is_sent else replace(thread, closes_at=later)
         return Outcome(
             puts=[items.put(following), reminder_put(items.reminder(key, following.closes_at))],
-            effects=[Announce(notices=(digest(thread),))],
+            effects=[Announce(notices=(digest(thread),))] if is_sent else [],
         )
 
     lost = Recorder(table=table, asked_by="sweep").decide(dict.fromkeys(keys), decide, now)
