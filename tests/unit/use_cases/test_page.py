@@ -267,7 +267,15 @@ def test_where_aws_does_not_answer_the_page_says_so(wall: Wall) -> None:
 
 @pytest.mark.parametrize("asked", PAGES, ids=lambda asked: asked["page"])
 @pytest.mark.parametrize(
-    "poison", [POISON, "x" * 50_000, "\u202e\x00 日本語", "{{ 7*7 }}{% raw %}", "' onclick='x"]
+    "poison",
+    [
+        POISON,
+        '"><img src=x onerror=alert(1)>',
+        '" onclick="x" b="',
+        "x" * 50_000,
+        "\u202e\x00 日本語",
+        "{{ 7*7 }}{% raw %}",
+    ],
 )
 def test_what_submitters_write_is_text_on_every_page(asked: dict[str, Any], poison: str) -> None:
     wall = Wall(guard=poison[:60] if poison.isprintable() else "monthly")
