@@ -118,3 +118,19 @@ def test_another_listing_begins_with_nothing() -> None:
 
     assert sweep.listed
     assert [job.job_id for job in sweep.listed.queues[QUEUE].longest] == ["1"]
+
+
+def test_an_array_that_waits_only_for_stragglers_is_at_work_no_more() -> None:
+    watching = a_watch()
+    ended, open_one = an_array(job_id="ended"), an_array(job_id="open")
+    sweep = SweepOverview(table=watching.table, at=FROM)
+
+    sweep.see_arrays(
+        {"ended": ended, "open": open_one},
+        {"ended": {"status": "FAILED"}, "open": {"status": "PENDING"}},
+    )
+    sweep.keep_arrays()
+
+    kept = items.read_arrays(watching.table)
+    assert kept
+    assert [array.job_id for array in kept.arrays] == ["open"]
