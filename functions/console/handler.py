@@ -5,6 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from batch_watchdog.use_cases.desk import Desk
 from batch_watchdog.wiring import container
 
 logger = Logger()
@@ -13,7 +14,7 @@ logger = Logger()
 @logger.inject_lambda_context
 def lambda_handler(event: Any, context: LambdaContext) -> Any:
     """JSON for a command, HTML for a widget."""
-    return container().desk.answer(
+    return Desk(console=container().console).answer(
         event,
         container().clock(),
         request=context.aws_request_id,

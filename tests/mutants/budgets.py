@@ -104,7 +104,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a start that comes after its end counts nothing",
         "budgets/counting.py",
-        "if believed or any(ledger.knows_end(run.job_id, number) for number in numbers):",
+        "if believed or any(ledger.knows_end(run.job_id, n, run.start) for n in (run.attempt, *more)):",
         "if believed:",
         _COUNTING,
     ),
@@ -116,10 +116,24 @@ MUTANTS: Sequence[Mutant] = (
         _COUNTING,
     ),
     Mutant(
+        "an end that is shown after all counts whole",
+        "budgets/counting.py",
+        "if run.stop == run.start:  # No end was shown. Should one be, it counts whole.",
+        "if False:",
+        _COUNTING,
+    ),
+    Mutant(
+        "an end with a number is known by it, however its start was guessed",
+        "budgets/counting.py",
+        "        if not run.start:\n            start = min(",
+        "        if True:\n            start = run.start or min(",
+        _COUNTING,
+    ),
+    Mutant(
         "a job that does not list its attempts does not say which one runs",
         "budgets/runs.py",
-        'return len(made) if made or isinstance(detail.get("attempts"), list) else UNNUMBERED',
-        "return len(made)",
+        'if made or isinstance(detail.get("attempts"), list):',
+        "if True:",
         _RUNS,
     ),
     Mutant(

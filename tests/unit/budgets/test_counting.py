@@ -13,7 +13,7 @@ from batch_watchdog.budgets import facts, items, rules
 from batch_watchdog.budgets.facts import Fact
 from batch_watchdog.budgets.listing import BudgetListing
 from batch_watchdog.budgets.periods import to_ms
-from batch_watchdog.budgets.runs import UNNUMBERED, Run
+from batch_watchdog.budgets.runs import Run, unnumbered
 from batch_watchdog.budgets.telling import BudgetTeller
 from batch_watchdog.budgets.workflow import BudgetKeeper
 from batch_watchdog.policy.model import Policy, parse_policy
@@ -180,7 +180,7 @@ def test_a_run_counts_once_whether_or_not_its_attempt_has_a_number(order: tuple[
     words = [
         replace(second, run=replace(second.run, stop=0)),
         second,
-        replace(second, run=replace(second.run, attempt=UNNUMBERED)),
+        replace(second, run=replace(second.run, attempt=unnumbered(to_ms(NOON)))),
     ]
 
     for minute, place in enumerate(order):
@@ -193,8 +193,27 @@ def test_a_start_without_a_number_is_taken_off_by_its_end() -> None:
     watch = Watch()
     run = watch.fact("a", NOON, NOON + 2 * HOUR).run
     begun = watch.fact("a", NOON)
-    watch.told(NOON, replace(begun, run=replace(begun.run, attempt=UNNUMBERED)))
+    watch.told(NOON, replace(begun, run=replace(begun.run, attempt=unnumbered(to_ms(NOON)))))
     watch.told(NOON + 2 * HOUR, replace(begun, run=replace(run, attempt=2)))
+    assert watch.used(NOON + 9 * HOUR) == 8
+
+
+def test_a_start_that_was_guessed_is_taken_off_once_by_an_end_with_a_number() -> None:
+    watch = Watch()
+    begun = watch.fact("a", NOON + MINUTE, guessed=True)
+    late = unnumbered(to_ms(NOON + MINUTE))
+    watch.told(NOON + MINUTE, replace(begun, run=replace(begun.run, attempt=late)))
+    for minute in range(2):
+        end = watch.fact("a", NOON, NOON + 15 * MINUTE)
+        watch.told(NOON + (15 + minute) * MINUTE, end)
+    assert watch.used(NOON + 9 * HOUR) == 1
+
+
+def test_an_end_that_is_shown_after_all_counts_whole() -> None:
+    watch = Watch()
+    watch.told(NOON, watch.fact("a", NOON))
+    watch.told(NOON + HOUR, watch.fact("a", NOON, NOON))
+    watch.told(NOON + 3 * HOUR, watch.fact("a", NOON, NOON + 2 * HOUR))
     assert watch.used(NOON + 9 * HOUR) == 8
 
 

@@ -15,7 +15,7 @@ from batch_watchdog.budgets import items, rules
 from batch_watchdog.budgets.facts import Fact
 from batch_watchdog.budgets.ledger_items import Ledger, Side
 from batch_watchdog.budgets.periods import to_ms
-from batch_watchdog.budgets.runs import UNNUMBERED, Run
+from batch_watchdog.budgets.runs import Run, is_unnumbered, unnumbered
 from batch_watchdog.budgets.state import BudgetState
 from batch_watchdog.policy.budget_tables import Budget
 from batch_watchdog.policy.model import Policy
@@ -26,7 +26,7 @@ from batch_watchdog.store.table import Table
 _MINUTES_MAX = 60  # of the ledger, that are written at once
 _FACTS_MAX = 20_000
 _BEGUN: tuple[Side, ...] = ("S", "T")
-_NUMBERS = (*reversed(range(10)), UNNUMBERED)  # AWS Batch makes up to ten attempts
+_NUMBERS = tuple(reversed(range(10)))  # AWS Batch makes up to ten attempts
 _GUESSED = 500  # A start that was guessed is not one that was shown: it has its own number.
 
 
@@ -69,6 +69,7 @@ class BudgetCounter:
         ledger.read(_times_of(facts))
         # A start that comes after its end counts nothing, whether or not both show the same start.
         starts = [fact.run.start for fact in facts if not fact.run.stop]
+        ledger.read(("T", fact.run.start) for fact in facts if fact.run.stop)
         if starts:
             ledger.read_ends(min(starts))
         facts = [_as_counted(fact, ledger) for fact in facts]
@@ -125,14 +126,14 @@ def _goes_on(run: Run, ledger: Ledger) -> bool:
 def _as_counted(fact: Fact, ledger: Ledger) -> Fact:
     """The fact, its attempt by the number under which the same run was counted."""
     run = fact.run
-    numbers = _NUMBERS if run.attempt == UNNUMBERED else (run.attempt, UNNUMBERED)
+    more = _NUMBERS if is_unnumbered(run.attempt) else (unnumbered(run.start),)
     shown: list[tuple[Side, int]] = []
     if run.start and not run.guessed:
         shown.append(("S", run.start))
     if run.stop:
         shown.append(("E", run.stop))
     for side, at in shown:
-        for number in numbers:
+        for number in (run.attempt, *more):
             if ledger.knows(side, at, run.job_id, number):
                 return replace(fact, run=replace(run, attempt=number))
     return fact
@@ -145,8 +146,8 @@ def _going_on(run: Run, believed: Mapping[str, Sequence[Fact]]) -> Fact | None:
         if fact.run.attempt == run.attempt:
             return fact
     for fact in some:
-        unnumbered = UNNUMBERED in (fact.run.attempt, run.attempt)
-        if unnumbered and (run.guessed or fact.run.guessed or not run.start):
+        either = is_unnumbered(fact.run.attempt) or is_unnumbered(run.attempt)
+        if either and (run.guessed or fact.run.guessed or not run.start):
             return fact
     return None
 
@@ -167,8 +168,9 @@ def _is_new(fact: Fact, ledger: Ledger, believed: Fact | None) -> bool:
     run = fact.run
     if ledger.knows("S", run.start, run.job_id, _number_of(run)) or not any(fact.amounts):
         return False
-    numbers = {run.attempt, UNNUMBERED}
-    if believed or any(ledger.knows_end(run.job_id, number) for number in numbers):
+    # Runs do not overlap: where another one has ended since, this one has, too.
+    more = _NUMBERS if is_unnumbered(run.attempt) else (unnumbered(run.start),)
+    if believed or any(ledger.knows_end(run.job_id, n, run.start) for n in (run.attempt, *more)):
         return False
     ledger.count("S", run.start, run.job_id, _number_of(run))
     return True
@@ -184,13 +186,17 @@ def _ended(
     began = believed
     if began:
         ledger.count("T", began.run.start, run.job_id, _number_of(began.run))
-    if began is None and _shows_its_start(fact, ledger):
+    taken_off = ledger.knows("T", run.start, run.job_id, run.attempt)
+    if began is None and _shows_its_start(fact, ledger) and not taken_off:
         began = replace(fact, run=replace(run, stop=0))
+        if run.stop == run.start:  # No end was shown. Should one be, it counts whole.
+            ledger.count("T", run.start, run.job_id, run.attempt)
     if began:
-        amounts = fact.amounts if any(fact.amounts) else began.amounts
-        start = run.start or min(began.run.start, run.stop)
-        run = replace(run, start=start, attempt=began.run.attempt)
-        fact = replace(fact, run=run, amounts=amounts)
+        fact = replace(fact, amounts=fact.amounts if any(fact.amounts) else began.amounts)
+        if not run.start:
+            start = min(began.run.start, run.stop)
+            run = replace(run, start=start, attempt=began.run.attempt)
+            fact = replace(fact, run=run)
     elif not run.start or not any(fact.amounts):
         return state  # It never ran, as far as anybody knows.
     ledger.count("E", run.stop, run.job_id, run.attempt)

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from batch_watchdog.budgets.amounts import Amounts
-from batch_watchdog.budgets.runs import UNNUMBERED, Run
+from batch_watchdog.budgets.runs import Run
 from batch_watchdog.core.job_event import array_child
 
 type BudgetKey = tuple[str, str]
@@ -74,11 +74,9 @@ def read(row: Mapping[str, Any]) -> Iterator[Fact]:
 
 def latest(facts: Iterable[Fact]) -> list[Fact]:
     """Of several facts about one run, one that says all that they do."""
-    best: dict[tuple[str, int, int], Fact] = {}
+    best: dict[tuple[str, int], Fact] = {}
     for fact in facts:
-        run = fact.run
-        # Of two attempts without a number, each is known by its start.
-        key = run.job_id, run.attempt, run.start if run.attempt == UNNUMBERED else 0
+        key = fact.run.job_id, fact.run.attempt
         best[key] = _joined(best[key], fact) if key in best else fact
     return list(best.values())
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from batch_watchdog.budgets.facts import Fact
-from batch_watchdog.budgets.runs import UNNUMBERED, Run
+from batch_watchdog.budgets.runs import Run, is_unnumbered
 from batch_watchdog.core.job_event import ENDED
 
 _MISSED_MAX = 60  # looks in a row, a minute apart, that may show nothing of a run
@@ -50,7 +50,7 @@ def answer(fact: Fact, shown: Shown | None) -> Answer:  # noqa: PLR0911 - each i
         return Answer(facts=told, goes_on=mine is None and shown.status == "STARTING")
     if mine and (mine.start or not mine.stop):
         return Answer(facts=told, goes_on=not mine.stop)
-    unnumbered = any(each.run.attempt == UNNUMBERED for each in told)
+    unnumbered = any(is_unnumbered(each.run.attempt) for each in told)
     if mine or (shown.status in ENDED and not unnumbered):
         # It has ended, and does not say when it began.
         stop = mine.stop if mine else fact.run.start
@@ -64,7 +64,7 @@ def _is_same(shown: Run, run: Run) -> bool:
     """Whether a run that is shown is this one; the attempts before it may not be."""
     if shown.attempt == run.attempt:
         return True
-    if UNNUMBERED not in (shown.attempt, run.attempt):
+    if not is_unnumbered(shown.attempt) and not is_unnumbered(run.attempt):
         return False
     return run.guessed or shown.start in (0, run.start)
 
