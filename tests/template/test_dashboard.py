@@ -62,3 +62,18 @@ def test_every_queue_and_function_of_the_template_is_on_the_dashboard() -> None:
     ]
 
     assert missing == []
+
+
+def test_only_who_has_the_right_to_invoke_it_reaches_the_console() -> None:
+    resources = TEMPLATE["Resources"]
+    console = resources["ConsoleFunction"]["Properties"]
+
+    openings = [
+        name
+        for name, resource in resources.items()
+        if resource["Type"] in ("AWS::Lambda::Permission", "AWS::Lambda::Url")
+        and "ConsoleFunction" in json.dumps(resource)
+    ]
+
+    assert openings == []
+    assert not {"Events", "FunctionUrlConfig"} & console.keys()
