@@ -108,6 +108,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--speed", type=float, default=20.0, help="virtual seconds a second")
     options = parser.parse_args(arguments)
+    print("Half an hour of a simulated day goes by first ...", flush=True)
     with ConsoleServer(options.port, Scene(), options.speed) as server:
         print(f"The operator's page, over a simulated AWS Batch: {server.address}")
         print("Control-C ends it.", flush=True)
