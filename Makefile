@@ -11,6 +11,7 @@ venv := .venv/.installed
 sam_venv := .venv-sam/.installed
 checkov_venv := .venv-checkov/.installed
 runtime_client := .build/runtime-client/.installed
+selenium := .build/selenium/.installed
 built := .build/lambda/template.yaml
 dynamodb_local := .build/dynamodb-local/.installed
 event_ruler := .build/event-ruler/.installed
@@ -32,6 +33,9 @@ regions := us-east-1 eu-central-1 ap-northeast-3 me-central-1 ap-southeast-5 us-
 demo: $(venv) ## The watchdog at work on a simulated AWS Batch: no account, no Docker. [LANGUAGE=ja]
 	@.venv/bin/python -m local demo $(if $(filter command,$(origin LANGUAGE)),--language "$(LANGUAGE)")
 
+console: $(venv) ## The operator's page in your browser, over a simulated AWS Batch: [PORT=8080] [SPEED=20]
+	@.venv/bin/python -m local console $${PORT:+--port "$$PORT"} $${SPEED:+--speed "$$SPEED"}
+
 test: $(venv) ## All tests but those that need more: see test-dynamodb, -patterns, -runtime, -scale.
 	.venv/bin/python -m pytest -n auto
 
@@ -49,11 +53,12 @@ format: $(venv) ## Format the code, and mend what ruff can.
 
 # The programs below take paths with spaces: make hands the variables on in the environment.
 
-replay: $(venv) ## Replay a log, a folder of logs or stdin: EVENTS=log.jsonl|folder|- [POLICY=] [WORLD=] [UNTIL=] [OUT=]
+replay: $(venv) ## Replay a log, a folder of logs or stdin: EVENTS=log.jsonl|folder|- [POLICY=] [WORLD=] [UNTIL=] [OUT=] [REPORT=]
 	@test -n "$$EVENTS" || { echo 'usage: make replay EVENTS=log.jsonl [POLICY=policy.toml]' \
-		'[WORLD=world.json] [UNTIL=2026-01-01T12:00:00Z] [OUT=out.jsonl]' >&2; exit 2; }
+		'[WORLD=world.json] [UNTIL=2026-01-01T12:00:00Z] [OUT=out.jsonl] [REPORT=report.html]' >&2; exit 2; }
 	@.venv/bin/python -m local replay "$$EVENTS" $${POLICY:+--policy "$$POLICY"} \
-		$${WORLD:+--world "$$WORLD"} $${UNTIL:+--until "$$UNTIL"} $${OUT:+--out "$$OUT"}
+		$${WORLD:+--world "$$WORLD"} $${UNTIL:+--until "$$UNTIL"} $${OUT:+--out "$$OUT"} \
+		$${REPORT:+--report "$$REPORT"}
 
 suggest: $(venv) ## A policy from your own history: EVENTS=log.jsonl|folder|- [ALLOW=0.001] > policy.toml
 	@test -n "$$EVENTS" || { echo 'usage: make suggest EVENTS=log.jsonl [ALLOW=0.001]' \
@@ -115,6 +120,13 @@ local-aws: $(venv) $(built) ## AWS for `sam local invoke`, on this machine: [ADD
 test-runtime: $(venv) $(built) $(runtime_client) ## Every sample in events/ through Lambda's own runtime.
 	.venv/bin/python -m pytest -m runtime tests/runtime
 
+test-browser: $(venv) $(selenium) ## The operator's page in headless Chromium. Needs Chromium and its driver.
+	PYTHONPATH=.build/selenium .venv/bin/python -m pytest -m browser --noconftest \
+		--override-ini addopts= --import-mode=importlib -ra tests/browser
+
+pictures: $(venv) $(selenium) ## The README's pictures of the page, taken anew. Needs Chromium and its driver.
+	PYTHONPATH=.build/selenium:layers/watchdog .venv/bin/python -m local.console.pictures
+
 test-dynamodb: $(venv) $(dynamodb_local) ## The table's tests, and histories, on AWS's own DynamoDB Local. Needs Java 17 and Maven.
 	.venv/bin/python -m pytest -m dynamodb tests/contract tests/unit \
 		tests/simulation/test_on_dynamodb.py
@@ -138,7 +150,7 @@ bench: $(venv) ## What it costs, against its goals: [PART='batches sweeps'] [JSO
 pin: $(venv) ## Renew the pinned versions in requirements*.txt.
 	.venv/bin/python -m pip install --quiet uv
 	for file in layers/watchdog/requirements requirements-dev requirements-sam requirements-checkov \
-			requirements-runtime; do \
+			requirements-runtime requirements-browser; do \
 		.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.13 --generate-hashes \
 			--no-emit-index-url --no-header --output-file $$file.txt $$file.in || exit; \
 	done
@@ -155,8 +167,8 @@ clean: ## Forget all that was set up or built.
 help: ## What can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo test check format replay suggest policy-check policy-push policy-show policy-undo pull-events build deploy-check deploy smoke undeploy invoke local-aws \
-	test-runtime test-dynamodb test-scale test-patterns simulate mutate pin claims released clean help
+.PHONY: demo console test check format replay suggest policy-check policy-push policy-show policy-undo pull-events build deploy-check deploy smoke undeploy invoke local-aws \
+	test-runtime test-browser pictures test-dynamodb test-scale test-patterns simulate mutate bench pin claims released clean help
 
 # ---- Setting up -----------------------------------------------------------------------------
 
@@ -194,6 +206,11 @@ $(checkov_venv): requirements-checkov.txt
 	@touch $@
 
 $(runtime_client): requirements-runtime.txt $(venv)
+	@rm -rf $(@D)
+	@.venv/bin/python $(pip_install) --target $(@D) --requirement $<
+	@touch $@
+
+$(selenium): requirements-browser.txt $(venv)
 	@rm -rf $(@D)
 	@.venv/bin/python $(pip_install) --target $(@D) --requirement $<
 	@touch $@

@@ -5,12 +5,14 @@ import sys
 from collections.abc import Sequence
 
 from local.commands import demo, finish_build, policy_check, policy_live, pull_events
+from local.console import server
 from local.deploy import check, smoke
 from local.replay import replay
 from local.suggest import suggest
 
 _COMMANDS = {
     "demo": demo.main,
+    "console": server.main,
     "replay": replay.main,
     "suggest": suggest.main,
     "policy-check": policy_check.main,

@@ -171,6 +171,9 @@ class RacedTable:
     def query(self, pk: str, *, first: str = FIRST, last: str = LAST) -> Iterator[Item]:
         return self._table.query(pk, first=first, last=last)
 
+    def latest(self, pk: str, most: int, *, first: str = FIRST, last: str = LAST) -> list[Item]:
+        return self._table.latest(pk, most, first=first, last=last)
+
     def write(self, puts: Sequence[Put]) -> None:
         self.writes += 1
         if self._others:

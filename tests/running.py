@@ -306,6 +306,10 @@ class _StepwiseTable(MemoryTable):
         self._step()
         return super().query(pk, first=first, last=last)
 
+    def latest(self, pk: str, most: int, *, first: str = FIRST, last: str = LAST) -> list[Item]:
+        self._step()
+        return super().latest(pk, most, first=first, last=last)
+
     def write(self, puts: Sequence[Put]) -> None:
         self._step()
         super().write(puts)

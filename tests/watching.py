@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from batch_watchdog.aws.settings import Settings
+from batch_watchdog.measures.measures import Meter
 from batch_watchdog.store.item_codec import Item, to_image
 from batch_watchdog.store.memory_table import MemoryTable
 from batch_watchdog.use_cases.job_events import Message
@@ -32,11 +33,16 @@ class Watching:
     A watchdog and the jobs that it watches.
 
     `events` are true from their own time on and delivered then, but for those in `lost`. AWS
-    Batch refuses calls of which `refuses` says so.
+    Batch refuses calls of which `refuses` says so. `meter` takes what is measured.
     """
 
     def __init__(
-        self, policy: str, events: Iterable[Any] = (), lost: Iterable[Any] = (), **batch: Any
+        self,
+        policy: str,
+        events: Iterable[Any] = (),
+        lost: Iterable[Any] = (),
+        meter: Meter | None = None,
+        **batch: Any,
     ) -> None:
         self.policy = policy
         self.refuses: Callable[[str, Mapping[str, Any]], bool] = lambda *_: False
@@ -58,7 +64,11 @@ class Watching:
             }
         )
         container = Container(
-            settings=_SETTINGS, session=clients, policy_max_age=0, clock=lambda: self.batch.now
+            settings=_SETTINGS,
+            session=clients,
+            policy_max_age=0,
+            clock=lambda: self.batch.now,
+            meter=meter,
         )
         container.table = self.table
         self.observer = container.observer

@@ -22,7 +22,7 @@ from batch_watchdog.store.memory_table import MemoryTable
 from batch_watchdog.store.table import FIRST, LAST, Key, Listener, Put, Table
 from local.aws.clock import NEVER, Clock, Order
 from local.aws.errors import ApiError, Responder, session
-from local.aws.functions import Functions
+from local.aws.functions import Functions, Outcome
 from local.aws.sources import Call, Message, QueueReader, StreamReader, region_of
 from local.aws.stack import Function, Rule, Stack, Target
 from local.batch.simulated import SimulatedBatch
@@ -277,12 +277,16 @@ class Dispatcher:
 
     def command(self, command: Mapping[str, Any]) -> str:
         """Ask the console, as an operator does. The answer is why it refused; "" if it did not."""
-        console = self._stack.function_in("console")
-        if console is None:
-            return "the stack has no console"
-        outcome = self._call(console.arn, command)
+        outcome = self.ask(command)
         answer = outcome.answer if isinstance(outcome.answer, Mapping) else {}
         return outcome.error or str(answer.get("error", ""))
+
+    def ask(self, event: Mapping[str, Any]) -> Outcome:
+        """Call the console, as an operator or a dashboard does."""
+        console = self._stack.function_in("console")
+        if console is None:
+            return Outcome(error="the stack has no console")
+        return self._call(console.arn, event)
 
     def _send_to(self, target: Target, event: Any, body: str = "") -> None:
         if target.arn in self._stack.queues:
@@ -467,6 +471,10 @@ class _SlowTable:
     def query(self, pk: str, *, first: str = FIRST, last: str = LAST) -> Iterator[Item]:
         self._take()
         return self._table.query(pk, first=first, last=last)
+
+    def latest(self, pk: str, most: int, *, first: str = FIRST, last: str = LAST) -> list[Item]:
+        self._take()
+        return self._table.latest(pk, most, first=first, last=last)
 
     def write(self, puts: Sequence[Put]) -> None:
         self._take()

@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group
@@ -29,6 +30,7 @@ from local.batch.simulated import SimulatedBatch
 from local.batch.work import Outcome
 from local.replay.replay import Rows
 from local.replay.timeline import Timeline
+from local.report.report import Report
 
 POLICY = """
 mode = "enforce"
@@ -59,6 +61,7 @@ action = "terminate"
 
 NOTIFY = {"en": "", "ja": '\n[notify]\nlanguage = "ja"\ntime_zone = "Asia/Tokyo"\n'}
 
+REPORT = Path(".build/demo.html")
 MORNING = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
@@ -69,12 +72,15 @@ _MAIL_WIDTH = 116  # columns
 class Day:
     """A stack, a simulated Batch, and a terminal that shows what happens."""
 
-    def __init__(self, stack: Stack, console: Console, language: str = "en") -> None:
+    def __init__(
+        self, stack: Stack, console: Console, language: str = "en", policy: str = POLICY
+    ) -> None:
         self.console = console
         self.batch = SimulatedBatch(emit=self._emitted, explains=True)
         self.is_lost: Callable[[Mapping[str, Any]], bool] = lambda _: False
         self.running: Counter[str] = Counter()
         self.events = 0
+        self.report = Report("A day of batch-watchdog, on a simulated AWS Batch")
         self._timeline = Timeline(console)
         self._rows = Rows(self.batch, self._tell)
         names = {each.environment["POLICY_PARAMETER"] for each in stack.functions.values()}
@@ -82,7 +88,7 @@ class Day:
             stack,
             self.batch,
             self._rows,
-            parameters=dict.fromkeys(names, POLICY + NOTIFY[language]),
+            parameters=dict.fromkeys(names, policy + NOTIFY[language]),
             make_table=self._table,
         )
         self.batch.advance_to(MORNING)
@@ -162,10 +168,18 @@ class Day:
             now=self.now,
         )
 
+    def ask_console(self, event: Mapping[str, Any]) -> Any:
+        """What the console answers to a command, or to a dashboard's widget."""
+        outcome = self._dispatcher.ask(event)
+        self._rows.called()
+        return outcome.answer if not outcome.error else {"error": outcome.error}
+
     def end(self) -> None:
         """The totals of the day."""
         self.console.print()
-        self._timeline.tell(self._rows.summary(self.events, self.now))
+        summary = self._rows.summary(self.events, self.now)
+        self.report.tell(summary)
+        self._timeline.tell(summary)
 
     def _table(self, listener: Listener) -> MemoryTable:
         def heard(name: str, old: Item | None, new: Item) -> None:
@@ -182,7 +196,15 @@ class Day:
         if not self.is_lost(event):
             self._dispatcher.emitted(event)
 
+    def show(self, title: str, **page: str) -> None:
+        """Keep a page of the console for the report, as it is now."""
+        context = {"theme": "light", "width": 1_000}
+        self.report.show(
+            f"{self.now:%H:%M} {title}", self.ask_console({**page, "widgetContext": context})
+        )
+
     def _tell(self, row: Mapping[str, Any]) -> None:
+        self.report.tell(row)
         if row["kind"] == "notice" and "folded_into" not in row:
             self._mail(row)
         else:
@@ -224,7 +246,7 @@ def arrays(day: Day) -> None:
     )
     failing: dict[int, Outcome] = {7: spot, 8: spot, 9: spot, 150: out_of_memory, 42: out_of_memory}
     day.batch.submit("align-genomes", "cpu", seconds=300, array_size=200)
-    day.batch.submit("render-film", "cpu", seconds=300, array_size=200, outcome=failing)
+    film = day.batch.submit("render-film", "cpu", seconds=300, array_size=200, outcome=failing)
     third = day.batch.submit("train-forest", "cpu", seconds=300, array_size=200, outcome={13: 1})
 
     def is_lost(event: Mapping[str, Any]) -> bool:
@@ -234,6 +256,7 @@ def arrays(day: Day) -> None:
 
     day.is_lost = is_lost
     day.pass_time(12)
+    day.show("the array render-film", page="array", job_id=film)
 
 
 def experiment(day: Day) -> None:
@@ -265,7 +288,9 @@ def stuck(day: Day) -> None:
         "cancelled after 40, and looked at afterwards.",
     )
     job_id = day.batch.submit("segment-scans", "gpu", vcpus=4, gpus=1)
-    day.pass_time(45)
+    day.pass_time(35)
+    day.show("the job segment-scans, while it waits", page="job", job_id=job_id)
+    day.pass_time(10)
     job = day.batch.call("DescribeJobs", {"jobs": [job_id]})["jobs"][0]
     day.say(f"Batch says of segment-scans: {job['status']}, {job['statusReason']}")
 
@@ -299,6 +324,7 @@ def spending(day: Day) -> None:
     day.pass_time(10)
     day.alarm("spend-100-percent", "ALARM")
     day.pass_time(10)
+    day.show("the overview, while the guard is at terminate", page="overview")
     day.alarm("spend-80-percent", "OK")
     day.alarm("spend-100-percent", "OK")
     day.pass_time(5)
@@ -311,6 +337,7 @@ def main(arguments: Sequence[str]) -> int:
     """Show the day; the answer is the exit status."""
     parser = argparse.ArgumentParser(prog="python -m local demo")
     parser.add_argument("--language", choices=NOTIFY, default="en", help="of the mails")
+    parser.add_argument("--report", type=Path, default=REPORT, help="where its report goes")
     options = parser.parse_args(arguments)
     console = Console(highlight=False)
     console.print("The watchdog's own template and functions, on a simulated AWS Batch.")
@@ -320,6 +347,8 @@ def main(arguments: Sequence[str]) -> int:
         chapter(day)
         day.is_lost = lambda _: False
     day.end()
+    day.report.write(options.report)
+    console.print(f"The same as one page, with the console's: {options.report}", soft_wrap=True)
     return 0
 
 

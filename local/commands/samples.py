@@ -77,6 +77,7 @@ def samples() -> dict[str, Any]:
             "stage": "terminate",
             "by": "jane",
         },
+        "console.widget.json": _widget(page="overview"),
         "sweep.every_minute.json": {
             "version": "0",
             "id": _uuid("sweep"),
@@ -102,6 +103,40 @@ def samples() -> dict[str, Any]:
                 )
             )
         ),
+    }
+
+
+def _widget(**params: str) -> dict[str, Any]:
+    """
+    What a CloudWatch dashboard sends for a custom widget, as AWS documents it.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/add_custom_widget_dashboard_about.html
+    """
+    end = int(NOON.timestamp() * 1_000)
+    return params | {
+        "widgetContext": {
+            "dashboardName": "batch-watchdog",
+            "widgetId": "widget-1",
+            "accountId": ACCOUNT,
+            "locale": "en",
+            "timezone": {"label": "UTC", "offsetISO": "+00:00", "offsetInMinutes": 0},
+            "period": 300,
+            "isAutoPeriod": True,
+            "timeRange": {
+                "mode": "relative",
+                "start": end - 86_400_000,
+                "end": end,
+                "relativeStart": 86_400_000,
+                "zoom": {"start": end - 7_200_000, "end": end - 3_600_000},
+            },
+            "theme": "light",
+            "linkCharts": True,
+            "title": "batch-watchdog",
+            "forms": {"all": {}},
+            "params": params,
+            "width": 588,
+            "height": 369,
+        }
     }
 
 

@@ -43,6 +43,7 @@ from local.replay.errors import InputError
 from local.replay.event_log import Line, Tally, parse_time, read_log
 from local.replay.log_files import name_of
 from local.replay.world_file import read_world
+from local.report.report import Report
 
 # So long the clock runs on after the last event, for stragglers to be awaited.
 AFTERMATH = timedelta(minutes=5)
@@ -329,7 +330,11 @@ def main(arguments: Sequence[str]) -> int:
         world = read_world(options.world) if options.world else {}
         with _told_to(options.out) as tell:
             print(f"{name_of(options.log)}: {tally}", file=sys.stderr)
-            _run(lines, tell, options.store, policy=policy, world=world, until=until)
+            report = Report(f"Replay of {name_of(options.log)}") if options.report else None
+            told = _both_told(tell, report.tell) if report else tell
+            _run(lines, told, options.store, policy=policy, world=world, until=until)
+            if report:
+                _write(report, options.report, lines)
     except (InputError, PolicyFileError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -346,6 +351,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--world", type=Path, help="queues and environments, as the API shows them")
     parser.add_argument("--until", help="when to end, ISO 8601; else soon after the last event")
     parser.add_argument("--out", type=Path, help="where rows go in JSON Lines; else a timeline")
+    parser.add_argument("--report", type=Path, help="where a report goes, as one HTML file")
     parser.add_argument("--store", choices=("memory", "moto"), default="memory", help="the table")
     return parser.parse_args(arguments)
 
@@ -370,6 +376,21 @@ def _told_to(out: Path | None) -> Iterator[Callable[[Row], None]]:
         raise InputError(f"{out}: cannot be written: {error.strerror or error}") from error
     with file:
         yield lambda row: print(json.dumps(row), file=file)
+
+
+def _both_told(one: Callable[[Row], None], other: Callable[[Row], None]) -> Callable[[Row], None]:
+    def tell(row: Row) -> None:
+        one(row)
+        other(row)
+
+    return tell
+
+
+def _write(report: Report, file: Path, lines: Sequence[Line]) -> None:
+    try:
+        report.write(file, lines)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be written: {error.strerror or error}") from error
 
 
 def _run(lines: list[Line], tell: Callable[[Row], None], store: str, **options: Any) -> None:

@@ -534,6 +534,9 @@ class MeteredTable:
     def query(self, pk: str, *, first: str = FIRST, last: str = LAST) -> Iterator[Item]:
         return self._table.query(pk, first=first, last=last)
 
+    def latest(self, pk: str, most: int, *, first: str = FIRST, last: str = LAST) -> list[Item]:
+        return self._table.latest(pk, most, first=first, last=last)
+
     def write(self, puts: Sequence[Put]) -> None:
         self._table.write(puts)
         units = sum(math.ceil(size_of({**put.item, "version": 1}) / 1_024) for put in puts)

@@ -208,6 +208,17 @@ def test_a_partition_of_more_than_a_page_is_read_whole(table: Table) -> None:
 # ---- DynamoDB alone -----------------------------------------------------------------------
 
 
+def test_the_latest_of_a_range_are_read_from_its_end(table: Table) -> None:
+    table.write([a_put(sk) for sk in "edcba"])
+    table.write([a_put("z", pk="Q")])
+
+    assert sort_keys(table.latest("P", 2)) == ["e", "d"]
+    assert sort_keys(table.latest("P", 9, first="b", last="c")) == ["c", "b"]
+    assert sort_keys(table.latest("P", 1, first="b", last="c")) == ["c"]
+    assert table.latest("P", 0) == []
+    assert table.latest("R", 5) == []
+
+
 def test_an_error_that_is_no_lost_race_is_not_taken_for_one(dynamo_table: DynamoTable) -> None:
     for puts in ([a_put("")], [a_put(""), a_put("b")]):  # DynamoDB refuses an empty key.
         with pytest.raises(UnwritableError, match="empty"):

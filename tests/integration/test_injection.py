@@ -276,7 +276,6 @@ def test_the_console_answers_in_plain_words(poison: str) -> None:
         {"command": "exempt", "by": "x", "job_id": "x", "until": "{}"},
         {"time": "{}"},
         "{}",
-        {"widgetContext": {"{}": "{}"}, "{}": "{}"},
     ],
     ids=str,
 )
@@ -287,6 +286,18 @@ def test_a_refusal_quotes_nothing_that_could_do_harm(poison: str, command: Any) 
 
     assert answer["error"]
     assert all(text.isprintable() and len(text) < 2_000 for text in strings(answer))
+
+
+@pytest.mark.parametrize("page", ["overview", "actions", "rules", "job", "{}"])
+def test_a_dashboard_is_shown_nothing_that_could_do_harm(poison: str, page: str) -> None:
+    context = {"{}": "{}", "theme": "{}", "dashboardName": "{}", "forms": {"all": {"by": "{}"}}}
+    asked = {"page": page, "job_id": "{}", "act": {"command": "{}"}, "widgetContext": context}
+    filled = json.loads(json.dumps(asked).replace("{}", json.dumps(poison)[1:-1]))
+
+    answer = seen(HARMLESS).ask(filled)
+
+    assert "<section" in answer
+    assert not {"img", "script", "iframe"} & set(re.findall(r"<(\w+)", answer))
 
 
 def strings(tree: Any) -> Iterator[str]:

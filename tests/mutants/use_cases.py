@@ -118,8 +118,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a listing goes on at its page",
         "use_cases/full_listing.py",
-        "for place in Discovery(filer=filer).go_on(listing.place):",
-        "for place in Discovery(filer=filer).go_on(None):",
+        "for place in discovery.go_on(listing.place):",
+        "for place in discovery.go_on(None):",
         ("tests/integration/test_slices.py",),
     ),
     Mutant(

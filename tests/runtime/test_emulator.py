@@ -76,7 +76,8 @@ def test_a_function_answers_its_sample_without_a_failure(
     answer = functions(name.partition(".")[0])(event)
 
     assert answer is None or "errorType" not in answer
-    assert not (answer or {}).get("batchItemFailures")
+    if not isinstance(answer, str):  # as a page is
+        assert not (answer or {}).get("batchItemFailures")
 
 
 def test_a_finished_array_becomes_one_action_and_one_message(

@@ -167,6 +167,12 @@ class FaultyTable:
         self._faults.after("the table")
         return found
 
+    def latest(self, pk: str, most: int, *, first: str = FIRST, last: str = LAST) -> list[Item]:
+        self._begin()
+        found = self._table.latest(pk, most, first=first, last=last)
+        self._faults.after("the table")
+        return found
+
     def write(self, puts: Sequence[Put]) -> None:
         self._begin()
         if self._faults.depth and self._faults.happens(self._faults.rates.conflicts):

@@ -74,7 +74,8 @@ class CountingTable:
     def __init__(self, table: Table, counts: Counter[str]) -> None:
         self._table = table
         self._counts = counts
-        self.get, self.get_many, self.query = table.get, table.get_many, table.query
+        self.get, self.get_many = table.get, table.get_many
+        self.query, self.latest = table.query, table.latest
 
     def write(self, puts: Sequence[Put]) -> None:
         try:

@@ -310,6 +310,9 @@ def test_any_command_is_answered_and_whatever_it_did_the_watchdog_goes_on(asked:
 
     for command in asked:
         answer = whole.ask(json.loads(payload_of(command)))
+        if isinstance(answer, str):  # a page, or documentation
+            assert "batch-watchdog" in answer
+            continue
         assert answer.get("error") or "at" in answer
         assert ("error" in answer) == ("problems" in answer)
     whole.run(minutes=4)

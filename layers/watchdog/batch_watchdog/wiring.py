@@ -11,7 +11,7 @@ session whose calls stay on the machine.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +19,11 @@ import boto3
 from botocore.config import Config
 
 from batch_watchdog.aws.batch import BatchApi
+from batch_watchdog.aws.meter import emit
 from batch_watchdog.aws.queues import DeadLetters, StopQueue
 from batch_watchdog.aws.rate_limiter import RateLimiter
 from batch_watchdog.aws.settings import Settings
+from batch_watchdog.measures.measures import Meter
 from batch_watchdog.policy.loader import MAX_AGE, PolicyLoader
 from batch_watchdog.store.table import DynamoTable, Table
 
@@ -51,7 +53,7 @@ def _now() -> datetime:
 @dataclass(kw_only=True)
 class Container:
     """
-    All use cases, wired to AWS. `pause` waits for so many seconds.
+    All use cases, wired to AWS. `pause` waits for so many seconds. `meter` takes what is measured.
 
     `clock` says what time it is (UTC) where we act. A message's own time may be hours old when it
     arrives, so nothing that depends on when we act may rest on it.
@@ -62,6 +64,7 @@ class Container:
     policy_max_age: int = MAX_AGE
     pause: Callable[[float], None] = sleep
     clock: Callable[[], datetime] = _now
+    meter: Meter | None = None
     _clients: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
@@ -94,17 +97,15 @@ class Container:
         from batch_watchdog.health.workflow import DailyCheck
         from batch_watchdog.use_cases.sweep import Sweeper
 
+        heard = partial(guard_items.heard_names, self.table)
         return Sweeper(
             table=self.table,
             batch=self.batch,
             inquiry=self._inquiry,
             policies=self.policies,
             clock=self.clock,
-            daily=DailyCheck(
-                table=self.table,
-                facts=self._facts,
-                heard=lambda: guard_items.heard_names(self.table),
-            ),
+            meter=self.meter,
+            daily=DailyCheck(table=self.table, facts=self._facts, heard=heard),
         )
 
     @cached_property
@@ -125,6 +126,7 @@ class Container:
             stop_queue=self._stop_queue,
             policy=self.policies.current,
             clock=self.clock,
+            meter=self.meter or (lambda _: None),
         )
 
     @cached_property
@@ -206,7 +208,7 @@ _installed: list[Container] = []
 def container() -> Container:
     """This process's container, which lives as long as it does."""
     if not _installed:
-        _installed.append(Container())
+        _installed.append(Container(meter=emit))
     return _installed[0]
 
 

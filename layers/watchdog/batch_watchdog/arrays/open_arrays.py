@@ -1,11 +1,12 @@
 """Compare the arrays that are not announced yet with what AWS Batch answers about them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import batched
 
 from batch_watchdog.arrays.items import Arrays
+from batch_watchdog.arrays.progress import Array
 from batch_watchdog.arrays.workflow import ArrayTracker, reminder
 from batch_watchdog.aws.batch import DESCRIBE_MAX, BatchApi, Detail
 from batch_watchdog.policy.model import Policy
@@ -16,7 +17,11 @@ from batch_watchdog.store.table import Table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenArrayChecker:
-    """The open arrays of a sweep at `now`. `held`: an operator holds all stops."""
+    """
+    The open arrays of a sweep at `now`. `held`: an operator holds all stops.
+
+    `seen` is told of arrays as they are known, and as AWS Batch describes them.
+    """
 
     table: Table
     batch: BatchApi
@@ -25,6 +30,7 @@ class OpenArrayChecker:
     now: datetime
     clock: Callable[[], datetime]
     out_of_time: Callable[[], bool]
+    seen: Callable[[Mapping[str, Array], Mapping[str, Detail]], object] = lambda *_: None
 
     def see_to(self, job_ids: Iterable[str]) -> list[Exception]:
         """
@@ -51,6 +57,7 @@ class OpenArrayChecker:
                 failed.append(error)
             else:
                 asked += some
+        self.seen(heads, details)
         # What an answer shows is known since it came, and not since the minute of the sweep.
         answered_at = self.clock()
         tracker = ArrayTracker(

@@ -30,6 +30,9 @@ _SPARE_CALLS = 10  # of one sweep, for jobs that are known
 _SAME = timedelta(minutes=1)  # Two clocks, and events that tell the time in whole seconds.
 
 
+# What is told of a page of jobs in RUNNABLE: their queue, their summaries, the stays that are known
+# by job and state, and the time.
+type Waiting = Callable[[str, Sequence[Detail], Mapping[tuple[str, str], Stay], datetime], object]
 type _Page = tuple[Sequence[Detail], str | None]  # summaries, and the token of the next page
 
 
@@ -109,9 +112,14 @@ class JobFiler:
 
 @dataclass(slots=True, kw_only=True)
 class Discovery:
-    """A listing of all jobs, as far as one sweep carries it on; `filer` files what it shows."""
+    """
+    A listing of all jobs, as far as one sweep carries it on; `filer` files what it shows.
+
+    `waiting` is told of each page of jobs that wait in RUNNABLE, once it is filed.
+    """
 
     filer: JobFiler
+    waiting: Waiting = lambda *_: None
     _queue_page: tuple[Place, _Page] | None = None  # the one that was read last
 
     def go_on(self, place: Place | None) -> Iterator[Place | None]:
@@ -192,12 +200,18 @@ class Discovery:
             and not self.filer.file(summaries, service=place.service)
         ):
             return place
+        if place.status == "RUNNABLE" and not place.parent:
+            self._tell_waiting(place, summaries)
         # A queue's list need not hold the children of its arrays.
         parents = [each["jobId"] for each in summaries if _is_array(each)]
         parent = min((each for each in parents if each > place.parent), default=None)
         if parent and not place.service:
             return replace(place, parent=parent, child_status=self._limited(service=False)[0])
         return replace(place, token=token, parent="") if token else None
+
+    def _tell_waiting(self, place: Place, summaries: Sequence[Detail]) -> None:
+        jobs = [each for each in summaries if not _is_array(each)]
+        self.waiting(place.queue, jobs, self.filer.known, self.filer.clock())
 
     def _page_at(self, place: Place) -> _Page:
         at = replace(place, parent="")
@@ -215,6 +229,8 @@ class Discovery:
         summaries, token = page
         if not self.filer.file(summaries, service=False):
             return place
+        if place.child_status == "RUNNABLE":
+            self._tell_waiting(place, summaries)
         if token:
             return replace(place, child_token=token)
         states = self._limited(service=False)

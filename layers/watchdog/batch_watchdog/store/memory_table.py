@@ -28,6 +28,9 @@ class MemoryTable:
         found = keys[bisect_left(keys, first) : bisect_right(keys, last)]
         return iter([self._partitions[pk][sk] for sk in found])
 
+    def latest(self, pk: str, most: int, *, first: str = FIRST, last: str = LAST) -> list[Item]:
+        return list(self.query(pk, first=first, last=last))[::-1][: max(0, most)]
+
     def write(self, puts: Sequence[Put]) -> None:
         check(puts)
         before = self.get_many([put.key for put in puts])

@@ -53,6 +53,13 @@ class Table(Protocol):
     def query(self, pk: str, *, first: str = FIRST, last: str = LAST) -> Iterator[Item]:
         """A partition's items from `first` to `last` sort key, in order; read page by page."""
 
+    def latest(self, pk: str, most: int, *, first: str = FIRST, last: str = LAST) -> list[Item]:
+        """
+        The last items of that range, the last one first: one page.
+
+        They are `most`, or fewer where these would be more than a megabyte.
+        """
+
     def write(self, puts: Sequence[Put]) -> None:
         """
         Write up to 100 items, all or none.
@@ -107,18 +114,29 @@ class DynamoTable:
         return found
 
     def query(self, pk: str, *, first: str = FIRST, last: str = LAST) -> Iterator[Item]:
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._name,
-            KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
-            ExpressionAttributeValues={
+        pages = self._client.get_paginator("query").paginate(**self._range(pk, first, last))
+        for page in pages:
+            yield from map(from_image, page["Items"])
+
+    def latest(self, pk: str, most: int, *, first: str = FIRST, last: str = LAST) -> list[Item]:
+        if most < 1:
+            return []
+        page = self._client.query(
+            **self._range(pk, first, last), ScanIndexForward=False, Limit=most
+        )
+        return [from_image(image) for image in page["Items"]]
+
+    def _range(self, pk: str, first: str, last: str) -> Any:
+        return {
+            "TableName": self._name,
+            "KeyConditionExpression": "pk = :pk AND sk BETWEEN :first AND :last",
+            "ExpressionAttributeValues": {
                 ":pk": {"S": pk},
                 ":first": {"S": first},
                 ":last": {"S": last},
             },
-            ConsistentRead=True,
-        )
-        for page in pages:
-            yield from map(from_image, page["Items"])
+            "ConsistentRead": True,
+        }
 
     def write(self, puts: Sequence[Put]) -> None:
         check(puts)

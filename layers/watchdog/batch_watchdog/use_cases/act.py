@@ -23,6 +23,7 @@ from batch_watchdog.core.errors import OutOfTimeError, StaleItemError
 from batch_watchdog.guards import items as guard_items
 from batch_watchdog.limits import exemption_items, sighting_items
 from batch_watchdog.limits.stop_results import settled, shows_it
+from batch_watchdog.measures.measures import Meter, of_action
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store import operator_hold
 from batch_watchdog.store.actions import Action, Actions, Progress, to_action
@@ -50,6 +51,7 @@ class Actor:
     stop_queue: StopQueue
     policy: Callable[[], Policy]
     clock: Callable[[], datetime]
+    meter: Meter = lambda _: None
 
     @property
     def _queues(self) -> QueueStateSetter:
@@ -76,6 +78,7 @@ class Actor:
         if out_of_time():
             raise OutOfTimeError(action.sk)
         result = self._do(action, out_of_time)
+        self.meter([*of_action(action.effect, result)])
         if isinstance(action.effect, StopJobs | Announce):  # What was decided was kept on the way.
             action = actions.get(action.pk, action.sk)
         while action and action.result is None:

@@ -17,6 +17,7 @@ from batch_watchdog.store.reminders import Kind, Reminder, Reminders
 from batch_watchdog.store.table import Table
 from batch_watchdog.threads import workflow as threads
 from batch_watchdog.use_cases.reminder_rows import SLICES, Row, rows_of
+from batch_watchdog.use_cases.sweep_overview import SweepOverview
 from batch_watchdog.use_cases.sweep_progress import SweepProgress
 
 
@@ -29,6 +30,7 @@ class DueReminders:
     limits: LimitEnforcer
     budgets: BudgetKeeper
     progress: SweepProgress
+    overview: SweepOverview
     minute: datetime
     clock: Callable[[], datetime]
     out_of_time: Callable[[], bool]
@@ -85,6 +87,7 @@ class DueReminders:
                     now=now,
                     clock=self.clock,
                     out_of_time=self.out_of_time,
+                    seen=self.overview.see_arrays,
                 ).see_to(contents)
             case "blocked":
                 self.failed += BlockedQueueChecker(

@@ -14,6 +14,7 @@ from batch_watchdog.store.reminders import LATEST_AFTER, Reminders
 from batch_watchdog.store.sweep_cursor import Listing
 from batch_watchdog.store.table import Table
 from batch_watchdog.use_cases.reminder_rows import STAYS
+from batch_watchdog.use_cases.sweep_overview import SweepOverview
 from batch_watchdog.use_cases.sweep_progress import SweepProgress
 
 _LISTED_EVERY = timedelta(minutes=15)
@@ -28,6 +29,7 @@ class FullListing:
     batch: BatchApi
     policy: Policy
     progress: SweepProgress
+    overview: SweepOverview
     minute: datetime
     now: datetime
     clock: Callable[[], datetime]
@@ -45,6 +47,7 @@ class FullListing:
                 return
             listing = Listing(began_at=self.now)
             progress.cursor = replace(cursor, listing=listing, listed_at=self.now, relist=False)
+        self.overview.begin_listing(listing.began_at)
         filer = JobFiler(
             table=self.table,
             batch=self.batch,
@@ -53,8 +56,11 @@ class FullListing:
             known=self._known(),
             out_of_time=self.out_of_time,
         )
-        for place in Discovery(filer=filer).go_on(listing.place):
+        discovery = Discovery(filer=filer, waiting=self.overview.see_waiting)
+        for place in discovery.go_on(listing.place):
             now_at = replace(listing, place=place) if place else None
+            if place is None:
+                self.overview.end_listing()
             progress.moved(replace(progress.cursor, listing=now_at), _OF_A_PAGE)
             yield True
         if filer.failed:

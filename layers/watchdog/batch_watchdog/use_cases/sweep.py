@@ -26,6 +26,7 @@ from batch_watchdog.guards.workflow import GuardUpdater
 from batch_watchdog.health.workflow import DailyCheck
 from batch_watchdog.limits import exemption_items
 from batch_watchdog.limits.workflow import LimitEnforcer
+from batch_watchdog.measures.measures import Meter
 from batch_watchdog.policy.loader import PolicyLoader
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store import operator_hold, sweep_cursor
@@ -35,6 +36,8 @@ from batch_watchdog.use_cases import budget_watch
 from batch_watchdog.use_cases.due_reminders import DueReminders
 from batch_watchdog.use_cases.full_listing import FullListing
 from batch_watchdog.use_cases.refiling import StayRefiler
+from batch_watchdog.use_cases.sweep_measures import measures
+from batch_watchdog.use_cases.sweep_overview import SweepOverview
 from batch_watchdog.use_cases.sweep_progress import SweepProgress
 
 _TIME: TypeAdapter[datetime] = TypeAdapter(Time)
@@ -70,6 +73,7 @@ class Sweeper:
     policies: PolicyLoader
     clock: Callable[[], datetime]
     daily: DailyCheck
+    meter: Meter | None = None
 
     def sweep(self, now: datetime, *, out_of_time: Callable[[], bool]) -> None:
         """
@@ -86,7 +90,7 @@ class Sweeper:
         progress = SweepProgress(
             table=self.table, cursor=sweep_cursor.read(self.table, minute), clock=self.clock
         )
-        limits = self._limits(policy, now)
+        limits, overview = self._limits(policy, now), SweepOverview(table=self.table, at=minute)
         budgets = BudgetKeeper(table=self.table, batch=self.batch, policy=policy, now=self.clock())
         runs = BudgetListing(
             table=self.table,
@@ -102,6 +106,7 @@ class Sweeper:
             limits=limits,
             budgets=budgets,
             progress=progress,
+            overview=overview,
             minute=minute,
             clock=self.clock,
             out_of_time=out_of_time,
@@ -118,6 +123,7 @@ class Sweeper:
             batch=self.batch,
             policy=policy,
             progress=progress,
+            overview=overview,
             minute=minute,
             now=now,
             clock=self.clock,
@@ -131,11 +137,16 @@ class Sweeper:
         )
         if all_done:
             progress.cursor = progress.cursor.passed(minute, (), all_of_them=True)
+            overview.keep_arrays()
             _take_turns([stays.go_on(), listing.go_on(), runs.go_on()], out_of_time)
+            overview.keep_what_is_begun()
         if progress.cursor != progress.before:
             progress.save()
         if not out_of_time():
             self.daily.see_to(policy, self.clock())
+        if self.meter:
+            swept = progress.cursor.minute
+            self.meter(measures(self.table, policy, swept, overview.listed, self.clock()))
         failed = [*due.failed, *listing.failed, *budgets.failed, *limits.failed.values()]
         if failed:
             raise ExceptionGroup("not all that was due could be decided", failed)

@@ -1,0 +1,85 @@
+"""What each rule of a policy has done lately, as far as recorded actions say."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from batch_watchdog.core.effects import Announce, Effect, StopJobs
+from batch_watchdog.notices.text import plain
+from batch_watchdog.policy.guard_tables import Guard
+from batch_watchdog.policy.model import Policy
+from batch_watchdog.policy.tables import ArrayRule, LimitRule
+
+_OF_LIMITS = {"limit-warning": "warned", "limit-enforced": "passed", "limit-escaped": "escaped"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleRow:
+    """A rule: where it stands, its mode and its text. `done` counts what it has done, by word."""
+
+    label: str
+    mode: str
+    text: str
+    done: Mapping[str, int] = field(default_factory=dict)
+
+
+def rule_rows(policy: Policy, recorded: Iterable[tuple[Effect, Any]]) -> list[RuleRow]:
+    """All rules of a policy in order, with what these effects and their results tell of each."""
+    done: dict[str, Counter[str]] = {}
+    for effect, result in recorded:
+        for rule, word, count in _told(effect, result):
+            done.setdefault(rule, Counter())[word] += count
+    rules: Sequence[ArrayRule | LimitRule | Guard] = (*policy.array, *policy.limit, *policy.guard)
+    rows = [
+        RuleRow(
+            label=plain(policy.label_of(rule), 300),
+            mode=policy.mode_of(rule),
+            text=_text(rule.model_dump(mode="json", exclude_defaults=True)),
+            done=done.pop(_key(policy.label_of(rule)), Counter()),
+        )
+        for rule in rules
+    ]
+    gone = [RuleRow(label=plain(rule, 300), mode="", text="", done=done[rule]) for rule in done]
+    budgets = [
+        RuleRow(
+            label=f'budget "{plain(each.name, 64)}"',
+            mode="counts",
+            text=_text(each.model_dump(mode="json", exclude_defaults=True)),
+        )
+        for each in policy.budget
+    ]
+    return [*rows, *budgets, *gone]
+
+
+def _told(effect: Effect, result: Any) -> Iterable[tuple[str, str, int]]:
+    """What an effect says of which rule: so many of something."""
+    match effect:
+        case StopJobs():
+            known = result if isinstance(result, Mapping) else {}
+            rule = _key(effect.rule)
+            yield rule, "asked to stop", len(effect.job_ids)
+            yield rule, "accepted", int(known.get("accepted") or 0)
+            yield rule, "refused", len(known.get("refused") or ())
+        case Announce():
+            for notice in effect.notices:
+                word = _OF_LIMITS.get(notice.kind)
+                if word and notice.facts.get("rule"):
+                    yield _key(str(notice.facts["rule"])), word, 1
+                elif notice.kind.startswith("guard-") and notice.facts.get("guard"):
+                    word = notice.kind.removeprefix("guard-")
+                    yield _key(f'guard "{notice.facts["guard"]}"'), word, 1
+                elif notice.kind == "array-stopped" and notice.facts.get("rule"):
+                    yield _key(str(notice.facts["rule"])), "stopped the rest of", 1
+        case _:
+            pass
+
+
+def _key(label: str) -> str:
+    """A label without what it was called for one job."""
+    return label.partition(";")[0]
+
+
+def _text(settings: Mapping[str, Any]) -> str:
+    return plain(", ".join(f"{key} = {json.dumps(value)}" for key, value in settings.items()), 800)

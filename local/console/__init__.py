@@ -1,0 +1,1 @@
+"""The operator's page on this machine, over a simulated AWS Batch."""
