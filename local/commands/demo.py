@@ -76,13 +76,14 @@ class Day:
         self.running: Counter[str] = Counter()
         self.events = 0
         self._timeline = Timeline(console)
-        self._rows = Rows(self.batch, self._tell)
+        policy = POLICY + NOTIFY[language]
+        self._rows = Rows(self.batch, self._tell, policy)
         names = {each.environment["POLICY_PARAMETER"] for each in stack.functions.values()}
         self._dispatcher = Dispatcher(
             stack,
             self.batch,
             self._rows,
-            parameters=dict.fromkeys(names, POLICY + NOTIFY[language]),
+            parameters=dict.fromkeys(names, policy),
             make_table=self._table,
         )
         self.batch.advance_to(MORNING)

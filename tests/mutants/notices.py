@@ -41,6 +41,20 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/unit/notices/test_languages.py",),
     ),
     Mutant(
+        "a notice is worded when it is sent",
+        "use_cases/announce.py",
+        "self._publish(notify.worded(notice))",
+        "self._publish(notice)",
+        ("tests/unit/use_cases/test_act.py",),
+    ),
+    Mutant(
+        "a phrase is kept with what it was made of",
+        "notices/kept_phrases.py",
+        "return {type(part).__name__: [template, told]}",
+        "return str(part)",
+        ("tests/unit/notices/test_kept_phrases.py",),
+    ),
+    Mutant(
         "times are in the policy's zone",
         "notices/languages.py",
         "there = at.astimezone(ZoneInfo(self.time_zone))",

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from batch_watchdog.arrays.notices import progressed, rest_stopped
 from batch_watchdog.arrays.progress import Array, ChildCounts
-from batch_watchdog.core.effects import STOP_MARK, Effect, StopJobs
+from batch_watchdog.core.effects import STOP_MARK, Announce, Effect, StopJobs
 from batch_watchdog.core.job_event import ENDED
 from batch_watchdog.notices.text import plain
 from batch_watchdog.policy.match import Job
@@ -64,7 +64,7 @@ def _progress(
     since = max(timedelta(), now - array.first_at)  # An event's clock may be ahead.
     left = since * (counts.size - counts.ended) / counts.ended
     notice = progressed(array, counts, percent, left, now)
-    announce = policy.notify.announce([notice])
+    announce = Announce(notices=(notice,))
     return ArrayDecision(array=replace(array, told_percent=percent), effects=(announce,))
 
 
@@ -83,7 +83,7 @@ def _stop_rest(
     if array.rest_told and not enforced:
         return ArrayDecision(array=array)
     notice = rest_stopped(array, counts, label, enforced=enforced)
-    effects: tuple[Effect, ...] = (policy.notify.announce([notice]),)
+    effects: tuple[Effect, ...] = (Announce(notices=(notice,)),)
     if not enforced:
         return ArrayDecision(array=replace(array, rest_told=True), effects=effects)
     stop = StopJobs(

@@ -11,7 +11,7 @@ from batch_watchdog.arrays.items import Arrays
 from batch_watchdog.arrays.progress import Array, Part
 from batch_watchdog.aws.batch import BatchApi, Detail
 from batch_watchdog.core.batch_payloads import event_from_detail
-from batch_watchdog.core.effects import Effect
+from batch_watchdog.core.effects import Announce, Effect
 from batch_watchdog.core.job_event import JobEvent
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store import reminders as reminder_items
@@ -131,6 +131,6 @@ class ArrayTracker:
         effects: Sequence[Effect] = ()
         if not (rule and rule.silent):
             notice = array_notices.completed(array, list(parts))
-            effects = [self.policy.notify.announce([notice])]
+            effects = [Announce(notices=(notice,))]
         told = replace(array, announced=True)
         return Outcome(puts=[Arrays(self.table).put(told, now)], effects=effects)

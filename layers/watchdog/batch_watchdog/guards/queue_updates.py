@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from batch_watchdog.aws.batch import BatchApi
-from batch_watchdog.core.effects import Effect
+from batch_watchdog.core.effects import Announce, Effect
 from batch_watchdog.core.errors import StaleItemError
 from batch_watchdog.core.job_event import resource_name
 from batch_watchdog.guards import items as guard_items
@@ -90,7 +90,7 @@ class QueueUpdateRetrier:
         """Keep an update; tell operators of it, once, where it has lasted for long."""
         if self.now >= update.since + _TOLD_AFTER and not update.told:
             update = replace(update, told=True)
-            effects = (*effects, self.policy.notify.announce([_stays_wrong(update)]))
+            effects = (*effects, Announce(notices=(_stays_wrong(update),)))
         return updates.having(update.effect.queue, update), Outcome(effects=effects)
 
     def _not_closed(self, queue: str, states: Mapping[str, GuardState]) -> Outcome:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TypeIs
 
 from batch_watchdog.aws.batch import Detail
-from batch_watchdog.core.effects import Effect, StopJobs
+from batch_watchdog.core.effects import Announce, Effect, StopJobs
 from batch_watchdog.core.job_event import EPOCH, from_millis
 from batch_watchdog.limits import brake_items, stay_items
 from batch_watchdog.limits import notices as limit_notices
@@ -232,7 +232,7 @@ class LimitRecorder:
         notices = [decision.notice for decision in decisions if decision.notice]
         stopped = [decision for decision in decisions if decision.stop]
         effects: list[Effect] = [decision.stop for decision in stopped if decision.stop]
-        effects += [self.policy.notify.announce([notice]) for notice in notices]
+        effects += [Announce(notices=(notice,)) for notice in notices]
         verify = [
             (self.now + limit_rules.VERIFY_AFTER, decision.stay_to_verify) for decision in stopped
         ]
@@ -268,7 +268,7 @@ class LimitRecorder:
             facts={"held": count, "max_stops_per_hour": most},
         )
         recorder = Recorder(table=self.table, asked_by="sweep")
-        recorder.announce_once({entry: self.policy.notify.worded(notice)}, self.now).raise_failed()
+        recorder.announce_once({entry: notice}, self.now).raise_failed()
 
 
 def _portions(entries: Mapping[str, once_keys.OnceKey]) -> Iterator[tuple[str, ...]]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from batch_watchdog.notices.kept_phrases import Said
 from batch_watchdog.notices.phrases import SUBJECT_MAX
 from batch_watchdog.notices.text import plain
 
@@ -42,8 +43,8 @@ class Notice:
     kind: NoticeKind
     id: str
     severity: Severity
-    subject: str
-    text: str
+    subject: Said
+    text: Said
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -192,7 +192,7 @@ def key_of(notice: Notice) -> str:
             sort = notice.id.split(":")[-1 if "job_id" in facts else 1]
             return "|".join((notice.kind, sort, *group_of(notice).key[:2]))
         case "spend-alert":
-            return f"{notice.kind}|{facts.get('alarm') or facts.get('budget') or notice.subject}"
+            return f"{notice.kind}|{facts.get('alarm') or facts.get('budget', '')}"
         case "array-completed" | "array-progress":
             failed = "failed" if facts.get("failed") else ""
             return "|".join((notice.kind, str(facts.get("queue", "")), failed))

@@ -29,14 +29,18 @@ class Announcer:
     clock: Callable[[], datetime]
 
     def announce(self, action: Action, effect: Announce) -> Any:
-        now = self.clock()
-        fold = self.policy().notify.fold
-        action = NoticeFolder(table=self.table, fold=fold, now=now).decide(action)
+        notify = self.policy().notify
+        folder = NoticeFolder(
+            table=self.table, fold=notify.fold, word=notify.worded, now=self.clock()
+        )
+        action = folder.decide(action)
         if action.result is not None:
             return action.result
         at_once = threads.at_once(effect.notices, action.folded or {})
-        sent = threads.messages(at_once, effect.digest_over, datetime.fromisoformat(action.at))
-        result: dict[str, Any] = {"message_ids": [self._publish(notice) for notice in sent]}
+        sent = threads.messages(at_once, notify.digest_over, datetime.fromisoformat(action.at))
+        result: dict[str, Any] = {
+            "message_ids": [self._publish(notify.worded(notice)) for notice in sent]
+        }
         return result | ({"folded_into": digests} if (digests := action.digests) else {})
 
     def _publish(self, notice: Notice) -> str:

@@ -12,6 +12,7 @@ from batch_watchdog.aws.queues import DeadLetters
 from batch_watchdog.blocked_queues import workflow as blocked_workflow
 from batch_watchdog.budgets.arrivals import BudgetIntake
 from batch_watchdog.core.batch_payloads import parse_event
+from batch_watchdog.core.effects import Announce
 from batch_watchdog.core.errors import MalformedEventError
 from batch_watchdog.core.job_event import JobEvent, QueueBlocked
 from batch_watchdog.failed_jobs import chains
@@ -156,8 +157,8 @@ class JobEventIntake:
                 for change in failures
                 if change.job_id not in held
             )
-            announce = policy.notify.announce(notices)
-            return Outcome(puts=puts, effects=[announce] if notices else [])
+            effects = [Announce(notices=tuple(notices))] if notices else []
+            return Outcome(puts=puts, effects=effects)
 
         written = Recorder(table=self.table, asked_by="job_events").once(entries, decide, now)
         written.raise_failed()
