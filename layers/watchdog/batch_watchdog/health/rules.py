@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from batch_watchdog.health.facts import Facts
-from batch_watchdog.notices.text import iso, plain, span
+from batch_watchdog.notices.phrases import Name, counted, say
+from batch_watchdog.notices.text import iso, plain
 from batch_watchdog.policy.guard_tables import Guard
 from batch_watchdog.policy.match import Match
 from batch_watchdog.policy.model import Policy
@@ -53,8 +54,10 @@ def problems(facts: Facts, policy: Policy, heard: Sequence[str]) -> list[Problem
         found.append(
             Problem(
                 key="events",
-                what="AWS Batch has told of no job for 14 days.",
-                remedy="If jobs have run: see that the stack is in the region of the job queues.",
+                what=say("AWS Batch has told of no job for 14 days."),
+                remedy=say(
+                    "If jobs have run: see that the stack is in the region of the job queues."
+                ),
                 doubtful=True,
             )
         )
@@ -69,16 +72,20 @@ def _of_subscriptions(facts: Facts) -> Iterator[Problem]:
     if facts.pending:
         yield Problem(
             key="subscription",
-            what="Nobody receives the notices: the subscription is not confirmed.",
-            remedy="Confirm it by the link in AWS's e-mail (look into spam); after three days "
-            "subscribe again.",
+            what=say("Nobody receives the notices: the subscription is not confirmed."),
+            remedy=say(
+                "Confirm it by the link in AWS's e-mail (look into spam); after three days "
+                "subscribe again."
+            ),
         )
     else:
         yield Problem(
             key="subscription",
-            what="Nobody receives the notices: nobody is subscribed to their topic.",
-            remedy="Set the stack's parameter NoticeEmail, or subscribe to the topic in the "
-            "output TopicArn.",
+            what=say("Nobody receives the notices: nobody is subscribed to their topic."),
+            remedy=say(
+                "Set the stack's parameter NoticeEmail, or subscribe to the topic in the output "
+                "TopicArn."
+            ),
         )
 
 
@@ -87,8 +94,13 @@ def _of_letters(facts: Facts) -> Iterator[Problem]:
         if count:
             yield Problem(
                 key=f"dead-letters:{queue}",
-                what=f"{count} dead letters are in {queue}.",
-                remedy="Look at one of them, mend the cause, and redrive the queue.",
+                what=counted(
+                    count,
+                    "{n} dead letter is in {queue}.",
+                    "{n} dead letters are in {queue}.",
+                    queue=Name(plain(queue)),
+                ),
+                remedy=say("Look at one of them, mend the cause, and redrive the queue."),
             )
 
 
@@ -100,10 +112,16 @@ def _of_alarms(facts: Facts, policy: Policy, heard: Sequence[str]) -> Iterator[P
         if name not in there:
             yield Problem(
                 key=f"alarm:{name}",
-                what=f"A guard waits for the alarm {plain(name)}, and there is none of that name.",
-                remedy="Correct the name in the policy, or create the alarm in this region or "
-                "us-east-1. (If it is an AWS Budget or an anomaly monitor: none of its messages "
-                "has come yet. Add the topic in the output SpendTopicArn as a recipient.)",
+                what=say(
+                    "A guard waits for the alarm {alarm}, and there is none of that name.",
+                    alarm=Name(plain(name)),
+                ),
+                remedy=say(
+                    "Correct the name in the policy, or create the alarm in this region or "
+                    "us-east-1. (If it is an AWS Budget or an anomaly monitor: none of its "
+                    "messages has come yet. Add the topic in the output SpendTopicArn as a "
+                    "recipient.)"
+                ),
             )
 
 
@@ -113,8 +131,12 @@ def _of_globs(facts: Facts, policy: Policy) -> Iterator[Problem]:
             if not queues:
                 yield Problem(
                     key=f"glob:{label}:{glob}",
-                    what=f"{plain(label)}: no job queue is called {plain(glob)}.",
-                    remedy="Correct the rule, if a queue was renamed or deleted.",
+                    what=say(
+                        "{rule}: no job queue is called {glob}.",
+                        rule=Name(plain(label)),
+                        glob=Name(plain(glob)),
+                    ),
+                    remedy=say("Correct the rule, if a queue was renamed or deleted."),
                     doubtful=True,
                 )
 
@@ -195,11 +217,15 @@ def answer(
 
 def _of_sweep(facts: Facts, swept_at: datetime | None) -> Iterator[Problem]:
     if swept_at is None or facts.at - swept_at > SILENCE:
-        since = f"for {span((facts.at - swept_at).total_seconds())}" if swept_at else "yet"
         yield Problem(
             key="sweep",
-            what=f"The sweep has not run {since}: no limit is seen to.",
-            remedy="Look at the logs and the schedule of the function SweepFunction.",
+            what=say(
+                "The sweep has not run for {lasted}: no limit is seen to.",
+                lasted=facts.at - swept_at,
+            )
+            if swept_at
+            else say("The sweep has not run yet: no limit is seen to."),
+            remedy=say("Look at the logs and the schedule of the function SweepFunction."),
         )
 
 

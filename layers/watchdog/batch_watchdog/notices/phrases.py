@@ -102,9 +102,9 @@ def subject(template: str, /, **parts: Any) -> Subject:
     return Subject(template, parts)
 
 
-def counted(count: int, one: str, many: str) -> Phrase:
+def counted(count: int, one: str, many: str, /, **parts: Any) -> Phrase:
     """A count with its noun: counted(1, "{n} job", "{n} jobs")."""
-    return say(one if count == 1 else many, n=count)
+    return say(one if count == 1 else many, n=count, **parts)
 
 
 def kept(text: str) -> str:
