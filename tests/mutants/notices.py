@@ -55,6 +55,13 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/unit/notices/test_kept_phrases.py",),
     ),
     Mutant(
+        "which guard or rule stopped something is said in the language, and shortened",
+        "core/stop_cause.py",
+        'return say("guard {guard}", guard=Name(stopper.removeprefix("guard ")))',
+        "return stopper",
+        ("tests/integration/test_gallery.py",),
+    ),
+    Mutant(
         "times are in the policy's zone",
         "notices/languages.py",
         "there = at.astimezone(ZoneInfo(self.time_zone))",

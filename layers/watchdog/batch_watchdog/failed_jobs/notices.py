@@ -10,7 +10,7 @@ from batch_watchdog.core.effects import STOP_MARK
 from batch_watchdog.core.failure_cause import cause_of, words_of
 from batch_watchdog.core.job_event import JobEvent, resource_name
 from batch_watchdog.core.known_causes import NO_CAUSE_OF_ITS_OWN, KnownCause, known_cause
-from batch_watchdog.core.stop_cause import stopper_in
+from batch_watchdog.core.stop_cause import stopper_in, stopper_words
 from batch_watchdog.notices.links import job_link, log_group, log_text, queue_link
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.notices.phrases import Name, Phrase, counted, lines, row, say, subject
@@ -175,7 +175,7 @@ def _subject_of_not_begun(
         return subject(
             "{jobs} not begun, as {stopper} stopped one: {name}",
             jobs=jobs,
-            stopper=Name(stopper),
+            stopper=stopper_words(stopper),
             name=name,
         )
     if not name:
@@ -195,7 +195,7 @@ def _why_not_begun(blamed: Sequence[str], known: JobEvent | None, stopper: str) 
         yield say(
             "The job {name} was stopped by this watchdog, and has not failed: {stopper}.",
             name=_name(known),
-            stopper=stopper,
+            stopper=stopper_words(stopper),
         )
     elif known.exit_code is None:
         yield say("The job {name} had failed.", name=_name(known))

@@ -25,7 +25,7 @@ from batch_watchdog.guards.queue_update_items import QueueUpdate, QueueUpdates
 from batch_watchdog.guards.state import GuardState
 from batch_watchdog.notices.links import queue_link
 from batch_watchdog.notices.notice import Notice
-from batch_watchdog.notices.phrases import Name, lines, say, subject
+from batch_watchdog.notices.phrases import Name, kept, lines, say, subject
 from batch_watchdog.notices.text import fact, iso, plain
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store import operator_hold
@@ -145,7 +145,7 @@ def _stays_wrong(update: QueueUpdate) -> Notice:
                     "is still closed. AWS Batch says:",
                     **parts,
                 ),
-                plain(update.why, 500),
+                kept(plain(update.why, 500)),
                 "",
                 say("The watchdog goes on trying."),
                 say(

@@ -21,7 +21,7 @@ def trouble(new: Sequence[Problem], now: datetime) -> Notice:
         kind="watchdog-trouble",
         id=f"watchdog-trouble:check:{iso(now)}:{hashlib.sha256(keys.encode()).hexdigest()[:16]}",
         severity="warning",
-        subject=subject("Daily check: {what} (and {n} more)", what=first, n=len(new) - 1)
+        subject=subject("Daily check, {n} problems: {what}", what=first, n=len(new))
         if len(new) > 1
         else subject("Daily check: {what}", what=first),
         text=lines(

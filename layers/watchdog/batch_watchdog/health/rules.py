@@ -113,7 +113,7 @@ def _of_alarms(facts: Facts, policy: Policy, heard: Sequence[str]) -> Iterator[P
             yield Problem(
                 key=f"alarm:{name}",
                 what=say(
-                    "A guard waits for the alarm {alarm}, and there is none of that name.",
+                    "A guard waits for the alarm {alarm}, which does not exist.",
                     alarm=Name(plain(name)),
                 ),
                 remedy=say(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from batch_watchdog.core.job_event import resource_name
+from batch_watchdog.core.known_causes import title_of
 from batch_watchdog.notices.kind_words import KIND_WORDS
 from batch_watchdog.notices.notice import Notice, NoticeKind
 from batch_watchdog.notices.phrases import Name, Phrase, counted, lines, row, say, subject
@@ -14,6 +15,7 @@ from batch_watchdog.notices.text import fact, iso, plain, span
 from batch_watchdog.threads.rules import Collected, Group, Thread, by_size
 
 _SHOWN_MAX = 20  # groups in the text
+_WHY_MAX = 40  # characters in the subject
 _IN_FULL_MAX = 3  # groups whose example is shown with its text
 
 
@@ -88,13 +90,13 @@ def _subject(collected: Collected, kind: NoticeKind, groups: Sequence[Group]) ->
         return _subject_of_guard(collected, groups[0])
     largest = groups[0]
     where = plain(resource_name(largest.queue) or largest.rule)
-    why = plain(largest.finding or largest.cause, 60)
+    why = title_of(largest.known_cause) or plain(largest.finding or largest.cause, _WHY_MAX)
     return subject(
         "{n} × {what}{where}{why}{more}",
         n=collected.count,
         what=KIND_WORDS[kind],
         where=say(" in {where}", where=Name(where)) if where else "",
-        why=say(": {why}", why=Name(why)) if why else "",
+        why=say(": {why}", why=why) if why else "",
         more=say(" and {n} more", n=len(groups) - 1) if len(groups) > 1 else "",
     )
 

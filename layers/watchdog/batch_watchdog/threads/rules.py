@@ -75,6 +75,7 @@ class Group:
     status: str = ""  # of its job
     latest: str = ""  # subject of the last notice
     waited: tuple[int, int] | None = None  # seconds: the shortest, and the longest
+    known_cause: str = ""  # its code
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -281,6 +282,7 @@ def group_of(notice: Notice) -> Group:
         text=notice.text[:_TEXT_MAX],
         link=link[0] if link else "",
         status=str(facts.get("status") or ""),
+        known_cause=str(facts.get("known_cause") or ""),
         latest=notice.subject,
         waited=(int(waited), int(waited)) if isinstance(waited, int | float) else None,
     )
@@ -308,6 +310,7 @@ def _joined(known: Group, new: Group, key: tuple[str, str, str, str]) -> Group:
         text=known.text or new.text,
         link=known.link or new.link,
         status=known.status or new.status,
+        known_cause=known.known_cause or new.known_cause,
         latest=new.latest,
         waited=(min(low for low, _ in spans), max(high for _, high in spans)) if spans else None,
     )
