@@ -177,4 +177,38 @@ MUTANTS: Sequence[Mutant] = (
         "is_ours = True",
         ("tests/unit/arrays/test_stops.py",),
     ),
+    Mutant(
+        "what was stopped is no failure that stops the rest of an array",
+        "arrays/workflow.py",
+        'summary = told_apart(summary, self.batch.children(array.job_id, "FAILED"))',
+        "pass",
+    ),
+    Mutant(
+        "what was stopped before the call is no failure that stops the rest of an array",
+        "use_cases/act.py",
+        "return {**shown, stop.array_id: with_own_failures(array, failed)} if array else shown",
+        "return shown",
+        ("tests/unit/use_cases/test_act.py",),
+    ),
+    Mutant(
+        "what a person has stopped has not failed",
+        "arrays/own_failures.py",
+        "return bool(cause_of(job).stopper) or (is_stop_accepted(child) and may_be_killed)",
+        "return bool(cause_of(job).stopper)",
+        ("tests/unit/arrays/test_own_failures.py",),
+    ),
+    Mutant(
+        "a child that was to be cancelled and failed with a code of its own has failed",
+        "arrays/own_failures.py",
+        "may_be_killed = job.exit_code is None or job.exit_code in KILLED",
+        "may_be_killed = True",
+        ("tests/unit/arrays/test_own_failures.py",),
+    ),
+    Mutant(
+        "what fell with a stopped child has not failed by itself",
+        "arrays/own_failures.py",
+        "return sum(not cause_of(job).follows for job in others)",
+        "return len(others)",
+        ("tests/unit/arrays/test_own_failures.py",),
+    ),
 )

@@ -596,12 +596,16 @@ def test_a_guards_stop_is_carried_out_while_its_stage_is_on(scene: Scene) -> Non
     assert [params["jobs"] for _, params in scene.aws.changing_calls] == [[JOB]]
 
 
-@pytest.mark.parametrize(("failed", "calls"), [(4, 1), (3, 0)])
-def test_the_rest_of_an_array_is_stopped_if_so_many_have_failed_as_batch_counts_now(
-    scene: Scene, failed: int, calls: int
+@pytest.mark.parametrize(("failed", "stopped", "calls"), [(4, 0, 1), (3, 0, 0), (3, 1, 0)])
+def test_the_rest_of_an_array_is_stopped_if_so_many_have_failed_by_themselves_by_now(
+    scene: Scene, failed: int, stopped: int, calls: int
 ) -> None:
-    properties = {"size": 10, "statusSummary": {"FAILED": failed, "RUNNING": 10 - failed}}
+    ended = failed + stopped
+    properties = {"size": 10, "statusSummary": {"FAILED": ended, "RUNNING": 10 - ended}}
     scene.show(ARRAY, status="PENDING", arrayProperties=properties)
+    for index in range(ended):
+        reason = 'batch-watchdog: guard "g" is at cancel: soft' if index >= failed else "exit"
+        scene.show(f"{ARRAY}:{index}", status="FAILED", statusReason=reason, container={})
     scene.show(f"{ARRAY}:9", status="RUNNING")
     stop = StopJobs(
         how="terminate", job_ids=(f"{ARRAY}:9",), reason="r", rule="array[1]", array_id=ARRAY

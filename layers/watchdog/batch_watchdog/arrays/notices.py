@@ -118,6 +118,7 @@ def progress_facts(array: Array, counts: ChildCounts) -> dict[str, Any]:
         "size": array.size,
         "succeeded": counts.succeeded,
         "failed": counts.failed,
+        "stopped": counts.stopped,
     }
 
 
