@@ -15,8 +15,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a silent rule by tags goes by the tags that Batch shows",
         "arrays/workflow.py",
-        "if progress.is_done(array, parts) and not self.policy.silence_depends_on_tags:",
-        "if progress.is_done(array, parts):",
+        "if done and not self.policy.silence_depends_on_tags:",
+        "if done:",
         ("tests/unit/use_cases/test_job_events.py",),
     ),
     Mutant(
@@ -56,8 +56,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "the announcement and the state that says so are one write",
         "arrays/workflow.py",
-        "told = replace(array, announced=True)",
-        "told = array",
+        "told = Arrays(self.table).put(replace(array, announced=True), now)",
+        "told = Arrays(self.table).put(array, now)",
     ),
     Mutant(
         "a new array is reminded of",

@@ -222,7 +222,11 @@ def _tell_followers(followers: Sequence[JobEvent]) -> list[str]:
     ]
     for each in followers[:_NAMED_MAX]:
         on = ", ".join(plain(job_id, 60) for job_id in each.depends_on[:3])
-        told.append(f"- {_name(each)} (dependsOn {on})" if on else f"- {_name(each)}")
+        parts = {"name": _name(each), "jobs": on, "n": each.size or 0}
+        if each.kind == "array":
+            told.append(say("- {name}, an array of {n} (dependsOn {jobs})", **parts))
+        else:
+            told.append(say("- {name} (dependsOn {jobs})" if on else "- {name}", **parts))
     if count > _NAMED_MAX:
         told.append(say("- … and {n} more, listed in the facts", n=count - _NAMED_MAX))
     return told

@@ -142,7 +142,9 @@ class JobEventIntake:
             for message_id, change in changes.items()
             if failed_job_notices.is_news(change)
         }
-        held = chains.held(news.values())
+        arrays = (change for change in changes.values() if change.kind == "array")
+        fallen = [change for change in arrays if change.followed]
+        held = chains.held([*news.values(), *fallen])
         entries = {
             message_id: OnceKey(f"job-failed:{change.job_id}", change.at)
             for message_id, change in news.items()

@@ -1,6 +1,9 @@
 """Japanese: single jobs and blocked queues."""
 
 TEXTS = {
+    "- {name}, an array of {n} (dependsOn {jobs})": "- {name} ({n} 件の配列ジョブ、依存先 {jobs})",
+    "- {name} (dependsOn {jobs})": "- {name} (依存先 {jobs})",
+    "- {name}": "- {name}",
     "The queue {queue} is no longer blocked.": "キュー {queue} のブロックは解消しました。",
     "It was blocked for {lasted}, since {since}.": "{since} から {lasted} ブロックされていました。",
     "Queue no longer blocked: {queue} ({stopper} cancelled its job)": "キューのブロック解消: {queue} ({stopper} がジョブを取り消し)",
