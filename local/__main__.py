@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from local.commands import demo, finish_build, policy_check, policy_live, pull_events
+from local.gallery import page as gallery
 from local.replay import replay
 from local.suggest import suggest
 
@@ -18,6 +19,7 @@ _COMMANDS = {
     "policy-undo": policy_live.undo,
     "pull-events": pull_events.main,
     "finish-build": finish_build.main,
+    "gallery": gallery.main,
 }
 
 

@@ -10,10 +10,9 @@ import pytest
 from batch_watchdog.notices.japanese.catalogue import BETWEEN, TEXTS
 from batch_watchdog.notices.notice import NoticeKind
 from local.aws.stack import Stack
-from local.gallery.day import Day
+from local.gallery.page import JAPANESE, PAGE, page, told
 from local.gallery.scenes import SCENES, Scene
 
-JAPANESE = 'language = "ja"\ntime_zone = "Asia/Tokyo"'
 CUT = 60  # so much of a subject is seen in a list of mails
 NAME_SEEN = 6  # so many characters of a name tell which one it is
 
@@ -42,17 +41,11 @@ WORDS_KEPT = (
 type Told = list[dict[str, Any]]
 
 
-def played(stack: Stack, scene: Scene, notify: str, *, long: bool) -> Told:
-    day = Day(stack, scene.policy, notify, long=long, alarms=scene.alarms)
-    scene.play(day)
-    return day.told
-
-
 @pytest.fixture(scope="session")
 def gallery(stack: Stack) -> Mapping[tuple[str, bool, str], Told]:
     """What each scene tells, by language and length of names."""
     return {
-        (language, long, scene.title): played(stack, scene, notify, long=long)
+        (language, long, scene.title): told(stack, scene, notify, long=long)
         for (language, notify), long in product((("en", ""), ("ja", JAPANESE)), (False, True))
         for scene in SCENES
     }
@@ -165,6 +158,24 @@ def test_no_template_that_has_a_translation_is_left_as_it_is(
     for notice in gallery["ja", False, title]:
         text = f"{notice['subject']}\n{notice['text']}"
         assert [each for each in whole if each in text] == []
+
+
+def test_what_became_of_an_arrays_children_adds_up(
+    gallery: Mapping[tuple[str, bool, str], Told], title: str
+) -> None:
+    for notice in gallery["en", False, title]:
+        facts = notice["facts"]
+        if notice["notice"] == "array-completed" and not facts.get("test"):
+            assert facts["succeeded"] + facts["failed"] + facts["stopped"] == facts["size"]
+
+
+def test_the_page_is_up_to_date(gallery: Mapping[tuple[str, bool, str], Told]) -> None:
+    # To renew it: make gallery
+    languages = {"": "en", JAPANESE: "ja"}
+
+    text = page(lambda scene, notify: gallery[languages[notify], False, scene.title])
+
+    assert text == PAGE.read_text()
 
 
 def test_times_are_in_the_zone(gallery: Mapping[tuple[str, bool, str], Told], title: str) -> None:

@@ -421,4 +421,11 @@ MUTANTS: Sequence[Mutant] = (
         "for change in latest.values():",
         ("tests/unit/limits/test_rules.py",),
     ),
+    Mutant(
+        "of a job that is shown without its creation nothing is decided",
+        "limits/decisions.py",
+        '_NAMED_BY = ("jobName", "jobQueue", "status", "tags", "createdAt")',
+        '_NAMED_BY = ("jobName", "jobQueue", "status", "tags")',
+        ("tests/integration/test_limits.py",),
+    ),
 )

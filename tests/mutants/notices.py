@@ -50,8 +50,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a phrase is kept with what it was made of",
         "notices/kept_phrases.py",
-        "return {type(part).__name__: [template, told]}",
-        "return str(part)",
+        "return [str(text), _to_json(text)]",
+        "return str(text)",
         ("tests/unit/notices/test_kept_phrases.py",),
     ),
     Mutant(

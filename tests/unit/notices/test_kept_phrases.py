@@ -32,12 +32,19 @@ KEPT = "alarm soft is in ALARM"
 def test_a_phrase_comes_back_from_the_table(text: str) -> None:
     kept = from_json(json.loads(json.dumps(to_json(text))))
 
-    assert (type(kept), kept) == (type(text), text)
+    assert kept == text
+    assert to_json(kept) == to_json(text)
     for language in (Language("en", "Asia/Tokyo"), Language("ja", "Asia/Tokyo")):
         assert language.say(kept) == language.say(text)
 
 
-@pytest.mark.parametrize("value", [{}, {"No": ["", {}]}, {"Phrase": ["{a}", {}]}, {"at": 1}])
-def test_what_is_no_phrase_is_refused(value: Any) -> None:
-    with pytest.raises((LookupError, TypeError, ValueError)):
+@pytest.mark.parametrize("value", [{}, 1, None, ["a"], ["a", "b", "c"], [1, {}]])
+def test_what_is_no_text_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="expected a text"):
         from_json(value)
+
+
+@pytest.mark.parametrize("made_of", [{}, {"No": ["", {}]}, {"Phrase": ["{a}", {}]}, {"at": 1}, 7])
+def test_a_phrase_that_cannot_be_made_again_is_an_error_and_no_silence(made_of: Any) -> None:
+    with pytest.raises((LookupError, TypeError, ValueError)):
+        Language("ja").say(from_json(["text", made_of]))

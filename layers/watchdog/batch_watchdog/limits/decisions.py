@@ -39,8 +39,8 @@ _BUCKETS_MAX = 70  # in one write; it has room for the brake, reminders and some
 _STOPS_MAX = 1_000
 
 # What rules match. Batch shows the tags of a job that has none, too: as an empty map. What a job
-# lacks might exempt it.
-_NAMED_BY = ("jobName", "jobQueue", "status", "tags")
+# lacks might exempt it; and by when it was created, what was decided of it is found again.
+_NAMED_BY = ("jobName", "jobQueue", "status", "tags", "createdAt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

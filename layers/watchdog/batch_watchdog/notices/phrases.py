@@ -135,7 +135,8 @@ def in_english(part: Any, most: int) -> str:
     """A part of a phrase in English, with times in UTC."""
     match part:
         case Phrase():
-            return part.fill(part.template, part.parts, in_english, most)
+            whole = most == UNBOUND  # As a text it is English already.
+            return str(part) if whole else part.fill(part.template, part.parts, in_english, most)
         case Name():
             return middle(part, most)
         case str():
