@@ -13,6 +13,7 @@ from pathlib import Path
 
 from local.aws import stack as stacks
 from local.aws.stack import Stack
+from local.gallery import message_schema
 from local.gallery.day import Day
 from local.gallery.scenes import SCENES, Scene
 from local.replay.replay import Row
@@ -93,4 +94,5 @@ def main(arguments: Sequence[str]) -> int:
         print("docs/notices.md is not up to date: run make gallery", file=sys.stderr)
         return 1
     PAGE.write_text(text)
+    message_schema.PATH.write_text(message_schema.text())
     return 0

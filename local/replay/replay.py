@@ -22,6 +22,7 @@ from moto import mock_aws
 from batch_watchdog.core.effects import Announce
 from batch_watchdog.core.errors import PolicyError
 from batch_watchdog.guards import items as guard_items
+from batch_watchdog.notices.message import message_of
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.notices.text import iso
 from batch_watchdog.policy.model import parse_policy
@@ -111,9 +112,9 @@ class Rows:
                     self._folded(at, notice, content["id"])
 
     def _folded(self, at: datetime, notice: Notice, into: str) -> None:
-        self._notice(at, self._words.worded(notice).content | {"folded_into": into})
+        self._notice(at, {**message_of(self._words.worded(notice)), "folded_into": into})
 
-    def _notice(self, at: datetime, content: Row) -> None:
+    def _notice(self, at: datetime, content: Mapping[str, Any]) -> None:
         self.notices[content["notice"]] += 1
         self._tell({"at": iso(at), "kind": "notice", **content})
 
@@ -146,7 +147,7 @@ class Rows:
         """Tell the digests whose windows close after the end: what they tell came before it."""
         for thread in open_threads(table, now):
             if thread.collected.count:
-                self._notice(now, self._words.worded(digest(thread)).content)
+                self._notice(now, message_of(self._words.worded(digest(thread))))
 
     def summary(self, events: int, now: datetime) -> Row:
         budgets = self.budgets.rows(now)

@@ -6,10 +6,13 @@ from itertools import product
 from typing import Any, get_args
 
 import pytest
+from pydantic import TypeAdapter
 
 from batch_watchdog.notices.japanese.catalogue import BETWEEN, TEXTS
+from batch_watchdog.notices.message import Message
 from batch_watchdog.notices.notice import NoticeKind
 from local.aws.stack import Stack
+from local.gallery import message_schema
 from local.gallery.page import JAPANESE, PAGE, page, told
 from local.gallery.scenes import SCENES, Scene
 
@@ -167,6 +170,18 @@ def test_what_became_of_an_arrays_children_adds_up(
         facts = notice["facts"]
         if notice["notice"] == "array-completed" and not facts.get("test"):
             assert facts["succeeded"] + facts["failed"] + facts["stopped"] == facts["size"]
+
+
+def test_what_programs_are_sent_is_as_the_schema_says(
+    gallery: Mapping[tuple[str, bool, str], Told], title: str
+) -> None:
+    # To renew it: make gallery
+    assert message_schema.PATH.read_text() == message_schema.text()
+    sent = TypeAdapter(Message)
+    for notice in gallery["ja", True, title]:
+        row_alone = ("at", "kind", "folded_into")
+        told = {name: value for name, value in notice.items() if name not in row_alone}
+        assert sent.validate_python(told, strict=True, extra="forbid") == told
 
 
 def test_the_page_is_up_to_date(gallery: Mapping[tuple[str, bool, str], Told]) -> None:

@@ -6,6 +6,7 @@ OFFERS: tuple[str, ...] = (
     "kind_words",
     "languages",
     "links",
+    "message",
     "notice",
     "phrases",
     "text",

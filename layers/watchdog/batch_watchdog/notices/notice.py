@@ -47,18 +47,6 @@ class Notice:
     text: Said
     facts: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def content(self) -> dict[str, Any]:
-        """What programs are sent of it."""
-        return {
-            "notice": self.kind,
-            "id": self.id,
-            "severity": self.severity,
-            "subject": self.subject,
-            "text": self.text,
-            "facts": self.facts,
-        }
-
 
 def subject(text: str) -> str:
     """A subject line as SNS takes it: one line, less than 100 characters."""

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from batch_watchdog.core.effects import Announce
+from batch_watchdog.notices.message import message_of
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.notices.text import plain
 from batch_watchdog.policy.model import Policy
@@ -55,7 +56,10 @@ class Announcer:
             Subject=notice.subject,
             MessageStructure="json",
             Message=json.dumps(
-                {"default": json.dumps(notice.content, ensure_ascii=False), "email": notice.text},
+                {
+                    "default": json.dumps(message_of(notice), ensure_ascii=False),
+                    "email": notice.text,
+                },
                 ensure_ascii=False,
             ),
             MessageAttributes={
