@@ -211,4 +211,10 @@ MUTANTS: Sequence[Mutant] = (
         "return len(others)",
         ("tests/unit/arrays/test_own_failures.py",),
     ),
+    Mutant(
+        "the sweep asks for arrays in the next minute too",
+        "arrays/open_arrays.py",
+        "Reminders(self.table).file([reminder(open_ids, self.now)])",
+        "pass",
+    ),
 )
