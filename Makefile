@@ -60,6 +60,9 @@ replay: $(venv) ## Replay a log, a folder of logs or stdin: EVENTS=log.jsonl|fol
 		$${WORLD:+--world "$$WORLD"} $${UNTIL:+--until "$$UNTIL"} $${OUT:+--out "$$OUT"} \
 		$${REPORT:+--report "$$REPORT"}
 
+gallery: $(venv) ## Write docs/notices.md: every notice in both languages, from real runs.
+	@.venv/bin/python -m local gallery
+
 suggest: $(venv) ## A policy from your own history: EVENTS=log.jsonl|folder|- [ALLOW=0.001] > policy.toml
 	@test -n "$$EVENTS" || { echo 'usage: make suggest EVENTS=log.jsonl [ALLOW=0.001]' \
 		'> policy.toml' >&2; exit 2; }
@@ -167,7 +170,7 @@ clean: ## Forget all that was set up or built.
 help: ## What can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo console test check format replay suggest policy-check policy-push policy-show policy-undo pull-events build deploy-check deploy smoke undeploy invoke local-aws \
+.PHONY: demo console test check format replay gallery suggest policy-check policy-push policy-show policy-undo pull-events build deploy-check deploy smoke undeploy invoke local-aws \
 	test-runtime test-browser pictures test-dynamodb test-scale test-patterns simulate mutate bench pin claims released clean help
 
 # ---- Setting up -----------------------------------------------------------------------------

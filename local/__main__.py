@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from local.commands import demo, finish_build, policy_check, policy_live, pull_events
 from local.console import server
 from local.deploy import check, smoke
+from local.gallery import page as gallery
 from local.replay import replay
 from local.suggest import suggest
 
@@ -23,6 +24,7 @@ _COMMANDS = {
     "finish-build": finish_build.main,
     "deploy-check": check.main,
     "smoke": smoke.main,
+    "gallery": gallery.main,
 }
 
 

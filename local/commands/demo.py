@@ -82,13 +82,14 @@ class Day:
         self.events = 0
         self.report = Report("A day of batch-watchdog, on a simulated AWS Batch")
         self._timeline = Timeline(console)
-        self._rows = Rows(self.batch, self._tell)
+        policy += NOTIFY[language]
+        self._rows = Rows(self.batch, self._tell, policy)
         names = {each.environment["POLICY_PARAMETER"] for each in stack.functions.values()}
         self._dispatcher = Dispatcher(
             stack,
             self.batch,
             self._rows,
-            parameters=dict.fromkeys(names, policy + NOTIFY[language]),
+            parameters=dict.fromkeys(names, policy),
             make_table=self._table,
         )
         self.batch.advance_to(MORNING)

@@ -20,9 +20,13 @@ import boto3
 from moto import mock_aws
 
 from batch_watchdog.core.effects import Announce
+from batch_watchdog.core.errors import PolicyError
 from batch_watchdog.guards import items as guard_items
+from batch_watchdog.notices.message import message_of
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.notices.text import iso
+from batch_watchdog.policy.model import parse_policy
+from batch_watchdog.policy.tables import Notify
 from batch_watchdog.store.actions import PREFIX, to_action
 from batch_watchdog.store.item_codec import Item
 from batch_watchdog.store.memory_table import MemoryTable
@@ -71,6 +75,7 @@ class Rows:
     ) -> None:
         self._batch = batch
         self.budgets = BudgetDays(policy)
+        self._words = _words(policy)
         self._tell = tell
         self._calls_seen = 0
         self._untold: dict[str, Notice] = {}
@@ -94,7 +99,7 @@ class Rows:
                 into = action.folded.get(notice.id) or action.folded.get(key_of(notice))
                 if into:
                     self._untold.pop(notice.id, None)
-                    self._notice(at, notice.content | {"folded_into": into})
+                    self._folded(at, notice, into)
 
     def published(self, at: datetime, message: Mapping[str, Any]) -> None:
         self.called()
@@ -105,10 +110,12 @@ class Rows:
             for notice_id in content["facts"]["ids"]:
                 notice = self._untold.pop(notice_id, None)
                 if notice:
-                    folded = notice.content | {"folded_into": content["id"]}
-                    self._notice(at, folded)
+                    self._folded(at, notice, content["id"])
 
-    def _notice(self, at: datetime, content: Row) -> None:
+    def _folded(self, at: datetime, notice: Notice, into: str) -> None:
+        self._notice(at, {**message_of(self._words.worded(notice)), "folded_into": into})
+
+    def _notice(self, at: datetime, content: Mapping[str, Any]) -> None:
         self.notices[content["notice"]] += 1
         self._tell({"at": iso(at), "kind": "notice", **content})
 
@@ -141,7 +148,7 @@ class Rows:
         """Tell the digests whose windows close after the end: what they tell came before it."""
         for thread in open_threads(table, now):
             if thread.collected.count:
-                self._notice(now, digest(thread).content)
+                self._notice(now, message_of(self._words.worded(digest(thread))))
 
     def summary(self, events: int, now: datetime) -> Row:
         budgets = self.budgets.rows(now)
@@ -153,6 +160,14 @@ class Rows:
             "dead_letters": self.dead_letters,
             "overruled": self._batch.overruled,
         } | ({"budgets": budgets} if budgets else {})
+
+
+def _words(policy: str | None) -> Notify:
+    """In which words operators are told."""
+    try:
+        return parse_policy(policy or "").notify
+    except PolicyError:  # It is told of elsewhere.
+        return Notify()
 
 
 def _readable(event: Any) -> Any:

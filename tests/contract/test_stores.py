@@ -126,7 +126,7 @@ def test_an_array_is_forgotten_a_month_after_its_last_change(table: Table) -> No
 # ---- Actions ------------------------------------------------------------------------------
 
 EFFECTS: Sequence[Effect] = (
-    Announce(notices=(a_notice(facts={"a": [None, {"ü": 1.5}]}), a_notice(id="2")), digest_over=9),
+    Announce(notices=(a_notice(facts={"a": [None, {"ü": 1.5}]}), a_notice(id="2"))),
     StopJobs(how="terminate", job_ids=("1", "2"), reason="why", rule="limit[1]", service=True),
     SetQueueState(queue=QUEUE, state="DISABLED", guard="budget"),
     StartRun(run_id="run-1"),
@@ -181,12 +181,11 @@ def noise(seed: int) -> str:
 def test_a_huge_announcement_becomes_several_that_fit_and_lose_no_notice() -> None:
     notices = tuple(a_notice(id=str(n), text=noise(n)) for n in range(2_500))
 
-    puts = Actions(MemoryTable()).puts([Announce(notices=notices, digest_over=7)], NOW, "sweep")
+    puts = Actions(MemoryTable()).puts([Announce(notices=notices)], NOW, "sweep")
 
     effects = [to_action({**put.item, "version": 1}).effect for put in puts]
     announced = [effect for effect in effects if isinstance(effect, Announce)]
     assert [notice for effect in announced for notice in effect.notices] == list(notices)
-    assert {effect.digest_over for effect in announced} == {7}
     assert max(map(size_of, (put.item for put in puts))) < 400_000
     assert len({put.key for put in puts}) == len(puts) < 20
 

@@ -1,6 +1,6 @@
 """Jobs that stay too long: warned of, stopped, looked at again."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -284,3 +284,17 @@ def test_a_sweep_reads_as_much_however_many_jobs_wait(waiting: int) -> None:
     watching.run(at("12:06"), at("12:08"))
 
     assert read == []
+
+
+def test_a_job_that_an_answer_shows_without_its_creation_is_told_of_once() -> None:
+    # What was decided of a job is found again by when it was created.
+    watching = Watching(SIX_HOURS, [moved("RUNNABLE", "12:00:30")])
+    shown: dict[str, Sequence[str]] = {JOB: ("createdAt",)}
+    watching.run(at("12:00"), at("13:00"))
+    watching.batch.lacking |= shown
+    watching.run(at("13:01"), at("13:03"))
+    assert watching.told("limit-warning") == []
+
+    watching.batch.lacking.clear()
+    watching.run(at("13:04"), at("13:30"))
+    assert len(watching.told("limit-warning")) == 1

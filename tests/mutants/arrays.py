@@ -15,8 +15,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a silent rule by tags goes by the tags that Batch shows",
         "arrays/workflow.py",
-        "if progress.is_done(array, parts) and not self.policy.silence_depends_on_tags:",
-        "if progress.is_done(array, parts):",
+        "if done and not self.policy.silence_depends_on_tags:",
+        "if done:",
         ("tests/unit/use_cases/test_job_events.py",),
     ),
     Mutant(
@@ -56,8 +56,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "the announcement and the state that says so are one write",
         "arrays/workflow.py",
-        "told = replace(array, announced=True)",
-        "told = array",
+        "told = Arrays(self.table).put(replace(array, announced=True), now)",
+        "told = Arrays(self.table).put(array, now)",
     ),
     Mutant(
         "a new array is reminded of",
@@ -176,6 +176,40 @@ MUTANTS: Sequence[Mutant] = (
         "is_ours = bool(stopper_in(array.reason))",
         "is_ours = True",
         ("tests/unit/arrays/test_stops.py",),
+    ),
+    Mutant(
+        "what was stopped is no failure that stops the rest of an array",
+        "arrays/workflow.py",
+        'summary = told_apart(summary, self.batch.children(array.job_id, "FAILED"))',
+        "pass",
+    ),
+    Mutant(
+        "what was stopped before the call is no failure that stops the rest of an array",
+        "use_cases/act.py",
+        "return {**shown, stop.array_id: with_own_failures(array, failed)} if array else shown",
+        "return shown",
+        ("tests/unit/use_cases/test_act.py",),
+    ),
+    Mutant(
+        "what a person has stopped has not failed",
+        "arrays/own_failures.py",
+        "return bool(cause_of(job).stopper) or (is_stop_accepted(child) and may_be_killed)",
+        "return bool(cause_of(job).stopper)",
+        ("tests/unit/arrays/test_own_failures.py",),
+    ),
+    Mutant(
+        "a child that was to be cancelled and failed with a code of its own has failed",
+        "arrays/own_failures.py",
+        "may_be_killed = job.exit_code is None or job.exit_code in KILLED",
+        "may_be_killed = True",
+        ("tests/unit/arrays/test_own_failures.py",),
+    ),
+    Mutant(
+        "what fell with a stopped child has not failed by itself",
+        "arrays/own_failures.py",
+        "return sum(not cause_of(job).follows for job in others)",
+        "return len(others)",
+        ("tests/unit/arrays/test_own_failures.py",),
     ),
     Mutant(
         "the sweep asks for arrays in the next minute too",

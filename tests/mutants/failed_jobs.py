@@ -65,4 +65,25 @@ MUTANTS: Sequence[Mutant] = (
         'stopper = ""',
         ("tests/unit/failed_jobs/test_chains.py",),
     ),
+    Mutant(
+        "an array that fell with a job is told with it",
+        "arrays/workflow.py",
+        "if self.policy.notify.job_failures and fell_with_another(array, parts):",
+        "if False:",
+        ("tests/unit/failed_jobs/test_chains.py",),
+    ),
+    Mutant(
+        "an array of which a child succeeded has an end of its own",
+        "arrays/fallen.py",
+        'if array.summary.get("SUCCEEDED") or any(SUCCEEDED_CODE in part.outcomes for part in parts):',
+        "if False:",
+        ("tests/unit/failed_jobs/test_chains.py",),
+    ),
+    Mutant(
+        "a failure by which an array falls is kept back for it",
+        "use_cases/job_events.py",
+        "held = chains.held([*news.values(), *fallen])",
+        "held = chains.held(news.values())",
+        ("tests/unit/failed_jobs/test_chains.py",),
+    ),
 )

@@ -8,8 +8,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "what holds other jobs, too, is not told as one job's alone",
         "limits/sighting_items.py",
-        "if all([each for each, _ in ids] == [job_id] for *_, ids in rows):",
-        "if any([each for each, _ in ids] == [job_id] for *_, ids in rows) or rows:",
+        'if all([each for each, _ in ids] == [job_id] for *_, ids in unpack(item["content"])):',
+        'if unpack(item["content"]):',
         ("tests/contract/test_stores.py",),
     ),
     Mutant(
@@ -277,8 +277,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "sightings are read from the beginning of the stay on",
         "limits/sighting_items.py",
-        "for item in table.query(_pk(shard), first=_minute(since - MINUTE)):",
-        "for item in table.query(_pk(shard), first=_minute(since + 60 * MINUTE)):",
+        "yield from table.query(_pk(shard), first=_minute(since - MINUTE))",
+        "yield from table.query(_pk(shard), first=_minute(since + 60 * MINUTE))",
         ("tests/contract/test_stores.py",),
     ),
     Mutant(
@@ -427,5 +427,12 @@ MUTANTS: Sequence[Mutant] = (
         "for change in (*back, *latest.values()):",
         "for change in latest.values():",
         ("tests/unit/limits/test_rules.py",),
+    ),
+    Mutant(
+        "of a job that is shown without its creation nothing is decided",
+        "limits/decisions.py",
+        '_NAMED_BY = ("jobName", "jobQueue", "status", "tags", "createdAt")',
+        '_NAMED_BY = ("jobName", "jobQueue", "status", "tags")',
+        ("tests/integration/test_limits.py",),
     ),
 )

@@ -41,6 +41,27 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/unit/notices/test_languages.py",),
     ),
     Mutant(
+        "a notice is worded when it is sent",
+        "use_cases/announce.py",
+        "self._publish(notify.worded(notice))",
+        "self._publish(notice)",
+        ("tests/unit/use_cases/test_act.py",),
+    ),
+    Mutant(
+        "a phrase is kept with what it was made of",
+        "notices/kept_phrases.py",
+        "return [str(text), _to_json(text)]",
+        "return str(text)",
+        ("tests/unit/notices/test_kept_phrases.py",),
+    ),
+    Mutant(
+        "which guard or rule stopped something is said in the language, and shortened",
+        "core/stop_cause.py",
+        'return say("guard {guard}", guard=Name(stopper.removeprefix("guard ")))',
+        "return stopper",
+        ("tests/integration/test_gallery.py",),
+    ),
+    Mutant(
         "times are in the policy's zone",
         "notices/languages.py",
         "there = at.astimezone(ZoneInfo(self.time_zone))",

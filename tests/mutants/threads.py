@@ -171,4 +171,18 @@ MUTANTS: Sequence[Mutant] = (
         "latest=known.latest or new.latest,",
         _DIGEST,
     ),
+    Mutant(
+        "what a thread collects is in the language of the policy",
+        "threads/workflow.py",
+        "self._decided([self.word(notice) for notice in effect.notices])",
+        "self._decided(effect.notices)",
+        ("tests/integration/test_gallery.py",),
+    ),
+    Mutant(
+        "a digest names its queue without the ARN, and its known cause",
+        "threads/notices.py",
+        "why = title_of(largest.known_cause) or plain(largest.finding or largest.cause, _WHY_MAX)",
+        "why = plain(largest.finding or largest.cause, _WHY_MAX)",
+        _DIGEST,
+    ),
 )

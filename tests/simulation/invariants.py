@@ -65,13 +65,20 @@ def i1_completions_are_recorded_once_and_delivered(seen: History) -> Iterator[st
         if count > 1:
             yield f"array {job_id} recorded {count} times"
     told = _told_ids(seen)
+    # What only fell with a job that it depends on is counted in that one's notice.
+    fallen = {
+        job_id
+        for _, notice in seen.notices()
+        if notice.kind == "job-failed"
+        for job_id in (notice.facts["job_id"], *notice.facts.get("follower_ids", ()))
+    }
     for job_id, job in seen.jobs.items():
         if job.kind != "array" or not job.ended or not _was_heard_of(seen, job_id):
             continue
         if seen.stays[job_id][-1].since > seen.ended - 3 * _MINUTE:
             continue  # Stragglers are still awaited.
         silent = any(rule.silent for _, policy in seen.policies for rule in policy.array)
-        if not recorded[job_id] and not silent:
+        if not recorded[job_id] and not silent and job_id not in fallen:
             yield f"array {job_id} ended, and its completion was not recorded"
         if recorded[job_id] and f"array-completed:{job_id}" not in told:
             yield f"array {job_id}: its completion was never delivered"

@@ -510,12 +510,20 @@ class _Model:
             for child, stays in self._seen.stays.items()
             if child.startswith(f"{parent}:")
             and any(stay.status == "FAILED" and stay.since <= at for stay in stays)
+            and not self._was_stopped(child)
         )
         # Which ends were known is not known here: the fewest that may have been.
         ended = max(failed, int(when.get("of_at_least", 1)))
         too_many = "failed" in when and failed > when["failed"]
         share = "failed_percent" in when and failed * 100 > when["failed_percent"] * ended
         return "" if too_many or share else f"only {failed} of its children failed"
+
+    def _was_stopped(self, child: str) -> bool:
+        """Whether a child that ended FAILED was stopped: by the watchdog, or by a person."""
+        reason = self._seen.details.get(child, {}).get("statusReason", "")
+        ids = {child, child.partition(":")[0]}
+        by_people = {call.reason for call in self._seen.by_people if ids & set(call.jobs)}
+        return reason.startswith(_PREFIX) or reason in by_people - {""}
 
     # ---- Guards ---------------------------------------------------------------------------
 

@@ -591,7 +591,41 @@ _LOST: Mapping[str, Mended] = {
     ),
 }
 
+_TOO_MANY_FAIL = """
+mode = "enforce"
+[[array]]
+stop_rest_when = { failed_percent = 30, of_at_least = 3 }
+"""
+
+_OURS: Mapping[str, Mended] = {
+    "children that a guard has cancelled count as failed, and stop the others": Mended(
+        _plan(
+            _TOO_MANY_FAIL + _GUARD.replace('mode = "enforce"', ""),
+            _runs(1, array_size=9, queue="small", seconds=1_200),
+            _alarm(4, "ALARM"),
+        ),
+        _I13,
+    ),
+    "children that a limit has terminated count as failed, and stop the others": Mended(
+        _plan(
+            _TOO_MANY_FAIL + '[[limit]]\nRUNNING = { after = "6m" }\n',
+            _runs(1, array_size=9, queue="small", seconds=1_200),
+            minutes=30,
+        ),
+        _I13,
+    ),
+    "children that a person has stopped count as failed, and stop the others": Mended(
+        _plan(
+            _TOO_MANY_FAIL,
+            _runs(1, array_size=9, queue="small", seconds=1_200),
+            _step(4, "person", does="cancel", number=0),
+        ),
+        _I13,
+    ),
+}
+
 MENDED: Mapping[str, Mended] = {
+    **_OURS,
     **_REPEATED,
     **_ON_RECORD,
     **_TIMES,

@@ -270,6 +270,10 @@ job_failures = true
 [[array]]
 match = { name = "film" }
 
+[[array]]
+match = { name = "doomed" }
+stop_rest_when = { failed = 0 }
+
 [[limit]]
 match = { name = "slow*" }
 RUNNABLE = { warn_after = "2m", after = "5m", action = "cancel" }
@@ -434,6 +438,20 @@ WORLD = {
 }
 
 
+def _of_doomed(index: int, _: int) -> float:
+    """The first child ends soon, the other one late."""
+    return 86_400 if index else 5
+
+
+def _an_array_that_is_stopped(day: Day) -> None:
+    doomed = day.batch.submit("doomed", "cpu", seconds=_of_doomed, array_size=2, outcome={0: 1})
+    day.run(5)
+    assert (
+        "children failed"
+        in day.batch.call("DescribeJobs", {"jobs": [doomed]})["jobs"][0]["statusReason"]
+    )
+
+
 def a_day(day: Day) -> None:
     """Every use case once."""
     day.batch.add_world(WORLD)
@@ -445,6 +463,8 @@ def a_day(day: Day) -> None:
         assert not day.call("job_events", json.loads((EVENTS / f"{name}.json").read_text())).error
     day.dispatcher.notify({"Records": [{"Sns": {}}]})
     day.run(5)
+
+    _an_array_that_is_stopped(day)
 
     # Limits: what waits is cancelled, what runs too long terminated.
     day.batch.submit("slow-to-end", "cpu", seconds=86_400)

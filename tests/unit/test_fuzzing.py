@@ -351,7 +351,7 @@ SAMPLES["actions"] = [
         "kind": "Announce",
         "at": "2026-01-01T12:00:00Z",
         "asked_by": "test",
-        "body": {"notices": [asdict(a_notice())], "digest_over": 5},
+        "body": {"notices": [asdict(a_notice())]},
     },
     {
         "kind": "StopJobs",

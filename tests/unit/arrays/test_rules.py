@@ -14,7 +14,7 @@ from tests.makers import ARRAY, an_array, at
 
 PROGRESS = parse_policy('[[array]]\nmatch = { name = "render*" }\nprogress = [50, 90]')
 STOP = "[[array]]\nstop_rest_when = { failed_percent = 10, of_at_least = 20 }"
-ENFORCED = parse_policy(f'mode = "enforce"\n[notify]\ndigest_over = 9\n{STOP}')
+ENFORCED = parse_policy(f'mode = "enforce"\n{STOP}')
 OBSERVED = parse_policy(STOP)
 
 
@@ -140,7 +140,6 @@ def test_what_is_told_of_a_stop() -> None:
     assert notice.subject == "Array stopped, 4 of 20 failed: render"
     assert (notice.facts["left"], notice.facts["mode"]) == (80, "enforce")
     assert notice.facts["rule"] == "array[1] (every job)"
-    assert [e.digest_over for e in decision.effects if isinstance(e, Announce)] == [9]
 
 
 def test_the_rest_is_stopped_once() -> None:

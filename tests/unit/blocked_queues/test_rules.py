@@ -171,7 +171,7 @@ def test_a_job_that_the_watchdog_cancelled_has_not_gone_on() -> None:
     assert notices[1]["facts"]["heads"][0]["outcome"] == "cancelled-by-watchdog"
     assert notices[1]["facts"]["cancelled_by"] == ["limit[1] (every job)"]
     assert notices[1]["subject"] == (
-        "Queue no longer blocked, as limit[1] (every job) cancelled its job: gpu"
+        "Queue no longer blocked: gpu (limit[1] (every job) cancelled its job)"
     )
 
 

@@ -13,7 +13,7 @@ from batch_watchdog.failed_jobs.workflow import FailureChainReporter
 from batch_watchdog.policy.model import parse_policy
 from batch_watchdog.store.item_codec import unpack
 from tests.fakes import Aws
-from tests.makers import a_failure, an_event, at, change
+from tests.makers import ARRAY, a_child_event, a_failure, a_parent_event, at, change
 from tests.watching import Watching
 
 
@@ -238,17 +238,58 @@ def test_no_chain_is_told_where_the_policy_wants_no_failures_told() -> None:
     assert watching.told("job-failed") == []
 
 
-def test_an_array_that_followed_is_told_as_an_array() -> None:
-    gone = an_event(
-        "12:01",
-        jobId="arr",
-        status="FAILED",
-        statusReason="Dependent Job failed",
-        dependsOn=[{"jobId": "a"}],
-        arrayProperties={"size": 3, "statusSummary": {"FAILED": 3}},
-    )
-    watching = seen(failed("a"), gone)
+# ---- Arrays that fall with a job ----------------------------------------------------------
+
+
+def fallen_array(job_id: str, *on: str, clock: str = "12:00", **changes: Any) -> Any:
+    """The parent's event of an array of which no child began."""
+    event = follower(job_id, *on, clock=clock)
+    summary = {"SUCCEEDED": 0, "FAILED": 4} | changes.pop("summary", {})
+    event["detail"] |= {"arrayProperties": {"size": 4, "statusSummary": summary}} | changes
+    return event
+
+
+def test_arrays_that_fall_with_a_job_are_counted_in_its_notice() -> None:
+    watching = seen(failed("a"), fallen_array("b", "a"), follower("c", "b"), fallen_array("d", "c"))
+
+    [told] = watching.told("job-failed")
+    assert told["subject"] == "Job failed, exit code 1, and 3 that depend on it: name-of-a"
+    assert told["facts"]["follower_ids"] == ["b", "c", "d"]
+    assert "- name-of-b, an array of 4 (dependsOn a)" in told["text"]
+    assert watching.told("array-completed") == []
+
+
+def test_arrays_that_fall_with_an_array_are_one_notice() -> None:
+    children = [a_child_event(index, "FAILED") for index in range(2)]
+    first = a_parent_event(2, failed=2)
+    followers = [fallen_array("b", ARRAY, clock="12:10"), fallen_array("c", "b", clock="12:10")]
+    watching = seen(*children, first, *followers)
 
     [told] = watching.told("array-completed")
-    assert "The array depends on: a" in told["text"]
-    assert [each["facts"]["job_id"] for each in watching.told("job-failed")] == ["a"]
+    assert told["facts"]["job_id"] == ARRAY
+    [follows] = watching.told("job-failed")
+    assert follows["subject"] == "2 jobs not begun, as one failed: render"
+    assert follows["facts"]["follower_ids"] == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"summary": {"SUCCEEDED": 1, "FAILED": 3}},
+        {"statusReason": "Array Child Job failed"},
+        {"dependsOn": [{"type": "SEQUENTIAL"}]},
+    ],
+)
+def test_an_array_that_has_an_end_of_its_own_is_told_as_such(changes: dict[str, Any]) -> None:
+    watching = seen(failed("a"), fallen_array("b", "a", **changes))
+
+    assert [each["facts"]["job_id"] for each in watching.told("array-completed")] == ["b"]
+    assert [each["facts"]["followers"] for each in watching.told("job-failed")] == [0]
+
+
+def test_where_no_failures_are_told_an_array_that_fell_is_told_all_the_same() -> None:
+    policy = "[notify]\njob_failures = false\n"
+    watching = Watching(policy, [failed("a"), fallen_array("b", "a")])
+    watching.run(at("12:00"), at("12:20"))
+
+    assert len(watching.told("array-completed")) == 1

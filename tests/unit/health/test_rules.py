@@ -183,8 +183,7 @@ def test_a_later_stage_whose_alarm_rings_first_is_told() -> None:
 
     assert problem.key == "thresholds:money:soft:hard"
     assert problem.what == (
-        "The guard money has hard (over 800) for a later stage than soft (over 1000): the later "
-        "stage comes first."
+        "Guard money: the alarm hard of a later stage rings over 800, before soft (over 1000)."
     )
 
 

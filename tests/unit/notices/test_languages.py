@@ -149,11 +149,11 @@ def test_the_policy_says_the_language_and_the_zone() -> None:
     policy = parse_policy('[notify]\nlanguage = "ja"\ntime_zone = "Asia/Tokyo"\n')
     notice = job_failed(change(a_failure("12:00")))
 
-    [told] = policy.notify.announce([notice]).notices
+    told = policy.notify.worded(notice)
 
     assert told == JAPANESE.worded(notice)
     assert "21:00:00 JST" in told.text
-    [usual] = Policy().notify.announce([notice]).notices
+    usual = Policy().notify.worded(notice)
     assert (usual.subject, usual.text) == (str(notice.subject), str(notice.text))
 
 

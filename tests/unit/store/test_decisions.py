@@ -22,8 +22,8 @@ def a_put(name: str, read: int = 0) -> Put:
     return Put({"pk": "STATE", "sk": name}, read=read)
 
 
-def an_announcement(name: str, kind: str = "job-failed", over: int = 5) -> Announce:
-    return Announce(notices=(a_notice(id=name, kind=kind),), digest_over=over)
+def an_announcement(name: str, kind: str = "job-failed") -> Announce:
+    return Announce(notices=(a_notice(id=name, kind=kind),))
 
 
 def a_stop(
@@ -61,10 +61,7 @@ def test_what_several_keys_gave_rise_to_is_one_write_and_one_action() -> None:
 
     lost = decide(
         table,
-        {
-            name: Outcome(puts=[a_put(name)], effects=[an_announcement(name, over=9)])
-            for name in "abcdefg"
-        },
+        {name: Outcome(puts=[a_put(name)], effects=[an_announcement(name)]) for name in "abcdefg"},
     )
 
     assert lost == []
@@ -73,7 +70,6 @@ def test_what_several_keys_gave_rise_to_is_one_write_and_one_action() -> None:
     (action,) = recorded(table)
     assert isinstance(action.effect, Announce)
     assert [notice.id for notice in action.effect.notices] == list("abcdefg")
-    assert action.effect.digest_over == 9
     assert (action.asked_by, action.at, action.result) == ("sweep", "2026-01-01T12:00:00Z", None)
 
 

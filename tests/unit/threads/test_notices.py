@@ -34,6 +34,15 @@ def test_a_digest_stands_for_all_of_them() -> None:
     assert folded.facts["ids"] == [f"job-failed:{number}" for number in range(25)]
 
 
+def test_a_digest_says_a_known_cause_in_a_few_words_and_a_queue_by_its_name() -> None:
+    arn = "arn:aws:batch:us-east-1:111122223333:job-queue/gpu"
+    folded = digest_of(notices(3, queue=arn, known_cause="out-of-memory"), NOON)
+
+    assert folded.subject == "3 × job-failed in gpu: out of memory"
+    exited = digest_of(notices(3, known_cause="container-exited", cause="It ended"), NOON)
+    assert exited.subject == "3 × job-failed in gpu: It ended"
+
+
 def test_a_digest_is_by_groups_the_largest_first_whose_counts_add_up() -> None:
     folded = digest_of([*notices(2), *notices(5, queue="cpu")], NOON)
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from batch_watchdog.core.effects import Announce
+from batch_watchdog.notices.languages import Language
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.store.actions import PREFIX, Action, Actions, to_action
 from batch_watchdog.store.item_codec import Item, unpack
@@ -35,7 +36,7 @@ class Scene:
         """The ids of those that go out at once."""
         effect = Announce(notices=tuple(notices))
         self.table.write(Actions(self.table).puts([effect], now, "sweep"))
-        folder = NoticeFolder(table=self.table, fold=FOLD, now=now)
+        folder = NoticeFolder(table=self.table, fold=FOLD, word=Language().worded, now=now)
         action = folder.decide(self.actions.pop())
         return [notice.id for notice in at_once(notices, action.folded or {})]
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from batch_watchdog.core.effects import Announce, Effect, SetQueueState, StartRun, StopJobs
 from batch_watchdog.core.errors import OutOfTimeError, StaleItemError
+from batch_watchdog.failed_jobs.notices import job_failed
 from batch_watchdog.guards import items as guard_items
 from batch_watchdog.guards import queue_update_items
 from batch_watchdog.guards.state import GuardState, LatestSignal, StageEntry
@@ -34,7 +35,7 @@ from batch_watchdog.use_cases.act import Actor
 from batch_watchdog.use_cases.announce import Announcer
 from local.aws.errors import ApiError
 from tests.fakes import TOPIC, Aws, RacedTable
-from tests.makers import ARRAY, JOB, QUEUE, a_described_job, a_notice, at
+from tests.makers import ARRAY, JOB, QUEUE, a_described_job, a_failure, a_notice, at, change
 
 POLICY = """
 mode = "enforce"
@@ -345,6 +346,7 @@ def test_a_notice_is_text_for_mails_and_json_for_programs(scene: Scene) -> None:
     assert message["MessageStructure"] == "json"
     assert bodies["email"] == "Line 1\nLine 2"
     assert json.loads(bodies["default"]) == {
+        "version": "1",
         "notice": "job-failed",
         "id": "job-failed:1",
         "severity": "warning",
@@ -401,9 +403,10 @@ def test_the_policy_says_how_many_are_too_many(scene: Scene) -> None:
     notices = announce(3).notices
     others = tuple(replace(each, kind="limit-warning") for each in notices)
 
-    scene.carry_out(
-        Announce(notices=notices, digest_over=2), Announce(notices=others, digest_over=3)
-    )
+    scene.policy = "[notify]\ndigest_over = 2"
+    scene.carry_out(Announce(notices=notices))
+    scene.policy = "[notify]\ndigest_over = 3"
+    scene.carry_out(Announce(notices=others))
 
     assert len(scene.aws.published) == 1 + 3
 
@@ -594,12 +597,16 @@ def test_a_guards_stop_is_carried_out_while_its_stage_is_on(scene: Scene) -> Non
     assert [params["jobs"] for _, params in scene.aws.changing_calls] == [[JOB]]
 
 
-@pytest.mark.parametrize(("failed", "calls"), [(4, 1), (3, 0)])
-def test_the_rest_of_an_array_is_stopped_if_so_many_have_failed_as_batch_counts_now(
-    scene: Scene, failed: int, calls: int
+@pytest.mark.parametrize(("failed", "stopped", "calls"), [(4, 0, 1), (3, 0, 0), (3, 1, 0)])
+def test_the_rest_of_an_array_is_stopped_if_so_many_have_failed_by_themselves_by_now(
+    scene: Scene, failed: int, stopped: int, calls: int
 ) -> None:
-    properties = {"size": 10, "statusSummary": {"FAILED": failed, "RUNNING": 10 - failed}}
+    ended = failed + stopped
+    properties = {"size": 10, "statusSummary": {"FAILED": ended, "RUNNING": 10 - ended}}
     scene.show(ARRAY, status="PENDING", arrayProperties=properties)
+    for index in range(ended):
+        reason = 'batch-watchdog: guard "g" is at cancel: soft' if index >= failed else "exit"
+        scene.show(f"{ARRAY}:{index}", status="FAILED", statusReason=reason, container={})
     scene.show(f"{ARRAY}:9", status="RUNNING")
     stop = StopJobs(
         how="terminate", job_ids=(f"{ARRAY}:9",), reason="r", rule="array[1]", array_id=ARRAY
@@ -834,3 +841,13 @@ def test_an_action_that_is_gone_is_not_carried_out(scene: Scene) -> None:
     scene.actor_on(MemoryTable()).carry_out(image, out_of_time=lambda: False)
 
     assert scene.subjects == []
+
+
+def test_a_notice_is_worded_when_it_is_sent(scene: Scene) -> None:
+    notice = job_failed(change(a_failure("12:00")))
+    scene.policy = '[notify]\nlanguage = "ja"\ntime_zone = "Asia/Tokyo"'
+
+    scene.carry_out(Announce(notices=(notice,)))
+
+    assert scene.subjects == ["ジョブ失敗、終了コード 1: render"]
+    assert "21:00:00 JST" in json.loads(scene.aws.published[0]["Message"])["email"]

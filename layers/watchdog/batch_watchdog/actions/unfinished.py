@@ -127,7 +127,7 @@ class UnfinishedActionChecker:
         """Tell operators first: should this end in between, they are told again."""
         actions = Actions(self.table)
         if about := [action for action in given_up if not _is_about_this(action.effect)]:
-            notice = self.policy.notify.announce([_notice(about)])
+            notice = Announce(notices=(_notice(about),))
             with suppress(StaleItemError):  # It has been told just now.
                 self.table.write(actions.puts([notice], self.now, "sweep"))
         for action in given_up:

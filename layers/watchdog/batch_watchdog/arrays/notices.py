@@ -16,6 +16,7 @@ from batch_watchdog.arrays.progress import (
 )
 from batch_watchdog.core.job_event import blames_a_dependency, resource_name
 from batch_watchdog.core.known_causes import KnownCause, known_cause
+from batch_watchdog.core.stop_cause import stopper_words
 from batch_watchdog.notices.links import DEFAULT_PLACE, job_link, log_group, log_text, queue_link
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.notices.phrases import Name, Phrase, lines, row, say, shorten, subject
@@ -117,6 +118,7 @@ def progress_facts(array: Array, counts: ChildCounts) -> dict[str, Any]:
         "size": array.size,
         "succeeded": counts.succeeded,
         "failed": counts.failed,
+        "stopped": counts.stopped,
     }
 
 
@@ -208,9 +210,9 @@ class _Counts:
         )
 
     def _stoppers(self) -> str:
-        by = self.found.stopped_by
+        by = [stopper_words(each) for each in self.found.stopped_by]
         if len(by) > _STOPPERS_NAMED:
-            return say("{first} and {n} more", first=Name(by[0]), n=len(by) - 1)
+            return say("{first} and {n} more", first=by[0], n=len(by) - 1)
         return by[0] if len(by) == 1 else say("{one} and {other}", one=by[0], other=by[1])
 
     def in_words(self) -> Phrase:
@@ -219,7 +221,11 @@ class _Counts:
             say("{n} failed", n=self.failed),
         ]
         told += [
-            say("{n} stopped by {stopper}", n=group.count, stopper=group.cause.stopper)
+            say(
+                "{n} stopped by {stopper}",
+                n=group.count,
+                stopper=stopper_words(group.cause.stopper),
+            )
             for group in self.found.stops
         ]
         if self.lacking:
@@ -314,7 +320,9 @@ def _tell_stops(found: Unsuccessful) -> list[str]:
         return []
     told: list[str] = ["", say("Stopped by this watchdog, and not failed:")]
     for group in found.stops:
-        told.append(say("- {n} by {stopper}", n=group.count, stopper=group.cause.stopper))
+        told.append(
+            say("- {n} by {stopper}", n=group.count, stopper=stopper_words(group.cause.stopper))
+        )
         if group.indices:
             told.append(say("   indices: {indices}", indices=shorten(ranges(group.indices), 300)))
     return told
@@ -334,7 +342,7 @@ def _when_it_makes_sense(stopper: str) -> Phrase:
     if stopper.startswith("guard "):
         return say(
             "   It makes sense once {stopper} is released: until then new jobs are stopped, too.",
-            stopper=stopper,
+            stopper=stopper_words(stopper),
         )
     if stopper.startswith("array"):
         return say("   It makes sense once the cause of the failures is mended.")

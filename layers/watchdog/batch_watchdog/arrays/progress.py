@@ -24,15 +24,16 @@ from batch_watchdog.notices.text import fact
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildCounts:
-    """How many children have ended, as Batch counts them."""
+    """How many children have ended, and how, as far as that is known."""
 
     size: int
     succeeded: int
     failed: int
+    stopped: int = 0  # known not to have failed by themselves
 
     @property
     def ended(self) -> int:
-        return self.succeeded + self.failed
+        return self.succeeded + self.failed + self.stopped
 
 
 PART_SIZE = 4_000  # indices

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from batch_watchdog.arrays.notices import progressed, rest_stopped
+from batch_watchdog.arrays.own_failures import STOPPED
 from batch_watchdog.arrays.progress import Array, ChildCounts
-from batch_watchdog.core.effects import STOP_MARK, Effect, StopJobs
+from batch_watchdog.core.effects import STOP_MARK, Announce, Effect, StopJobs
 from batch_watchdog.core.job_event import ENDED
 from batch_watchdog.notices.text import plain
 from batch_watchdog.policy.match import Job
@@ -35,7 +36,7 @@ def decide(
     held: bool = False,
 ) -> ArrayDecision:
     """
-    Compare an array's children by state, as Batch counts them, with the policy.
+    Compare an array's children by state with the policy; `asks_who_failed` says which states.
 
     While an operator holds the watchdog (`held`), no stop is decided or announced: it is decided
     anew once the hold is over.
@@ -43,8 +44,8 @@ def decide(
     rule = policy.array_rule_for(array)
     if rule is None or array.size is None:
         return ArrayDecision(array=array)
-    succeeded, failed = (summary.get(state, 0) for state in ENDED)
-    counts = ChildCounts(size=array.size, succeeded=succeeded, failed=failed)
+    succeeded, failed, stopped = (summary.get(state, 0) for state in (*ENDED, STOPPED))
+    counts = ChildCounts(size=array.size, succeeded=succeeded, failed=failed, stopped=stopped)
     if counts.ended >= counts.size:
         return ArrayDecision(array=array)  # The end itself is told as such.
     stopping = _stop_rest(array, counts, rule, policy, now)
@@ -64,7 +65,7 @@ def _progress(
     since = max(timedelta(), now - array.first_at)  # An event's clock may be ahead.
     left = since * (counts.size - counts.ended) / counts.ended
     notice = progressed(array, counts, percent, left, now)
-    announce = policy.notify.announce([notice])
+    announce = Announce(notices=(notice,))
     return ArrayDecision(array=replace(array, told_percent=percent), effects=(announce,))
 
 
@@ -77,13 +78,13 @@ def _stop_rest(
     when = rule.stop_rest_when
     if when is None or array.rest_stopped_at:
         return ArrayDecision(array=array)
-    if not when.is_met(failed=counts.failed, ended=counts.ended):
+    if not when.is_met(failed=counts.failed, ended=counts.succeeded + counts.failed):
         return ArrayDecision(array=array)
     label, enforced = policy.label_of(rule), policy.mode_of(rule) == "enforce"
     if array.rest_told and not enforced:
         return ArrayDecision(array=array)
     notice = rest_stopped(array, counts, label, enforced=enforced)
-    effects: tuple[Effect, ...] = (policy.notify.announce([notice]),)
+    effects: tuple[Effect, ...] = (Announce(notices=(notice,)),)
     if not enforced:
         return ArrayDecision(array=replace(array, rest_told=True), effects=effects)
     stop = StopJobs(
@@ -97,11 +98,30 @@ def _stop_rest(
     return ArrayDecision(array=stopped, effects=(stop, *effects))
 
 
+def asks_who_failed(
+    array: Array, summary: Mapping[str, int], policy: Policy, now: datetime
+) -> bool:
+    """
+    Whether it matters which children failed by themselves: by Batch's count it would be too many.
+
+    `summary` is that count. Where this says so, `told_apart` is what else is to be decided by.
+    """
+    rule = policy.array_rule_for(array)
+    if rule is None or rule.stop_rest_when is None:
+        return False
+    if array.rest_stopped_at and now < array.rest_stopped_at + CASCADE_WAIT:
+        return False
+    if array.rest_told and policy.mode_of(rule) != "enforce":
+        return False
+    succeeded, failed = (summary.get(state, 0) for state in ENDED)
+    return rule.stop_rest_when.is_met(failed=failed, ended=succeeded + failed)
+
+
 def why_rest_goes_on(array: Job, summary: Mapping[str, int], policy: Policy) -> str:
     """
     Why the rest of an array is not to be stopped now, or "" if it is.
 
-    `summary` is how many children are in each state, as Batch counts them now.
+    `summary` is how many children are in each state now, and how many of them failed by themselves.
     """
     rule = policy.array_rule_for(array)
     if rule is None or rule.stop_rest_when is None:

@@ -7,12 +7,15 @@ from datetime import datetime
 from batch_watchdog.arrays import filling, progress
 from batch_watchdog.arrays import notices as array_notices
 from batch_watchdog.arrays import rules as array_rules
+from batch_watchdog.arrays.fallen import as_follower, fell_with_another
 from batch_watchdog.arrays.items import Arrays
+from batch_watchdog.arrays.own_failures import told_apart
 from batch_watchdog.arrays.progress import Array, Part
 from batch_watchdog.aws.batch import BatchApi, Detail
 from batch_watchdog.core.batch_payloads import event_from_detail
-from batch_watchdog.core.effects import Effect
-from batch_watchdog.core.job_event import JobEvent
+from batch_watchdog.core.effects import Announce
+from batch_watchdog.core.job_event import JobEvent, blames_a_dependency
+from batch_watchdog.failed_jobs import workflow as failed_jobs
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store import reminders as reminder_items
 from batch_watchdog.store.decisions import Outcome
@@ -70,7 +73,11 @@ class ArrayTracker:
         if array.size is not None:
             parts = store.all_parts(array)
             # An event may lack tags that Batch shows, so the sweep announces these arrays.
-            if progress.is_done(array, parts) and not self.policy.silence_depends_on_tags:
+            # Of an array that says itself that it never began, no child has more to tell.
+            done = progress.is_done(array, parts) or (
+                blames_a_dependency(array.reason) and fell_with_another(array, parts)
+            )
+            if done and not self.policy.silence_depends_on_tags:
                 return self.announce(array, parts, now)
         if array == known:
             return Outcome()
@@ -106,6 +113,8 @@ class ArrayTracker:
         if detail is None:
             return Outcome()
         summary = detail.get("arrayProperties", {}).get("statusSummary", {})
+        if array_rules.asks_who_failed(array, summary, self.policy, now):
+            summary = told_apart(summary, self.batch.children(array.job_id, "FAILED"))
         # Where Batch shows no tags, `act` would stop nothing.
         held = self.held or detail.get("tags") is None
         decision = array_rules.decide(array, summary, self.policy, now, held=held)
@@ -126,11 +135,17 @@ class ArrayTracker:
         return filling.with_logs(filled, [event_from_detail(job, at) for job in details])
 
     def announce(self, array: Array, parts: Iterable[Part], now: datetime) -> Outcome:
-        """Say that an array is done, once: the state that says so is part of the same write."""
-        rule = self.policy.array_rule_for(array)
-        effects: Sequence[Effect] = ()
-        if not (rule and rule.silent):
-            notice = array_notices.completed(array, list(parts))
-            effects = [self.policy.notify.announce([notice])]
-        told = replace(array, announced=True)
-        return Outcome(puts=[Arrays(self.table).put(told, now)], effects=effects)
+        """
+        Say that an array is done, once: the state that says so is part of the same write.
+
+        One that only fell with a job that it depends on is told with that one's failure.
+        """
+        rule, parts = self.policy.array_rule_for(array), list(parts)
+        told = Arrays(self.table).put(replace(array, announced=True), now)
+        if rule and rule.silent:
+            return Outcome(puts=[told])
+        if self.policy.notify.job_failures and fell_with_another(array, parts):
+            kept = failed_jobs.reminders([as_follower(array)], now)
+            return Outcome(puts=[told, *map(reminder_items.put, kept)])
+        notice = array_notices.completed(array, parts)
+        return Outcome(puts=[told], effects=[Announce(notices=(notice,))])

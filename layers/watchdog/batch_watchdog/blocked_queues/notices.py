@@ -6,11 +6,11 @@ from datetime import datetime
 from batch_watchdog.blocked_queues.rules import NAMED_MAX, Blockage, Head
 from batch_watchdog.core.effects import STOP_MARK
 from batch_watchdog.core.job_event import STARTED, resource_name
-from batch_watchdog.core.stop_cause import stopper_in
+from batch_watchdog.core.stop_cause import stopper_in, stopper_words
 from batch_watchdog.diagnosis.findings import Finding, finding_lines
 from batch_watchdog.notices.links import job_link, queue_link
 from batch_watchdog.notices.notice import Notice
-from batch_watchdog.notices.phrases import Name, Phrase, lines, say, subject
+from batch_watchdog.notices.phrases import Name, Phrase, kept, lines, say, subject
 from batch_watchdog.notices.text import fact, iso, plain
 
 
@@ -67,8 +67,8 @@ def ended(blockage: Blockage, now: datetime) -> Notice:
     stoppers = _stoppers(blockage)
     head = (
         subject(
-            "Queue no longer blocked, as {stopper} cancelled its job: {queue}",
-            stopper=Name(stoppers[-1]),
+            "Queue no longer blocked: {queue} ({stopper} cancelled its job)",
+            stopper=stopper_words(stoppers[-1]),
             queue=queue,
         )
         if stoppers
@@ -96,7 +96,7 @@ def _tell_outcome(head: Head) -> str:  # noqa: PLR0911 - one of each kind
             return say(
                 "The job {job}, which blocked it, was cancelled by this watchdog: {rule}.",
                 job=job,
-                rule=plain(head.reason.removeprefix(STOP_MARK), 500),
+                rule=kept(plain(head.reason.removeprefix(STOP_MARK), 500)),
             )
         case "cancelled-by-others":
             return say(

@@ -8,6 +8,7 @@ from batch_watchdog.aws.batch import BatchApi
 from batch_watchdog.blocked_queues import items as blocked_items
 from batch_watchdog.blocked_queues import notices as blocked_notices
 from batch_watchdog.blocked_queues import rules as blocked_rules
+from batch_watchdog.core.effects import Announce
 from batch_watchdog.core.job_event import QueueBlocked
 from batch_watchdog.diagnosis.gather import DiagnosisGatherer
 from batch_watchdog.policy.model import Policy
@@ -82,7 +83,7 @@ class BlockedQueueChecker:
         seen = blocked_rules.look(known, details, self.now)
         if seen.over:
             notices = [blocked_notices.ended(seen, self.now)] if known.told else []
-            effects = [self.policy.notify.announce([notice]) for notice in notices]
+            effects = [Announce(notices=(notice,)) for notice in notices]
             return Outcome(puts=[blocked_items.put(seen, self.now)], effects=effects)
         Reminders(self.table).file([reminder(queue, self.now + _ASKED_AGAIN)])
         if not seen.needs_notice:
@@ -91,4 +92,4 @@ class BlockedQueueChecker:
             seen, self.inquiry.findings(details[seen.blocking[0].job_id])
         )
         told = blocked_items.put(seen.announced(), self.now)
-        return Outcome(puts=[told], effects=[self.policy.notify.announce([notice])])
+        return Outcome(puts=[told], effects=[Announce(notices=(notice,))])

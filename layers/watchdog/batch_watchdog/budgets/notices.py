@@ -1,45 +1,70 @@
 """What operators are told of budgets: a threshold is passed, all is used, or will be."""
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from batch_watchdog.budgets.periods import to_time
 from batch_watchdog.budgets.rules import WHOLE, Reading, Ring, key_of
-from batch_watchdog.notices.notice import Notice, NoticeKind, Severity, subject
-from batch_watchdog.notices.text import fact, iso, plain, span
+from batch_watchdog.notices.notice import Notice, NoticeKind, Severity
+from batch_watchdog.notices.phrases import Name, Phrase, lines, row, say, subject
+from batch_watchdog.notices.text import fact, iso, plain
 from batch_watchdog.policy.budget_tables import Budget
 
-_WORDS = {
-    "vcpu_hours": "vCPU hours",
-    "gpu_hours": "GPU hours",
-    "memory_gib_hours": "GiB hours of memory",
-    "instance_hours": "instance hours",
-    "usd": "USD",
+_UNITS: Mapping[str, Phrase] = {
+    "vcpu_hours": say("vCPU hours"),
+    "gpu_hours": say("GPU hours"),
+    "memory_gib_hours": say("GiB hours of memory"),
+    "instance_hours": say("instance hours"),
+    "usd": say("USD"),
 }
+_PERIODS: Mapping[str, Phrase] = {
+    "day": say("day"),
+    "week": say("week"),
+    "month": say("month"),
+}
+_WEEKDAYS = (
+    say("Monday"),
+    say("Tuesday"),
+    say("Wednesday"),
+    say("Thursday"),
+    say("Friday"),
+    say("Saturday"),
+    say("Sunday"),
+)
 
 
 def rung(budget: Budget, reading: Reading, ring: Ring, limits: str) -> Notice:
     """The notice of a threshold, or of a forecast. `limits` tells changed limits apart."""
-    name = plain(budget.name, 64)
+    plain_name = plain(budget.name, 64)
+    name = Name(plain_name)
     kind: NoticeKind
     severity: Severity = "warning"
     if ring.percent is None:
         kind, threshold = "budget-forecast", "forecast"
         at = reading.reached_at or reading.at
-        title = f'Budget "{name}" will be reached on {_day_and_hour(at, budget.zone)}'
+        title = subject(
+            'Budget "{budget}" will be reached on {at}',
+            budget=name,
+            at=_day_and_hour(at, budget.zone),
+        )
     elif ring.percent == WHOLE:
         kind, threshold, severity = "budget-reached", key_of(WHOLE), "critical"
-        title = f'Budget "{name}" is reached ({reading.percent:.0f} % used)'
+        title = subject(
+            'Budget "{budget}" is reached ({percent} % used)',
+            budget=name,
+            percent=f"{reading.percent:.0f}",
+        )
     else:
         kind, threshold = "budget-warning", key_of(ring.percent)
-        title = f'Budget "{name}": {threshold} % used'
+        title = subject('Budget "{budget}": {percent} % used', budget=name, percent=threshold)
     return Notice(
         kind=kind,
-        id=f"{kind}:{name}:{reading.period.name}:{threshold}:{limits}",
+        id=f"{kind}:{plain_name}:{reading.period.name}:{threshold}:{limits}",
         severity=severity,
-        subject=subject(title),
-        text="\n".join([*_standing(budget, reading), "", *_heaviest(reading), *_advice(reading)]),
+        subject=title,
+        text=lines([*_standing(budget, reading), "", *_heaviest(reading), _advice(reading)]),
         facts={**facts_of(reading), "threshold": ring.percent},
     )
 
@@ -66,72 +91,104 @@ def facts_of(reading: Reading) -> dict[str, Any]:
     }
 
 
-def in_words(budget: Budget, reading: Reading) -> str:
+def in_words(budget: Budget, reading: Reading) -> Phrase:
     """How a budget stands, on one line."""
-    return " ".join(_standing(budget, reading))
+    return row(_standing(budget, reading), " ")
 
 
 def _rounded(units: Any) -> dict[str, float]:
     return {unit: round(amount, 6) for unit, amount in units.items()}
 
 
-def _standing(budget: Budget, reading: Reading) -> list[str]:
-    name, period = plain(budget.name, 64), reading.period
-    used = ", ".join(
-        f"{_amount(reading.used[unit])} of {_amount(limit)} {_WORDS[unit]}"
-        for unit, limit in reading.limit.items()
-    )
-    lines = [f'Budget "{name}", {budget.per} {period.name} ({budget.time_zone}): {used}']
-    lines[0] += f" used, {reading.percent:.1f} %."
+def _standing(budget: Budget, reading: Reading) -> list[Phrase]:
+    period = reading.period
+    told = [
+        say(
+            'Budget "{budget}", {per} {period} ({zone}): {used} used, {percent} %.',
+            budget=plain(budget.name, 64),
+            per=_PERIODS[budget.per],
+            period=period.name,
+            zone=budget.time_zone,
+            used=row(
+                say(
+                    "{used} of {limit} {unit}",
+                    used=_amount(reading.used[unit]),
+                    limit=_amount(limit),
+                    unit=_UNITS[unit],
+                )
+                for unit, limit in reading.limit.items()
+            ),
+            percent=f"{reading.percent:.1f}",
+        )
+    ]
     if any(reading.rate_per_hour.values()):
-        rate = ", ".join(
-            f"{_amount(rate)} {_WORDS[unit]}" for unit, rate in reading.rate_per_hour.items()
+        rates = row(
+            say("{n} {unit}", n=_amount(rate), unit=_UNITS[unit])
+            for unit, rate in reading.rate_per_hour.items()
         )
-        jobs = f"{reading.jobs} job{'s' if reading.jobs != 1 else ''}"
-        lines.append(f"{jobs} run now and use {rate} an hour.")
-    lines.append(_outlook(budget, reading))
+        told.append(
+            say("{n} job runs now and uses {rates} an hour.", n=reading.jobs, rates=rates)
+            if reading.jobs == 1
+            else say("{n} jobs run now and use {rates} an hour.", n=reading.jobs, rates=rates)
+        )
+    told.append(_outlook(budget, reading))
     if reading.counted_since > period.begins:
-        lines.append(
-            f"It was counted from {iso(to_time(reading.counted_since))} on; of the time before, "
-            "what the jobs that ran then show of themselves."
+        told.append(
+            say(
+                "It was counted from {at} on; of the time before, what the jobs that ran then show "
+                "of themselves.",
+                at=to_time(reading.counted_since),
+            )
         )
-    return lines
+    return told
 
 
-def _outlook(budget: Budget, reading: Reading) -> str:
+def _outlook(budget: Budget, reading: Reading) -> Phrase:
     ends = _day_and_hour(reading.period.ends, budget.zone)
     if reading.percent >= WHOLE:
-        return f"It is reached; the period ends on {ends}."
+        return say("It is reached; the period ends on {ends}.", ends=ends)
     if reading.reached_at is None:
-        return "Nothing that it counts runs now."
+        return say("Nothing that it counts runs now.")
     if not reading.is_forecast:
-        return f"At the present rate it is not reached before the period ends on {ends}."
-    left = span((reading.reached_at - reading.at) / 1_000)
-    when = _day_and_hour(reading.reached_at, budget.zone)
-    return f"It will be reached on {when} at the present rate: in {left}."
+        return say(
+            "At the present rate it is not reached before the period ends on {ends}.", ends=ends
+        )
+    return say(
+        "It will be reached on {at} at the present rate: in {left}.",
+        at=_day_and_hour(reading.reached_at, budget.zone),
+        left=timedelta(milliseconds=reading.reached_at - reading.at),
+    )
 
 
 def _heaviest(reading: Reading) -> list[str]:
     if not reading.heaviest:
         return []
-    lines = ["Most of it was used by:"]
-    lines += [f"- {plain(name, 60) or '?'}: {share:.0f} %" for name, share in reading.heaviest]
-    return [*lines, ""]
+    shares = [
+        say("- {name}: {percent} %", name=plain(name, 60) or "?", percent=f"{share:.0f}")
+        for name, share in reading.heaviest
+    ]
+    return [say("Most of it was used by:"), *shares, ""]
 
 
-def _advice(reading: Reading) -> list[str]:
+def _advice(reading: Reading) -> Phrase:
     if reading.percent >= WHOLE:
-        return [
+        return say(
             "What to do: a guard's stage that names this budget stops jobs until the period is "
             "over. Raise the limit in the policy if this use is meant."
-        ]
-    return ["What to do: see whether the jobs above are meant to run, or stop them."]
+        )
+    return say("What to do: see whether the jobs above are meant to run, or stop them.")
 
 
 def _amount(number: float) -> str:
     return f"{number:,.0f}" if number >= 1_000 else f"{number:.4g}"  # noqa: PLR2004
 
 
-def _day_and_hour(at: int, zone: ZoneInfo) -> str:
-    time: datetime = to_time(at).astimezone(zone)
-    return f"{time:%A, %Y-%m-%d, about %H:%M} ({zone.key})"
+def _day_and_hour(at: int, zone: ZoneInfo) -> Phrase:
+    time = to_time(at).astimezone(zone)
+    return say(
+        "{weekday}, {day}, about {clock} ({zone})",
+        weekday=_WEEKDAYS[time.weekday()],
+        day=f"{time:%Y-%m-%d}",
+        clock=f"{time:%H:%M}",
+        zone=zone.key,
+    )

@@ -20,10 +20,9 @@ STOP_MARK = "batch-watchdog: "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announce:
-    """Tell operators. All notices are of one kind; many are folded into a digest."""
+    """Tell operators. All notices are of one kind; they are worded when they are sent."""
 
     notices: tuple[Notice, ...]
-    digest_over: int = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

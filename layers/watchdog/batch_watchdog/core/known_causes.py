@@ -40,6 +40,12 @@ def known_cause(exit_code: int | None, reason: str) -> KnownCause | None:
     return None
 
 
+def title_of(code: str) -> Phrase | None:
+    """A few words for a cause by its code, where it says more than that something failed."""
+    titles = (cause.title for cause in KNOWN_CAUSES if cause.code == code)
+    return None if code == NO_CAUSE_OF_ITS_OWN else next(titles, None)
+
+
 def _words(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.IGNORECASE)
 

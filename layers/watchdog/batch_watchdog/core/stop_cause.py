@@ -3,6 +3,7 @@
 import re
 
 from batch_watchdog.core.effects import STOP_MARK
+from batch_watchdog.notices.phrases import Name, say
 from batch_watchdog.notices.text import plain
 
 _NAME_MAX = 100  # characters
@@ -29,3 +30,10 @@ def stopper_in(reason: str) -> str:
         if found:
             return plain(" ".join(filter(None, found.groups())), _NAME_MAX)
     return plain(words, _NAME_MAX) or "an unnamed rule"
+
+
+def stopper_words(stopper: str) -> str:
+    """A guard or rule that stopped something, for operators."""
+    if stopper.startswith("guard "):
+        return say("guard {guard}", guard=Name(stopper.removeprefix("guard ")))
+    return Name(stopper)

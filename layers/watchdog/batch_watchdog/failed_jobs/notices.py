@@ -10,7 +10,7 @@ from batch_watchdog.core.effects import STOP_MARK
 from batch_watchdog.core.failure_cause import cause_of, words_of
 from batch_watchdog.core.job_event import JobEvent, resource_name
 from batch_watchdog.core.known_causes import NO_CAUSE_OF_ITS_OWN, KnownCause, known_cause
-from batch_watchdog.core.stop_cause import stopper_in
+from batch_watchdog.core.stop_cause import stopper_in, stopper_words
 from batch_watchdog.notices.links import job_link, log_group, log_text, queue_link
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.notices.phrases import Name, Phrase, counted, lines, row, say, subject
@@ -175,7 +175,7 @@ def _subject_of_not_begun(
         return subject(
             "{jobs} not begun, as {stopper} stopped one: {name}",
             jobs=jobs,
-            stopper=Name(stopper),
+            stopper=stopper_words(stopper),
             name=name,
         )
     if not name:
@@ -195,7 +195,7 @@ def _why_not_begun(blamed: Sequence[str], known: JobEvent | None, stopper: str) 
         yield say(
             "The job {name} was stopped by this watchdog, and has not failed: {stopper}.",
             name=_name(known),
-            stopper=stopper,
+            stopper=stopper_words(stopper),
         )
     elif known.exit_code is None:
         yield say("The job {name} had failed.", name=_name(known))
@@ -222,7 +222,11 @@ def _tell_followers(followers: Sequence[JobEvent]) -> list[str]:
     ]
     for each in followers[:_NAMED_MAX]:
         on = ", ".join(plain(job_id, 60) for job_id in each.depends_on[:3])
-        told.append(f"- {_name(each)} (dependsOn {on})" if on else f"- {_name(each)}")
+        parts = {"name": _name(each), "jobs": on, "n": each.size or 0}
+        if each.kind == "array":
+            told.append(say("- {name}, an array of {n} (dependsOn {jobs})", **parts))
+        else:
+            told.append(say("- {name} (dependsOn {jobs})" if on else "- {name}", **parts))
     if count > _NAMED_MAX:
         told.append(say("- … and {n} more, listed in the facts", n=count - _NAMED_MAX))
     return told

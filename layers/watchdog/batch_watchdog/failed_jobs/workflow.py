@@ -6,6 +6,7 @@ from datetime import datetime
 
 from batch_watchdog.aws.batch import BatchApi
 from batch_watchdog.core.batch_payloads import event_from_detail
+from batch_watchdog.core.effects import Announce
 from batch_watchdog.core.job_event import JobEvent
 from batch_watchdog.failed_jobs import chains
 from batch_watchdog.failed_jobs import items as chain_items
@@ -68,7 +69,7 @@ class FailureChainReporter:
             found = chains.chains(by_id[job_id] for job_id in job_ids)
             untold = (chains.narrowed(chain, fresh) for chain in found)
             notices = tuple(_notice(chain, known) for chain in untold if chain.members)
-            announce = self.policy.notify.announce(notices)
+            announce = Announce(notices=tuple(notices))
             puts = remembered.puts([entries[job_id] for job_id in fresh], self.now)
             return Outcome(puts=puts, effects=[announce] if notices else [])
 

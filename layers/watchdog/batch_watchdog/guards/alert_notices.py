@@ -19,7 +19,7 @@ def spend_alert(guard: str, evidence: Evidence, why: str) -> Notice:
     parts = {
         "alarm": Name(plain(evidence.alarm, 100)),
         "amount": evidence.amount or say("unknown"),
-        "threshold": evidence.threshold or say("unknown"),
+        "threshold": kept(evidence.threshold or say("unknown")),
         "budgeted": evidence.budgeted or say("unknown"),
         "kind": alert_type,
         "type": plain(evidence.budget_type) or "Cost",

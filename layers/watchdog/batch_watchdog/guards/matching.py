@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from batch_watchdog.guards.signals.evidence import Evidence
 from batch_watchdog.guards.state import GuardState
-from batch_watchdog.notices.phrases import Phrase, say
+from batch_watchdog.notices.phrases import Phrase, kept, say
 from batch_watchdog.notices.text import plain
 from batch_watchdog.policy.guard_tables import AwsBudget, BudgetShare, Guard, Stage
 from batch_watchdog.policy.model import Policy
@@ -97,7 +97,7 @@ def _is_threshold(evidence: Evidence, budget: AwsBudget) -> bool:
 
 def why_not_named(rule: Guard, evidence: Evidence) -> Phrase:
     """Why a budget's message that a guard names by the budget raises no stage."""
-    limit, threshold = evidence.limit, evidence.threshold or say("unknown")
+    limit, threshold = evidence.limit, kept(evidence.threshold or say("unknown"))
     if limit is None or (limit.percent is None and limit.amount is None):
         return say(
             "its threshold ({threshold}) cannot be read, so it raises no stage", threshold=threshold

@@ -110,13 +110,13 @@ def raised(rule: Guard, entry: StageEntry, outlook: Outlook, evidence: Evidence 
 def _because(entry: StageEntry, evidence: Evidence | None) -> str:
     """What raised a stage, in a few words for a subject: the numbers, where they are known."""
     if evidence and evidence.source == "live":
-        budget, threshold = Name(plain(evidence.alarm, 100)), Name(evidence.threshold)
-        return say(" (budget {budget} at {threshold})", budget=budget, threshold=threshold)
+        budget = Name(plain(evidence.alarm, 100))
+        return say(" (budget {budget} at {threshold})", budget=budget, threshold=evidence.threshold)
     if evidence and evidence.amount and evidence.threshold:
         amount, threshold = (
-            Name(each.removesuffix(".0")) for each in (evidence.amount, evidence.threshold)
+            each.removesuffix(".0") for each in (evidence.amount, evidence.threshold)
         )
-        return say(" ({amount} of {threshold})", amount=amount, threshold=threshold)
+        return say(" ({amount} of {threshold})", amount=Name(amount), threshold=kept(threshold))
     if evidence:
         return say(" ({cause})", cause=Name(plain(evidence.alarm, 100)))
     return say(" (by {who})", who=Name(plain(entry.by, 100))) if entry.by else ""

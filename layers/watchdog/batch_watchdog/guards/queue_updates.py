@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from batch_watchdog.aws.batch import BatchApi
-from batch_watchdog.core.effects import Effect
+from batch_watchdog.core.effects import Announce, Effect
 from batch_watchdog.core.errors import StaleItemError
 from batch_watchdog.core.job_event import resource_name
 from batch_watchdog.guards import items as guard_items
@@ -25,7 +25,7 @@ from batch_watchdog.guards.queue_update_items import QueueUpdate, QueueUpdates
 from batch_watchdog.guards.state import GuardState
 from batch_watchdog.notices.links import queue_link
 from batch_watchdog.notices.notice import Notice
-from batch_watchdog.notices.phrases import Name, lines, say, subject
+from batch_watchdog.notices.phrases import Name, kept, lines, say, subject
 from batch_watchdog.notices.text import fact, iso, plain
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store import operator_hold
@@ -90,7 +90,7 @@ class QueueUpdateRetrier:
         """Keep an update; tell operators of it, once, where it has lasted for long."""
         if self.now >= update.since + _TOLD_AFTER and not update.told:
             update = replace(update, told=True)
-            effects = (*effects, self.policy.notify.announce([_stays_wrong(update)]))
+            effects = (*effects, Announce(notices=(_stays_wrong(update),)))
         return updates.having(update.effect.queue, update), Outcome(effects=effects)
 
     def _not_closed(self, queue: str, states: Mapping[str, GuardState]) -> Outcome:
@@ -145,7 +145,7 @@ def _stays_wrong(update: QueueUpdate) -> Notice:
                     "is still closed. AWS Batch says:",
                     **parts,
                 ),
-                plain(update.why, 500),
+                kept(plain(update.why, 500)),
                 "",
                 say("The watchdog goes on trying."),
                 say(

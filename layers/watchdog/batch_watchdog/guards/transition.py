@@ -24,7 +24,7 @@ from batch_watchdog.guards.stages import (
 )
 from batch_watchdog.guards.state import EarlierStage, GuardState, StageEntry, StageName, StopAction
 from batch_watchdog.guards.stop_run.counts import StageReport, Tally
-from batch_watchdog.notices.phrases import Phrase, say
+from batch_watchdog.notices.phrases import Phrase, kept, say
 from batch_watchdog.notices.text import iso, plain
 from batch_watchdog.policy.guard_tables import Guard
 from batch_watchdog.policy.tables import Mode
@@ -201,7 +201,7 @@ def words_of(evidence: Evidence) -> Phrase:
         "what": source_in_words(evidence),
         "at": evidence.at,
         "amount": evidence.amount or say("unknown"),
-        "threshold": evidence.threshold or say("unknown"),
+        "threshold": kept(evidence.threshold or say("unknown")),
     }
     match evidence.source:
         case "cloudwatch" if evidence.amount:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from batch_watchdog.core.effects import Announce, Effect, StartRun
+from batch_watchdog.core.effects import StartRun
 from batch_watchdog.core.job_event import EPOCH
 from batch_watchdog.guards import alert_notices, matching, precedence, stages
 from batch_watchdog.guards import items as guard_items
@@ -61,9 +61,7 @@ class GuardUpdater:
         entry = decision.state.entry
         if entry and any(isinstance(effect, StartRun) for effect in decision.effects):
             puts.append(run_items.put(stop_run.begin(name, entry, self.now), self.now))
-        return decision, Outcome(
-            puts=puts, effects=[self._worded(each) for each in decision.effects]
-        )
+        return decision, Outcome(puts=puts, effects=decision.effects)
 
     def hear(self, words: Iterable[Evidence]) -> None:
         """Have the guards decide about words that they have not heard, each of them once."""
@@ -80,12 +78,6 @@ class GuardUpdater:
                 if not stages.has_heard(states.get(rule.name), rule, word)
             ]
             recorder.decide(concerned, lambda name: self.decide(name, happening)[1], self.now)  # noqa: B023
-
-    def _worded(self, effect: Effect) -> Effect:
-        """The effect; notices in the language of the policy."""
-        if isinstance(effect, Announce):
-            return self.policy.notify.announce(effect.notices)
-        return effect
 
     def _stopped(
         self, state: GuardState, rule: Guard | None, happening: GuardInput
@@ -127,10 +119,7 @@ class GuardUpdater:
             self.now,
         )
         # Many guards may be lost at once, with one policy: that is one digest.
-        unasked = {
-            OnceKey(notice.id, EPOCH): self.policy.notify.worded(notice)
-            for notice in self._unasked(states)
-        }
+        unasked = {OnceKey(notice.id, EPOCH): notice for notice in self._unasked(states)}
         recorder.announce_once(unasked, self.now).raise_failed()
         recorder.decide(self._runs(states), self._run_on, self.now)
 

@@ -7,7 +7,8 @@ from itertools import combinations
 from typing import Any
 
 from batch_watchdog.health.facts import AlarmFact, Facts
-from batch_watchdog.notices.text import iso, plain, span
+from batch_watchdog.notices.phrases import Name, counted, say
+from batch_watchdog.notices.text import iso, plain
 from batch_watchdog.policy.guard_tables import Guard
 from batch_watchdog.policy.match import Match
 from batch_watchdog.policy.model import Policy
@@ -54,8 +55,10 @@ def problems(facts: Facts, policy: Policy, heard: Sequence[str]) -> list[Problem
         found.append(
             Problem(
                 key="events",
-                what="AWS Batch has told of no job for 14 days.",
-                remedy="If jobs have run: see that the stack is in the region of the job queues.",
+                what=say("AWS Batch has told of no job for 14 days."),
+                remedy=say(
+                    "If jobs have run: see that the stack is in the region of the job queues."
+                ),
                 doubtful=True,
             )
         )
@@ -74,16 +77,20 @@ def _of_subscriptions(facts: Facts) -> Iterator[Problem]:
     if facts.pending:
         yield Problem(
             key="subscription",
-            what="Nobody receives the notices: the subscription is not confirmed.",
-            remedy="Confirm it by the link in AWS's e-mail (look into spam); after three days "
-            "subscribe again.",
+            what=say("Nobody receives the notices: the subscription is not confirmed."),
+            remedy=say(
+                "Confirm it by the link in AWS's e-mail (look into spam); after three days "
+                "subscribe again."
+            ),
         )
     else:
         yield Problem(
             key="subscription",
-            what="Nobody receives the notices: nobody is subscribed to their topic.",
-            remedy="Set the stack's parameter NoticeEmail, or subscribe to the topic in the "
-            "output TopicArn.",
+            what=say("Nobody receives the notices: nobody is subscribed to their topic."),
+            remedy=say(
+                "Set the stack's parameter NoticeEmail, or subscribe to the topic in the output "
+                "TopicArn."
+            ),
         )
 
 
@@ -92,8 +99,13 @@ def _of_letters(facts: Facts) -> Iterator[Problem]:
         if count:
             yield Problem(
                 key=f"dead-letters:{queue}",
-                what=f"{count} dead letters are in {queue}.",
-                remedy="Look at one of them, mend the cause, and redrive the queue.",
+                what=counted(
+                    count,
+                    "{n} dead letter is in {queue}.",
+                    "{n} dead letters are in {queue}.",
+                    queue=Name(plain(queue)),
+                ),
+                remedy=say("Look at one of them, mend the cause, and redrive the queue."),
             )
 
 
@@ -105,10 +117,16 @@ def _of_alarms(facts: Facts, policy: Policy, heard: Sequence[str]) -> Iterator[P
         if name not in there:
             yield Problem(
                 key=f"alarm:{name}",
-                what=f"A guard waits for the alarm {plain(name)}, and there is none of that name.",
-                remedy="Correct the name in the policy, or create the alarm in this region or "
-                "us-east-1. (If it is an AWS Budget or an anomaly monitor: none of its messages "
-                "has come yet. Add the topic in the output SpendTopicArn as a recipient.)",
+                what=say(
+                    "A guard waits for the alarm {alarm}, which does not exist.",
+                    alarm=Name(plain(name)),
+                ),
+                remedy=say(
+                    "Correct the name in the policy, or create the alarm in this region or "
+                    "us-east-1. (If it is an AWS Budget or an anomaly monitor: none of its "
+                    "messages has come yet. Add the topic in the output SpendTopicArn as a "
+                    "recipient.)"
+                ),
             )
 
 
@@ -126,11 +144,19 @@ def _of_thresholds(facts: Facts, policy: Policy) -> Iterator[Problem]:
             if earlier < later and soft.metric == hard.metric and _over(hard) < _over(soft):
                 yield Problem(
                     key=f"thresholds:{guard.name}:{soft.name}:{hard.name}",
-                    what=f"The guard {plain(guard.name)} has {plain(hard.name)} (over "
-                    f"{hard.over:g}) for a later stage than {plain(soft.name)} (over "
-                    f"{soft.over:g}): the later stage comes first.",
-                    remedy="Correct the thresholds of the alarms (the stack's parameters "
-                    "SoftThreshold and HardThreshold), or the order of the stages.",
+                    what=say(
+                        "Guard {guard}: the alarm {hard} of a later stage rings over {most}, "
+                        "before {soft} (over {least}).",
+                        guard=Name(plain(guard.name)),
+                        hard=Name(plain(hard.name)),
+                        most=Name(f"{hard.over:g}"),
+                        soft=Name(plain(soft.name)),
+                        least=Name(f"{soft.over:g}"),
+                    ),
+                    remedy=say(
+                        "Correct the thresholds of the alarms (the stack's parameters "
+                        "SoftThreshold and HardThreshold), or the order of the stages."
+                    ),
                 )
 
 
@@ -144,8 +170,12 @@ def _of_globs(facts: Facts, policy: Policy) -> Iterator[Problem]:
             if not queues:
                 yield Problem(
                     key=f"glob:{label}:{glob}",
-                    what=f"{plain(label)}: no job queue is called {plain(glob)}.",
-                    remedy="Correct the rule, if a queue was renamed or deleted.",
+                    what=say(
+                        "{rule}: no job queue is called {glob}.",
+                        rule=Name(plain(label)),
+                        glob=Name(plain(glob)),
+                    ),
+                    remedy=say("Correct the rule, if a queue was renamed or deleted."),
                     doubtful=True,
                 )
 
@@ -226,11 +256,15 @@ def answer(
 
 def _of_sweep(facts: Facts, swept_at: datetime | None) -> Iterator[Problem]:
     if swept_at is None or facts.at - swept_at > SILENCE:
-        since = f"for {span((facts.at - swept_at).total_seconds())}" if swept_at else "yet"
         yield Problem(
             key="sweep",
-            what=f"The sweep has not run {since}: no limit is seen to.",
-            remedy="Look at the logs and the schedule of the function SweepFunction.",
+            what=say(
+                "The sweep has not run for {lasted}: no limit is seen to.",
+                lasted=facts.at - swept_at,
+            )
+            if swept_at
+            else say("The sweep has not run yet: no limit is seen to."),
+            remedy=say("Look at the logs and the schedule of the function SweepFunction."),
         )
 
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TypeIs
 
 from batch_watchdog.aws.batch import Detail
-from batch_watchdog.core.effects import Effect, StopJobs
+from batch_watchdog.core.effects import Announce, Effect, StopJobs
 from batch_watchdog.core.job_event import EPOCH, from_millis
 from batch_watchdog.limits import brake_items, stay_items
 from batch_watchdog.limits import notices as limit_notices
@@ -39,8 +39,8 @@ _BUCKETS_MAX = 70  # in one write; it has room for the brake, reminders and some
 _STOPS_MAX = 1_000
 
 # What rules match. Batch shows the tags of a job that has none, too: as an empty map. What a job
-# lacks might exempt it.
-_NAMED_BY = ("jobName", "jobQueue", "status", "tags")
+# lacks might exempt it; and by when it was created, what was decided of it is found again.
+_NAMED_BY = ("jobName", "jobQueue", "status", "tags", "createdAt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,7 +232,7 @@ class LimitRecorder:
         notices = [decision.notice for decision in decisions if decision.notice]
         stopped = [decision for decision in decisions if decision.stop]
         effects: list[Effect] = [decision.stop for decision in stopped if decision.stop]
-        effects += [self.policy.notify.announce([notice]) for notice in notices]
+        effects += [Announce(notices=(notice,)) for notice in notices]
         verify = [
             (self.now + limit_rules.VERIFY_AFTER, decision.stay_to_verify) for decision in stopped
         ]
@@ -268,7 +268,7 @@ class LimitRecorder:
             facts={"held": count, "max_stops_per_hour": most},
         )
         recorder = Recorder(table=self.table, asked_by="sweep")
-        recorder.announce_once({entry: self.policy.notify.worded(notice)}, self.now).raise_failed()
+        recorder.announce_once({entry: notice}, self.now).raise_failed()
 
 
 def _portions(entries: Mapping[str, once_keys.OnceKey]) -> Iterator[tuple[str, ...]]:

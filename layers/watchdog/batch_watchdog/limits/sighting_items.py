@@ -42,29 +42,31 @@ def read(
     """What is known of these jobs from messages that were sent from `since` on."""
     wanted, found = frozenset(job_ids), defaultdict(list)
     known = {parent for parent, _ in families(wanted)}
-    for shard in range(_SHARDS):
-        # A minute more: the clocks of two services differ.
-        for item in table.query(_pk(shard), first=_minute(since - MINUTE)):
-            for status, attempts, at, ids in unpack(item["content"]):
-                for job_id, indices in ids:
-                    if job_id not in known:
-                        continue
-                    for each in children(job_id, indices) if indices else [job_id]:
-                        if each in wanted:
-                            seen_at = EPOCH + timedelta(seconds=at)
-                            found[each].append(
-                                Sighting(job_id=each, status=status, attempts=attempts, at=seen_at)
-                            )
+    for item in _sent_since(table, since):
+        for status, attempts, at, ids in unpack(item["content"]):
+            for job_id, indices in ids:
+                if job_id not in known:
+                    continue
+                for each in children(job_id, indices) if indices else [job_id]:
+                    if each in wanted:
+                        seen_at = EPOCH + timedelta(seconds=at)
+                        found[each].append(
+                            Sighting(job_id=each, status=status, attempts=attempts, at=seen_at)
+                        )
     return found
 
 
 def keys_of_only(table: Table, since: datetime, job_id: str) -> Iterator[Key]:
     """The items that hold nothing but this job, of messages that were sent from `since` on."""
+    for item in _sent_since(table, since):
+        if all([each for each, _ in ids] == [job_id] for *_, ids in unpack(item["content"])):
+            yield str(item["pk"]), str(item["sk"])
+
+
+def _sent_since(table: Table, since: datetime) -> Iterator[Item]:
     for shard in range(_SHARDS):
-        for item in table.query(_pk(shard), first=_minute(since - MINUTE)):
-            rows = unpack(item["content"])
-            if all([each for each, _ in ids] == [job_id] for *_, ids in rows):
-                yield str(item["pk"]), str(item["sk"])
+        # A minute more: the clocks of two services differ.
+        yield from table.query(_pk(shard), first=_minute(since - MINUTE))
 
 
 def _packed(rows: Iterable[tuple[tuple[str, int, int], str]]) -> list[list[object]]:

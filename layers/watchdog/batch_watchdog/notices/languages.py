@@ -15,6 +15,7 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from batch_watchdog.notices.japanese import catalogue
+from batch_watchdog.notices.kept_phrases import KeptPhrase
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.notices.phrases import UNBOUND, Kept, Phrase, in_english
 from batch_watchdog.notices.text import UNITS, iso, span
@@ -45,7 +46,9 @@ class Language:
         return replace(notice, subject=self.say(notice.subject), text=self.say(notice.text))
 
     def say(self, phrase: str) -> str:
-        return self._word(phrase, UNBOUND)
+        if self == _USUAL:  # A phrase is its text in English, with times in UTC.
+            return str(phrase)
+        return self._word(phrase.phrase if isinstance(phrase, KeptPhrase) else phrase, UNBOUND)
 
     def _word(self, part: Any, most: int) -> str:
         match part:
@@ -70,6 +73,9 @@ class Language:
         if self.code == "ja":
             day = f"{there.year}年{there.month}月{there.day}日"
         return f"{day} {there:%H:%M:%S %Z}"
+
+
+_USUAL = Language()
 
 
 def _recalled(text: str) -> Phrase | None:

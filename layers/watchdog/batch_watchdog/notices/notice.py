@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from batch_watchdog.notices.kept_phrases import Said
 from batch_watchdog.notices.phrases import SUBJECT_MAX
 from batch_watchdog.notices.text import plain
 
@@ -42,21 +43,9 @@ class Notice:
     kind: NoticeKind
     id: str
     severity: Severity
-    subject: str
-    text: str
+    subject: Said
+    text: Said
     facts: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def content(self) -> dict[str, Any]:
-        """What programs are sent of it."""
-        return {
-            "notice": self.kind,
-            "id": self.id,
-            "severity": self.severity,
-            "subject": self.subject,
-            "text": self.text,
-            "facts": self.facts,
-        }
 
 
 def subject(text: str) -> str:

@@ -102,9 +102,9 @@ def subject(template: str, /, **parts: Any) -> Subject:
     return Subject(template, parts)
 
 
-def counted(count: int, one: str, many: str) -> Phrase:
+def counted(count: int, one: str, many: str, /, **parts: Any) -> Phrase:
     """A count with its noun: counted(1, "{n} job", "{n} jobs")."""
-    return say(one if count == 1 else many, n=count)
+    return say(one if count == 1 else many, n=count, **parts)
 
 
 def kept(text: str) -> str:
@@ -135,7 +135,8 @@ def in_english(part: Any, most: int) -> str:
     """A part of a phrase in English, with times in UTC."""
     match part:
         case Phrase():
-            return part.fill(part.template, part.parts, in_english, most)
+            whole = most == UNBOUND  # As a text it is English already.
+            return str(part) if whole else part.fill(part.template, part.parts, in_english, most)
         case Name():
             return middle(part, most)
         case str():

@@ -22,6 +22,7 @@ from aws_lambda_powertools.utilities.parameters.base import BaseProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.exceptions import ClientError
 
+from batch_watchdog.core.effects import Announce
 from batch_watchdog.core.errors import PolicyError
 from batch_watchdog.core.job_event import EPOCH
 from batch_watchdog.notices.notice import Notice
@@ -107,7 +108,7 @@ class PolicyLoader:
             recorder.decide([_LAST_GOOD], lambda _: self._remember(reading), now)
             return reading.policy
         entry = _told_once(reading, now)
-        notice = reading.policy.notify.worded(_trouble(self._parameter, reading, entry.name))
+        notice = _trouble(self._parameter, reading, entry.name)
         recorder.announce_once({entry: notice}, now).raise_failed()
         return reading.policy
 
@@ -142,7 +143,7 @@ class PolicyLoader:
         if before and (before.mode, reading.policy.mode) == ("enforce", "observe"):
             # Once for each good text: it is remembered by the same write.
             notice = _disarmed(self._parameter, reading)
-            return Outcome(puts=[put], effects=[reading.policy.notify.announce([notice])])
+            return Outcome(puts=[put], effects=[Announce(notices=(notice,))])
         return Outcome(puts=[put])
 
 

@@ -4,14 +4,14 @@ The tables of which a policy is made, named as in its text.
 Their descriptions are the policy's documentation: the JSON Schema is made from them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
 
-from batch_watchdog.core.effects import Announce, WaitCause
+from batch_watchdog.core.effects import WaitCause
 from batch_watchdog.core.job_event import ARRAY_MAX
 from batch_watchdog.notices.languages import Language, LanguageCode
 from batch_watchdog.notices.notice import Notice
@@ -95,10 +95,6 @@ class Notify(Table):
     def worded(self, notice: Notice) -> Notice:
         """The notice in the language and time zone that the policy asks for."""
         return Language(self.language, self.time_zone).worded(notice)
-
-    def announce(self, notices: Iterable[Notice]) -> Announce:
-        """The effect that tells operators, in their language."""
-        return Announce(notices=tuple(map(self.worded, notices)), digest_over=self.digest_over)
 
 
 class StopRest(Table):

@@ -2,15 +2,20 @@
 
 import hashlib
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from batch_watchdog.notices.notice import Notice, NoticeKind, subject
+from batch_watchdog.core.job_event import resource_name
+from batch_watchdog.core.known_causes import title_of
+from batch_watchdog.notices.kind_words import KIND_WORDS
+from batch_watchdog.notices.notice import Notice, NoticeKind
+from batch_watchdog.notices.phrases import Name, Phrase, counted, lines, row, say, subject
 from batch_watchdog.notices.text import fact, iso, plain, span
 from batch_watchdog.threads.rules import Collected, Group, Thread, by_size
 
 _SHOWN_MAX = 20  # groups in the text
+_WHY_MAX = 40  # characters in the subject
 _IN_FULL_MAX = 3  # groups whose example is shown with its text
 
 
@@ -19,40 +24,56 @@ def digest_of(notices: Sequence[Notice], at: datetime) -> Notice:
     ids = "\n".join(notice.id for notice in notices)
     name = hashlib.sha256(ids.encode("utf-8", "replace")).hexdigest()[:16]
     collected = Collected().adding(notices, at)
-    return _digest(collected, f"digest:{notices[0].kind}:{name}", "came at once")
+    return _digest(
+        collected, f"digest:{notices[0].kind}:{name}", "{n} notices came at once: {what}."
+    )
 
 
 def digest(thread: Thread) -> Notice:
     """What a thread's window has collected."""
     collected = thread.collected
     first, last = collected.first_at or thread.opened_at, collected.last_at or thread.opened_at
-    when = f"came from {iso(first)} to {iso(last)}, after what was told before"
-    notice = _digest(collected, thread.digest_id, when)
+    notice = _digest(
+        collected,
+        thread.digest_id,
+        "{n} notices came from {first} to {last}, after what was told before: {what}.",
+        first=first,
+        last=last,
+    )
     lasted = int((last - first).total_seconds())
     facts = {"first_at": iso(first), "last_at": iso(last), "seconds": lasted}
     return replace(notice, facts=notice.facts | facts)
 
 
-def _digest(collected: Collected, notice_id: str, when: str) -> Notice:
+def _digest(collected: Collected, notice_id: str, opening: str, **when: datetime) -> Notice:
     groups = by_size(collected.groups)
     kinds = sorted(collected.kinds, key=lambda kind: (-collected.kinds[kind], kind))
     count, kind = collected.count, kinds[0]
-    what = ", ".join(f"{collected.kinds[each]:,} × {each}" for each in kinds)
-    lines = [f"{count:,} notices {when}: {what}.", ""]
+    what = [say("{n} × {what}", n=collected.kinds[each], what=KIND_WORDS[each]) for each in kinds]
+    told = [say(opening, n=count, what=row(what), **when), ""]
     for number, group in enumerate(groups[:_SHOWN_MAX]):
-        lines += _tell(group, in_full=number < _IN_FULL_MAX)
-    if len(groups) > _SHOWN_MAX:
-        left = groups[_SHOWN_MAX:]
-        lines += [f"- and {sum(each.count for each in left):,} in {len(left)} more groups", ""]
-    lines += _tell_where_all_are(groups, kind)
-    listed = "all of them" if len(collected.ids) == count else f"the first {len(collected.ids):,}"
-    lines.append(f"The ids of {listed} are in the facts of this notice.")
+        told += _tell(group, in_full=number < _IN_FULL_MAX)
+    if left := groups[_SHOWN_MAX:]:
+        told += [
+            say(
+                "- and {n} in {groups}",
+                n=sum(each.count for each in left),
+                groups=counted(len(left), "{n} more group", "{n} more groups"),
+            ),
+            "",
+        ]
+    told += _tell_where_all_are(groups, kind)
+    told.append(
+        say("The ids of all of them are in the facts of this notice.")
+        if len(collected.ids) == count
+        else say("The ids of the first {n} are in the facts of this notice.", n=len(collected.ids))
+    )
     return Notice(
         kind="digest",
         id=notice_id,
         severity=collected.severity,
-        subject=subject(_subject(collected, kind, groups)),
-        text="\n".join(lines),
+        subject=_subject(collected, kind, groups),
+        text=lines(told),
         facts={
             "of": kind,
             "kinds": dict(collected.kinds),
@@ -63,71 +84,83 @@ def _digest(collected: Collected, notice_id: str, when: str) -> Notice:
     )
 
 
-def _subject(collected: Collected, kind: NoticeKind, groups: Sequence[Group]) -> str:
+def _subject(collected: Collected, kind: NoticeKind, groups: Sequence[Group]) -> Phrase:
     """How many of what kind; of the largest group queue or rule, and why."""
     if kind.startswith("guard-") and len(groups) == 1:
         return _subject_of_guard(collected, groups[0])
     largest = groups[0]
-    where = largest.queue or largest.rule
-    why = largest.finding or largest.cause
-    more = f" and {len(groups) - 1} more" if len(groups) > 1 else ""
-    return (
-        f"{collected.count:,} × {kind}"
-        + (f" in {plain(where, 30)}" if where else "")
-        + (f": {plain(why, 40)}" if why else "")
-        + more
+    where = plain(resource_name(largest.queue) or largest.rule)
+    why = title_of(largest.known_cause) or plain(largest.finding or largest.cause, _WHY_MAX)
+    return subject(
+        "{n} × {what}{where}{why}{more}",
+        n=collected.count,
+        what=KIND_WORDS[kind],
+        where=say(" in {where}", where=Name(where)) if where else "",
+        why=say(": {why}", why=why) if why else "",
+        more=say(" and {n} more", n=len(groups) - 1) if len(groups) > 1 else "",
     )
 
 
-def _subject_of_guard(collected: Collected, group: Group) -> str:
+def _subject_of_guard(collected: Collected, group: Group) -> Phrase:
     """What a guard has done, and for how long."""
     counts = [
-        f"{verb} {_times(count)}"
-        for kind, verb in _VERBS.items()
+        counted(count, *words)
+        for kind, words in _VERBS.items()
         if (count := collected.kinds.get(kind, 0))
     ]
     over = ""
     if collected.first_at and collected.last_at and collected.first_at < collected.last_at:
-        over = f" in {span((collected.last_at - collected.first_at).total_seconds())}"
-    return f"Guard {plain(group.rule, 30)}: {', '.join(counts)}{over}"
+        over = say(" in {lasted}", lasted=collected.last_at - collected.first_at)
+    return subject(
+        "Guard {guard}: {counts}{over}",
+        guard=Name(plain(group.rule)),
+        counts=row(counts),
+        over=over,
+    )
 
 
-_VERBS: dict[NoticeKind, str] = {
-    "guard-raised": "raised",
-    "guard-released": "released",
-    "guard-report": "reported",
+_VERBS: Mapping[NoticeKind, tuple[str, str]] = {
+    "guard-raised": ("raised once", "raised {n} times"),
+    "guard-released": ("released once", "released {n} times"),
+    "guard-report": ("reported once", "reported {n} times"),
 }
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count:,} times"
 
 
 def _tell(group: Group, *, in_full: bool) -> Iterator[str]:
     """How many, of what, and one of them as it would have been told alone."""
     about = [
-        f"{name} {plain(value, 200)}"
-        for name, value in (
-            ("queue", group.queue),
-            ("rule", group.rule),
-            ("finding", group.finding),
-            ("cause", group.cause),
+        say(template, name=plain(value))
+        for template, value in (
+            ("queue {name}", group.queue),
+            ("rule {name}", group.rule),
+            ("finding {name}", group.finding),
+            ("cause {name}", group.cause),
         )
         if value
     ]
-    waited = ""
-    if group.waited:
-        low, high = (span(seconds) for seconds in group.waited)
-        waited = f"; waited {low}" + (f" to {high}" if high != low else "")
-    yield f"- {group.count:,} × {', '.join(about) or 'no cause known'}{waited}"
-    yield f"  e.g. {plain(group.subject, 120)}"
+    yield say(
+        "- {n} × {about}{waited}",
+        n=group.count,
+        about=row(about) if about else say("no cause known"),
+        waited=_waited(group),
+    )
+    yield say("  e.g. {subject}", subject=plain(group.subject, 120))
     if in_full:
         yield from (f"  | {plain(line, 600)}".rstrip() for line in group.text.split("\n"))
     if group.link and not (in_full and group.link in group.text):
         yield f"  {plain(group.link, 600)}"
     if group.latest != group.subject:
-        yield f"  The latest: {plain(group.latest, 120)}"
+        yield say("  The latest: {subject}", subject=plain(group.latest, 120))
     yield ""
+
+
+def _waited(group: Group) -> str:
+    if not group.waited:
+        return ""
+    low, high = (timedelta(seconds=seconds) for seconds in group.waited)
+    if span(low.total_seconds()) == span(high.total_seconds()):
+        return say("; waited {low}", low=low)
+    return say("; waited {low} to {high}", low=low, high=high)
 
 
 def _tell_where_all_are(groups: Sequence[Group], kind: NoticeKind) -> list[str]:
@@ -136,7 +169,7 @@ def _tell_where_all_are(groups: Sequence[Group], kind: NoticeKind) -> list[str]:
     queue = shlex.quote(plain(largest.queue, 300))
     match kind:
         case _ if kind.startswith("guard-"):
-            return ['To see the guards as they are now: the command "status".']
+            return [say('To see the guards as they are now: the command "status".')]
         case "queue-blocked" if largest.queue:
             command = f"aws batch get-job-queue-snapshot --job-queue {queue}"
         case _ if largest.queue:
@@ -144,7 +177,7 @@ def _tell_where_all_are(groups: Sequence[Group], kind: NoticeKind) -> list[str]:
             command = f"aws batch list-jobs --job-queue {queue} --job-status {plain(status, 20)}"
         case _:
             return []
-    return [f"To list them: {command}"]
+    return [say("To list them: {command}", command=command)]
 
 
 _STATUS: dict[NoticeKind, str] = {"limit-escaped": "RUNNING", "array-progress": "RUNNING"}

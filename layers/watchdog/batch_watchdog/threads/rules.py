@@ -75,6 +75,7 @@ class Group:
     status: str = ""  # of its job
     latest: str = ""  # subject of the last notice
     waited: tuple[int, int] | None = None  # seconds: the shortest, and the longest
+    known_cause: str = ""  # its code
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -192,7 +193,7 @@ def key_of(notice: Notice) -> str:
             sort = notice.id.split(":")[-1 if "job_id" in facts else 1]
             return "|".join((notice.kind, sort, *group_of(notice).key[:2]))
         case "spend-alert":
-            return f"{notice.kind}|{facts.get('alarm') or facts.get('budget') or notice.subject}"
+            return f"{notice.kind}|{facts.get('alarm') or facts.get('budget', '')}"
         case "array-completed" | "array-progress":
             failed = "failed" if facts.get("failed") else ""
             return "|".join((notice.kind, str(facts.get("queue", "")), failed))
@@ -281,6 +282,7 @@ def group_of(notice: Notice) -> Group:
         text=notice.text[:_TEXT_MAX],
         link=link[0] if link else "",
         status=str(facts.get("status") or ""),
+        known_cause=str(facts.get("known_cause") or ""),
         latest=notice.subject,
         waited=(int(waited), int(waited)) if isinstance(waited, int | float) else None,
     )
@@ -308,6 +310,7 @@ def _joined(known: Group, new: Group, key: tuple[str, str, str, str]) -> Group:
         text=known.text or new.text,
         link=known.link or new.link,
         status=known.status or new.status,
+        known_cause=known.known_cause or new.known_cause,
         latest=new.latest,
         waited=(min(low for low, _ in spans), max(high for _, high in spans)) if spans else None,
     )

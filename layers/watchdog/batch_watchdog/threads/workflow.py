@@ -1,7 +1,7 @@
 """Fold notices when they are to be sent, and send what was collected when a window closes."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -36,10 +36,15 @@ def at_once(notices: Iterable[Notice], folded: Mapping[str, str]) -> list[Notice
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoticeFolder:
-    """Decides at `now` which notices are told at once; `fold` is the length of a first window."""
+    """
+    Decides at `now` which notices are told at once.
+
+    `fold` is the length of a first window; `word` puts what is collected into operators' words.
+    """
 
     table: Table
     fold: timedelta
+    word: Callable[[Notice], Notice]
     now: datetime
 
     def decide(self, action: Action) -> Action:
@@ -57,7 +62,7 @@ class NoticeFolder:
             effect = action.effect
             if not isinstance(effect, Announce) or _is_told_as_it_is(effect, self.fold):
                 return replace(action, folded={})
-            folded, puts = self._decided(effect.notices)
+            folded, puts = self._decided([self.word(notice) for notice in effect.notices])
             left = at_once(effect.notices, folded)
             result = None if left else {"folded_into": sorted(set(folded.values()))}
             try:

@@ -16,7 +16,8 @@ from typing import Any, assert_never
 
 from batch_watchdog.actions import stop_rules
 from batch_watchdog.actions.stop_rules import Grounds
-from batch_watchdog.aws.batch import STOP_MAX, BatchApi
+from batch_watchdog.arrays.own_failures import with_own_failures
+from batch_watchdog.aws.batch import STOP_MAX, BatchApi, Detail
 from batch_watchdog.aws.queues import StopQueue
 from batch_watchdog.core.effects import Announce, SetQueueState, StartRun, StopJobs
 from batch_watchdog.core.errors import OutOfTimeError, StaleItemError
@@ -113,6 +114,7 @@ class Actor:
         tried = progress.asked  # by tries before this one
         places = range(progress.seen, len(stop.job_ids))
         at_once = _SERVICE_AT_ONCE if stop.service else STOP_MAX
+        failed = list(self.batch.children(stop.array_id, "FAILED")) if stop.array_id else []
         for some in batched(places, at_once, strict=False):
             if some[0] > action.progress.seen and out_of_time():
                 # Else another try of the same has come further, or ended.
@@ -121,7 +123,7 @@ class Actor:
                 raise OutOfTimeError(action.sk)
             if stop.status:
                 action = self._begun(action, replace(progress, asked=some[-1] + 1))
-            shown = self._shown(stop, some)
+            shown = _shown(self.batch, stop, some, failed)
             # In both cases those who asked for it look again.
             held = operator_hold.read(self.table)
             if held.is_on:
@@ -145,13 +147,6 @@ class Actor:
                 latest = actions.get(action.pk, action.sk)
                 if latest is None or latest.version != action.version:
                     raise
-
-    def _shown(self, stop: StopJobs, places: Sequence[int]) -> Mapping[str, Mapping[str, Any]]:
-        """What Batch shows of these jobs, and of the array whose rule asked for the stop."""
-        job_ids = [stop.job_ids[place] for place in places]
-        if stop.service:
-            return self.batch.describe_service(job_ids)
-        return self.batch.describe([*job_ids, *([stop.array_id] if stop.array_id else [])])
 
     def _stop_some(
         self,
@@ -192,6 +187,22 @@ class Actor:
             refused={**progress.refused, **refused},
             not_meant=not_meant,
         )
+
+
+def _shown(
+    batch: BatchApi, stop: StopJobs, places: Sequence[int], failed: Sequence[Detail]
+) -> Mapping[str, Mapping[str, Any]]:
+    """
+    What Batch shows of these jobs, and of the array whose rule asked for the stop.
+
+    Of that one's children, `failed` are those that Batch calls so.
+    """
+    job_ids = [stop.job_ids[place] for place in places]
+    if stop.service:
+        return batch.describe_service(job_ids)
+    shown = batch.describe([*job_ids, *([stop.array_id] if stop.array_id else [])])
+    array = shown.get(stop.array_id)
+    return {**shown, stop.array_id: with_own_failures(array, failed)} if array else shown
 
 
 def _seen_since(

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from batch_watchdog.core.effects import Announce
+from batch_watchdog.notices.message import message_of
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.notices.text import plain
 from batch_watchdog.policy.model import Policy
@@ -29,14 +30,18 @@ class Announcer:
     clock: Callable[[], datetime]
 
     def announce(self, action: Action, effect: Announce) -> Any:
-        now = self.clock()
-        fold = self.policy().notify.fold
-        action = NoticeFolder(table=self.table, fold=fold, now=now).decide(action)
+        notify = self.policy().notify
+        folder = NoticeFolder(
+            table=self.table, fold=notify.fold, word=notify.worded, now=self.clock()
+        )
+        action = folder.decide(action)
         if action.result is not None:
             return action.result
         at_once = threads.at_once(effect.notices, action.folded or {})
-        sent = threads.messages(at_once, effect.digest_over, datetime.fromisoformat(action.at))
-        result: dict[str, Any] = {"message_ids": [self._publish(notice) for notice in sent]}
+        sent = threads.messages(at_once, notify.digest_over, datetime.fromisoformat(action.at))
+        result: dict[str, Any] = {
+            "message_ids": [self._publish(notify.worded(notice)) for notice in sent]
+        }
         return result | ({"folded_into": digests} if (digests := action.digests) else {})
 
     def _publish(self, notice: Notice) -> str:
@@ -51,7 +56,10 @@ class Announcer:
             Subject=notice.subject,
             MessageStructure="json",
             Message=json.dumps(
-                {"default": json.dumps(notice.content, ensure_ascii=False), "email": notice.text},
+                {
+                    "default": json.dumps(message_of(notice), ensure_ascii=False),
+                    "email": notice.text,
+                },
                 ensure_ascii=False,
             ),
             MessageAttributes={

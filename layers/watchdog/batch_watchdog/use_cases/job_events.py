@@ -12,6 +12,7 @@ from batch_watchdog.aws.queues import DeadLetters
 from batch_watchdog.blocked_queues import workflow as blocked_workflow
 from batch_watchdog.budgets.arrivals import BudgetIntake
 from batch_watchdog.core.batch_payloads import parse_event
+from batch_watchdog.core.effects import Announce
 from batch_watchdog.core.errors import MalformedEventError
 from batch_watchdog.core.job_event import JobEvent, QueueBlocked
 from batch_watchdog.failed_jobs import chains
@@ -141,7 +142,9 @@ class JobEventIntake:
             for message_id, change in changes.items()
             if failed_job_notices.is_news(change)
         }
-        held = chains.held(news.values())
+        arrays = (change for change in changes.values() if change.kind == "array")
+        fallen = [change for change in arrays if change.followed]
+        held = chains.held([*news.values(), *fallen])
         entries = {
             message_id: OnceKey(f"job-failed:{change.job_id}", change.at)
             for message_id, change in news.items()
@@ -156,8 +159,8 @@ class JobEventIntake:
                 for change in failures
                 if change.job_id not in held
             )
-            announce = policy.notify.announce(notices)
-            return Outcome(puts=puts, effects=[announce] if notices else [])
+            effects = [Announce(notices=tuple(notices))] if notices else []
+            return Outcome(puts=puts, effects=effects)
 
         written = Recorder(table=self.table, asked_by="job_events").once(entries, decide, now)
         written.raise_failed()

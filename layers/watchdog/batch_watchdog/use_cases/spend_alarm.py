@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from batch_watchdog.aws.queues import DeadLetters
+from batch_watchdog.core.effects import Announce
 from batch_watchdog.core.errors import EvidenceError, StaleItemError
 from batch_watchdog.core.job_event import EPOCH
 from batch_watchdog.guards import alert_notices, matching, stages
@@ -89,7 +90,7 @@ class SpendAlarmIntake:
             notice = alert_notices.spend_alert(name, word, why)
             key = OnceKey(notice.id, _day_of(word))
             fresh, puts = OnceLedger(self.table).new(key.bucket, {key: key}, now)
-            alerts = [self.policy().notify.announce([notice])] if fresh else []
+            alerts = [Announce(notices=(notice,))] if fresh else []
             return Outcome(puts=[*outcome.puts, *puts], effects=[*outcome.effects, *alerts])
 
         recorder = Recorder(table=self.table, asked_by="spend_alarm")
@@ -105,7 +106,7 @@ class SpendAlarmIntake:
 
     def _tell_operators(self, content: str, reason: str, now: datetime) -> None:
         digest = hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()[:16]
-        notice = self.policy().notify.worded(_trouble(digest, content, reason))
+        notice = _trouble(digest, content, reason)
         recorder = Recorder(table=self.table, asked_by="spend_alarm")
         written = recorder.announce_once({OnceKey(notice.id, EPOCH): notice}, now)
         written.raise_failed()

@@ -15,6 +15,7 @@ from batch_watchdog.guards.signals.evidence import (
     names_of,
     time_or_none,
 )
+from batch_watchdog.notices.phrases import say
 from batch_watchdog.notices.text import fact, plain
 
 _ANOMALY_IS_LATE = timedelta(days=1)
@@ -71,8 +72,11 @@ def read_anomaly(detail: object, told_at: datetime | None) -> Evidence:
         impact=impact.totalImpact or 0.0,
         period="day",
         over_at=end_of("day", last_day) + _ANOMALY_IS_LATE if last_day else None,
-        detail=f"{_dollars(impact.totalImpact) or 'an unknown amount'} more than expected"
-        + (f", in {where}" if where else ""),
+        detail=say(
+            "{amount} more than expected, in {where}" if where else "{amount} more than expected",
+            amount=_dollars(impact.totalImpact) or say("an unknown amount"),
+            where=where,
+        ),
     )
 
 

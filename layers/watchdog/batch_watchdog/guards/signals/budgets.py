@@ -14,6 +14,7 @@ from batch_watchdog.guards.signals.evidence import (
     names_of,
     value_of,
 )
+from batch_watchdog.notices.phrases import kept, say
 from batch_watchdog.notices.text import fact, plain
 
 _ACCOUNT = re.compile(r"^[ \t]*AWS Account ([0-9]{12})\b", re.MULTILINE)
@@ -70,9 +71,15 @@ def read_budget(lines: Mapping[Any, Any], prose: str, envelope: Envelope) -> Evi
         budget_type=budget_type,
         limit=limit,
         period=_period(lines, prose, name),
-        detail=f"{kind} amount {plain(amount, 60) or 'unknown'}, alert threshold "
-        + (shown or "unknown")
-        + (f", budgeted {plain(budgeted, 60)}" if budgeted else ""),
+        detail=say(
+            "{kind} amount {amount}, alert threshold {threshold}, budgeted {budgeted}"
+            if budgeted
+            else "{kind} amount {amount}, alert threshold {threshold}",
+            kind=kind,
+            amount=plain(amount, 60) or say("unknown"),
+            threshold=kept(shown or say("unknown")),
+            budgeted=plain(budgeted, 60),
+        ),
     )
 
 

@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from batch_watchdog.aws.batch import BatchApi, kinds_of
 from batch_watchdog.aws.queues import StopQueue
 from batch_watchdog.aws.rate_limiter import RateLimiter
+from batch_watchdog.core.effects import Announce
 from batch_watchdog.core.errors import HeldBackError, OutOfTimeError, StaleItemError, ThrottledError
 from batch_watchdog.guards import stages
 from batch_watchdog.guards.inputs import QueuesFoundOpen
@@ -191,7 +192,7 @@ class RunInvocation:
         recorder = Recorder(table=self.session.table, asked_by="stop_jobs")
         outcome = Outcome(
             puts=[run_items.put(rested, self.session.now)],
-            effects=[self.session.policy().notify.announce([notice]) for notice in notices],
+            effects=[Announce(notices=(notice,)) for notice in notices],
         )
         recorder.write([outcome], self.session.now)
         return None

@@ -4,9 +4,12 @@ from collections.abc import Mapping
 
 from batch_watchdog.notices.japanese import (
     arrays,
+    budgets,
     causes,
+    digests,
     findings,
     guards,
+    health,
     jobs,
     kept,
     limits,
@@ -24,6 +27,9 @@ TEXTS: Mapping[str, str] = {
     **guards.TEXTS,
     **limits.TEXTS,
     **trouble.TEXTS,
+    **digests.TEXTS,
+    **budgets.TEXTS,
+    **health.TEXTS,
 }
 # What may be read back from the table: why a guard was raised, what came of a stop.
 KEPT: Mapping[str, str] = {

@@ -1,9 +1,12 @@
 """Japanese: single jobs and blocked queues."""
 
 TEXTS = {
+    "- {name}, an array of {n} (dependsOn {jobs})": "- {name} ({n} 件の配列ジョブ、依存先 {jobs})",
+    "- {name} (dependsOn {jobs})": "- {name} (依存先 {jobs})",
+    "- {name}": "- {name}",
     "The queue {queue} is no longer blocked.": "キュー {queue} のブロックは解消しました。",
     "It was blocked for {lasted}, since {since}.": "{since} から {lasted} ブロックされていました。",
-    "Queue no longer blocked, as {stopper} cancelled its job: {queue}": "キューのブロック解消 ({stopper} がジョブを取り消し): {queue}",
+    "Queue no longer blocked: {queue} ({stopper} cancelled its job)": "キューのブロック解消: {queue} ({stopper} がジョブを取り消し)",
     "Queue no longer blocked: {queue}": "キューのブロック解消: {queue}",
     "The queue {queue} is blocked since {since}: its first jobs, {jobs}, cannot start, and those behind them wait.": "キュー {queue} は {since} からブロックされています。先頭のジョブ {jobs} が開始できず、後続のジョブが待機しています。",
     "The queue {queue} is blocked since {since}: its first job, {jobs}, cannot start, and those behind it wait.": "キュー {queue} は {since} からブロックされています。先頭のジョブ {jobs} が開始できず、後続のジョブが待機しています。",

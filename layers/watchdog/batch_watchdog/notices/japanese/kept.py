@@ -1,6 +1,14 @@
 """Japanese: what was said in English and kept, as the result of a stop."""
 
 TEXTS = {
+    "its status is UPDATING": "キューの status が UPDATING です",
+    "a stage that is on holds the queue closed": "有効な段階がキューを閉じています",
+    "more than {amount}": "{amount} 超",
+    "less than {amount}": "{amount} 未満",
+    "{status} for more than {limit}, {rule}": "{rule} ({status} が {limit} を超過)",
+    'guard "{guard}" is at {stage}: {why}': 'ガード "{guard}" が {stage}: {why}',
+    "{failed} of the first {ended} children failed ({rule})": "{rule} (終了した {ended} 件中 {failed} 件が失敗)",
+    "the array was stopped before ({rule})": "{rule} (配列ジョブはすでに停止)",
     "AWS Batch does not show the job": "AWS Batch にジョブが見当たりません",
     "AWS Batch shows only a part of the job": "AWS Batch がジョブの一部しか示していません",
     "the job has ended": "ジョブは終了しています",

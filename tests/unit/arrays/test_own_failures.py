@@ -1,0 +1,74 @@
+"""Which children failed by themselves: what was stopped, by whomever, stops nobody else."""
+
+from typing import Any
+
+import pytest
+
+from batch_watchdog.arrays.own_failures import told_apart, with_own_failures
+from tests.makers import ARRAY
+
+GUARD = 'batch-watchdog: guard "money" is at cancel: alarm soft is in ALARM'
+
+
+def a_child(index: int, reason: str = "", exit_code: int | None = None, **more: Any) -> Any:
+    container = {} if exit_code is None else {"exitCode": exit_code}
+    return {
+        "jobId": f"{ARRAY}:{index}",
+        "jobName": "render",
+        "status": "FAILED",
+        "statusReason": reason,
+        "container": container,
+        "arrayProperties": {"index": index},
+        **more,
+    }
+
+
+def failed(*children: Any) -> int:
+    summary = {"SUCCEEDED": 2, "FAILED": len(children)}
+    found = told_apart(summary, children)
+    assert found["FAILED"] + found["STOPPED"] == len(children)
+    assert found["SUCCEEDED"] == 2
+    return found["FAILED"]
+
+
+@pytest.mark.parametrize(
+    ("child", "count"),
+    [
+        (a_child(0, "Essential container in task exited", 1), 1),
+        (a_child(0, "Host EC2 (instance i-0abc) terminated."), 1),
+        (a_child(0, "Essential container in task exited", 137), 1),
+        (a_child(0, GUARD), 0),
+        (a_child(0, "batch-watchdog: RUNNABLE for more than 6 h, limit[1] (every job)"), 0),
+        (a_child(0, "batch-watchdog: 4 of the first 9 children failed (array[1])", 143), 0),
+        (a_child(0, "stopped by jane", isTerminated=True), 0),
+        (a_child(0, "stopped by jane", 137, isTerminated=True), 0),
+        (a_child(0, "cancelled by jane", isCancelled=True), 0),
+        (a_child(0, "Essential container in task exited", 1, isCancelled=True), 1),
+        ({"jobId": 7}, 0),
+    ],
+)
+def test_only_what_failed_by_itself_counts(child: Any, count: int) -> None:
+    assert failed(child) == count
+
+
+def test_what_fell_with_a_stopped_child_has_not_failed_by_itself() -> None:
+    fell = [a_child(index, "Dependent Job failed") for index in (1, 2)]
+
+    assert failed(a_child(0, GUARD), *fell) == 0
+    assert failed(a_child(0, "Essential container in task exited", 1), *fell) == 3
+
+
+def test_what_batch_does_not_list_yet_does_not_count() -> None:
+    child = a_child(0, "Essential container in task exited", 1)
+
+    assert told_apart({"FAILED": 5}, [child]) == {"FAILED": 1, "STOPPED": 4}
+    assert told_apart({}, [child]) == {"FAILED": 0, "STOPPED": 0}
+
+
+def test_an_array_is_shown_with_the_failures_of_its_own() -> None:
+    shown = {"jobId": ARRAY, "arrayProperties": {"size": 9, "statusSummary": {"FAILED": 1}}}
+
+    assert with_own_failures(shown, [a_child(0, GUARD)]) == {
+        "jobId": ARRAY,
+        "arrayProperties": {"size": 9, "statusSummary": {"FAILED": 0, "STOPPED": 1}},
+    }
