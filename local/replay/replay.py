@@ -42,6 +42,7 @@ from local.replay.budget_days import BudgetDays
 from local.replay.errors import InputError
 from local.replay.event_log import Line, Tally, parse_time, read_log
 from local.replay.log_files import name_of
+from local.replay.rule_rows import rule_rows
 from local.replay.world_file import read_world
 
 # So long the clock runs on after the last event, for stragglers to be awaited.
@@ -206,6 +207,7 @@ def replay(  # noqa: PLR0913 - all by name, and most have a default
     batch.load(truth)
     del truth
 
+    rules: list[Row] = []
     times = [at for line in lines for at in (line.at, line.deliver_at) if at]
     if times:
         starts = [line.deliver_at for line in lines if line.deliver_at] or times
@@ -226,7 +228,8 @@ def replay(  # noqa: PLR0913 - all by name, and most have a default
         while until is None and not dispatcher.idle and dispatcher.step(end + _PATIENCE):
             rows.called()
         rows.end(dispatcher.clock.now, dispatcher.table)
-    summary = rows.summary(len(lines), dispatcher.clock.now)
+        rules = rule_rows(dispatcher, first)
+    summary = rows.summary(len(lines), dispatcher.clock.now) | ({"rules": rules} if rules else {})
     tell(summary)
     return summary
 

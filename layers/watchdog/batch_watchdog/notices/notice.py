@@ -29,6 +29,7 @@ type NoticeKind = Literal[
     "budget-warning",
     "budget-forecast",
     "budget-reached",
+    "rule-report",
     "watchdog-trouble",
     "digest",
 ]

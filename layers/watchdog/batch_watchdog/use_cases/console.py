@@ -29,6 +29,7 @@ from batch_watchdog.limits import exemption_items
 from batch_watchdog.limits.exemption_items import Exemption
 from batch_watchdog.notices.text import iso, plain
 from batch_watchdog.policy.model import Limit, Policy, is_exempt
+from batch_watchdog.rule_reports.workflow import WeeklyReport
 from batch_watchdog.store import commands as command_items
 from batch_watchdog.store import operator_hold, sweep_cursor
 from batch_watchdog.store.decisions import Outcome, Recorder
@@ -41,6 +42,7 @@ from batch_watchdog.use_cases.console_commands import (
     Explain,
     HoldAll,
     Release,
+    Report,
     Resume,
     SetStage,
     Status,
@@ -76,6 +78,10 @@ class Console:
                     return self._status(now)
                 case Check():
                     return self._check(now)
+                case Report():
+                    return dict(
+                        WeeklyReport(table=self.table, policy=self.policy(), now=now).answer()
+                    )
                 case Explain():
                     return self._explain(command.job_id, now)
                 case _:

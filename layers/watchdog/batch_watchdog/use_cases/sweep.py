@@ -38,6 +38,7 @@ from batch_watchdog.limits.discovery import Discovery, JobFiler
 from batch_watchdog.limits.stays import Stay
 from batch_watchdog.limits.workflow import LimitEnforcer
 from batch_watchdog.policy.loader import PolicyLoader
+from batch_watchdog.rule_reports.workflow import FollowUp, WeeklyReport
 from batch_watchdog.store import operator_hold, sweep_cursor
 from batch_watchdog.store.decisions import ITEM_ERRORS, Outcome, Recorder
 from batch_watchdog.store.item_codec import unpack
@@ -55,6 +56,7 @@ _SLICES: Mapping[Kind, int] = {
     "stay": 1_000,
     "held": 1_000,
     "braked": 1_000,
+    "followed": 1,  # Each is up to 2,000 jobs.
     "array": 500,
     "blocked": 50,
     "chain": 2_000,  # What belongs together is announced together.
@@ -170,6 +172,10 @@ class _Sweep:
                 self.budgets.count(contents)
             case "run":
                 self.budgets.look_at(contents)
+            case "followed":
+                FollowUp(
+                    table=self.table, batch=self.batch, now=self.limits.now, failed=self.failed
+                ).see_to(contents)
             case "thread":
                 threads.close_windows(self.table, [key for key, _ in contents], self.limits.now)
             case _:
@@ -339,7 +345,7 @@ def _latest(stay: Stay) -> tuple[int, datetime]:
 def _rows_of(entry: Reminder) -> list[_Row]:
     content = unpack(entry.content)
     match entry.kind:
-        case "array" | "use" | "run":
+        case "array" | "use" | "run" | "followed":
             rows = content
         case "blocked" | "thread":
             rows = [content]
@@ -426,6 +432,9 @@ class Sweeper:
             sweep.look_around()
         if progress.cursor != progress.before:
             progress.save()
+        WeeklyReport(
+            table=self.table, policy=policy, now=self.clock(), failed=sweep.failed
+        ).see_to()
         if not out_of_time():
             self.daily.see_to(policy, self.clock())
         failed = [*sweep.failed, *budgets.failed, *limits.failed.values()]

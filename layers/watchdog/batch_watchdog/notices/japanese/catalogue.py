@@ -10,6 +10,7 @@ from batch_watchdog.notices.japanese import (
     jobs,
     kept,
     limits,
+    rule_reports,
     trouble,
 )
 
@@ -23,6 +24,7 @@ TEXTS: Mapping[str, str] = {
     **findings.TEXTS,
     **guards.TEXTS,
     **limits.TEXTS,
+    **rule_reports.TEXTS,
     **trouble.TEXTS,
 }
 # What may be read back from the table: why a guard was raised, what came of a stop.
