@@ -51,7 +51,7 @@ def test_a_job_has_gone_on_when_its_run_began() -> None:
 
 
 def test_a_run_that_is_over_counts_too() -> None:
-    ended = {"startedAt": millis("14:30"), "stoppedAt": millis("15:00")}
+    ended: dict[str, Any] = {"startedAt": millis("14:30"), "stoppedAt": millis("15:00")}
 
     assert became("SUCCEEDED", **ended) == End(how="went-on", at=at("14:30"))
     assert became("FAILED", **ended) == End(how="went-on", at=at("14:30"))

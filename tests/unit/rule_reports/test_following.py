@@ -31,7 +31,7 @@ def a_life(*changes: tuple[str, str], job_id: str = JOB) -> list[Any]:
     return [an_event(clock, jobId=job_id, status=status) for clock, status in changes]
 
 
-STARTED = {"startedAt": to_ms(at("14:31"))}
+STARTED: dict[str, Any] = {"startedAt": to_ms(at("14:31"))}
 STARTS_LATE = [
     *a_life(("12:00", "RUNNABLE"), ("14:30", "STARTING")),
     an_event("14:31", status="RUNNING", **STARTED),
