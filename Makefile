@@ -81,13 +81,17 @@ build: $(venv) $(sam_venv) ## Build what `sam deploy` uploads: [ARCHITECTURE=x86
 	$(offline) $(sam) build $(overrides)
 	@.venv/bin/python -m local finish-build
 
-deploy: build ## Deploy to your AWS account, asking for the parameters: [ARCHITECTURE=x86_64]
-	$(sam) deploy --guided $(overrides)
+deploy: build ## Deploy to your AWS account: [STACK=] [ARCHITECTURE=x86_64] [EMAIL=] [SOFT=] [HARD=]
+	@SAM_CLI_TELEMETRY=0 .venv/bin/python -m local deploy --stack "$(STACK)"
+
+deploy-billing: $(venv) ## Alarms on the charges, in us-east-1, of a stack elsewhere: [STACK=] [SOFT=] [HARD=]
+	@.venv/bin/python -m local deploy-billing --stack "$(STACK)"
 
 undeploy: $(venv) $(sam_venv) ## Delete the stack, and say what stays: [STACK=batch-watchdog]
-	@echo 'This deletes the stack $(STACK). Two things stay:'
-	@echo '  its table, which is the record of every decision;'
-	@echo '  the parameter /$(STACK)/policy: delete it before you create a new stack of that name.'
+	@echo 'This deletes the stack $(STACK). What stays:'
+	@echo '  its table, as it is the record of every decision;'
+	@echo '  the parameter /$(STACK)/policy, as it is yours: delete it before you create a new stack of that name;'
+	@echo '  the stack $(STACK)-billing in us-east-1, if there is one, as its alarms may serve others: delete it by hand.'
 	@echo 'Queues that a guard has closed stay closed: release all guards first.'
 	@echo 'The kept events are deleted: make pull-events saves them.'
 	$(sam) delete --stack-name "$(STACK)"
@@ -136,7 +140,7 @@ clean: ## Forget all that was set up or built.
 help: ## What can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo test check format replay suggest policy-check policy-push policy-show policy-undo pull-events build deploy undeploy invoke local-aws \
+.PHONY: demo test check format replay suggest policy-check policy-push policy-show policy-undo pull-events build deploy deploy-billing undeploy invoke local-aws \
 	test-runtime test-dynamodb test-scale test-patterns simulate mutate pin clean help
 
 # ---- Setting up -----------------------------------------------------------------------------

@@ -7,11 +7,14 @@ modules in less than half the time, and cannot write them itself: /opt is read-o
 
 import ast
 import compileall
+import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from py_compile import PycInvalidationMode
+
+from local.commands.deploy import BUILT_FOR
 
 _LAYER = Path(".aws-sam/build/WatchdogLayer/python")
 
@@ -23,6 +26,9 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{layer} is no built layer: run `make build`", file=sys.stderr)
         return 2
     finish(layer)
+    if not arguments:
+        # What is built for one architecture must not be deployed for the other.
+        BUILT_FOR.write_text(os.environ.get("ARCHITECTURE") or "arm64", encoding="utf-8")
     return 0
 
 
