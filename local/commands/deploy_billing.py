@@ -46,6 +46,7 @@ def _deploy_billing(name: str) -> int:
         "AlarmPrefix": name,
         "SoftThreshold": soft,
         "HardThreshold": hard,
+        "NoticeEmail": (present or {}).get("NoticeEmail", ""),
     }
     print(f"Stack {billing_name} in {BILLING_REGION}: alarms at {soft} and {hard} USD a month.")
     with told_in_words():
@@ -59,13 +60,11 @@ def _deploy_billing(name: str) -> int:
 def _put_stack(name: str, values: Mapping[str, str], present: Mapping[str, str] | None) -> bool:
     """Create or update a stack, and wait for it; return whether anything has changed."""
     stacks = boto3.client("cloudformation", region_name=BILLING_REGION)
-    kept = [] if present is None else ["NoticeEmail"] if "NoticeEmail" in present else []
     given: dict[str, Any] = {
         "StackName": name,
         "TemplateBody": _BILLING_TEMPLATE.read_text(encoding="utf-8"),
         "Parameters": [
-            *({"ParameterKey": key, "ParameterValue": value} for key, value in values.items()),
-            *({"ParameterKey": key, "UsePreviousValue": True} for key in kept),
+            {"ParameterKey": key, "ParameterValue": value} for key, value in values.items()
         ],
     }
     try:
