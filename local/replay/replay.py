@@ -35,6 +35,7 @@ from local.aws import stack as stacks
 from local.aws.clock import Order
 from local.aws.dispatcher import Dispatcher, MakeTable
 from local.aws.stack import REGION, Stack
+from local.batch.packed import PackedEvent
 from local.batch.simulated import SimulatedBatch
 from local.commands.policy_check import PolicyFileError, read_policy_to_store
 from local.replay import timeline
@@ -188,7 +189,7 @@ def replay(  # noqa: PLR0913 - all by name, and most have a default
     Returns:
         The summary.
     """
-    truth = [line.value for line in lines if line.from_batch]
+    truth = [line for line in lines if line.from_batch]
     region, account = _home(truth)
     batch = SimulatedBatch(
         emit=lambda event: dispatcher.emitted(event),  # noqa: PLW0108 - it is made below
@@ -204,7 +205,9 @@ def replay(  # noqa: PLR0913 - all by name, and most have a default
         make_table=lambda listener: make_table(_both(rows, lambda: dispatcher.clock.now, listener)),
     )
     batch.add_world(world or {})
-    batch.load(truth)
+    batch.load(
+        line.content if isinstance(line.content, PackedEvent) else line.value for line in truth
+    )
     del truth
 
     rules: list[Row] = []
@@ -275,9 +278,9 @@ def _both(rows: Rows, now: Callable[[], datetime], listener: Listener) -> Listen
     return heard
 
 
-def _home(truth: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+def _home(truth: Sequence[Line]) -> tuple[str, str]:
     """The region and the account that the log is from."""
-    first = truth[0] if truth else {}
+    first = truth[0].value if truth else {}
     region, account = first.get("region"), first.get("account")
     return (
         region if isinstance(region, str) and region else REGION,
@@ -288,8 +291,9 @@ def _home(truth: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
 def _deliver(line: Line, dispatcher: Dispatcher, batch: SimulatedBatch, rows: Rows) -> None:
     match line.kind:
         case "event":
-            if not (batch.journal and line.from_batch and batch.is_overruled(line.value)):
-                dispatcher.deliver(line.value, line.text)
+            value = line.value
+            if not (batch.journal and line.from_batch and batch.is_overruled(value)):
+                dispatcher.deliver(value, line.text)
         case "sns":
             if not dispatcher.notify(line.value):
                 reason = "no function of the stack subscribes to a topic"
