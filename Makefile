@@ -103,8 +103,9 @@ invoke: $(venv) $(built) $(runtime_client) ## One built function on one event: F
 		echo 'usage: make invoke FUNCTION=job_events EVENT=events/x.json' >&2; exit 2; }
 	@.venv/bin/python -m local.commands.runtime invoke "$$FUNCTION" "$$EVENT"
 
-local-aws: $(venv) $(built) ## AWS for `sam local invoke`, on this machine: [ADDRESS=172.17.0.1]
-	@.venv/bin/python -m local.commands.runtime serve $${ADDRESS:+--address "$$ADDRESS"}
+local-aws: $(venv) $(built) ## AWS for `sam local invoke`, on this machine: [ADDRESS=172.17.0.1] [PORT=5000]
+	@.venv/bin/python -m local.commands.runtime serve $${ADDRESS:+--address "$$ADDRESS"} \
+		$${PORT:+--port "$$PORT"}
 
 test-runtime: $(venv) $(built) $(runtime_client) ## Every sample in events/ through Lambda's own runtime.
 	.venv/bin/python -m pytest -m runtime tests/runtime
