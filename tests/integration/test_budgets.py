@@ -92,28 +92,48 @@ def has_counted(rows: Rows, attempts: Iterable[Attempt], zone: str) -> None:
             )
 
 
+BEFORE_MIDNIGHT = {
+    "UTC": logs.NOON + timedelta(hours=9),
+    "Asia/Tokyo": logs.NOON,
+    "America/New_York": logs.NOON + timedelta(hours=14),
+    "Asia/Kathmandu": logs.NOON + timedelta(hours=3),
+}
+
 # In so long all that events have not told of is found.
 FOUND = timedelta(minutes=35)
 
 EVERY = {"gpu_hours": "1e9", "memory_gib_hours": "1e9"}
 
 
-@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(
-    "faults",
+    ("seed", "per", "zone", "faults"),
     [
-        pytest.param({}, id="none"),
-        pytest.param({"repeated": 0.4, "late": 0.4}, id="repeated and late"),
-        pytest.param({"repeated": 0.2, "late": 0.5, "latest": timedelta(hours=9)}, id="hours late"),
-        pytest.param({"repeated": 0.1, "late": 0.2, "lost": 0.15}, id="lost"),
+        pytest.param(0, "day", "UTC", {}, id="none"),
+        pytest.param(
+            1, "week", "Asia/Tokyo", {"repeated": 0.4, "late": 0.4}, id="repeated and late"
+        ),
+        pytest.param(
+            2,
+            "month",
+            "America/New_York",
+            {"repeated": 0.2, "late": 0.5, "latest": timedelta(hours=4)},
+            id="hours late",
+        ),
+        pytest.param(
+            3,
+            "day",
+            "Asia/Kathmandu",
+            {"repeated": 0.1, "late": 0.2, "lost": 0.15},
+            id="lost",
+        ),
     ],
 )
 def test_the_use_of_each_day_is_what_the_attempts_took(
-    play: Play, seed: int, faults: dict[str, Any]
+    play: Play, seed: int, per: str, zone: str, faults: dict[str, Any]
 ) -> None:
-    zone = ["UTC", "Asia/Tokyo", "America/New_York", "Asia/Kathmandu"][seed]
-    drawn = budgeting.draw(seed, within=timedelta(hours=20), longest=timedelta(hours=8))
-    per = ["day", "week", "month", "day"][seed]
+    drawn = budgeting.draw(
+        seed, begins=BEFORE_MIDNIGHT[zone], within=timedelta(hours=5), longest=timedelta(hours=3)
+    )
 
     lines = logs.with_faults(drawn.events, seed=seed, **faults)
     until = max(attempt.stop for attempt in drawn.attempts) + FOUND if "lost" in faults else None

@@ -177,4 +177,10 @@ MUTANTS: Sequence[Mutant] = (
         "is_ours = True",
         ("tests/unit/arrays/test_stops.py",),
     ),
+    Mutant(
+        "the sweep asks for arrays in the next minute too",
+        "arrays/open_arrays.py",
+        "Reminders(self.table).file([reminder(open_ids, self.now)])",
+        "pass",
+    ),
 )

@@ -22,8 +22,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "being scheduled or started proves when the wait began",
         "core/batch_payloads.py",
-        ("            self.scheduledAt,\n            self.startedAt,\n"),
-        "",
+        "times = [self.scheduledAt, self.startedAt]",
+        "times: list[Any] = [None]",
         ("tests/integration/test_limit_stays.py",),
     ),
     Mutant(
@@ -116,8 +116,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a group's example is that of its lowest index",
         "arrays/progress.py",
-        "is_later = 0 <= known.words_index < change.index",
-        "is_later = known.words_index >= 0",
+        "if 0 <= known.words_index < change.index or known.cause.stopper:",
+        "if known.words_index >= 0 or known.cause.stopper:",
         ("tests/unit/core/test_known_causes.py",),
     ),
     Mutant(

@@ -22,15 +22,15 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "the start of a run is a proof",
         "core/batch_payloads.py",
-        "*(at for run in runs for at in (run.startedAt, run.stoppedAt)),",
-        "*(run.stoppedAt for run in runs),",
+        "times += (run.startedAt, run.stoppedAt)",
+        "times += (run.stoppedAt,)",
         ("tests/unit/limits/test_rules.py",),
     ),
     Mutant(
         "the end of a job's run is a proof while the job waits",
         "core/batch_payloads.py",
-        "self.stoppedAt if self.status not in ENDED else None,",
-        "None,",
+        "times.append(self.stoppedAt)",
+        "pass",
         ("tests/unit/limits/test_rules.py",),
     ),
     Mutant(
@@ -125,8 +125,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a minute that is over gets no more reminders",
         "limits/stay_items.py",
-        "by_minute[max(minute_from(at), soonest)].add(stay)",
-        "by_minute[minute_from(at)].add(stay)",
+        "by_minute[max(minute_from(at), soonest)].add((_to_row(stay), stay.job_id))",
+        "by_minute[minute_from(at)].add((_to_row(stay), stay.job_id))",
     ),
     Mutant(
         "the brake holds",

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from batch_watchdog.budgets import items as budget_items
+from batch_watchdog.budgets import usage
+from batch_watchdog.budgets.periods import to_ms
 from batch_watchdog.guards import items as guard_items
 from batch_watchdog.threads.items import open_threads
 from local.aws import stack as stacks
@@ -52,6 +55,29 @@ _FOLDED = """
 fold = "3m"
 """
 
+_BUDGETS = """
+mode = "enforce"
+[notify]
+job_failures = false
+[[budget]]
+name = "all"
+per = "day"
+vcpu_hours = 0.1
+warn_at = [50]
+[[budget]]
+name = "gpu"
+match = { queue = "gpu" }
+gpu_hours = 100
+"""
+_RAISED_BY_BUDGET = """
+[[guard]]
+name = "money"
+match = { queue = "gpu" }
+[[guard.stage]]
+budgets = [{ name = "all", percent = 50 }]
+action = "cancel"
+"""
+
 _FOREVER = 360_000
 
 
@@ -68,6 +94,7 @@ _FAILING = _job(0.5, "align", outcome=1, seconds=20)
 _STORM = tuple(
     _job(minute, f"storm-{minute}", outcome=1, seconds=5) for minute in (0.5, 1.1, 1.7, 2.3)
 )
+_TRIED_AGAIN = _job(0.5, "again", outcome=1, seconds=40, attempts=3)
 _STUCK = _job(0.5, "stuck", queue="gpu", gpus=1)
 _STUCK_ARRAY = _job(0.5, "stuck-array", queue="gpu", gpus=1, array_size=2)
 _RUNNING = _job(0.2, "running", queue="gpu", seconds=_FOREVER)
@@ -135,6 +162,26 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
     "the sweep keeps a stop run going": Scenario(
         policy=_GUARDS, steps=(_STUCK, _RAISED), function="sweep", first=5.9, last=8.9
+    ),
+    "runs are filed for budgets": Scenario(
+        policy=_BUDGETS, steps=(_ARRAY, _TRIED_AGAIN, _RUNNING), function="job_events"
+    ),
+    "runs are counted": Scenario(
+        policy=_BUDGETS,
+        steps=(_ARRAY, _TRIED_AGAIN, _RUNNING),
+        function="sweep",
+        first=0.9,
+        last=2.4,
+    ),
+    "what runs is listed": Scenario(
+        policy=_BUDGETS, steps=(_ARRAY, _RUNNING), function="sweep", first=14.9, last=15.4
+    ),
+    "a budget raises a guard": Scenario(
+        policy=_BUDGETS + _RAISED_BY_BUDGET,
+        steps=(_STUCK, _RUNNING, _TRIED_AGAIN),
+        function="sweep",
+        first=2.9,
+        last=4.9,
     ),
     "an operator raises a guard": Scenario(
         policy=_GUARDS, steps=(_STUCK, _RUNNING, _RAISED), function="console"
@@ -210,6 +257,11 @@ def _end(seen: History) -> dict[str, Any]:
         "guards": {
             name: (state.stage, state.closed, state.alarms)
             for name, state in guard_items.read_all(seen.table).items()
+        },
+        "used": {
+            name: (state.use.jobs, usage.used_on(state.use, budget, to_ms(seen.ended)))
+            for name, state in budget_items.read_all(seen.table).items()
+            if (budget := seen.policies[-1][1].budget_named(name))
         },
         "not carried out": [action.sk for action in seen.actions if action.result is None],
     }

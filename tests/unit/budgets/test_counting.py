@@ -1,15 +1,19 @@
 """What is counted of facts that are repeated, late, reordered or never told."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from typing import Any
+
+import pytest
 
 from batch_watchdog.aws.batch import BatchApi
 from batch_watchdog.budgets import facts, items, rules
 from batch_watchdog.budgets.facts import Fact
 from batch_watchdog.budgets.listing import BudgetListing
 from batch_watchdog.budgets.periods import to_ms
-from batch_watchdog.budgets.runs import Run
+from batch_watchdog.budgets.runs import Run, unnumbered
 from batch_watchdog.budgets.telling import BudgetTeller
 from batch_watchdog.budgets.workflow import BudgetKeeper
 from batch_watchdog.policy.model import Policy, parse_policy
@@ -19,6 +23,7 @@ from batch_watchdog.store.reminders import Reminders
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
 POLICY = '[[budget]]\nname = "b"\nper = "day"\nvcpu_hours = 100\n'
 QUEUE = "arn:aws:batch:us-east-1:111122223333:job-queue/gpu"
 
@@ -164,6 +169,70 @@ def test_what_runs_on_is_looked_at_again() -> None:
     watch.shows("a", "SUCCEEDED", NOON, NOON + HOUR / 4)
     watch.look(NOON + HOUR / 2)
     assert watch.used(NOON + 3 * HOUR) == 1
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
+def test_a_run_counts_once_whether_or_not_its_attempt_has_a_number(order: tuple[int, ...]) -> None:
+    watch = Watch()
+    start, stop = NOON, NOON + 2 * HOUR
+    second = watch.fact("a", start, stop)
+    second = replace(second, run=replace(second.run, attempt=1))
+    words = [
+        replace(second, run=replace(second.run, stop=0)),
+        second,
+        replace(second, run=replace(second.run, attempt=unnumbered(to_ms(NOON)))),
+    ]
+
+    for minute, place in enumerate(order):
+        watch.told(stop + minute * MINUTE, words[place])
+
+    assert watch.used(NOON + 9 * HOUR) == 8
+
+
+def test_a_start_without_a_number_is_taken_off_by_its_end() -> None:
+    watch = Watch()
+    run = watch.fact("a", NOON, NOON + 2 * HOUR).run
+    begun = watch.fact("a", NOON)
+    watch.told(NOON, replace(begun, run=replace(begun.run, attempt=unnumbered(to_ms(NOON)))))
+    watch.told(NOON + 2 * HOUR, replace(begun, run=replace(run, attempt=2)))
+    assert watch.used(NOON + 9 * HOUR) == 8
+
+
+def test_a_start_that_was_guessed_is_taken_off_once_by_an_end_with_a_number() -> None:
+    watch = Watch()
+    begun = watch.fact("a", NOON + MINUTE, guessed=True)
+    late = unnumbered(to_ms(NOON + MINUTE))
+    watch.told(NOON + MINUTE, replace(begun, run=replace(begun.run, attempt=late)))
+    for minute in range(2):
+        end = watch.fact("a", NOON, NOON + 15 * MINUTE)
+        watch.told(NOON + (15 + minute) * MINUTE, end)
+    assert watch.used(NOON + 9 * HOUR) == 1
+
+
+def test_an_end_that_is_shown_after_all_counts_whole() -> None:
+    watch = Watch()
+    watch.told(NOON, watch.fact("a", NOON))
+    watch.told(NOON + HOUR, watch.fact("a", NOON, NOON))
+    watch.told(NOON + 3 * HOUR, watch.fact("a", NOON, NOON + 2 * HOUR))
+    assert watch.used(NOON + 9 * HOUR) == 8
+
+
+def test_a_look_that_does_not_list_the_attempts_ends_no_other_attempt() -> None:
+    watch = Watch()
+    watch.told(NOON, watch.fact("a", NOON))
+    watch.shows("a", "SUCCEEDED", NOON + 3 * HOUR, NOON + 4 * HOUR)
+    whole = watch.client.jobs["a"]
+    watch.client.jobs["a"] = {key: whole[key] for key in whole if key != "attempts"}
+
+    watch.look(NOON + 5 * HOUR)
+    attempts = [
+        {"startedAt": to_ms(NOON), "stoppedAt": to_ms(NOON + HOUR)},
+        *whole["attempts"],
+    ]
+    watch.client.jobs["a"] = whole | {"attempts": attempts}
+    watch.look(NOON + 5 * HOUR + 2 * MINUTE)
+
+    assert watch.used(NOON + 9 * HOUR) == 8
 
 
 def test_a_job_that_batch_leaves_out_is_asked_about_again() -> None:

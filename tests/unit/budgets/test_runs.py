@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from batch_watchdog.budgets.amounts import amounts_of
-from batch_watchdog.budgets.runs import Run, expected_run, runs_of
+from batch_watchdog.budgets.runs import Run, expected_run, runs_of, unnumbered
 
 AT = 1_767_268_800_000  # 2026-01-01T12:00:00Z
 HOUR = 3_600_000
@@ -129,7 +129,20 @@ def test_an_attempt_that_never_started_is_no_run() -> None:
 
 
 def test_a_job_that_shows_no_attempts_ran_as_it_says() -> None:
-    assert shown("SUCCEEDED", startedAt=AT - 9, stoppedAt=AT - 2) == [run(0, AT - 9, AT - 2)]
+    assert shown("SUCCEEDED", startedAt=AT - 9, stoppedAt=AT - 2) == [
+        run(unnumbered(AT - 9), AT - 9, AT - 2)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lists", "number"),
+    [({"attempts": []}, 0), ({}, unnumbered(AT - 9)), ({"eksAttempts": []}, unnumbered(AT - 9))],
+)
+def test_a_job_that_does_not_list_its_attempts_does_not_say_which_one_runs(
+    lists: dict[str, Any], number: int
+) -> None:
+    detail = {"jobId": "a", "status": "RUNNING", "startedAt": AT - 9, **lists}
+    assert runs_of(detail, AT) == [run(number, AT - 9)]
 
 
 @pytest.mark.parametrize(

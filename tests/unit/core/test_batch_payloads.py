@@ -562,7 +562,7 @@ def test_what_is_no_json_object_is_refused(body: str) -> None:
 
 
 def test_a_reason_names_at_most_five_parts() -> None:
-    attempts = [{"stoppedAt": "soon"}] * 1_000
+    attempts = [{"container": {"exitCode": "one"}}] * 1_000
 
     assert refusal(json.dumps(an_event(attempts=attempts))).count("; ") == 4
 

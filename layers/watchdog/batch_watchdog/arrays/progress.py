@@ -175,12 +175,15 @@ def _named(
     array: Array, job_name: str, queue: str, definition: str, tags: Mapping[str, str]
 ) -> Array:
     """The array, with what was missing of its names."""
+    own = array.tags or _own(tags)
+    if array.job_name and array.queue and array.definition and own == array.tags:
+        return array
     return replace(
         array,
         job_name=array.job_name or job_name,
         queue=array.queue or queue,
         definition=array.definition or definition,
-        tags=array.tags or _own(tags),
+        tags=own,
     )
 
 
@@ -249,9 +252,10 @@ def with_log(known: KnownCause, change: JobEvent) -> KnownCause:
 
 
 def _with_words(known: KnownCause, change: JobEvent) -> KnownCause:
+    if 0 <= known.words_index < change.index or known.cause.stopper:
+        return known
     words = words_of(change)
-    is_later = 0 <= known.words_index < change.index
-    if is_later or words == known.cause.reason or known.cause.stopper:
+    if words == known.cause.reason:
         return known
     return replace(known, words=words, words_index=change.index)
 

@@ -1,6 +1,6 @@
 """Record blocked queues from events, and check whether they are still blocked."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,7 +12,7 @@ from batch_watchdog.core.job_event import QueueBlocked
 from batch_watchdog.diagnosis.gather import DiagnosisGatherer
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store import reminders as reminder_items
-from batch_watchdog.store.decisions import Outcome
+from batch_watchdog.store.decisions import Outcome, Recorder
 from batch_watchdog.store.item_codec import pack
 from batch_watchdog.store.reminders import Reminder, Reminders
 from batch_watchdog.store.table import Table
@@ -49,6 +49,28 @@ class BlockedQueueChecker:
     inquiry: DiagnosisGatherer
     policy: Policy
     now: datetime
+
+    def see_to(self, queues: Iterable[str], out_of_time: Callable[[], bool]) -> list[Exception]:
+        """
+        Ask about each queue. What is not reached or not written is due in the next minute.
+
+        Returns what prevented a decision about some of them.
+        """
+        some = sorted(set(queues))
+        left: set[str] = set()
+
+        def decide(queue: str) -> Outcome:
+            if queue != some[0] and out_of_time():
+                left.add(queue)
+                return Outcome()
+            return self.ask(queue)
+
+        recorder = Recorder(table=self.table, asked_by="sweep")
+        written = recorder.write_each(some, decide, self.now)
+        again = sorted({*left, *written.failed, *written.lost})
+        at = reminder_items.minute_of(self.now) + reminder_items.MINUTE
+        Reminders(self.table).file(reminder(queue, at) for queue in again)
+        return [*written.failed.values()]
 
     def ask(self, queue: str) -> Outcome:
         """See whether a queue is still blocked; tell when it is for the first time, or over."""

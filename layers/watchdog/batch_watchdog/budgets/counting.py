@@ -2,11 +2,12 @@
 Count facts about runs: each start and each end once, in one write a budget.
 
 Facts may be repeated, late, and in any order. What the ledger knows counts nothing. An end whose
-start was never seen counts whole; a start that comes after its end counts nothing.
+start was never seen counts whole; a start that comes after its end counts nothing. A run whose
+attempt has no number is the one that was counted with the same start, or the same end.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -14,7 +15,7 @@ from batch_watchdog.budgets import items, rules
 from batch_watchdog.budgets.facts import Fact
 from batch_watchdog.budgets.ledger_items import Ledger, Side
 from batch_watchdog.budgets.periods import to_ms
-from batch_watchdog.budgets.runs import Run
+from batch_watchdog.budgets.runs import Run, is_unnumbered, unnumbered
 from batch_watchdog.budgets.state import BudgetState
 from batch_watchdog.policy.budget_tables import Budget
 from batch_watchdog.policy.model import Policy
@@ -25,6 +26,7 @@ from batch_watchdog.store.table import Table
 _MINUTES_MAX = 60  # of the ledger, that are written at once
 _FACTS_MAX = 20_000
 _BEGUN: tuple[Side, ...] = ("S", "T")
+_NUMBERS = tuple(reversed(range(10)))  # AWS Batch makes up to ten attempts
 _GUESSED = 500  # A start that was guessed is not one that was shown: it has its own number.
 
 
@@ -67,18 +69,20 @@ class BudgetCounter:
         ledger.read(_times_of(facts))
         # A start that comes after its end counts nothing, whether or not both show the same start.
         starts = [fact.run.start for fact in facts if not fact.run.stop]
+        ledger.read(("T", fact.run.start) for fact in facts if fact.run.stop)
         if starts:
             ledger.read_ends(min(starts))
+        facts = [_as_counted(fact, ledger) for fact in facts]
         believed = self._believed(state, facts, ledger)
         going_on: list[Fact] = []
         for fact in sorted(facts, key=lambda fact: (bool(fact.run.stop), fact.run.start)):
-            key = fact.run.job_id, fact.run.attempt
+            fact = _as_counted(fact, ledger)  # noqa: PLW2901 - as those before it were
             if fact.run.stop:
-                state = _ended(state, budget, fact, ledger, believed.get(key))
-            elif _is_new(fact, ledger, believed.get(key)):
+                state = _ended(state, budget, fact, ledger, _going_on(fact.run, believed))
+            elif _is_new(fact, ledger, _going_on(fact.run, believed)):
                 state = rules.begin(state, budget, fact)
                 going_on.append(replace(fact, budgets=((name, budget.counting),)))
-                believed[key] = fact
+                believed[fact.run.job_id].append(fact)
         puts = list(ledger.puts(self.now))
         if not puts:
             return Outcome()
@@ -88,25 +92,64 @@ class BudgetCounter:
 
     def _believed(
         self, state: BudgetState, facts: Sequence[Fact], ledger: Ledger
-    ) -> dict[tuple[str, int], Fact]:
-        """The runs that go on, as they were counted; only where that need be known."""
+    ) -> dict[str, list[Fact]]:
+        """The runs that go on, as they were counted, by job; only where that need be known."""
+        found: dict[str, list[Fact]] = defaultdict(list)
         unseen = [fact for fact in facts if fact.run.stop and not _shows_its_start(fact, ledger)]
         guessed = state.use.guessed or any(fact.run.guessed for fact in facts)
         if not (unseen and state.use.jobs) and not guessed:
-            return {}
-        wanted = {(fact.run.job_id, fact.run.attempt) for fact in facts}
+            return found
+        wanted = {fact.run.job_id for fact in facts}
         going_on = [
-            fact
-            for fact in items.believed(self.table, self.now)
-            if (fact.run.job_id, fact.run.attempt) in wanted
+            fact for fact in items.believed(self.table, self.now) if fact.run.job_id in wanted
         ]
+        if not going_on:
+            return found
         ledger.read((side, fact.run.start) for fact in going_on for side in _BEGUN)
-        return {
-            (fact.run.job_id, fact.run.attempt): fact
-            for fact in going_on
-            if ledger.knows("S", fact.run.start, fact.run.job_id, _number_of(fact.run))
-            and not ledger.knows("T", fact.run.start, fact.run.job_id, _number_of(fact.run))
-        }
+        ledger.read_ends(min(max(fact.seen, fact.run.start) for fact in going_on))
+        for fact in going_on:
+            if _goes_on(fact.run, ledger):
+                found[fact.run.job_id].append(fact)
+        return found
+
+
+def _goes_on(run: Run, ledger: Ledger) -> bool:
+    """Whether the start of a run was counted, and its end was not."""
+    number = _number_of(run)
+    return (
+        ledger.knows("S", run.start, run.job_id, number)
+        and not ledger.knows("T", run.start, run.job_id, number)
+        and not ledger.knows_end(run.job_id, run.attempt)
+    )
+
+
+def _as_counted(fact: Fact, ledger: Ledger) -> Fact:
+    """The fact, its attempt by the number under which the same run was counted."""
+    run = fact.run
+    more = _NUMBERS if is_unnumbered(run.attempt) else (unnumbered(run.start),)
+    shown: list[tuple[Side, int]] = []
+    if run.start and not run.guessed:
+        shown.append(("S", run.start))
+    if run.stop:
+        shown.append(("E", run.stop))
+    for side, at in shown:
+        for number in (run.attempt, *more):
+            if ledger.knows(side, at, run.job_id, number):
+                return replace(fact, run=replace(run, attempt=number))
+    return fact
+
+
+def _going_on(run: Run, believed: Mapping[str, Sequence[Fact]]) -> Fact | None:
+    """How a run was counted, of those that go on."""
+    some = believed.get(run.job_id, ())
+    for fact in some:
+        if fact.run.attempt == run.attempt:
+            return fact
+    for fact in some:
+        either = is_unnumbered(fact.run.attempt) or is_unnumbered(run.attempt)
+        if either and (run.guessed or fact.run.guessed or not run.start):
+            return fact
+    return None
 
 
 def _number_of(run: Run) -> int:
@@ -125,7 +168,9 @@ def _is_new(fact: Fact, ledger: Ledger, believed: Fact | None) -> bool:
     run = fact.run
     if ledger.knows("S", run.start, run.job_id, _number_of(run)) or not any(fact.amounts):
         return False
-    if believed or ledger.knows_end(run.job_id, run.attempt):
+    # Runs do not overlap: where another one has ended since, this one has, too.
+    more = _NUMBERS if is_unnumbered(run.attempt) else (unnumbered(run.start),)
+    if believed or any(ledger.knows_end(run.job_id, n, run.start) for n in (run.attempt, *more)):
         return False
     ledger.count("S", run.start, run.job_id, _number_of(run))
     return True
@@ -141,12 +186,17 @@ def _ended(
     began = believed
     if began:
         ledger.count("T", began.run.start, run.job_id, _number_of(began.run))
-    if began is None and _shows_its_start(fact, ledger):
+    taken_off = ledger.knows("T", run.start, run.job_id, run.attempt)
+    if began is None and _shows_its_start(fact, ledger) and not taken_off:
         began = replace(fact, run=replace(run, stop=0))
+        if run.stop == run.start:  # No end was shown. Should one be, it counts whole.
+            ledger.count("T", run.start, run.job_id, run.attempt)
     if began:
-        amounts = fact.amounts if any(fact.amounts) else began.amounts
-        start = run.start or min(began.run.start, run.stop)
-        fact = replace(fact, run=replace(run, start=start), amounts=amounts)
+        fact = replace(fact, amounts=fact.amounts if any(fact.amounts) else began.amounts)
+        if not run.start:
+            start = min(began.run.start, run.stop)
+            run = replace(run, start=start, attempt=began.run.attempt)
+            fact = replace(fact, run=run)
     elif not run.start or not any(fact.amounts):
         return state  # It never ran, as far as anybody knows.
     ledger.count("E", run.stop, run.job_id, run.attempt)

@@ -95,9 +95,14 @@ class Ledger:
         """Whether this was counted; the minute must have been read."""
         return _has(self._pages[_sk(side, at)], job_id, attempt, at if side != "E" else 0)
 
-    def knows_end(self, job_id: str, attempt: int) -> bool:
-        """Whether an end of the run is in any minute that was read."""
-        return any(_has(page, job_id, attempt) for sk, page in self._pages.items() if sk[0] == "E")
+    def knows_end(self, job_id: str, attempt: int, since: int = 0) -> bool:
+        """Whether an end of the run is in any minute that was read, from a time on."""
+        first = _sk("E", since)
+        return any(
+            _has(page, job_id, attempt)
+            for sk, page in self._pages.items()
+            if sk[0] == "E" and sk >= first
+        )
 
     def count(self, side: Side, at: int, job_id: str, attempt: int) -> None:
         page, shown = self._pages[_sk(side, at)], at if side != "E" else 0

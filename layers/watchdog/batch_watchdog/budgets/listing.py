@@ -22,6 +22,7 @@ from batch_watchdog.budgets.facts import Fact, latest
 from batch_watchdog.budgets.ledger_items import Ledger
 from batch_watchdog.budgets.listing_items import Listing, Part
 from batch_watchdog.budgets.periods import period_of, to_ms
+from batch_watchdog.budgets.runs import unnumbered
 from batch_watchdog.core.batch_payloads import event_from_detail
 from batch_watchdog.core.errors import StaleItemError
 from batch_watchdog.core.job_event import ENDED, from_millis
@@ -174,23 +175,29 @@ class BudgetListing:
     def _ended_untold(self, summaries: Sequence[Detail]) -> list[str]:
         """The jobs that have ended, and whose end some budget may not have counted."""
         ends = {
-            each["jobId"]: to_ms(stop)
+            each["jobId"]: (to_ms(start), to_ms(stop))
             for each in summaries
-            if (stop := from_millis(each.get("stoppedAt"))) and from_millis(each.get("startedAt"))
+            if (stop := from_millis(each.get("stoppedAt")))
+            and (start := from_millis(each.get("startedAt")))
         }
         if not ends:
             return []
-        known = [self._counted(ends, (each.name, each.counting)) for each in self.policy.budget]
+        known = [
+            _counted(Ledger(self.table, (each.name, each.counting)), ends)
+            for each in self.policy.budget
+        ]
         return [job_id for job_id in ends if not all(job_id in some for some in known)]
 
-    def _counted(self, ends: Mapping[str, int], budget: tuple[str, str]) -> set[str]:
-        ledger = Ledger(self.table, budget)
-        ledger.read(("E", stop) for stop in ends.values())
-        return {
-            job_id
-            for job_id, stop in ends.items()
-            if any(ledger.knows("E", stop, job_id, attempt) for attempt in range(_ATTEMPTS))
-        }
+
+def _counted(ledger: Ledger, ends: Mapping[str, tuple[int, int]]) -> set[str]:
+    """The jobs of which an end was counted; by job, when it began and ended."""
+    ledger.read(("E", stop) for _, stop in ends.values())
+    return {
+        job_id
+        for job_id, (start, stop) in ends.items()
+        for attempt in (*range(_ATTEMPTS), unnumbered(start))
+        if ledger.knows("E", stop, job_id, attempt)
+    }
 
 
 def _is_array(summary: Detail) -> bool:

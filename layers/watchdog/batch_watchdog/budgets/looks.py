@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from batch_watchdog.budgets.facts import Fact
+from batch_watchdog.budgets.runs import Run, is_unnumbered
 from batch_watchdog.core.job_event import ENDED
 
 _MISSED_MAX = 60  # looks in a row, a minute apart, that may show nothing of a run
@@ -44,18 +45,28 @@ def answer(fact: Fact, shown: Shown | None) -> Answer:  # noqa: PLR0911 - each i
         replace(each, budgets=fact.budgets, name=fact.name, queue=fact.queue, amounts=fact.amounts)
         for each in shown.facts
     ]
-    mine = next((each.run for each in told if each.run.attempt == fact.run.attempt), None)
+    mine = next((each.run for each in told if _is_same(each.run, fact.run)), None)
     if not fact.run.start:  # It was about to run.
         return Answer(facts=told, goes_on=mine is None and shown.status == "STARTING")
     if mine and (mine.start or not mine.stop):
         return Answer(facts=told, goes_on=not mine.stop)
-    if mine or shown.status in ENDED:
+    unnumbered = any(is_unnumbered(each.run.attempt) for each in told)
+    if mine or (shown.status in ENDED and not unnumbered):
         # It has ended, and does not say when it began.
         stop = mine.stop if mine else fact.run.start
         return Answer(facts=[*told, _over(fact, max(stop, fact.run.start))])
     if fact.missed < _MISSED_MAX:
         return Answer(facts=told, ask_again=True)
     return Answer(facts=[*told, _over(fact, fact.run.start)])
+
+
+def _is_same(shown: Run, run: Run) -> bool:
+    """Whether a run that is shown is this one; the attempts before it may not be."""
+    if shown.attempt == run.attempt:
+        return True
+    if not is_unnumbered(shown.attempt) and not is_unnumbered(run.attempt):
+        return False
+    return run.guessed or shown.start in (0, run.start)
 
 
 def _over(fact: Fact, stop: int) -> Fact:

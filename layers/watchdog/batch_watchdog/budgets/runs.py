@@ -19,6 +19,7 @@ _YEAR = 366 * 86_400_000  # ms
 _SOON = 60_000  # ms; two clocks differ by less
 _ATTEMPTS_MAX = 100
 _PREEMPTED = 1_000  # numbers from here on are runs that were preempted
+_UNNUMBERED = 10**11  # and those that are known by their start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,15 @@ class Run:
     start: int
     stop: int = 0
     guessed: bool = False
+
+
+def unnumbered(start: int) -> int:
+    """What stands for an attempt's number where a job does not list those before it."""
+    return _UNNUMBERED + start // 1_000 * 1_000
+
+
+def is_unnumbered(attempt: int) -> bool:
+    return attempt >= _UNNUMBERED
 
 
 def runs_of(detail: Mapping[str, Any], at: int) -> list[Run]:
@@ -64,7 +74,7 @@ def expected_run(detail: Mapping[str, Any]) -> Run | None:
     return (
         None
         if _has_no_run(job_id, detail)
-        else Run(job_id=job_id, attempt=len(_made(detail)), start=0)
+        else Run(job_id=job_id, attempt=_number(detail, 0), start=0)
     )
 
 
@@ -79,6 +89,14 @@ def _has_no_run(job_id: str, detail: Mapping[str, Any]) -> bool:
 def _made(detail: Mapping[str, Any]) -> list[Mapping[Any, Any]]:
     made = items(detail.get("attempts")) or items(detail.get("eksAttempts"))
     return [mapping(each) for each in made[:_ATTEMPTS_MAX]]
+
+
+def _number(detail: Mapping[str, Any], start: int) -> int:
+    """The number of the attempt that runs, since then; the first one is 0."""
+    made = _made(detail)
+    if made or isinstance(detail.get("attempts"), list):
+        return len(made)
+    return unnumbered(start)
 
 
 def _ended(job_id: str, detail: Mapping[str, Any], at: int) -> Iterator[Run]:
@@ -101,9 +119,10 @@ def _latest(
             return Run(job_id=job_id, attempt=len(made) - 1, start=begun[-1][0])
         # AWS does not say whether a job's own start is that of its first attempt, or its latest.
         if start and start >= over:
-            return Run(job_id=job_id, attempt=len(made), start=start)
-        return Run(job_id=job_id, attempt=len(made), start=max(at, over), guessed=True)
-    attempt = max(0, len(made) - 1)
+            return Run(job_id=job_id, attempt=_number(detail, start), start=start)
+        start = max(at, over)
+        return Run(job_id=job_id, attempt=_number(detail, start), start=start, guessed=True)
+    attempt = len(made) - 1 if made else unnumbered(start)
     if attempt in ended or not (made or status in ENDED):
         return None
     of_attempt = _times(made[-1], at) if made else (0, 0)

@@ -19,6 +19,7 @@ from batch_watchdog.budgets.facts import BudgetKey, Fact
 from batch_watchdog.budgets.ledger_items import Ledger
 from batch_watchdog.budgets.looks import Shown
 from batch_watchdog.budgets.periods import to_ms
+from batch_watchdog.budgets.runs import Run, is_unnumbered, unnumbered
 from batch_watchdog.core.batch_payloads import event_from_detail
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store.decisions import ITEM_ERRORS
@@ -63,7 +64,7 @@ class BudgetKeeper:
         for fact in late:
             for each in shown[fact.run.job_id].facts if fact.run.job_id in shown else ():
                 if each.run.guessed and not each.run.stop:
-                    each = replace(each, run=replace(each.run, start=fact.run.start))  # noqa: PLW2901
+                    each = replace(each, run=_begun_at(fact.run.start, each.run))  # noqa: PLW2901
                 proven.append(replace(each, budgets=fact.budgets))
         return fact_rows.latest(proven)
 
@@ -145,3 +146,8 @@ class BudgetKeeper:
                     budgets = tuple(dict.fromkeys((*known.budgets, (name, counts))))
                     left[run.job_id, run.attempt] = replace(kept, budgets=budgets)
         return list(left.values())
+
+
+def _begun_at(start: int, run: Run) -> Run:
+    attempt = unnumbered(start) if is_unnumbered(run.attempt) else run.attempt
+    return replace(run, start=start, attempt=attempt)

@@ -23,7 +23,6 @@ from batch_watchdog.core.container_end import (
     end_of,
     log_of_nodes,
     place_of,
-    shortened,
 )
 from batch_watchdog.core.errors import MalformedEventError
 from batch_watchdog.core.job_event import (
@@ -35,20 +34,22 @@ from batch_watchdog.core.job_event import (
     Time,
     array_child,
     from_millis,
+    known_millis,
 )
 from batch_watchdog.core.payload_parts import (
+    NAME_MAX,
+    TEXT_MAX,
     ContainerPayload,
     EcsProperties,
     EksProperties,
     LenientModel,
-    Millis,
-    Name,
     PodProperties,
     PreemptedAttempt,
     PreemptionSummary,
     TaskPayload,
-    Text,
+    cut,
     in_tasks,
+    shortened,
 )
 from batch_watchdog.notices.links import DEFAULT_PLACE, LogPlace
 
@@ -101,8 +102,8 @@ class _Attempt(LenientModel):
     containers: list[ContainerPayload] | None = None  # of an EKS attempt
     initContainers: list[ContainerPayload] | None = None  # noqa: N815 - of an EKS attempt
     taskProperties: list[TaskPayload] | None = None  # noqa: N815 - of several containers
-    startedAt: Millis = None  # noqa: N815
-    stoppedAt: int | None = None  # noqa: N815
+    startedAt: Any = None  # noqa: N815
+    stoppedAt: Any = None  # noqa: N815
 
     def parts(self) -> bool:
         """Whether it shows several containers."""
@@ -120,11 +121,11 @@ class _ArrayProperties(LenientModel):
 
 class _Detail(LenientModel):
     jobId: _Id  # noqa: N815
-    jobName: Name | None = None  # noqa: N815
-    jobQueue: Name | None = None  # noqa: N815
-    jobDefinition: Name | None = None  # noqa: N815
+    jobName: str | None = None  # noqa: N815
+    jobQueue: str | None = None  # noqa: N815
+    jobDefinition: str | None = None  # noqa: N815
     status: Annotated[str, Field(min_length=1, max_length=64)]
-    statusReason: Text | None = None  # noqa: N815
+    statusReason: str | None = None  # noqa: N815
     attempts: list[_Attempt] | None = None
     eksAttempts: list[_Attempt] | None = None  # noqa: N815
     container: ContainerPayload | None = None
@@ -133,12 +134,12 @@ class _Detail(LenientModel):
     arrayProperties: _ArrayProperties | None = None  # noqa: N815
     nodeProperties: dict[str, Any] | None = None  # noqa: N815
     serviceJobType: str | None = None  # noqa: N815
-    scheduledAt: Millis = None  # noqa: N815 - of a service job
-    startedAt: Millis = None  # noqa: N815
-    stoppedAt: Millis = None  # noqa: N815
+    scheduledAt: Any = None  # noqa: N815 - of a service job
+    startedAt: Any = None  # noqa: N815
+    stoppedAt: Any = None  # noqa: N815
     preemptionSummary: PreemptionSummary | None = None  # noqa: N815 - of a service job
     dependsOn: Any = None  # noqa: N815
-    tags: dict[Name, Name | None] | None = None
+    tags: dict[str, str | None] | None = None
 
     def made(self) -> list[_Attempt]:
         return self.attempts or self.eksAttempts or []
@@ -153,15 +154,14 @@ class _Detail(LenientModel):
         in RUNNABLE it came before, and in SCHEDULED or RUNNING it begins the state.
         https://docs.aws.amazon.com/batch/latest/APIReference/API_DescribeServiceJob.html
         """
+        times = [self.scheduledAt, self.startedAt]
+        if self.status not in ENDED:
+            times.append(self.stoppedAt)
         preempted = self.preemptionSummary and self.preemptionSummary.recentPreemptedAttempts
         runs: Iterable[_Attempt | PreemptedAttempt] = (*self.made(), *(preempted or ()))
-        millis = [
-            *(at for run in runs for at in (run.startedAt, run.stoppedAt)),
-            self.scheduledAt,
-            self.startedAt,
-            self.stoppedAt if self.status not in ENDED else None,
-        ]
-        return max(filter(None, map(from_millis, millis)), default=None)
+        for run in runs:
+            times += (run.startedAt, run.stoppedAt)
+        return from_millis(max(map(known_millis, times)))
 
     def ending(self) -> "ContainerEnd":
         """How the container ended whose end tells most of the job's."""
@@ -208,7 +208,7 @@ class _Detail(LenientModel):
         return found
 
 
-_NO_ATTEMPT, _NO_POD = _Attempt(), PodProperties()
+_NO_ATTEMPT, _NO_POD, _NO_END = _Attempt(), PodProperties(), end_of(())
 
 
 def _ids_in(depends_on: Any) -> tuple[str, ...]:
@@ -233,10 +233,10 @@ class _Event(LenientModel):
         _child(detail)
         return QueueBlocked(
             at=self.time,
-            queue=detail.jobQueue or "",
+            queue=cut(detail.jobQueue, NAME_MAX),
             job_id=detail.jobId,
-            job_name=detail.jobName or "",
-            reason=detail.statusReason or "",
+            job_name=cut(detail.jobName, NAME_MAX),
+            reason=cut(detail.statusReason, TEXT_MAX),
             service=detail.serviceJobType is not None,
         )
 
@@ -266,6 +266,8 @@ def _child(detail: _Detail) -> tuple[str, int] | None:
     Raises:
         MalformedEventError: no array has such an index, or the event names another one besides.
     """
+    if ":" not in detail.jobId:
+        return None
     child = array_child(detail.jobId)
     if child is None:
         negative = _NOT_AN_INDEX.fullmatch(detail.jobId)
@@ -294,30 +296,35 @@ def _change(detail: _Detail, at: datetime) -> JobEvent:
     ended = sum(summary.get(state, 0) for state in ENDED) if detail.status in ENDED else 0
     size = None if is_child else array.size or ended or None
     is_parent = size is not None or any(summary.values())
-    made, end = detail.made(), detail.ending()
+    end = detail.ending() if detail.status == "FAILED" else _NO_END
     return JobEvent(
         at=at,
         job_id=detail.jobId,
-        job_name=detail.jobName or "",
-        queue=detail.jobQueue or "",
-        definition=detail.jobDefinition or "",
+        job_name=cut(detail.jobName, NAME_MAX),
+        queue=cut(detail.jobQueue, NAME_MAX),
+        definition=cut(detail.jobDefinition, NAME_MAX),
         status=detail.status,
         kind=_kind(detail, is_child=child is not None, is_parent=is_parent),
         parent_id=child[0] if child else "",
         index=child[1] if child else -1,
         size=size,
         summary=summary,
-        attempts=len(made),
+        attempts=len(detail.made()),
         not_before=detail.not_before(),
-        reason=detail.statusReason or "",
+        reason=cut(detail.statusReason, TEXT_MAX),
         container_reason=end.reason,
         exit_code=end.exit_code,
         container=end.name,
         log_stream=end.stream,
         log_place=_log_place(detail, end),
         depends_on=_ids_in(detail.dependsOn) if detail.dependsOn else (),
-        tags={key: value or "" for key, value in islice((detail.tags or {}).items(), _TAGS_MAX)},
+        tags=_tags_in(detail.tags) if detail.tags else {},
     )
+
+
+def _tags_in(tags: Mapping[str, str | None]) -> dict[str, str]:
+    some = islice(tags.items(), _TAGS_MAX)
+    return {cut(key, NAME_MAX): cut(value, NAME_MAX) for key, value in some}
 
 
 def _log_place(detail: _Detail, end: ContainerEnd) -> LogPlace:

@@ -5,7 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from batch_watchdog.core.job_event import ARRAY_MAX
-from batch_watchdog.core.payload_parts import ContainerPayload
+from batch_watchdog.core.payload_parts import (
+    NAME_MAX,
+    TEXT_MAX,
+    ContainerPayload,
+    cut,
+    shortened,
+)
 from batch_watchdog.notices.links import DEFAULT_PLACE, LogPlace
 
 _NO_CONTAINER = ContainerPayload()
@@ -47,19 +53,21 @@ class ContainerEnd(NamedTuple):
 def end_of(seen: Sequence[ContainerPayload]) -> ContainerEnd:
     """One container, as the first that shows a part of it has it."""
     first = seen[0] if seen else _NO_CONTAINER
-    exit_code, reason, stream = first.exitCode, first.reason, first.logStreamName
-    for other in seen[1:]:
-        exit_code = other.exitCode if exit_code is None else exit_code
-        reason, stream = reason or other.reason, stream or other.logStreamName
+    codes = (known_code(each.exitCode) for each in seen)
     return ContainerEnd(
-        first.name or "",
-        exit_code,
-        reason or "",
-        stream or "",
+        cut(first.name, NAME_MAX),
+        next((code for code in codes if code is not None), None),
+        cut(next((each.reason for each in seen if each.reason), None), TEXT_MAX),
+        shortened(next((each.logStreamName for each in seen if each.logStreamName), None)),
         first.essential is not False,
         first.dependsOn,
         first.logConfiguration,
     )
+
+
+def known_code(code: int | None) -> int | None:
+    """An exit code as 32 bits, whether they are read with a sign or not; else none."""
+    return code if code is not None and -(2**31) <= code < 2**32 else None
 
 
 def awaited_success(depends_on: Any) -> Iterator[str]:
@@ -117,8 +125,3 @@ def _log_in_range(node_range: Mapping[str, Any]) -> Any:
             )
             return next(essential, {}).get("logConfiguration")
     return None
-
-
-def shortened(text: Any) -> str:
-    """A text of bounded length, and fit for UTF-8; empty for anything else."""
-    return text[:512].encode("utf-8", "replace").decode() if isinstance(text, str) else ""

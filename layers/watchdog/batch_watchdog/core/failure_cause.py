@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from batch_watchdog.core.effects import STOP_MARK
 from batch_watchdog.core.job_event import JobEvent, blames_a_dependency
@@ -43,6 +44,8 @@ def cause_of(change: JobEvent) -> FailureCause:
     return cause_from(change.exit_code, change.reason, change.container_reason)
 
 
+# The children of an array mostly fail alike.
+@lru_cache(maxsize=1024)
 def cause_from(exit_code: int | None, reason: str, container_reason: str) -> FailureCause:
     """As `cause_of`, from the three parts. Whatever one of us stopped has one cause."""
     if stopper := stopper_in(reason):

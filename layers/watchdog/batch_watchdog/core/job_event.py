@@ -22,7 +22,8 @@ ENDED = ("SUCCEEDED", "FAILED")
 type JobKind = Literal["single", "array", "child", "multi-node", "node", "service"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen: that takes three times as long to make, and one is made for each message.
+@dataclass(slots=True, kw_only=True)
 class JobEvent:
     """One job's change into a state. `at` is the event's own time, in UTC."""
 
@@ -40,7 +41,7 @@ class JobEvent:
     attempts: int = 0  # attempts made so far
     not_before: datetime | None = None  # Batch proves: it entered its state then, or later
     reason: str = ""
-    container_reason: str = ""
+    container_reason: str = ""  # This and what follows is known of jobs that failed.
     exit_code: int | None = None
     container: str = ""  # whose reason, exit code and log these are, where a job has several
     log_stream: str = ""
@@ -112,8 +113,16 @@ TIMES_END = datetime(9000, 1, 1, tzinfo=UTC)
 type Time = Annotated[AwareDatetime, Field(ge=EPOCH, lt=TIMES_END), AfterValidator(in_utc)]
 
 
-def from_millis(millis: int | None) -> datetime | None:
+_MILLIS_END = int(TIMES_END.timestamp()) * 1000
+
+
+def from_millis(millis: object) -> datetime | None:
     """A time that Batch's API tells in milliseconds; None where it is 0, missing or no time."""
-    if millis is None or not 0 < millis < TIMES_END.timestamp() * 1000:
-        return None
-    return EPOCH + timedelta(milliseconds=millis)
+    return EPOCH + timedelta(milliseconds=known) if (known := known_millis(millis)) else None
+
+
+def known_millis(millis: object) -> int:
+    """A time in milliseconds; 0 for anything else. A time of another type than AWS's is none."""
+    if type(millis) is int and 0 < millis < _MILLIS_END:  # True is no time.
+        return millis
+    return 0

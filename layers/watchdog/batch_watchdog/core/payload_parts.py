@@ -1,39 +1,44 @@
-"""Parts of the payloads of AWS Batch: text of bounded length, containers, tasks and pods."""
+"""
+Parts of the payloads of AWS Batch: containers, tasks and pods.
+
+The models only check types, which pydantic does without calling Python. Whoever reads a text or a
+time of them bounds it with `cut`, `shortened` or `from_millis`.
+"""
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, ConfigDict
 
 
 class LenientModel(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-def at_most(length: int) -> AfterValidator:
-    # Half a surrogate pair is kept in JSON, and nowhere else.
-    return AfterValidator(lambda text: text[:length].encode("utf-8", "replace").decode())
-
-
-def _known_code(code: int) -> int | None:
-    # As 32 bits, whether they are read with a sign or not.
-    return code if -(2**31) <= code < 2**32 else None
-
-
 # More characters than any that AWS sends; the key of an item has room for 2,048 bytes.
-type Name = Annotated[str, at_most(500)]
-type Text = Annotated[str, at_most(4_000)]
-type Stream = Annotated[str, at_most(512)]
-type ExitCode = Annotated[int, AfterValidator(_known_code)]
+NAME_MAX = 500
+TEXT_MAX = 4_000
+
+
+def cut(text: str | None, length: int) -> str:
+    """A text of bounded length, and fit for UTF-8: Python may hold half a surrogate pair."""
+    if not text or (text.isascii() and len(text) <= length):
+        return text or ""
+    return text[:length].encode("utf-8", "replace").decode()
+
+
+def shortened(text: Any) -> str:
+    """As `cut`, to 512 characters; empty for anything else than text."""
+    return cut(text, 512) if isinstance(text, str) else ""
 
 
 # What is only read of jobs that failed, or matters for a detail, is read as `Any` and looked at
 # later: that is faster, and no event is refused for it.
 class ContainerPayload(LenientModel):
-    name: Name | None = None
-    exitCode: ExitCode | None = None  # noqa: N815
-    reason: Text | None = None
-    logStreamName: Stream | None = None  # noqa: N815
+    name: str | None = None
+    exitCode: int | None = None  # noqa: N815
+    reason: str | None = None
+    logStreamName: str | None = None  # noqa: N815
     essential: Any = None
     dependsOn: Any = None  # noqa: N815
     logConfiguration: Any = None  # noqa: N815
@@ -57,17 +62,9 @@ class EksProperties(LenientModel):
     podProperties: PodProperties | None = None  # noqa: N815
 
 
-def _known_millis(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-# A time that is no more than a proof: one of another type than AWS's proves nothing.
-type Millis = Annotated[int | None, BeforeValidator(_known_millis)]
-
-
 class PreemptedAttempt(LenientModel):
-    startedAt: Millis = None  # noqa: N815
-    stoppedAt: Millis = None  # noqa: N815
+    startedAt: Any = None  # noqa: N815
+    stoppedAt: Any = None  # noqa: N815
 
 
 class PreemptionSummary(LenientModel):

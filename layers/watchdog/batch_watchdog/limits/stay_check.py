@@ -22,7 +22,7 @@ from batch_watchdog.policy.model import Limit, Policy
 from batch_watchdog.store.reminders import MINUTE
 
 # For what is said of a job that nothing limits any more.
-_NO_LIMIT = Limit(rule="none in the policy now", mode="observe", action="warn", after=None)
+_NO_LIMIT = Limit(rule="none applies to the job now", mode="observe", action="warn", after=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

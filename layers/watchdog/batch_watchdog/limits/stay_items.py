@@ -21,8 +21,8 @@ from batch_watchdog.store.reminders import MINUTE, Kind, Reminder, minute_from, 
 
 _ENTRY_MAX = 5_000  # stays; an item holds 400 KB, and one takes 24 bytes
 
-type _Row = list[str | int]
-_FIELDS: _Row = ["", "", 0, 0, 0, 0, 0, 0, 0, "", "", 0, 0, 0]  # when nothing is said of them
+type _Row = tuple[str | int, ...]
+_FIELDS: _Row = ("", "", 0, 0, 0, 0, 0, 0, 0, "", "", 0, 0, 0)  # when nothing is said of them
 _INDICES = 9
 
 
@@ -40,12 +40,11 @@ def entries(
     which they are filed.
     """
     soonest = minute_of(now) + MINUTE
-    by_minute: dict[datetime, set[Stay]] = defaultdict(set)
+    by_minute: dict[datetime, set[tuple[_Row, str]]] = defaultdict(set)
     for at, stay in due:
-        by_minute[max(minute_from(at), soonest)].add(stay)
-    for minute, stays in by_minute.items():
-        rows = sorted((_to_row(stay), stay.job_id) for stay in stays)
-        for some in batched(rows, _ENTRY_MAX, strict=False):
+        by_minute[max(minute_from(at), soonest)].add((_to_row(stay), stay.job_id))
+    for minute, rows in by_minute.items():
+        for some in batched(sorted(rows), _ENTRY_MAX, strict=False):
             yield Reminder(
                 minute=minute, kind=kind, content=pack(list(_with_ids(some))), policy=policy
             )
@@ -84,16 +83,23 @@ def _to_row(stay: Stay) -> _Row:
     cause_since = math.ceil(stay.cause_since.timestamp()) if stay.cause_since else 0
     looks = int(not stay.tags_known), stay.missed
     more = stay.cause, cause_since, stay.unasked, int(stay.left_alone)
-    return [stay.status, "", since, *numbers, *looks, "", *more]
+    return (stay.status, "", since, *numbers, *looks, "", *more)
 
 
-def _with_ids(rows: Iterable[tuple[_Row, str]]) -> Iterator[_Row]:
-    alike: dict[tuple[str | int, ...], list[str]] = defaultdict(list)
+def _with_ids(rows: Iterable[tuple[_Row, str]]) -> Iterator[list[str | int]]:
+    alike: dict[_Row, list[str]] = defaultdict(list)
     for row, job_id in rows:
-        alike[tuple(row)].append(job_id)
+        alike[row].append(job_id)
     for fields, ids in alike.items():
+        end = _end(fields)
         for job_id, indices in families(ids):
-            row = [fields[0], job_id, *fields[2:_INDICES], indices, *fields[_INDICES + 1 :]]
-            while row[-1] == _FIELDS[len(row) - 1]:
-                row.pop()
-            yield row
+            whole = [fields[0], job_id, *fields[2:_INDICES], indices, *fields[_INDICES + 1 :]]
+            yield whole[: max(end, _INDICES + 1) if indices else end]
+
+
+def _end(fields: _Row) -> int:
+    """How many fields are left without those at the end of which nothing is said."""
+    end = len(fields)
+    while fields[end - 1] == _FIELDS[end - 1]:
+        end -= 1
+    return end

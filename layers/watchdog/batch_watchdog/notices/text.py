@@ -16,8 +16,10 @@ def plain(text: str, limit: int = 200) -> str:
     Control, bidirectional, invisible and unpaired characters become spaces, runs of white
     space one space, and angle brackets look-alikes that no page takes for markup.
     """
-    kept = (" " if unicodedata.category(char)[0] in "CZ" else char for char in text[: limit * 4])
-    line = " ".join("".join(kept).split()).translate(_MARKUP)
+    shown = text[: limit * 4]
+    if not (shown.isascii() and shown.isprintable()):  # as most text is
+        shown = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in shown)
+    line = " ".join(shown.split()).translate(_MARKUP)
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Annotated, Protocol, Self
 
 from pydantic import (
@@ -100,27 +101,21 @@ class Match(Table):
     """Tags that the job has, each with exactly this value. Events of service jobs carry no tags."""
 
     def matches(self, job: Job) -> bool:
-        return self.may_match(job) and all(
+        return all(
             job.tags.get(key) == value for key, value in self.tags.items()
-        )
+        ) and self.may_match(job)
 
     def may_match(self, job: Job) -> bool:
         """Whether a job of this name, queue and definition matches, if its tags do."""
-        definition = resource_name(job.definition)
         return (
             any_glob(self.name, job.job_name)
             and self.matches_queue(job.queue)
-            and any_glob(
-                self.definition,
-                definition,
-                definition.partition(":")[0],
-                arn=job.definition,
-            )
+            and (self.definition is None or _fits_definition(self.definition, job.definition))
         )
 
     def matches_queue(self, queue: str) -> bool:
         """Whether jobs of this queue (an ARN or a name) can match."""
-        return any_glob(self.queue, resource_name(queue), arn=queue)
+        return self.queue is None or _fits_queue(self.queue, queue)
 
     @property
     def everything(self) -> bool:
@@ -143,3 +138,15 @@ def any_glob(globs: Sequence[str] | None, *names: str, arn: str = "") -> bool:
         for glob in globs
         for name in ((arn,) if glob.startswith("arn:") else names)
     )
+
+
+# Many jobs have the same queue and definition.
+@lru_cache(maxsize=4096)
+def _fits_queue(globs: tuple[str, ...], queue: str) -> bool:
+    return any_glob(globs, resource_name(queue), arn=queue)
+
+
+@lru_cache(maxsize=4096)
+def _fits_definition(globs: tuple[str, ...], definition: str) -> bool:
+    name = resource_name(definition)
+    return any_glob(globs, name, name.partition(":")[0], arn=definition)

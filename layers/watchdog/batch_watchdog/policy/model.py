@@ -166,12 +166,27 @@ class Policy(Table):
         if _own_span(job.tags, status) or is_exempt(job.tags):
             limit = self.limit_for(job, status)
             return limit.first_due if limit else None
-        limits = (self._limit_of(rule, status) for rule in self._rules_that_may_count(job))
-        return min((limit.first_due for limit in limits if limit), default=None)
+        due = self._first_due.get(status)
+        if not due:
+            return None
+        rules = _rules_that_may_count(self.limit, job)
+        return min((due[number] for number in rules if number in due), default=None)
+
+    @cached_property
+    def _first_due(self) -> Mapping[str, Mapping[int, timedelta]]:
+        """How far into a stay each rule for a state first has something to do, by its number."""
+        return {
+            status: {
+                number: limit.first_due
+                for number, rule in enumerate(self.limit)
+                if (limit := self._limit_of(rule, status))
+            }
+            for status in LIMITED
+        }
 
     def has_limits(self, status: str) -> bool:
         """Whether any rule limits a state. (A job's own tag can limit it nevertheless.)"""
-        return any(rule.for_state(status) for rule in self.limit)
+        return bool(self._first_due.get(status))
 
     def guard_named(self, name: str) -> Guard | None:
         """A guard by its name; None where the policy has none of that name."""
@@ -189,14 +204,6 @@ class Policy(Table):
         """The guards that may stop a job: it is in their scope, and they do not spare it."""
         return tuple(guard for guard in self.guard if guard.covers(job) and not guard.spares(job))
 
-    def _rules_that_may_count(self, job: Job) -> Iterator[LimitRule]:
-        for rule in self.limit:
-            if rule.match.matches(job):
-                yield rule
-                return
-            if not knows_tags(job.tags) and rule.match.may_match(job):
-                yield rule
-
     def _limit_of(self, rule: LimitRule, status: str) -> Limit | None:
         limit = rule.for_state(status)
         if limit is None:
@@ -211,6 +218,15 @@ class Policy(Table):
             after_by_cause=by_cause.spans() if by_cause else {},
             escalate=isinstance(limit, RunnableLimit) and limit.escalate,
         )
+
+
+def _rules_that_may_count(rules: Sequence[LimitRule], job: Job) -> Iterator[int]:
+    for number, rule in enumerate(rules):
+        if rule.match.matches(job):
+            yield number
+            return
+        if not knows_tags(job.tags) and rule.match.may_match(job):
+            yield number
 
 
 class UnreadablePolicy(Policy):
@@ -240,12 +256,13 @@ def parse_policy(text: str) -> Policy:
 def knows_tags(tags: Mapping[str, str]) -> bool:
     """Whether an event that has these tags shows the job's own: AWS adds one, and may leave out
     all others."""
-    return bool(tags.keys() - {"resourceArn"})
+    return len(tags) > ("resourceArn" in tags)
 
 
 def is_exempt(tags: Mapping[str, str]) -> bool:
     """Whether a job's own tags say that no limit may stop it."""
-    return _YES_OR_NO.get(tags.get(EXEMPT_TAG, "").strip().lower(), False)
+    told = tags.get(EXEMPT_TAG)
+    return told is not None and _YES_OR_NO.get(told.strip().lower(), False)
 
 
 def tag_problems(tags: Mapping[str, str]) -> tuple[str, ...]:
@@ -274,7 +291,8 @@ def _tag_problems(tags: Mapping[str, str]) -> Iterator[str]:
 
 
 def _own_span(tags: Mapping[str, str], status: str) -> timedelta | None:
+    told = tags.get(TAG_PREFIX + status)
     try:
-        return parse_span(tags.get(TAG_PREFIX + status, "").strip())
+        return parse_span(told.strip()) if told else None
     except ValueError:
         return None

@@ -17,6 +17,7 @@ from batch_watchdog.store.table import Put, Table, create
 
 MINUTE = timedelta(minutes=1)
 KEPT = timedelta(days=7)  # after it was due, for an operator to look at
+LATEST_AFTER = timedelta(days=60)  # No reminder is later from now; a limit is at most 30 days.
 
 # Entries are spread over this many partitions, as one takes 1,000 write units a second.
 _SHARDS = 4

@@ -1,0 +1,114 @@
+"""See to all reminders that are due, in slices."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import batched
+from typing import Any
+
+from batch_watchdog.arrays.open_arrays import OpenArrayChecker
+from batch_watchdog.aws.batch import BatchApi
+from batch_watchdog.blocked_queues.workflow import BlockedQueueChecker
+from batch_watchdog.budgets.workflow import BudgetKeeper
+from batch_watchdog.failed_jobs.workflow import FailureChainReporter
+from batch_watchdog.limits.workflow import LimitEnforcer
+from batch_watchdog.rule_reports.workflow import FollowUp
+from batch_watchdog.store.reminders import Kind, Reminder, Reminders
+from batch_watchdog.store.table import Table
+from batch_watchdog.threads import workflow as threads
+from batch_watchdog.use_cases.reminder_rows import SLICES, Row, rows_of
+from batch_watchdog.use_cases.sweep_progress import SweepProgress
+
+
+@dataclass(slots=True, kw_only=True)
+class DueReminders:
+    """The reminders that are due at `minute`. `failed` gets what could not be decided."""
+
+    table: Table
+    batch: BatchApi
+    limits: LimitEnforcer
+    budgets: BudgetKeeper
+    progress: SweepProgress
+    minute: datetime
+    clock: Callable[[], datetime]
+    out_of_time: Callable[[], bool]
+    failed: list[Exception] = field(default_factory=list)
+
+    def see_to_all(self) -> bool:
+        """See to the entries that are due, the oldest first; return whether these are all done."""
+        due: dict[datetime, dict[Kind, list[Reminder]]] = defaultdict(lambda: defaultdict(list))
+        for entry in Reminders(self.table).between(self.progress.cursor.first, self.minute):
+            if not self.progress.cursor.has_seen(entry):
+                due[entry.minute][entry.kind].append(entry)
+        for minute, by_kind in sorted(due.items()):
+            for kind, most in SLICES.items():
+                if not self._see_to_entries(kind, by_kind[kind], most):
+                    return False
+            cursor = self.progress.cursor
+            if minute > cursor.minute:
+                self.progress.cursor = cursor.passed(minute, (), all_of_them=True)
+        return True
+
+    def _see_to_entries(self, kind: Kind, entries: Iterable[Reminder], most: int) -> bool:
+        for some in batched(self._rows(entries), most, strict=False):
+            done = self._see_to(kind, [row.content for row in some])
+            cursor = self.progress.cursor
+            seen = [row.entry for row in some[:done] if row.is_last]
+            cursor = cursor.passed(cursor.minute, seen, all_of_them=False)
+            if not some[done - 1].is_last:
+                cursor = cursor.came_to(some[done - 1].entry, some[done - 1].number)
+            self.progress.moved(cursor, done)
+            if self.out_of_time():
+                return False
+        return True
+
+    def _rows(self, entries: Iterable[Reminder]) -> Iterator[Row]:
+        """What is left to be seen to of the entries."""
+        for entry in entries:
+            if self.limits.recorder.wait_on(entry):
+                cursor = self.progress.cursor
+                self.progress.cursor = cursor.passed(cursor.minute, [entry], all_of_them=False)
+            else:
+                done = self.progress.cursor.done_of(entry)
+                yield from (row for row in rows_of(entry) if row.number > done)
+
+    def _see_to(self, kind: Kind, contents: Sequence[Any]) -> int:
+        """See to reminders of one kind; return how many, from the first on, are done."""
+        policy, now = self.limits.policy, self.limits.now
+        match kind:
+            case "array":
+                self.failed += OpenArrayChecker(
+                    table=self.table,
+                    batch=self.batch,
+                    policy=policy,
+                    held=self.limits.held,
+                    now=now,
+                    clock=self.clock,
+                    out_of_time=self.out_of_time,
+                ).see_to(contents)
+            case "blocked":
+                self.failed += BlockedQueueChecker(
+                    table=self.table,
+                    batch=self.batch,
+                    inquiry=self.limits.inquiry,
+                    policy=policy,
+                    now=self.clock(),
+                ).see_to(contents, self.out_of_time)
+            case "chain":
+                FailureChainReporter(
+                    table=self.table, batch=self.batch, policy=policy, now=now
+                ).see_to(contents)
+            case "use":
+                self.budgets.count(contents)
+            case "run":
+                self.budgets.look_at(contents)
+            case "followed":
+                FollowUp(table=self.table, batch=self.batch, now=now, failed=self.failed).see_to(
+                    contents
+                )
+            case "thread":
+                threads.close_windows(self.table, [key for key, _ in contents], now)
+            case _:
+                return self.limits.see_to(contents, self.out_of_time)
+        return len(contents)

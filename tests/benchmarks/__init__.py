@@ -1,0 +1,1 @@
+"""What the watchdog costs, measured: `make bench`."""

@@ -1,0 +1,96 @@
+"""What arrays and single jobs cost in the table, and in invocations of `job_events`."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from unittest.mock import patch
+
+from batch_watchdog.use_cases.job_events import JobEventIntake, Message
+from local.aws import stack as stacks
+from local.replay.event_log import Content, Line
+from local.replay.replay import replay
+from tests import logs
+from tests.benchmarks.measuring import Figure, without_collector
+from tests.benchmarks.table_units import Units
+
+_LIMIT = 'mode = "enforce"\n[[limit]]\nRUNNABLE = { after = "6h" }\n'
+_CHILDREN = 10_000
+_CHANGES = ("RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED")
+
+
+def figures() -> Iterator[Figure]:
+    yield from _of_an_array(0, write=80, read=100, invocations=42)
+    yield from _of_an_array(60, write=100, read=130, invocations=43)
+    yield from _of_an_array(600, write=200, read=250, invocations=65)
+    yield _of_singles(700, goal=0.02)
+    yield _of_singles(70, goal=0.06)
+
+
+def _of_an_array(seconds: int, **goals: float) -> Iterator[Figure]:
+    """An array of 10,000 with a limit, whose 40,000 events come within so many seconds."""
+    name = f"an array of {_CHILDREN:,} with a limit, events within {seconds} s"
+    array_id = "5f3a1c9e-7b42-4d0e-9a65-2c8e1f0b7d34"
+    events = [
+        (
+            logs.NOON + timedelta(seconds=seconds * (order * _CHILDREN + index) / 40_000),
+            {
+                "jobId": f"{array_id}:{index}",
+                "status": status,
+                "arrayProperties": {"index": index, "statusSummary": {}},
+            },
+        )
+        for order, status in enumerate(_CHANGES)
+        for index in range(_CHILDREN)
+    ]
+    summary = dict.fromkeys(logs.STATES, 0) | {"SUCCEEDED": _CHILDREN}
+    parent = {
+        "jobId": array_id,
+        "status": "SUCCEEDED",
+        "arrayProperties": {"size": _CHILDREN, "statusSummary": summary},
+    }
+    units, invocations = _replayed([*events, (logs.NOON + timedelta(seconds=seconds + 1), parent)])
+    measured = {"write": units.written, "read": units.read, "invocations": invocations}
+    for what, value in measured.items():
+        unit = what if what == "invocations" else f"{what} units"
+        yield Figure(name=name, value=value, unit=unit, goal=goals[what], is_count=True)
+
+
+def _of_singles(per_minute: int, goal: float) -> Figure:
+    """Single jobs with a limit, of which so many are submitted in a minute, for half an hour."""
+    count = per_minute * 30
+    events = [
+        (
+            logs.NOON + timedelta(minutes=number / per_minute, seconds=20 * order),
+            {"jobId": f"job-{number:06}", "status": status},
+        )
+        for number in range(count)
+        for order, status in enumerate(_CHANGES)
+    ]
+    units, _ = _replayed(events)
+    kinds = ", ".join(f"{kind} {n / count:.3f}" for kind, n in units.by_kind.most_common(4))
+    return Figure(
+        name=f"single jobs with a limit, {per_minute} a minute",
+        value=units.written / count,
+        unit="write units a job",
+        goal=goal,
+        is_count=True,
+        note=kinds,
+    )
+
+
+def _replayed(events: Iterable[tuple[datetime, Mapping[str, Any]]]) -> tuple[Units, int]:
+    """Have the whole stack see the events; return units, and invocations of `job_events`."""
+    lines = [
+        Line(kind="event", content=Content(logs).event(at, detail), at=at, deliver_at=at)
+        for at, detail in sorted(events, key=lambda each: each[0])
+    ]
+    units, observe, batches = Units(), JobEventIntake.observe, 0
+
+    def counted(intake: JobEventIntake, messages: Sequence[Message]) -> list[str]:
+        nonlocal batches
+        batches += 1
+        return observe(intake, messages)
+
+    with without_collector(), units.counted(), patch.object(JobEventIntake, "observe", counted):
+        replay(lines, stack=stacks.read(), tell=lambda _: None, policy=_LIMIT)
+    return units, batches
