@@ -81,7 +81,7 @@ def _of_singles(per_minute: int, goal: float) -> Figure:
 def _replayed(events: Iterable[tuple[datetime, Mapping[str, Any]]]) -> tuple[Units, int]:
     """Have the whole stack see the events; return units, and invocations of `job_events`."""
     lines = [
-        Line(kind="event", content=Content(logs).event(at, detail), at=at, deliver_at=at)
+        Line(kind="event", content=Content(logs.event(at, detail)), at=at, deliver_at=at)
         for at, detail in sorted(events, key=lambda each: each[0])
     ]
     units, observe, batches = Units(), JobEventIntake.observe, 0
