@@ -32,6 +32,10 @@ import boto3
 from moto.server import ThreadedMotoServer
 from samtranslator.yaml_helper import yaml_parse
 
+from batch_watchdog.core.effects import Announce, Effect, StopJobs
+from batch_watchdog.store.actions import PREFIX, to_action
+from batch_watchdog.store.item_codec import Item, from_image
+
 ROOT = Path(__file__).parents[2]
 BUILT = ROOT / ".build/lambda"
 CLIENT = ROOT / ".build/runtime-client"
@@ -262,7 +266,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     serve = commands.add_parser("serve", help=f"AWS for `sam local invoke`, on port {_PORT}")
     serve.add_argument("--address", default="127.0.0.1", help="where containers reach this machine")
-    serve.add_argument("--port", type=int, default=_PORT, help="where it listens")
+    serve.add_argument("--port", type=_port, default=_PORT, help="where it listens")
     invoke = commands.add_parser("invoke", help="run one built function on one event")
     invoke.add_argument("function", help="a folder in functions/, or its name in the template")
     invoke.add_argument("event", type=Path, help="a JSON file; there are samples in events/")
@@ -273,6 +277,12 @@ def main() -> int:
         return _invoke(arguments.function, _event_in(arguments.event))
     except RuntimeUnavailableError as error:
         parser.error(str(error))
+
+
+def _port(text: str) -> int:
+    if not (text.isdecimal() and 0 < int(text) < 65536):  # noqa: PLR2004 - what a port can be
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a port, from 1 to 65535")
+    return int(text)
 
 
 def _event_in(path: Path) -> Any:
@@ -328,7 +338,7 @@ def template_for_docker() -> Path:
 def _invoke(function: str, event: Mapping[str, Any]) -> int:
     with stack() as local, running(function, local) as invoke:
         local.write_what_the_stream_tells(event)
-        before = _kinds_of_items(local)
+        before = _items(local)
         answer = invoke(event)
         for line in _done(local, before):
             print(line, file=sys.stderr)
@@ -336,21 +346,25 @@ def _invoke(function: str, event: Mapping[str, Any]) -> int:
     return 1 if isinstance(answer, dict) and "errorType" in answer else 0
 
 
-def _kinds_of_items(local: Stack) -> Counter[str]:
+def _items(local: Stack) -> dict[tuple[str, str], Item]:
     pages = local.client("dynamodb").get_paginator("scan")
-    items = (
-        item
+    found = (
+        from_image(image)
         for page in pages.paginate(TableName=local.settings["TABLE_NAME"])
-        for item in page["Items"]
+        for image in page["Items"]
     )
-    return Counter(item["pk"]["S"].partition("#")[0] for item in items)
+    return {(str(item["pk"]), str(item["sk"])): item for item in found}
 
 
-def _done(local: Stack, before: Counter[str]) -> Iterator[str]:
+def _done(local: Stack, before: Mapping[tuple[str, str], Item]) -> Iterator[str]:
     """What a function has left in the table, and in its queues."""
-    written = _kinds_of_items(local) - before
-    shown = ", ".join(f"{count} {kind}" for kind, count in sorted(written.items()))
+    new = [item for key, item in _items(local).items() if key not in before]
+    kinds = Counter(str(item["pk"]).partition("#")[0] for item in new)
+    shown = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
     yield f"New items in the table: {shown or 'none'}"
+    for item in new:
+        if str(item["pk"]).startswith(PREFIX):
+            yield f"Action: {_in_short(to_action(item).effect)}"
     sqs = local.client("sqs")
     for url in sqs.list_queues().get("QueueUrls", ()):
         found = sqs.receive_message(
@@ -359,6 +373,16 @@ def _done(local: Stack, before: Counter[str]) -> Iterator[str]:
         for message in found:
             why = message.get("MessageAttributes", {}).get("reason", {}).get("StringValue", "")
             yield f"Message in {url.rpartition('/')[2]}: {why or message['Body'][:200]}"
+
+
+def _in_short(effect: Effect) -> str:
+    match effect:
+        case Announce():
+            return "; ".join(f"{each.kind}: {each.subject}" for each in effect.notices)
+        case StopJobs():
+            return f"{effect.how} {', '.join(effect.job_ids[:5])}: {effect.reason}"
+        case _:
+            return str(effect)
 
 
 if __name__ == "__main__":

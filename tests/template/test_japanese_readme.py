@@ -63,4 +63,6 @@ def test_both_have_the_same_sections() -> None:
 def test_both_have_the_same_commands_code_links_and_figures(
     of: Callable[[str], list[str]],
 ) -> None:
-    assert list(missing(of)) == []
+    differences = list(missing(of))
+
+    assert not differences, "\n".join(differences)
