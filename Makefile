@@ -25,6 +25,8 @@ checkov := CKV_SKIP_PACKAGE_UPDATE_CHECK=true .venv-checkov/bin/python -m checko
 	--skip-download --framework cloudformation --compact --quiet
 
 templates := template.yaml template-us-east-1.yaml
+# Those that differ: each partition, regions that must be opted in to, the newest.
+regions := us-east-1 eu-central-1 ap-northeast-3 me-central-1 ap-southeast-5 us-gov-west-1 cn-north-1
 
 # The environment may have a LANGUAGE of its own, which is not meant.
 demo: $(venv) ## The watchdog at work on a simulated AWS Batch: no account, no Docker. [LANGUAGE=ja]
@@ -37,7 +39,7 @@ check: $(venv) $(sam_venv) $(checkov_venv) ## Format, lint, types, templates.
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	.venv/bin/cfn-lint --append-rules cfn_lint_serverless.rules -- $(templates)
+	.venv/bin/cfn-lint --append-rules cfn_lint_serverless.rules --regions $(regions) -- $(templates)
 	$(checkov) --file $(templates)
 	$(offline) $(sam) validate --lint
 
@@ -81,17 +83,25 @@ build: $(venv) $(sam_venv) ## Build what `sam deploy` uploads: [ARCHITECTURE=x86
 	$(offline) $(sam) build $(overrides)
 	@.venv/bin/python -m local finish-build
 
+deploy-check: $(venv) ## What stands in the way of a deployment, and whom to ask; changes nothing: [STACK=batch-watchdog]
+	@.venv/bin/python -m local deploy-check --stack "$(STACK)"
+
+# Only the build is told the processor. What it has built has no parameter for it, so that what is
+# remembered of an earlier deployment cannot differ.
 deploy: build ## Deploy to your AWS account: [STACK=] [ARCHITECTURE=x86_64] [EMAIL=] [SOFT=] [HARD=]
 	@SAM_CLI_TELEMETRY=0 .venv/bin/python -m local deploy --stack "$(STACK)"
 
 deploy-billing: $(venv) ## Alarms on the charges, in us-east-1, of a stack elsewhere: [STACK=] [SOFT=] [HARD=]
 	@.venv/bin/python -m local deploy-billing --stack "$(STACK)"
 
+smoke: $(venv) ## Does a deployed stack do its work? Follows a made-up event: [STACK=batch-watchdog]
+	@.venv/bin/python -m local smoke --stack "$(STACK)"
+
 undeploy: $(venv) $(sam_venv) ## Delete the stack, and say what stays: [STACK=batch-watchdog]
 	@echo 'This deletes the stack $(STACK). What stays:'
 	@echo '  its table, as it is the record of every decision;'
-	@echo '  the parameter /$(STACK)/policy, as it is yours: delete it before you create a new stack of that name;'
-	@echo '  the stack $(STACK)-billing in us-east-1, if there is one, as its alarms may serve others: delete it by hand.'
+	@echo '  the parameter /batch-watchdog/$(STACK)/policy, as it is yours: a new stack of that name reads it at once;'
+	@echo '  the stack of its billing alarms in us-east-1, if there is one: delete it by hand.'
 	@echo 'Queues that a guard has closed stay closed: release all guards first.'
 	@echo 'The kept events are deleted: make pull-events saves them.'
 	$(sam) delete --stack-name "$(STACK)"
@@ -138,14 +148,20 @@ pin: $(venv) ## Renew the pinned versions in requirements*.txt.
 			--no-emit-index-url --no-header --output-file $$file.txt $$file.in || exit; \
 	done
 
+claims: $(venv) ## docs/aws-claims.md of its table (tests/template/claims.toml).
+	@.venv/bin/python -m tests.template.claims
+
+released: $(venv) ## Write down what an update of this version must not replace, when it is released.
+	@.venv/bin/python -m tests.template.released
+
 clean: ## Forget all that was set up or built.
 	rm -rf .venv .venv-sam .venv-checkov .build .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 help: ## What can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo test check format replay suggest policy-check policy-push policy-show policy-undo pull-events build deploy deploy-billing undeploy invoke local-aws \
-	test-runtime test-dynamodb test-scale test-patterns simulate mutate pin clean help
+.PHONY: demo test check format replay suggest policy-check policy-push policy-show policy-undo pull-events build deploy-check deploy deploy-billing smoke undeploy invoke local-aws \
+	test-runtime test-dynamodb test-scale test-patterns simulate mutate pin claims released clean help
 
 # ---- Setting up -----------------------------------------------------------------------------
 
@@ -213,3 +229,4 @@ $(event_ruler): tests/patterns/event-ruler.xml
 $(built): template.yaml $(shell find functions layers -type f ! -name '*.pyc') $(venv) $(sam_venv)
 	$(offline) $(sam) build --build-dir $(@D) \
 		--parameter-overrides Architecture=$$(uname -m | sed 's/aarch64/arm64/')
+	@.venv/bin/python -m local finish-build $(@D)

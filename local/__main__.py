@@ -13,6 +13,7 @@ from local.commands import (
     policy_live,
     pull_events,
 )
+from local.deploy import check, smoke
 from local.replay import replay
 from local.suggest import suggest
 
@@ -28,6 +29,8 @@ _COMMANDS = {
     "deploy": deploy.main,
     "deploy-billing": deploy_billing.main,
     "finish-build": finish_build.main,
+    "deploy-check": check.main,
+    "smoke": smoke.main,
 }
 
 

@@ -6,6 +6,7 @@ What AWS refuses is refused here too, so that no handler gets away with it.
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -36,7 +37,7 @@ _SNS_MAX = 256 * 1024  # bytes, with the attributes
 _SQS_MAX = 1024 * 1024  # bytes, with the attributes
 _UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-_ANSWER_MAX = 6 * 1024 * 1024  # bytes
+PAYLOAD_MAX = _ANSWER_MAX = 6 * 1024 * 1024  # bytes
 
 
 class Whole:
@@ -52,6 +53,7 @@ class Whole:
         self.messages: list[Mapping[str, Any]] = []
         self.letters: list[tuple[str, Any]] = []
         self.errors: list[tuple[str, str]] = []
+        self.payloads: list[int] = []  # bytes of each
         self.batch = SimulatedBatch(emit=lambda event: self.dispatcher.emitted(event))  # noqa: PLW0108 - it is made below
         names = {each.environment["POLICY_PARAMETER"] for each in self.stack.functions.values()}
         self.dispatcher = Dispatcher(
@@ -72,7 +74,14 @@ class Whole:
 
     def _around(self, call: Call) -> Call:
         def called(arn: str, event: Any) -> Outcome:
-            outcome = call(arn, event)
+            text = json.dumps(event, default=_in_base64, ensure_ascii=False)
+            size = len(text.encode("utf-8", "surrogatepass"))
+            self.payloads.append(size)
+            # One record alone that is too large is a test's: no queue would have taken it.
+            if size > PAYLOAD_MAX and len(event.get("Records", ())) > 1:
+                outcome = Outcome(error=f"RequestEntityTooLargeException: {size} bytes")
+            else:
+                outcome = call(arn, event)
             answer = outcome.answer if isinstance(outcome.answer, dict) else {}
             failed = outcome.error or answer.get("batchItemFailures")
             if failed:
@@ -136,6 +145,11 @@ class Whole:
     def told(self) -> set[str]:
         """The ids of all notices, with those that were folded into digests."""
         return {id_ for each in self.facts for id_ in (each["id"], *each["facts"].get("ids", ()))}
+
+
+def _in_base64(value: bytes) -> str:
+    """Bytes of an item, as a stream's record has them."""
+    return b64encode(value).decode()
 
 
 @cache

@@ -12,6 +12,7 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+import batch_watchdog.use_cases.act  # noqa: F401 - while Lambda starts the function, not in its first call
 from batch_watchdog.wiring import container
 
 SPARE_MS = 15_000  # kept back for what has been begun

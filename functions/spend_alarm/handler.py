@@ -5,6 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+import batch_watchdog.use_cases.spend_alarm  # noqa: F401 - while Lambda starts the function, not in its first call
 from batch_watchdog.wiring import container
 
 logger = Logger()

@@ -6,6 +6,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+import batch_watchdog.guards.stop_run.workflow  # noqa: F401 - while Lambda starts the function, not in its first call
 from batch_watchdog.wiring import container
 
 logger = Logger()

@@ -101,6 +101,12 @@ class Message:
     error: str = ""
 
 
+def _size_in_json(text: str) -> int:
+    """The bytes of a text as a string of JSON: quotes and backslashes are escaped."""
+    size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    return size + text.count('"') + text.count("\\")
+
+
 class QueueReader:
     """Reads a queue for a function. What fails comes back when its visibility timeout is over."""
 
@@ -119,8 +125,7 @@ class QueueReader:
     def arrive(self, message: Message) -> None:
         """A message has become visible."""
         if not self._source.filters or self._wanted(message):
-            size = len(message.body) + message.body.count('"') + _RECORD_BYTES
-            self._batches.add(message, size)
+            self._batches.add(message, _size_in_json(message.body) + _RECORD_BYTES)
 
     def _wanted(self, message: Message) -> bool:
         record = self._record(message)

@@ -171,15 +171,7 @@ def create(
     mock_random.seed(1)  # so that names are the same each time
     source = yaml_parse(template.read_text())
     folders = _take_code(source, template.parent)
-    metrics = Metrics("local", DummyMetricsPublisher())
-    translator = Translator(
-        _MANAGED_POLICIES,
-        Parser(),
-        boto_session=boto3.Session(region_name=REGION),
-        metrics=metrics,
-    )
-    translated = translator.translate(source, parameter_values=dict(parameters))
-    metrics.publish()  # to nobody; but it complains if they are not
+    translated = _translated(source, parameters)
     _attach_policies(translated["Resources"])
     lost = _lost(translated["Resources"])
     translated["Outputs"] = {
@@ -205,6 +197,28 @@ def create(
     stack = _stack(names, [found for each in lost if (found := each.read(told))], folders)
     _unplug(stack.table)
     return stack
+
+
+def in_cloudformation(
+    template: Path = TEMPLATE, parameters: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
+    """The template as CloudFormation is given it: without SAM's own resources."""
+    source = yaml_parse(template.read_text())
+    _take_code(source, template.parent)
+    return _translated(source, parameters)
+
+
+def _translated(source: dict[str, Any], parameters: Mapping[str, str]) -> dict[str, Any]:
+    metrics = Metrics("local", DummyMetricsPublisher())
+    translator = Translator(
+        _MANAGED_POLICIES,
+        Parser(),
+        boto_session=boto3.Session(region_name=REGION),
+        metrics=metrics,
+    )
+    translated: dict[str, Any] = translator.translate(source, parameter_values=dict(parameters))
+    metrics.publish()  # to nobody; but it complains if they are not
+    return translated
 
 
 def _unplug(table: str) -> None:

@@ -4,7 +4,7 @@ Deploy the stack, with few questions.
     python -m local deploy [--stack NAME]
 
 What the environment answers is not asked: AWS_REGION, EMAIL, SOFT, HARD. What a stack has already
-is the default. The architecture is that of the build, so it cannot be answered differently.
+is the default.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from local.commands.live_stack import DEFAULT_NAME, LiveError, told_in_words
 from local.commands.questions import Question, answer_to, thresholds, wrong_email, wrong_region
 
 BILLING_REGION = "us-east-1"
-BUILT_FOR = Path(".aws-sam/architecture")
+BUILT = Path(".aws-sam/build/template.yaml")
 _SAM = (".venv-sam/bin/python", "-m", "samcli")
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
@@ -57,14 +57,13 @@ def stack_name(arguments: Sequence[str], command: str) -> str:
 
 
 def _deploy(name: str) -> int:
-    architecture = _built_for()
+    if not BUILT.exists():
+        raise LiveError("Nothing is built: make deploy builds it, and deploys it.")
     can_ask = sys.stdin.isatty()
     region = _region(can_ask=can_ask)
     present = parameters_of(name, region)
-    if present is None:
-        _refuse_leftovers(name, region)
     known = present or {}
-    print(f"Stack {name} in {region}, for {architecture}" + ("" if known else " (new)") + ".")
+    print(f"Stack {name} in {region}" + ("" if known else " (new)") + ".")
     email = answer_to(
         Question(
             text="E-mail address for notices",
@@ -82,19 +81,11 @@ def _deploy(name: str) -> int:
         "NoticeEmail": email,
         "SoftThreshold": soft or "0",
         "HardThreshold": hard or "0",
-        "Architecture": architecture,
     }
     done = subprocess.run(_sam_deploy(name, region, values, can_ask=can_ask), check=False)  # noqa: S603
     if not done.returncode:
         print("\n".join(_next_steps(name, region, email, has_alarms=bool(soft))))
     return done.returncode
-
-
-def _built_for() -> str:
-    try:
-        return BUILT_FOR.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise LiveError("Nothing is built: make deploy builds it, and deploys it.") from error
 
 
 def _region(*, can_ask: bool) -> str:
@@ -126,29 +117,6 @@ def parameters_of(name: str, region: str) -> Mapping[str, str] | None:
             f"delete it, and deploy again: aws cloudformation delete-stack --stack-name {name}"
         )
     return {each["ParameterKey"]: each["ParameterValue"] for each in stack.get("Parameters", [])}
-
-
-def _refuse_leftovers(name: str, region: str) -> None:
-    """
-    Refuse to create a stack beside the policy of one that was deleted.
-
-    Raises:
-        LiveError: there is one: CloudFormation would fail half way.
-    """
-    parameter = f"/{name}/policy"
-    with told_in_words():
-        try:
-            boto3.client("ssm", region_name=region).get_parameter(Name=parameter)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ParameterNotFound":
-                raise
-            return
-    raise LiveError(
-        f"There is no stack {name}, but the policy of one that was deleted is left: the parameter "
-        f"{parameter}. Save it, if you want it, and delete it, then deploy again:\n"
-        f"  aws ssm get-parameter --name {parameter} --query Parameter.Value --output text\n"
-        f"  aws ssm delete-parameter --name {parameter}"
-    )
 
 
 def _sam_deploy(

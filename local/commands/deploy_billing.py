@@ -36,7 +36,7 @@ def _deploy_billing(name: str) -> int:
         )
     if not re.match("[a-z]{2}-(?!gov|iso)", stack.region) or stack.region.startswith("cn-"):
         raise LiveError(f"AWS publishes no charges in {BILLING_REGION} for {stack.region}.")
-    billing_name = f"{name}-billing"
+    billing_name = name  # The function takes messages of a stack of its own name.
     present = parameters_of(billing_name, BILLING_REGION)
     soft, hard = thresholds(present or {}, input, can_ask=can_ask)
     if not soft:

@@ -1,40 +1,52 @@
 """
-Finish what `sam build` has built: drop what no function uses from the layer, and compile it.
+Finish what `sam build` has built: drop what no function uses from the layer, compile it, and put
+the processor for which it was built into the template.
 
 boto3 brings the models of all AWS services, and the watchdog calls a few. Lambda imports compiled
 modules in less than half the time, and cannot write them itself: /opt is read-only there.
+
+Whoever builds says for which processor, and a deployment cannot say anything else: what is built
+has no parameter for it any more.
 """
 
 import ast
 import compileall
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from py_compile import PycInvalidationMode
+from typing import Any
 
-from local.commands.deploy import BUILT_FOR
+import yaml
+from samtranslator.yaml_helper import yaml_parse
 
-_LAYER = Path(".aws-sam/build/WatchdogLayer/python")
+from local.commands.built_layer import LayerError, check_size, leftovers, processor_of
+
+_BUILD = Path(".aws-sam/build")
+_PARAMETER = "Architecture"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Finish the layer in this folder; the built one, if none is given."""
-    layer = Path(arguments[0]) if arguments else _LAYER
+    """Finish the build in this folder; what `sam build` has built last, if none is given."""
+    build = Path(arguments[0]) if arguments else _BUILD
+    layer = build / "WatchdogLayer/python"
     if not (layer / "batch_watchdog").is_dir():
         print(f"{layer} is no built layer: run `make build`", file=sys.stderr)
         return 2
-    finish(layer)
-    if not arguments:
-        # What is built for one architecture must not be deployed for the other.
-        BUILT_FOR.write_text(os.environ.get("ARCHITECTURE") or "arm64", encoding="utf-8")
+    try:
+        finish(layer)
+        check_size(layer)
+        settle(build / "template.yaml", processor_of(layer))
+    except LayerError as error:
+        print(f"{layer}: {error}", file=sys.stderr)
+        return 1
     return 0
 
 
 def finish(layer: Path) -> None:
     """
-    Drop the models of services that have no client, and compile all modules.
+    Drop the models of services that have no client, and what only tools read; compile all modules.
 
     Compiled modules are not compared with their sources: in a layer, these do not change.
     """
@@ -42,9 +54,14 @@ def finish(layer: Path) -> None:
     for service in (layer / "botocore/data").iterdir():
         if service.is_dir() and service.name not in used:
             shutil.rmtree(service)
+    for path in list(leftovers(layer)):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
     mode = PycInvalidationMode.UNCHECKED_HASH
     if not compileall.compile_dir(layer, quiet=1, invalidation_mode=mode, workers=0):
-        raise SystemExit(f"{layer}: not all modules could be compiled")
+        raise LayerError("not all modules could be compiled")
 
 
 def clients_of(package: Path) -> Iterator[str]:
@@ -57,3 +74,39 @@ def clients_of(package: Path) -> Iterator[str]:
                     args=[ast.Constant(value=str(service)), *_],
                 ):
                     yield service
+
+
+def settle(template: Path, processor: str) -> None:
+    """
+    Put the processor in place of the built template's parameter.
+
+    Raises:
+        LayerError: the template says that the layer is for another one.
+    """
+    source = yaml_parse(template.read_text(encoding="utf-8"))
+    if _PARAMETER not in source["Parameters"]:
+        return  # It is settled.
+    metadata = source["Resources"]["WatchdogLayer"].get("Metadata", {})
+    # `sam build` leaves the processor there for which it has built.
+    asked = metadata.get("BuildArchitecture")
+    if isinstance(asked, str) and asked != processor:
+        raise LayerError(f"its libraries are for {processor}, and {asked} was asked for")
+    del source["Parameters"][_PARAMETER]
+    interface = source["Metadata"]["AWS::CloudFormation::Interface"]
+    interface["ParameterLabels"].pop(_PARAMETER, None)
+    for group in interface["ParameterGroups"]:
+        group["Parameters"] = [each for each in group["Parameters"] if each != _PARAMETER]
+    text = yaml.safe_dump(_replaced(source, processor), sort_keys=False, allow_unicode=True)
+    template.write_text(text, encoding="utf-8")
+
+
+def _replaced(value: Any, processor: str) -> Any:
+    match value:
+        case {"Ref": str(name)} if name == _PARAMETER:
+            return processor
+        case dict():
+            return {key: _replaced(each, processor) for key, each in value.items()}
+        case list():
+            return [_replaced(each, processor) for each in value]
+        case _:
+            return value

@@ -37,7 +37,7 @@ _KEPT = timedelta(seconds=MAX_AGE)
 
 @dataclass(frozen=True, slots=True)
 class _Version:
-    """One version of the parameter."""
+    """One version of the parameter; 0 where there is no parameter yet."""
 
     number: int
     text: str
@@ -45,11 +45,13 @@ class _Version:
     by: str
 
     def __str__(self) -> str:
+        if not self.number:
+            return self.by
         return f"version {self.number}, of {self.at}" + (f", by {self.by}" if self.by else "")
 
 
 class _Parameter:
-    """The stack's parameter, with its history."""
+    """The stack's parameter, which operators own, with its history."""
 
     def __init__(self, stack: LiveStack) -> None:
         self.name = stack.output("PolicyParameter")
@@ -57,24 +59,25 @@ class _Parameter:
         self._ssm = stack.session.client("ssm")
 
     def versions(self) -> list[_Version]:
-        """
-        All that AWS still knows (the last hundred), the one in force last.
+        """All that AWS still knows (the last hundred), the one in force last; at least one."""
+        return self._history(self.name) or [self._before_the_first()]
 
-        Raises:
-            LiveError: there is no such parameter.
-        """
-        pages = self._ssm.get_paginator("get_parameter_history").paginate(Name=self.name)
+    def _before_the_first(self) -> _Version:
+        # Stacks of earlier versions had a parameter of this name, and owned it.
+        former = self._history(f"/{self._stack.name}/policy")
+        if former:
+            origin = f"the parameter of an earlier version, /{self._stack.name}/policy"
+            return _Version(0, former[-1].text, "", origin)
+        return _Version(0, "", "", "what is in force until a policy is put")
+
+    def _history(self, name: str) -> list[_Version]:
+        pages = self._ssm.get_paginator("get_parameter_history").paginate(Name=name)
         try:
             found = [each for page in pages for each in page["Parameters"]]
         except ClientError as error:
             if error.response["Error"]["Code"] != "ParameterNotFound":
                 raise
-            raise LiveError(
-                f"The parameter {self.name}, which the stack {self._stack.name} reads, does not "
-                "exist: somebody has deleted it. Create it again, and then put your policy:\n"
-                f"  aws ssm put-parameter --region {self._stack.region} --name {self.name} "
-                "--type String --tier Intelligent-Tiering --value 'mode = \"observe\"'"
-            ) from error
+            return []
         return sorted(
             (
                 _Version(
@@ -154,7 +157,16 @@ def show(arguments: Sequence[str]) -> int:
             parameter = _Parameter(stack)
             *earlier, now = parameter.versions()
         print(f"{stack}, parameter {parameter.name}", file=sys.stderr)
-        print(f"{now}; {len(earlier)} earlier ones are kept", file=sys.stderr, flush=True)
+        if now.number:
+            print(f"{now}; {len(earlier)} earlier ones are kept", file=sys.stderr, flush=True)
+        else:
+            print(
+                f"There is no such parameter. Nobody has put a policy, and the watchdog observes; "
+                "or somebody has deleted it, and the last good policy stays in force. This is "
+                f"{now}. Put yours: make policy-push FILE=…",
+                file=sys.stderr,
+                flush=True,
+            )
         print(now.text, end="" if now.text.endswith("\n") else "\n")
         return 0
 
@@ -197,14 +209,14 @@ def _put(  # noqa: PLR0913, PLR0917 - what is put where, and what was there
     policy: Policy,
     origin: str,
 ) -> int:
-    if text == before.text:
+    if before.number and text == before.text:
         print(f"{origin} is what the parameter holds ({before}): nothing is changed.")
     else:
         for line in _difference(before, text, origin):
             print(line)
         number = parameter.put(text)
         print(f"The parameter holds {origin} now, as version {number}.", flush=True)
-    return _wait(stack, policy, changed=text != before.text)
+    return _wait(stack, policy, changed=not before.number or text != before.text)
 
 
 def _difference(before: _Version, text: str, origin: str) -> Iterator[str]:
@@ -229,7 +241,7 @@ def _wait(stack: LiveStack, policy: Policy, *, changed: bool) -> int:
     Wait until the watchdog says that it reads this policy, and no container keeps another one.
 
     The console is asked, which reads the parameter as every function does. Each container keeps a
-    text for up to a minute.
+    text for up to a minute, and the sweep, which sees to all that waits, runs once a minute.
     """
     print("Waiting until it is in force ...", flush=True)
     began = time.monotonic()
@@ -237,7 +249,7 @@ def _wait(stack: LiveStack, policy: Policy, *, changed: bool) -> int:
         waited = timedelta(seconds=time.monotonic() - began)
         status = _status(stack)
         if isinstance(status, str):
-            print(f"It is in force within a minute. (To see that was not possible: {status})")
+            print(f"It is in force within two minutes. (To see that was not possible: {status})")
             return 0
         seen = status.get("policy") == policy.version
         if seen and (waited >= _KEPT or not changed):

@@ -52,7 +52,6 @@ _USED = {
     "AWS::KMS::Key": None,
     "AWS::SNS::Topic": "TopicName",
     "AWS::SQS::Queue": "QueueName",
-    "AWS::SSM::Parameter": None,
 }
 _PORT = 5000
 _INVOCATIONS = "/2015-03-31/functions/function/invocations"
@@ -102,6 +101,8 @@ class Stack:
                 return str(self._refs.get(name, name))
             case {"Fn::Join": [str(between), [*parts]]}:
                 return between.join(map(self._text, parts))
+            case {"Fn::Sub": str(text)}:
+                return re.sub(r"\$\{([^}]+)\}", lambda name: self._text({"Ref": name[1]}), text)
             case _:
                 return str(value)
 
@@ -219,13 +220,13 @@ def _folder(logical_id: str) -> str:
 def _emulator() -> Path:
     if sys.platform != "linux":
         raise RuntimeUnavailableError("Lambda's emulator is a program for Linux")
-    name = f"samcli/local/rapid/aws-lambda-rie-{_machine()}"
+    name = f"samcli/local/rapid/aws-lambda-rie-{machine()}"
     for path in ROOT.glob(f".venv-sam/lib/python*/site-packages/{name}"):
         return path
     raise RuntimeUnavailableError(f"SAM CLI with its {name} is missing: `make invoke` installs it")
 
 
-def _machine() -> str:
+def machine() -> str:
     """This machine's processor, as Lambda names it."""
     return {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
@@ -301,7 +302,7 @@ def _serve(address: str, port: int) -> int:
     _refuse_if_taken(address, port)
     template_for_docker()
     with stack(address, port) as local, suppress(KeyboardInterrupt):
-        print("Ready: the table, queues, topic and policy are at", local.endpoint, flush=True)
+        print("Ready: the table, queues and topic are at", local.endpoint, flush=True)
         while not threading.Event().wait(1):
             # A build throws away what is written beside it.
             if (BUILT / "template.yaml").exists() and not (BUILT / "local.yaml").exists():
@@ -325,13 +326,12 @@ def template_for_docker() -> Path:
     """
     Write the built template as `sam local invoke` needs it, and say where.
 
-    It sets no variable that is not declared, and takes the default of the processor.
+    It sets no variable that is not declared.
     """
     built = (BUILT / "template.yaml").read_text()
-    here = built.replace("Default: arm64", f"Default: {_machine()}")
     declaring = r'\1AWS_ENDPOINT_URL: ""\n\1TABLE_NAME:'
     path = BUILT / "local.yaml"
-    path.write_text(re.sub(r"^( +)TABLE_NAME:", declaring, here, count=1, flags=re.MULTILINE))
+    path.write_text(re.sub(r"^( +)TABLE_NAME:", declaring, built, count=1, flags=re.MULTILINE))
     return path
 
 

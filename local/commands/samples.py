@@ -114,7 +114,7 @@ def environment() -> dict[str, Any]:
             "TOPIC_ARN": f"arn:aws:sns:{REGION}:{MOTO_ACCOUNT}:NoticeTopic",
             "DEAD_LETTER_QUEUE_URL": f"https://sqs.{REGION}.amazonaws.com/{MOTO_ACCOUNT}"
             "/JobEventsDeadLetters",
-            "POLICY_PARAMETER": "/local/policy",
+            "POLICY_PARAMETER": "/batch-watchdog/local/policy",
             "STOP_QUEUE_URL": f"https://sqs.{REGION}.amazonaws.com/{MOTO_ACCOUNT}/StopQueue",
             "STOP_CALLS_PER_SECOND": "40",
         }

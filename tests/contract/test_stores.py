@@ -697,6 +697,17 @@ def test_sightings_are_found_by_job_from_a_time_on(table: Table) -> None:
     assert sorted(everything[JOB], key=lambda each: each.at) == [early[0], late[0]]
 
 
+def test_items_that_hold_nothing_but_one_job_are_told_from_others(table: Table) -> None:
+    sighting_items.file(table, [a_sighting(), a_sighting("other")], at("11:00"))
+    sighting_items.file(table, [a_sighting()], at("10:00"))
+    sighting_items.file(table, [a_sighting()], at("11:01"))
+
+    [(pk, sk)] = sighting_items.keys_of_only(table, at("11:00"), JOB)
+
+    assert sk.startswith("2026-01-01T11:01Z#")
+    assert table.get(pk, sk)
+
+
 def test_what_was_sent_within_the_minute_before_is_read_too(table: Table) -> None:
     sighting_items.file(table, [a_sighting()], at("10:59:30"))
 

@@ -35,9 +35,9 @@ def _account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    built = tmp_path / "architecture"
-    built.write_text("x86_64")
-    monkeypatch.setattr(deploy, "BUILT_FOR", built)
+    built = tmp_path / "template.yaml"
+    built.write_text("")
+    monkeypatch.setattr(deploy, "BUILT", built)
     with mock_aws():
         yield
 
@@ -78,7 +78,7 @@ def test_a_new_stack_gets_what_was_built_and_says_what_is_next(
 
     [command] = ran
     assert command[command.index("--region") + 1] == "eu-west-1"
-    assert overrides(command)["Architecture"] == "x86_64"
+    assert "Architecture" not in overrides(command)
     assert overrides(command)["NoticeEmail"] == "ops@example.com"
     told = capsys.readouterr().out
     assert "AWS has written to ops@example.com" in told
@@ -101,21 +101,10 @@ def test_a_stack_keeps_what_it_has(
     )
 
 
-def test_the_policy_of_a_deleted_stack_is_found_before_anything_is_deployed(
-    ran: list[Sequence[str]], capsys: Output
-) -> None:
-    boto3.client("ssm").put_parameter(Name="/batch-watchdog/policy", Value="# mine", Type="String")
-
-    assert deploy.main([]) == 2
-
-    assert not ran
-    assert "aws ssm delete-parameter --name /batch-watchdog/policy" in capsys.readouterr().err
-
-
 def test_what_is_not_built_is_not_deployed(
     ran: list[Sequence[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Output
 ) -> None:
-    monkeypatch.setattr(deploy, "BUILT_FOR", tmp_path / "nothing")
+    monkeypatch.setattr(deploy, "BUILT", tmp_path / "nothing")
 
     assert deploy.main([]) == 2
 
@@ -135,7 +124,7 @@ def test_a_name_that_no_stack_can_have_is_refused(name: str, capsys: Output) -> 
 def billing() -> dict[str, str]:
     """The parameters of the alarms' stack. (moto makes no alarms.)"""
     stacks = boto3.client("cloudformation", region_name="us-east-1").describe_stacks()["Stacks"]
-    found = [each for each in stacks if each["StackName"] == "batch-watchdog-billing"]
+    found = [each for each in stacks if each["StackName"] == "batch-watchdog"]
     return {
         given["ParameterKey"]: given["ParameterValue"]
         for each in found

@@ -17,16 +17,15 @@ from batch_watchdog.policy.model import parse_policy
 from local.commands import live_stack, policy_live
 from local.commands.live_stack import LiveStack
 
-PARAMETER = "/batch-watchdog/policy"
+PARAMETER = "/batch-watchdog/batch-watchdog/policy"
+FORMER = "/batch-watchdog/policy"  # of stacks of an earlier version
 FIRST = 'mode = "observe"\n[[limit]]\nRUNNABLE = { warn_after = "1h", after = "2h" }\n'
 ENFORCED = FIRST.replace("observe", "enforce")
 TEMPLATE = """
 Resources:
-  PolicyParameter:
-    Type: AWS::SSM::Parameter
-    Properties: { Name: !Sub "/${AWS::StackName}/policy", Type: String, Value: "# empty" }
+  Topic: { Type: AWS::SNS::Topic }
 Outputs:
-  PolicyParameter: { Value: !Ref PolicyParameter }
+  PolicyParameter: { Value: !Sub "/batch-watchdog/${AWS::StackName}/policy" }
   ConsoleFunction: { Value: the-console }
 """
 
@@ -70,6 +69,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
             StackName="batch-watchdog", TemplateBody=TEMPLATE
         )
         account = Account()
+        account.ssm.put_parameter(Name=PARAMETER, Type="String", Value="# empty")
         monkeypatch.setattr("time.sleep", account.sleep)
         monkeypatch.setattr("time.monotonic", lambda: account.now)
         real = live_stack.find
@@ -152,7 +152,8 @@ def test_where_the_console_may_not_be_asked_that_is_said(
 
     told = capsys.readouterr().out
     assert (
-        "within a minute. (To see that was not possible: AccessDeniedException for Invoke)" in told
+        "within two minutes. (To see that was not possible: AccessDeniedException for Invoke)"
+        in told
     )
     assert "In force" not in told
 
@@ -213,17 +214,33 @@ def test_a_stack_of_something_else_is_refused(account: Account, capsys: Output) 
     assert "The stack other has no output PolicyParameter" in capsys.readouterr().err
 
 
-def test_a_parameter_that_was_deleted_is_told_with_how_to_create_it(
+def test_the_first_policy_creates_the_parameter(
     account: Account, file: Path, capsys: Output
 ) -> None:
     account.ssm.delete_parameter(Name=PARAMETER)
 
-    assert put(file, FIRST) == 2
+    assert put(file, FIRST) == 0
 
-    told = capsys.readouterr().err
-    assert f"The parameter {PARAMETER}, which the stack batch-watchdog reads, does not" in told
-    assert "aws ssm put-parameter --region us-east-1 --name /batch-watchdog/policy" in told
-    assert account.ssm.describe_parameters()["Parameters"] == []
+    assert account.text() == FIRST
+    told = capsys.readouterr().out
+    assert "--- what is in force until a policy is put" in told
+    assert f"The parameter holds {file} now, as version 1." in told
+
+
+def test_the_policy_of_an_earlier_version_of_the_stack_is_shown_and_put_where_it_belongs_now(
+    account: Account, file: Path, capsys: Output
+) -> None:
+    account.ssm.delete_parameter(Name=PARAMETER)
+    account.ssm.put_parameter(Name=FORMER, Type="String", Value=ENFORCED)
+
+    assert policy_live.show([]) == 0
+    told = capsys.readouterr()
+    assert told.out == ENFORCED
+    assert f"the parameter of an earlier version, {FORMER}" in told.err
+
+    assert put(file, told.out) == 0
+    assert account.text() == ENFORCED
+    assert "The mode changes" not in capsys.readouterr().out
 
 
 # ---- Showing, and taking back -------------------------------------------------------------
@@ -264,6 +281,20 @@ def test_the_last_change_is_taken_back_and_that_too(
 
     assert policy_live.undo(["--version", "2"]) == 0
     assert account.text() == FIRST
+
+
+def test_where_there_is_no_policy_none_is_shown_and_nothing_can_be_taken_back(
+    account: Account, capsys: Output
+) -> None:
+    account.ssm.delete_parameter(Name=PARAMETER)
+
+    assert policy_live.show([]) == 0
+    told = capsys.readouterr()
+    assert told.out == "\n"
+    assert "Nobody has put a policy, and the watchdog observes" in told.err
+
+    assert policy_live.undo([]) == 2
+    assert "There is nothing to take back" in capsys.readouterr().err
 
 
 def test_there_may_be_nothing_to_take_back(account: Account, capsys: Output) -> None:

@@ -23,6 +23,20 @@ MUTANTS: Sequence[Mutant] = (
         _RULES,
     ),
     Mutant(
+        "a later stage has no lower threshold",
+        "health/rules.py",
+        "soft.metric == hard.metric and _over(hard) < _over(soft)",
+        "soft.metric == hard.metric and _over(hard) > _over(soft)",
+        _RULES,
+    ),
+    Mutant(
+        "thresholds of different metrics are not compared",
+        "health/rules.py",
+        "if earlier < later and soft.metric == hard.metric and",
+        "if earlier < later and",
+        _RULES,
+    ),
+    Mutant(
         "what may be meant so is told only where it was otherwise before",
         "health/rules.py",
         "if (each.key in fine if each.doubtful else each.key not in (known or ()))",

@@ -6,6 +6,13 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "what holds other jobs, too, is not told as one job's alone",
+        "limits/sighting_items.py",
+        "if all([each for each, _ in ids] == [job_id] for *_, ids in rows):",
+        "if any([each for each, _ in ids] == [job_id] for *_, ids in rows) or rows:",
+        ("tests/contract/test_stores.py",),
+    ),
+    Mutant(
         "a job of which an event shows no name is looked at by the next sweep",
         "limits/stays.py",
         "is_whole = knows_tags(change.tags) and change.job_name and change.queue",

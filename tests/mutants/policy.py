@@ -43,6 +43,20 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/unit/policy/test_loader.py",),
     ),
     Mutant(
+        "until somebody puts a policy, nothing is in force that stops",
+        "policy/loader.py",
+        'return _Reading(policy=_parsed(""))',
+        "return _Reading(policy=_parsed('mode = \"enforce\"'))",
+        ("tests/unit/policy/test_loader.py",),
+    ),
+    Mutant(
+        "a policy that was deleted is not taken for one that nobody has put",
+        "policy/loader.py",
+        "if item is None and problem == _GONE:",
+        "if problem == _GONE:",
+        ("tests/unit/policy/test_loader.py",),
+    ),
+    Mutant(
         "the same bad policy put again is told again",
         "policy/loader.py",
         'return OnceKey(f"policy:{reading.version}:{digest}", EPOCH)',

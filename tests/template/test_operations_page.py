@@ -22,9 +22,18 @@ def test_every_target_of_make_that_is_named_exists() -> None:
     assert set(re.findall(r"`make ([a-z-]+)", PAGE)) <= targets
 
 
+def test_a_redrive_is_told_with_its_destination() -> None:
+    """Without one, SQS leaves what EventBridge or a function has sent where it is."""
+    alarm = RESOURCES["JobEventsDeadLettersAlarm"]["Properties"]["AlarmDescription"]
+
+    assert "--destination-arn" in PAGE
+    assert "custom destination" in PAGE
+    assert "custom destination" in alarm
+
+
 def test_what_is_kept_when_the_stack_is_deleted_is_what_the_page_says() -> None:
     kept = {
         name for name, of in RESOURCES.items() if of.get("DeletionPolicy", "Delete") != "Delete"
     }
 
-    assert kept == {"Table", "PolicyParameter"}
+    assert kept == {"Table"}

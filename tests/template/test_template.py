@@ -122,6 +122,16 @@ def test_each_function_has_an_alarm_on_its_errors_and_throttles(name: str) -> No
     assert {"Errors", "Throttles"} <= watched
 
 
+@pytest.mark.parametrize("name", [name for name in ALARMS if "Metrics" in ALARMS[name]])
+def test_a_sum_of_metrics_has_a_value_where_one_of_them_has_none(name: str) -> None:
+    """A function that is throttled all the time has no datapoint of Errors."""
+    [sum_] = [each for each in ALARMS[name]["Metrics"] if "Expression" in each]
+    summed = sorted(each["Id"] for each in ALARMS[name]["Metrics"] if "MetricStat" in each)
+
+    assert sorted(re.findall(r"FILL\((\w+), 0\)", sum_["Expression"])) == summed
+    assert re.sub(r"FILL\(\w+, 0\)| |\+", "", sum_["Expression"]) == ""
+
+
 def test_every_rule_and_schedule_has_dead_letters_and_bounded_retries() -> None:
     targets = [
         target for rule in of_type("AWS::Events::Rule").values() for target in rule["Targets"]
@@ -165,25 +175,20 @@ def test_the_table_outlives_the_stack_and_can_be_restored() -> None:
     assert properties["TimeToLiveSpecification"]["AttributeName"] == "expires_at"
 
 
-def test_the_first_policy_only_observes_and_its_parameter_never_changes() -> None:
-    """CloudFormation would put this text back over a live policy, whichever property changes."""
-    assert RESOURCES["PolicyParameter"]["Properties"] == {
-        "Name": {"Fn::Sub": "/${AWS::StackName}/policy"},
-        "Description": "The policy of batch-watchdog, in TOML",
-        "Type": "String",
-        "Tier": "Intelligent-Tiering",
-        "Value": (
-            'mode = "observe" # it says what it would do, and does nothing, '
-            'until this says "enforce"\n\n[notify]\njob_failures = true\n'
-        ),
-    }
+def test_no_deployment_can_change_the_policy() -> None:
+    """
+    The parameter is the operators'. CloudFormation would put its first text back over a live
+    policy whenever a property changes, and delete it with the stack.
+    """
+    assert of_type("AWS::SSM::Parameter") == {}
 
 
-def test_the_policy_outlives_the_stack() -> None:
-    parameter = RESOURCES["PolicyParameter"]
+def test_the_policys_parameter_has_a_name_that_ssm_allows_whatever_the_stack_is_called() -> None:
+    """https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html"""
+    name = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]["POLICY_PARAMETER"]
 
-    assert parameter["DeletionPolicy"] == "RetainExceptOnCreate"
-    assert parameter["UpdateReplacePolicy"] == "Retain"
+    assert name == {"Fn::Sub": "/batch-watchdog/${AWS::StackName}/policy"}
+    assert TEMPLATE["Outputs"]["PolicyParameter"]["Value"] == name
 
 
 def test_queue_and_topic_policies_name_their_source() -> None:
@@ -204,6 +209,21 @@ def test_each_function_has_its_own_role_with_policies_of_this_stack_only() -> No
     assert {policy["Ref"] for policies in attached for policy in policies} == set(
         of_type("AWS::IAM::ManagedPolicy")
     )
+
+
+def test_each_role_takes_the_boundary_that_an_account_may_ask_for() -> None:
+    boundary = {"Fn::If": ["HasBoundary", {"Ref": "PermissionsBoundary"}, {"Ref": "AWS::NoValue"}]}
+
+    assert all(
+        role["PermissionsBoundary"] == boundary for role in of_type("AWS::IAM::Role").values()
+    )
+
+
+def test_no_setting_of_metrics_is_given_where_none_are_made() -> None:
+    variables = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+    code = "".join(path.read_text() for path in ROOT.glob("layers/watchdog/**/*.py"))
+
+    assert ("POWERTOOLS_METRICS_NAMESPACE" in variables) is ("import Metrics" in code)
 
 
 def test_a_right_to_everything_is_given_only_where_aws_knows_no_resources() -> None:

@@ -3,6 +3,8 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
+
 from batch_watchdog.aws.batch import BatchApi
 from batch_watchdog.core.effects import Announce
 from batch_watchdog.health.facts import Facts
@@ -28,6 +30,7 @@ class Aws:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.subscriptions = ["arn:aws:sns:eu-west-1:1:t:1", "PendingConfirmation", "Deleted"]
         self.datapoints: list[dict[str, Any]] = []
+        self.charges: dict[str, Any] = {}
 
     def answer(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
         self.asked.append((operation, params))
@@ -49,7 +52,7 @@ class Aws:
     def billing(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
         self.answer(operation, params)
         alarm = {"AlarmName": "soft", "AlarmArn": "arn", "StateValue": "OK"}
-        return {"MetricAlarms": [alarm], "CompositeAlarms": []}
+        return {"MetricAlarms": [alarm | self.charges], "CompositeAlarms": []}
 
     def facts(self) -> Facts:
         names = ("batch", "sns", "sqs", "ec2", "cloudwatch")
@@ -89,6 +92,25 @@ def test_facts_come_from_this_region_and_from_that_of_billing() -> None:
     assert (facts.events_known, facts.last_event) == (True, hours[1])
     assert facts.dead_letters == {"a": 3, "b": 3}
     assert facts.not_known == {}
+
+
+@pytest.mark.parametrize(
+    ("comparison", "over"),
+    [("GreaterThanThreshold", 800.0), ("LessThanThreshold", None)],
+)
+def test_an_alarms_metric_and_threshold_are_known(comparison: str, over: float | None) -> None:
+    aws = Aws()
+    aws.charges = {
+        "Namespace": "AWS/Billing",
+        "MetricName": "EstimatedCharges",
+        "Dimensions": [{"Name": "Currency", "Value": "USD"}],
+        "ComparisonOperator": comparison,
+        "Threshold": 800.0,
+    }
+
+    [alarm] = aws.facts().alarms or ()
+
+    assert (alarm.metric, alarm.over) == ("AWS/Billing/EstimatedCharges/Currency=USD", over)
 
 
 def test_what_is_refused_leaves_all_else() -> None:

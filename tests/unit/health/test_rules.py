@@ -166,3 +166,37 @@ def test_what_could_not_be_asked_is_not_fine() -> None:
     assert told["fine"] is False
     assert told["not_known"] == {"alarms": "no"}
     assert told["alarms"] is told["dead_letters"] is told["subscriptions"] is None
+
+
+def with_thresholds(soft: float | None, hard: float | None, *, metric: str = "charges") -> Facts:
+    return replace(
+        FINE,
+        alarms=(
+            replace(an_alarm("soft"), metric="charges", over=soft),
+            replace(an_alarm("hard"), metric=metric, over=hard),
+        ),
+    )
+
+
+def test_a_later_stage_whose_alarm_rings_first_is_told() -> None:
+    [problem] = problems(with_thresholds(1000, 800), POLICY, ["monthly"])
+
+    assert problem.key == "thresholds:money:soft:hard"
+    assert problem.what == (
+        "The guard money has hard (over 800) for a later stage than soft (over 1000): the later "
+        "stage comes first."
+    )
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        with_thresholds(800, 1000),
+        with_thresholds(800, 800),
+        with_thresholds(800, None),
+        with_thresholds(None, 800),
+        with_thresholds(800, 3, metric="running jobs"),
+    ],
+)
+def test_thresholds_that_rise_or_cannot_be_compared_are_fine(facts: Facts) -> None:
+    assert problems(facts, POLICY, ["monthly"]) == []

@@ -39,6 +39,9 @@ class Parameter:
     def put(self, text: str) -> None:
         self.text, self.version = text, self.version + 1
 
+    def delete(self) -> None:
+        self.version = 0
+
     def settle(self, *, minutes: int = 1) -> "Parameter":
         """Let the sweep see it, minute by minute."""
         for _ in range(minutes):
@@ -62,6 +65,8 @@ class Parameter:
         self.asked += 1
         if self.error:
             raise self.error
+        if not self.version:
+            raise ApiError("ParameterNotFound", "")
         return {"Parameter": {"Name": params["Name"], "Value": self.text, "Version": self.version}}
 
 
@@ -151,7 +156,7 @@ def test_a_good_text_is_in_force_again_at_once(parameter: Parameter) -> None:
 
 
 @pytest.mark.parametrize(
-    "code", ["AccessDeniedException", "ParameterNotFound", "InternalServerError"]
+    "code", ["AccessDeniedException", "ThrottlingException", "InternalServerError"]
 )
 @pytest.mark.parametrize("known", [True, False])
 def test_while_ssm_does_not_answer_the_last_good_text_stays_in_force(
@@ -230,3 +235,29 @@ def test_the_time_of_a_day_does_not_matter_to_what_is_told_of_a_text(parameter: 
     parameter.settle(minutes=5)
 
     assert len(parameter.told) == 1
+
+
+def test_until_somebody_puts_a_policy_it_observes_and_nothing_is_told(parameter: Parameter) -> None:
+    policy = parameter.settle(minutes=3).policies.current()
+
+    assert (policy.mode, policy.readable, policy.notify.job_failures) == ("observe", True, True)
+    assert parameter.told == []
+
+    parameter.put(ENFORCE)
+    assert parameter.settle().policies.current().mode == "enforce"
+    assert parameter.told == []
+
+
+def test_a_parameter_that_is_deleted_leaves_the_last_good_policy_in_force_and_is_told(
+    parameter: Parameter,
+) -> None:
+    parameter.put(ENFORCE)
+    parameter.settle()
+
+    parameter.delete()
+    policy = parameter.settle(minutes=5).policies.current()
+
+    assert policy.mode == "enforce"
+    [notice] = parameter.told
+    assert notice.subject == "The policy cannot be used; the last good one stays in force"
+    assert "there is no such parameter any more" in notice.text

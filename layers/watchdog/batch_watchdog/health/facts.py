@@ -7,12 +7,19 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmFact:
-    """A CloudWatch alarm that is there, with its present state."""
+    """
+    A CloudWatch alarm that is there, with its present state.
+
+    `over` is the threshold that its metric must exceed; `metric` names the metric. Both are empty
+    where the alarm is of another kind.
+    """
 
     name: str
     arn: str
     state: str
     region: str
+    metric: str = ""
+    over: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Asks AWS for what a check needs. One question that is refused leaves all others."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -82,6 +82,8 @@ class HealthGatherer:
                         arn=each["AlarmArn"],
                         state=each["StateValue"],
                         region=region,
+                        metric=_metric(each),
+                        over=each["Threshold"] if _rises_above(each) else None,
                     )
 
     def _ringing(self) -> tuple[str, ...]:
@@ -129,6 +131,20 @@ class HealthGatherer:
             lambda: self.ec2.describe_instance_types(InstanceTypes=["m5.large"]),
         )
         return asked.not_known
+
+
+def _metric(alarm: Mapping[str, Any]) -> str:
+    """The metric of an alarm, with all that tells it from others; empty where it is a sum, too."""
+    if "MetricName" not in alarm:
+        return ""
+    of = sorted(f"{each['Name']}={each['Value']}" for each in alarm.get("Dimensions", ()))
+    return "/".join((alarm.get("Namespace", ""), alarm["MetricName"], *of))
+
+
+def _rises_above(alarm: Mapping[str, Any]) -> bool:
+    return str(alarm.get("ComparisonOperator", "")).startswith("GreaterThan") and (
+        "Threshold" in alarm
+    )
 
 
 @dataclass(slots=True)

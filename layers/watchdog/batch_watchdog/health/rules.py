@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import combinations
 from typing import Any
 
-from batch_watchdog.health.facts import Facts
+from batch_watchdog.health.facts import AlarmFact, Facts
 from batch_watchdog.notices.text import iso, plain, span
 from batch_watchdog.policy.guard_tables import Guard
 from batch_watchdog.policy.match import Match
@@ -59,7 +60,11 @@ def problems(facts: Facts, policy: Policy, heard: Sequence[str]) -> list[Problem
             )
         )
     if policy.readable:
-        found += [*_of_alarms(facts, policy, heard), *_of_globs(facts, policy)]
+        found += [
+            *_of_alarms(facts, policy, heard),
+            *_of_thresholds(facts, policy),
+            *_of_globs(facts, policy),
+        ]
     return found
 
 
@@ -105,6 +110,32 @@ def _of_alarms(facts: Facts, policy: Policy, heard: Sequence[str]) -> Iterator[P
                 "us-east-1. (If it is an AWS Budget or an anomaly monitor: none of its messages "
                 "has come yet. Add the topic in the output SpendTopicArn as a recipient.)",
             )
+
+
+def _of_thresholds(facts: Facts, policy: Policy) -> Iterator[Problem]:
+    """A later stage whose alarm rings before that of an earlier one: it spares nothing."""
+    by_name = {each.name: each for each in facts.alarms or () if each.over is not None}
+    for guard in policy.guard:
+        alarms = [
+            (place, by_name[name])
+            for place, stage in enumerate(guard.stage)
+            for name in map(alarm_name, stage.alarms)
+            if name in by_name
+        ]
+        for (earlier, soft), (later, hard) in combinations(alarms, 2):
+            if earlier < later and soft.metric == hard.metric and _over(hard) < _over(soft):
+                yield Problem(
+                    key=f"thresholds:{guard.name}:{soft.name}:{hard.name}",
+                    what=f"The guard {plain(guard.name)} has {plain(hard.name)} (over "
+                    f"{hard.over:g}) for a later stage than {plain(soft.name)} (over "
+                    f"{soft.over:g}): the later stage comes first.",
+                    remedy="Correct the thresholds of the alarms (the stack's parameters "
+                    "SoftThreshold and HardThreshold), or the order of the stages.",
+                )
+
+
+def _over(alarm: AlarmFact) -> float:
+    return alarm.over or 0.0
 
 
 def _of_globs(facts: Facts, policy: Policy) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ is. Items expire by themselves.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import batched
 
@@ -19,7 +19,7 @@ from batch_watchdog.limits.child_ids import children, families
 from batch_watchdog.limits.stays import Sighting
 from batch_watchdog.store.item_codec import Item, pack, unpack
 from batch_watchdog.store.reminders import MINUTE, minute_of
-from batch_watchdog.store.table import Put, Table, create
+from batch_watchdog.store.table import Key, Put, Table, create
 
 KEPT = timedelta(days=40)  # a limit is at most 30 days, and what is held is decided later
 
@@ -56,6 +56,15 @@ def read(
                                 Sighting(job_id=each, status=status, attempts=attempts, at=seen_at)
                             )
     return found
+
+
+def keys_of_only(table: Table, since: datetime, job_id: str) -> Iterator[Key]:
+    """The items that hold nothing but this job, of messages that were sent from `since` on."""
+    for shard in range(_SHARDS):
+        for item in table.query(_pk(shard), first=_minute(since - MINUTE)):
+            rows = unpack(item["content"])
+            if all([each for each, _ in ids] == [job_id] for *_, ids in rows):
+                yield str(item["pk"]), str(item["sk"])
 
 
 def _packed(rows: Iterable[tuple[tuple[str, int, int], str]]) -> list[list[object]]:

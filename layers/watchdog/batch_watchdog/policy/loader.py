@@ -1,6 +1,10 @@
 """
 The policy in force: what an operator last put into the SSM parameter, if it can be used.
 
+The stack does not own the parameter, so that no deployment can change a policy. Until an operator
+has put one, the policy of an empty text is in force, which observes. Where one that was there is
+gone, the last good one stays in force, as with a text that cannot be used.
+
 A text that cannot be used, or not be read, changes nothing: the last good one stays in force, and
 operators are told where the mistake is, once for each time that such a text is put. Where the last
 good one cannot be used either (it was written for another version of the watchdog), or none is
@@ -16,6 +20,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.parameters.base import BaseProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
+from botocore.exceptions import ClientError
 
 from batch_watchdog.core.errors import PolicyError
 from batch_watchdog.core.job_event import EPOCH
@@ -31,6 +36,7 @@ from batch_watchdog.store.table import Put, Table
 MAX_AGE = 60  # seconds for which a container keeps the text
 
 _LAST_GOOD = ("POLICY", "LAST-GOOD")
+_GONE = "there is no such parameter any more."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,25 +44,35 @@ class _Reading:
     """
     The policy in force, with the text and the version of the parameter.
 
-    With a problem it is the last good policy, or an unreadable one. `version` counts how often
-    the parameter was put; it is 0 where the parameter could not be read.
+    Without a text it is the one that is in force until an operator puts one. With a problem it is
+    the last good policy, or an unreadable one. `version` counts how often
+    the parameter was put; it is 0 where there is none, or it could not be read.
     """
 
     policy: Policy
-    text: str = ""
+    text: str | None = None
     version: int = 0
     problem: str = ""
 
 
 class _Parameters(BaseProvider):
-    """Parameters of SSM, each as JSON: version and value. Powertools' own gives the value alone."""
+    """
+    Parameters of SSM, each as JSON: version and value, which is null where there is none.
+
+    Powertools' own gives the value alone.
+    """
 
     def __init__(self, ssm: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._ssm = ssm
 
     def _get(self, name: str, **_: Any) -> str:
-        parameter = self._ssm.get_parameter(Name=name)["Parameter"]
+        try:
+            parameter = self._ssm.get_parameter(Name=name)["Parameter"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ParameterNotFound":
+                raise
+            return json.dumps([0, None])
         return json.dumps([parameter.get("Version", 0), parameter["Value"]])
 
     def _get_multiple(self, path: str, **_: Any) -> dict[str, str]:
@@ -86,6 +102,8 @@ class PolicyLoader:
         reading = self._read()
         recorder = Recorder(table=self._table, asked_by="sweep")
         if not reading.problem:
+            if reading.text is None:
+                return reading.policy  # Nobody has put one.
             recorder.decide([_LAST_GOOD], lambda _: self._remember(reading), now)
             return reading.policy
         entry = _told_once(reading, now)
@@ -98,12 +116,16 @@ class PolicyLoader:
         try:
             read = str(self._provider.get(self._parameter, max_age=self._max_age))
             version, text = json.loads(read)
-            return _Reading(policy=_parsed(text), text=text, version=version)
+            if text is not None:
+                return _Reading(policy=_parsed(text), text=text, version=version)
+            problem = _GONE
         except PolicyError as error:
             problem = str(error)
         except GetParameterError as error:
             problem = f"it cannot be read: {error}"
         item = self._table.get(*_LAST_GOOD)
+        if item is None and problem == _GONE:
+            return _Reading(policy=_parsed(""))
         policy = _last_good(item) if item else None
         return _Reading(policy=policy or UnreadablePolicy(), version=version, problem=problem)
 
@@ -202,9 +224,8 @@ def _disarmed(parameter: str, reading: _Reading) -> Notice:
                 ),
                 "",
                 say(
-                    "What to do: nothing, if it was meant. If not (an update of the stack may have "
-                    "put the first policy back), put your policy again with make policy-push "
-                    "FILE=…."
+                    "What to do: nothing, if it was meant. If not, take the change back with make "
+                    "policy-undo."
                 ),
             ]
         ),

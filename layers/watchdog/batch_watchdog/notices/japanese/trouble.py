@@ -17,7 +17,7 @@ TEXTS = {
     "The policy in the parameter {parameter} cannot be used:": "パラメータ {parameter} のポリシーを使用できません:",
     "What to do: correct the text, and put it with make policy-push FILE=…, which checks it first.": "対処: テキストを直し、make policy-push FILE=… で登録してください (先に検査されます)。",
     "The policy in the parameter {parameter} was changed: its mode was enforce, and is observe now. A rule without a mode of its own only says what it would do.": "パラメータ {parameter} のポリシーが変更され、mode が enforce から observe になりました。独自の mode を持たないルールは、実施されるはずの内容を知らせるだけになります。",
-    "What to do: nothing, if it was meant. If not (an update of the stack may have put the first policy back), put your policy again with make policy-push FILE=….": "対処: 意図した変更であれば不要です。そうでなければ (スタックの更新で最初のポリシーに戻った可能性があります)、make policy-push FILE=… で改めて登録してください。",
+    "What to do: nothing, if it was meant. If not, take the change back with make policy-undo.": "対処: 意図した変更であれば不要です。そうでなければ、make policy-undo で元に戻してください。",
     "The last good policy stays in force.": "前回の正しいポリシーが引き続き有効です。",
     "No earlier policy can be used either. Until one can, the watchdog stops no job, and opens and closes no queue; guards that are raised stay raised.": "以前のポリシーも使用できません。使用できるまで、ジョブを停止せず、キューの開閉もしません。上がっているガードはそのままです。",
     "Billing signal could not be read: {why}": "料金の通知を読み取れません: {why}",
