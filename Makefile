@@ -96,16 +96,20 @@ deploy-check: $(venv) ## What stands in the way of a deployment, and whom to ask
 
 # Only the build is told the processor. What it has built has no parameter for it, so that what is
 # remembered of an earlier deployment cannot differ.
-deploy: build ## Deploy to your AWS account, asking for the parameters: [ARCHITECTURE=x86_64]
-	$(sam) deploy --guided
+deploy: build ## Deploy to your AWS account: [STACK=] [ARCHITECTURE=x86_64] [EMAIL=] [SOFT=] [HARD=]
+	@SAM_CLI_TELEMETRY=0 .venv/bin/python -m local deploy --stack "$(STACK)"
+
+deploy-billing: $(venv) ## Alarms on the charges, in us-east-1, of a stack elsewhere: [STACK=] [SOFT=] [HARD=]
+	@.venv/bin/python -m local deploy-billing --stack "$(STACK)"
 
 smoke: $(venv) ## Does a deployed stack do its work? Follows a made-up event: [STACK=batch-watchdog]
 	@.venv/bin/python -m local smoke --stack "$(STACK)"
 
 undeploy: $(venv) $(sam_venv) ## Delete the stack, and say what stays: [STACK=batch-watchdog]
-	@echo 'This deletes the stack $(STACK). Two things stay:'
-	@echo '  its table, which is the record of every decision;'
-	@echo '  the parameter /batch-watchdog/$(STACK)/policy: a new stack of that name reads it at once.'
+	@echo 'This deletes the stack $(STACK). What stays:'
+	@echo '  its table, as it is the record of every decision;'
+	@echo '  the parameter /batch-watchdog/$(STACK)/policy, as it is yours: a new stack of that name reads it at once;'
+	@echo '  the stack of its billing alarms in us-east-1, if there is one: delete it by hand.'
 	@echo 'Queues that a guard has closed stay closed: release all guards first.'
 	@echo 'The kept events are deleted: make pull-events saves them.'
 	$(sam) delete --stack-name "$(STACK)"
@@ -117,8 +121,9 @@ invoke: $(venv) $(built) $(runtime_client) ## One built function on one event: F
 		echo 'usage: make invoke FUNCTION=job_events EVENT=events/x.json' >&2; exit 2; }
 	@.venv/bin/python -m local.commands.runtime invoke "$$FUNCTION" "$$EVENT"
 
-local-aws: $(venv) $(built) ## AWS for `sam local invoke`, on this machine: [ADDRESS=172.17.0.1]
-	@.venv/bin/python -m local.commands.runtime serve $${ADDRESS:+--address "$$ADDRESS"}
+local-aws: $(venv) $(built) ## AWS for `sam local invoke`, on this machine: [ADDRESS=172.17.0.1] [PORT=5000]
+	@.venv/bin/python -m local.commands.runtime serve $${ADDRESS:+--address "$$ADDRESS"} \
+		$${PORT:+--port "$$PORT"}
 
 test-runtime: $(venv) $(built) $(runtime_client) ## Every sample in events/ through Lambda's own runtime.
 	.venv/bin/python -m pytest -m runtime tests/runtime
@@ -170,7 +175,7 @@ clean: ## Forget all that was set up or built.
 help: ## What can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo console test check format replay gallery suggest policy-check policy-push policy-show policy-undo pull-events build deploy-check deploy smoke undeploy invoke local-aws \
+.PHONY: demo console test check format replay gallery suggest policy-check policy-push policy-show policy-undo pull-events build deploy-check deploy deploy-billing smoke undeploy invoke local-aws \
 	test-runtime test-browser pictures test-dynamodb test-scale test-patterns simulate mutate bench pin claims released clean help
 
 # ---- Setting up -----------------------------------------------------------------------------

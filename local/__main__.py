@@ -4,7 +4,15 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from local.commands import demo, finish_build, policy_check, policy_live, pull_events
+from local.commands import (
+    demo,
+    deploy,
+    deploy_billing,
+    finish_build,
+    policy_check,
+    policy_live,
+    pull_events,
+)
 from local.console import server
 from local.deploy import check, smoke
 from local.gallery import page as gallery
@@ -21,6 +29,8 @@ _COMMANDS = {
     "policy-show": policy_live.show,
     "policy-undo": policy_live.undo,
     "pull-events": pull_events.main,
+    "deploy": deploy.main,
+    "deploy-billing": deploy_billing.main,
     "finish-build": finish_build.main,
     "deploy-check": check.main,
     "smoke": smoke.main,

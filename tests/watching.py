@@ -107,6 +107,13 @@ class Watching:
             now += MINUTE
         return self
 
+    def forget_until(self, time: datetime) -> None:
+        """Deliver nothing of what was told up to a time."""
+        text = f"{time:%Y-%m-%dT%H:%M:%SZ}"
+        left = [event for event in self._inbox if event["time"] > text]
+        self._inbox.clear()
+        self._inbox.extend(left)
+
     def hear(self, *events: Any, now: datetime) -> None:
         """Deliver events, all at once."""
         if events:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from local.batch.answers import lasting
+from local.batch.packed import PackedEvent
 from local.batch.state import ENDED, WAITING, Array, Job, to_ms
 from local.batch.world import World
 
@@ -37,7 +38,14 @@ class _Told(NamedTuple):
     status: str
     blocked: bool  # a "Queue Blocked" event: it only tells of a RUNNABLE job
     service: bool
-    detail: dict[str, Any]
+    kept: dict[str, Any] | PackedEvent  # the detail, or the event that has it
+
+    @property
+    def detail(self) -> dict[str, Any]:
+        detail: dict[str, Any] = (
+            self.kept if isinstance(self.kept, dict) else self.kept.value["detail"]
+        )
+        return detail
 
 
 class _Outlasted(NamedTuple):
@@ -79,10 +87,11 @@ class Log:
         self._told = sorted(self._told[self._next :] + fresh)
         self._next = 0
         for told in fresh:
-            if isinstance(told.detail.get("jobQueue"), str):
-                self._world.queue(told.detail["jobQueue"])
-            self._note_array(told)
-            self._note_outlasted(told)
+            detail = told.detail
+            if isinstance(detail.get("jobQueue"), str):
+                self._world.queue(detail["jobQueue"])
+            self._note_array(told, detail)
+            self._note_outlasted(told, detail)
         for told in fresh:
             self._note_parent(told)
 
@@ -134,6 +143,8 @@ class Log:
 
     def _read(self, event: Any) -> _Told | None:
         """None for what is no Batch job event, or a malformed one."""
+        packed = event if isinstance(event, PackedEvent) else None
+        event = packed.value if packed else event
         if not isinstance(event, Mapping):
             return None
         detail, kind = event.get("detail"), event.get("detail-type", "")
@@ -159,13 +170,13 @@ class Log:
             status=status,
             blocked=kind.endswith("Blocked"),
             service="Service" in kind or "serviceJobType" in detail,
-            detail=detail,
+            kept=packed or detail,
         )
 
-    def _note_array(self, told: _Told) -> None:
+    def _note_array(self, told: _Told, detail: Mapping[str, Any]) -> None:
         """Keep what the log as a whole tells of an array: its size, and which child ended how."""
         child = child_of(told.job_id)
-        size = _size(told.detail)
+        size = _size(detail)
         if child is None and size is None:
             return
         parent_id, index = child or (told.job_id, -1)
@@ -181,10 +192,10 @@ class Log:
         if child and told.status in ENDED:
             array.told_ends[index] = told.status
 
-    def _note_outlasted(self, told: _Told) -> None:
+    def _note_outlasted(self, told: _Told, detail: Mapping[str, Any]) -> None:
         """Keep whether an event shows a job that goes on though a stop of it was accepted."""
-        terminated = told.detail.get("isTerminated") is True
-        cancelled = told.detail.get("isCancelled") is True and told.status in WAITING
+        terminated = detail.get("isTerminated") is True
+        cancelled = detail.get("isCancelled") is True and told.status in WAITING
         if (terminated or cancelled) and told.status not in ENDED:
             shown = _Outlasted(told.at_ms, told.attempts, terminated=terminated)
             self._outlasted.setdefault(told.job_id, []).append(shown)
@@ -211,11 +222,11 @@ class Log:
 
     def _believe(self, told: _Told, job: Job) -> None:
         """Take over the event's detail; where it is a stub, with the names in earlier ones."""
-        names = ("jobName", "jobQueue", "jobDefinition")
+        names, detail = ("jobName", "jobQueue", "jobDefinition"), told.detail
         missing = {
-            each: job.told[each] for each in names if each in job.told and each not in told.detail
+            each: job.told[each] for each in names if each in job.told and each not in detail
         }
-        job.told = missing | told.detail if missing else told.detail
+        job.told = missing | detail if missing else detail
         job.version += 1
 
     # ---- Coming true ----------------------------------------------------------------------
@@ -224,15 +235,15 @@ class Log:
         child = child_of(told.job_id)
         if child and child[1] >= self._arrays[child[0]].size:
             return None  # Batch knows of no such child.
-        created = told.detail.get("createdAt")
-        queue = told.detail.get("jobQueue")
+        detail = told.detail
+        created, queue = detail.get("createdAt"), detail.get("jobQueue")
         job = Job(
             id=told.job_id,
             queue=self._world.queue(queue if isinstance(queue, str) else ""),
             service=told.service,
             listed=child is None and "#" not in told.job_id,
             children=self._arrays.get(told.job_id),
-            told=told.detail,
+            told=detail,
             created_ms=created if type(created) is int else told.at_ms,
         )
         if job.children:
@@ -349,7 +360,7 @@ def _parse_time(text: str) -> int | None:
     return to_ms(at) if at.tzinfo else None
 
 
-def _summary(detail: dict[str, Any]) -> dict[str, int]:
+def _summary(detail: Mapping[str, Any]) -> dict[str, int]:
     array = detail.get("arrayProperties")
     summary = array.get("statusSummary") if isinstance(array, dict) else None
     if not isinstance(summary, dict):
@@ -357,7 +368,7 @@ def _summary(detail: dict[str, Any]) -> dict[str, int]:
     return {name: number for name, number in summary.items() if type(number) is int}
 
 
-def _size(detail: dict[str, Any]) -> int | None:
+def _size(detail: Mapping[str, Any]) -> int | None:
     """The size of an array, if that is what the job is."""
     array = detail.get("arrayProperties")
     if not isinstance(array, dict) or type(array.get("index")) is int:

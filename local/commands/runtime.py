@@ -21,6 +21,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
@@ -30,6 +31,10 @@ from typing import Any
 import boto3
 from moto.server import ThreadedMotoServer
 from samtranslator.yaml_helper import yaml_parse
+
+from batch_watchdog.core.effects import Announce, Effect, StopJobs
+from batch_watchdog.store.actions import PREFIX, to_action
+from batch_watchdog.store.item_codec import Item, from_image
 
 ROOT = Path(__file__).parents[2]
 BUILT = ROOT / ".build/lambda"
@@ -188,12 +193,28 @@ def _built(function: str) -> tuple[Path, Path]:
         raise RuntimeUnavailableError(
             f"{error.filename} is missing: `make invoke` makes it"
         ) from error
-    title = function.title().replace("_", "")
-    if f"{title}Function" not in resources:
-        raise RuntimeUnavailableError(f"the template has no {title}Function")
-    code = resources[f"{title}Function"]["Properties"]["CodeUri"]
+    known = {
+        name: each["Properties"]["CodeUri"]
+        for name, each in resources.items()
+        if each["Type"] == "AWS::Serverless::Function"
+    }
+    name = function if function in known else f"{_title(function)}Function"
+    if name not in known:
+        there = ", ".join(sorted(_folder(each) for each in known))
+        raise RuntimeUnavailableError(f"there is no function {function}. There are: {there}")
+    code = known[name]
     layer = resources["WatchdogLayer"]["Properties"]["ContentUri"]
     return BUILT / code, BUILT / layer / "python"
+
+
+def _title(folder: str) -> str:
+    return folder.title().replace("_", "")
+
+
+def _folder(logical_id: str) -> str:
+    """The folder of a function by its name in the template: JobEventsFunction is job_events."""
+    words = re.findall("[A-Z][a-z]*", logical_id.removesuffix("Function"))
+    return "_".join(words).lower()
 
 
 def _emulator() -> Path:
@@ -246,31 +267,59 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     serve = commands.add_parser("serve", help=f"AWS for `sam local invoke`, on port {_PORT}")
     serve.add_argument("--address", default="127.0.0.1", help="where containers reach this machine")
+    serve.add_argument("--port", type=_port, default=_PORT, help="where it listens")
     invoke = commands.add_parser("invoke", help="run one built function on one event")
-    invoke.add_argument("function", help="a folder in functions/")
+    invoke.add_argument("function", help="a folder in functions/, or its name in the template")
     invoke.add_argument("event", type=Path, help="a JSON file; there are samples in events/")
     arguments = parser.parse_args()
     try:
         if arguments.command == "serve":
-            return _serve(arguments.address)
+            return _serve(arguments.address, arguments.port)
         return _invoke(arguments.function, _event_in(arguments.event))
     except RuntimeUnavailableError as error:
         parser.error(str(error))
 
 
+def _port(text: str) -> int:
+    if not (text.isdecimal() and 0 < int(text) < 65536):  # noqa: PLR2004 - what a port can be
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a port, from 1 to 65535")
+    return int(text)
+
+
 def _event_in(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise RuntimeUnavailableError(f"{path}: {error}") from error
+        event = json.loads(path.read_bytes())
+    except OSError as error:
+        raise RuntimeUnavailableError(f"{path}: {error.strerror}; samples: events/") from error
+    except ValueError as error:
+        raise RuntimeUnavailableError(f"{path} is no JSON: {error}") from error
+    if not isinstance(event, dict):
+        raise RuntimeUnavailableError(f"{path}: expected one JSON object, as in events/")
+    return event
 
 
-def _serve(address: str) -> int:
+def _serve(address: str, port: int) -> int:
+    _refuse_if_taken(address, port)
     template_for_docker()
-    with stack(address, _PORT) as local, suppress(KeyboardInterrupt):
-        print("The table, queues and topic are at", local.endpoint, flush=True)
-        threading.Event().wait()
+    with stack(address, port) as local, suppress(KeyboardInterrupt):
+        print("Ready: the table, queues and topic are at", local.endpoint, flush=True)
+        while not threading.Event().wait(1):
+            # A build throws away what is written beside it.
+            if (BUILT / "template.yaml").exists() and not (BUILT / "local.yaml").exists():
+                template_for_docker()
     return 0
+
+
+def _refuse_if_taken(address: str, port: int) -> None:
+    try:
+        with closing(socket.socket()) as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.bind((address, port))
+    except OSError as error:
+        raise RuntimeUnavailableError(
+            f"{address}:{port}: {error.strerror}. Another one: PORT=5001 (and then also in "
+            "events/env.json), or another ADDRESS="
+        ) from error
 
 
 def template_for_docker() -> Path:
@@ -289,9 +338,51 @@ def template_for_docker() -> Path:
 def _invoke(function: str, event: Mapping[str, Any]) -> int:
     with stack() as local, running(function, local) as invoke:
         local.write_what_the_stream_tells(event)
+        before = _items(local)
         answer = invoke(event)
+        for line in _done(local, before):
+            print(line, file=sys.stderr)
     print(json.dumps(answer, indent=2, ensure_ascii=False))
     return 1 if isinstance(answer, dict) and "errorType" in answer else 0
+
+
+def _items(local: Stack) -> dict[tuple[str, str], Item]:
+    pages = local.client("dynamodb").get_paginator("scan")
+    found = (
+        from_image(image)
+        for page in pages.paginate(TableName=local.settings["TABLE_NAME"])
+        for image in page["Items"]
+    )
+    return {(str(item["pk"]), str(item["sk"])): item for item in found}
+
+
+def _done(local: Stack, before: Mapping[tuple[str, str], Item]) -> Iterator[str]:
+    """What a function has left in the table, and in its queues."""
+    new = [item for key, item in _items(local).items() if key not in before]
+    kinds = Counter(str(item["pk"]).partition("#")[0] for item in new)
+    shown = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    yield f"New items in the table: {shown or 'none'}"
+    for item in new:
+        if str(item["pk"]).startswith(PREFIX):
+            yield f"Action: {_in_short(to_action(item).effect)}"
+    sqs = local.client("sqs")
+    for url in sqs.list_queues().get("QueueUrls", ()):
+        found = sqs.receive_message(
+            QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+        ).get("Messages", ())
+        for message in found:
+            why = message.get("MessageAttributes", {}).get("reason", {}).get("StringValue", "")
+            yield f"Message in {url.rpartition('/')[2]}: {why or message['Body'][:200]}"
+
+
+def _in_short(effect: Effect) -> str:
+    match effect:
+        case Announce():
+            return "; ".join(f"{each.kind}: {each.subject}" for each in effect.notices)
+        case StopJobs():
+            return f"{effect.how} {', '.join(effect.job_ids[:5])}: {effect.reason}"
+        case _:
+            return str(effect)
 
 
 if __name__ == "__main__":

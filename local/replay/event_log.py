@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+from local.batch.packed import PackedEvent, pack
 from local.replay.errors import InputError
 from local.replay.log_files import files_of, name_of, pieces_of
 from local.replay.log_forms import Unwrapped, unwrapped
@@ -28,24 +29,41 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 type Kind = Literal["event", "sns", "command", "malformed"]
 
 
+class Content(NamedTuple):
+    """An event, or what else a line holds, with the text where it stood in the file as such."""
+
+    value: Any
+    text: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """
     One line of the log.
 
     `at` is its own time; `deliver_at` is None if it got lost on its way. `text` is the event as
-    it stood in the file, or "" if that was in an envelope. `problem` says what is malformed.
+    it stood in the file, or "" if that was in an envelope. `problem` says what is malformed. Each
+    time the `value` of a packed one is asked for, it is read anew.
     """
 
     kind: Kind
-    value: Any
+    content: PackedEvent | Content
     at: datetime
     deliver_at: datetime | None
-    text: str = ""
     problem: str = ""
 
     @property
+    def value(self) -> Any:
+        return self.content.value
+
+    @property
+    def text(self) -> str:
+        return self.content.text
+
+    @property
     def from_batch(self) -> bool:
+        if isinstance(self.content, PackedEvent):
+            return self.content.from_batch
         return self.kind == "event" and self.value["source"] == "aws.batch"
 
 
@@ -103,7 +121,7 @@ def read_log(path: Path, tally: Tally | None = None) -> list[Line]:
     """
     lines: list[Line] = []
     for each in _by_file(path, tally or Tally()):
-        of_file = list(each)
+        of_file = list(map(_packed, each))
         # Insights shows the latest first. Within a second, order is all that is known.
         lines += reversed(of_file) if _descend(of_file) else of_file
     return _with_times(lines)
@@ -119,6 +137,12 @@ def lines_of(path: Path, tally: Tally) -> Iterator[Line]:
         InputError: as `read_log`.
     """
     return chain.from_iterable(_by_file(path, tally))
+
+
+def _packed(line: Line) -> Line:
+    """The line with its event packed, as there are many of these."""
+    packed = pack(line.value, line.text) if line.kind == "event" else None
+    return replace(line, content=packed) if packed else line
 
 
 def _by_file(path: Path, tally: Tally) -> Iterator[Iterator[Line]]:
@@ -238,7 +262,11 @@ def _with_times(lines: list[Line]) -> list[Line]:
 def _line(value: Any, text: str, place: str, before: datetime) -> Line:
     if isinstance(value, TooDeep):
         return Line(
-            kind="malformed", value=text, at=before, deliver_at=before, problem="nested too deeply"
+            kind="malformed",
+            content=Content(text),
+            at=before,
+            deliver_at=before,
+            problem="nested too deeply",
         )
     if "detail-type" in value or "source" in value:
         return _bare(value, text, before)
@@ -263,7 +291,8 @@ def _bare(value: dict[str, Any], text: str, before: datetime) -> Line:
         problem = _problem_of_event(value)
     at = next((at for each in given if (at := parse_time(each))), before)
     kind = "malformed" if problem else kind
-    return Line(kind=kind, value=value, at=at, deliver_at=at, text=text, problem=problem)
+    content = Content(value, text)
+    return Line(kind=kind, content=content, at=at, deliver_at=at, problem=problem)
 
 
 def _problem_of_event(value: Mapping[str, Any]) -> str:
@@ -302,7 +331,7 @@ def _command(value: dict[str, Any], place: str, before: datetime) -> Line:
     if not isinstance(command, dict):
         raise InputError(f"{place}: command: {named(command)}, expected an object")
     at = _time_in(value, "time", place) or before
-    return Line(kind="command", value=command, at=at, deliver_at=at)
+    return Line(kind="command", content=Content(command), at=at, deliver_at=at)
 
 
 def _time_in(value: Mapping[str, Any], key: str, place: str) -> datetime | None:

@@ -39,6 +39,7 @@ from local.aws import stack as stacks
 from local.aws.clock import Order
 from local.aws.dispatcher import Dispatcher, MakeTable
 from local.aws.stack import REGION, Stack
+from local.batch.packed import PackedEvent
 from local.batch.simulated import SimulatedBatch
 from local.commands.policy_check import PolicyFileError, read_policy_to_store
 from local.replay import timeline
@@ -46,6 +47,7 @@ from local.replay.budget_days import BudgetDays
 from local.replay.errors import InputError
 from local.replay.event_log import Line, Tally, parse_time, read_log
 from local.replay.log_files import name_of
+from local.replay.rule_rows import rule_rows
 from local.replay.world_file import read_world
 from local.report.report import Report
 
@@ -203,7 +205,7 @@ def replay(  # noqa: PLR0913 - all by name, and most have a default
     Returns:
         The summary.
     """
-    truth = [line.value for line in lines if line.from_batch]
+    truth = [line for line in lines if line.from_batch]
     region, account = _home(truth)
     batch = SimulatedBatch(
         emit=lambda event: dispatcher.emitted(event),  # noqa: PLW0108 - it is made below
@@ -219,9 +221,12 @@ def replay(  # noqa: PLR0913 - all by name, and most have a default
         make_table=lambda listener: make_table(_both(rows, lambda: dispatcher.clock.now, listener)),
     )
     batch.add_world(world or {})
-    batch.load(truth)
+    batch.load(
+        line.content if isinstance(line.content, PackedEvent) else line.value for line in truth
+    )
     del truth
 
+    rules: list[Row] = []
     times = [at for line in lines for at in (line.at, line.deliver_at) if at]
     if times:
         starts = [line.deliver_at for line in lines if line.deliver_at] or times
@@ -242,7 +247,8 @@ def replay(  # noqa: PLR0913 - all by name, and most have a default
         while until is None and not dispatcher.idle and dispatcher.step(end + _PATIENCE):
             rows.called()
         rows.end(dispatcher.clock.now, dispatcher.table)
-    summary = rows.summary(len(lines), dispatcher.clock.now)
+        rules = rule_rows(dispatcher, first)
+    summary = rows.summary(len(lines), dispatcher.clock.now) | ({"rules": rules} if rules else {})
     tell(summary)
     return summary
 
@@ -288,9 +294,9 @@ def _both(rows: Rows, now: Callable[[], datetime], listener: Listener) -> Listen
     return heard
 
 
-def _home(truth: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+def _home(truth: Sequence[Line]) -> tuple[str, str]:
     """The region and the account that the log is from."""
-    first = truth[0] if truth else {}
+    first = truth[0].value if truth else {}
     region, account = first.get("region"), first.get("account")
     return (
         region if isinstance(region, str) and region else REGION,
@@ -301,8 +307,9 @@ def _home(truth: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
 def _deliver(line: Line, dispatcher: Dispatcher, batch: SimulatedBatch, rows: Rows) -> None:
     match line.kind:
         case "event":
-            if not (batch.journal and line.from_batch and batch.is_overruled(line.value)):
-                dispatcher.deliver(line.value, line.text)
+            value = line.value
+            if not (batch.journal and line.from_batch and batch.is_overruled(value)):
+                dispatcher.deliver(value, line.text)
         case "sns":
             if not dispatcher.notify(line.value):
                 reason = "no function of the stack subscribes to a topic"

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from batch_watchdog.notices.text import plain
+from batch_watchdog.notices.text import plain, span
 
 _TEXT_MAX = 300  # characters of a text that are shown
 _STYLES = {"info": "green", "warning": "yellow", "critical": "bold red"}
@@ -72,6 +72,20 @@ class Timeline:
         for day, units in row["days"].items():
             self._console.print(Text(f"  {day}: {_units(units)}", style="dim"))
 
+    def _rule(self, row: Mapping[str, Any]) -> None:
+        limit = f" for more than {span(row['limit_seconds'])}" if row["limit_seconds"] else ""
+        stopped = "to be stopped" if row["mode"] == "enforce" else "would have been stopped"
+        became = ", ".join(f"{row[key]} {words}" for key, words in _BECAME.items() if row[key])
+        line = f"{row['rule']}, {row['status']}{limit}: {row['jobs']} {stopped} ({became})"
+        self._console.print(Text(plain(line, 500)))
+        if row["later_seconds"]:
+            median, longest = (span(row["later_seconds"][key]) for key in ("median", "longest"))
+            self._console.print(
+                Text(f"  went on after all {median} later (median), {longest} (longest)")
+            )
+        if row["verdict"] != "enforced":
+            self._console.print(Text(f"  to enforce it: {_VERDICTS[row['verdict']]}"))
+
     def _total(self, row: Mapping[str, Any]) -> None:
         self._console.print(Text("── in all " + "─" * 50, style="dim"))
         self._console.print(
@@ -81,6 +95,8 @@ class Timeline:
         )
         for budget in row.get("budgets", ()):
             self._budget(budget)
+        for rule in row.get("rules", ()):
+            self._rule(rule)
         if row["overruled"]:
             count = len(row["overruled"])
             jobs = "job was" if count == 1 else "jobs were"
@@ -91,6 +107,21 @@ class Timeline:
                     style="yellow",
                 )
             )
+
+
+_BECAME = {
+    "went_on": "went on after all",
+    "stopped": "stopped",
+    "ended": "ended otherwise",
+    "open": "not ended yet",
+    "unknown": "unknown",
+    "exempted": "exempted",
+}
+_VERDICTS = {
+    "safe": "safe by this log",
+    "not-safe": "not safe by this log",
+    "not-known": "not known yet",
+}
 
 
 def _units(units: Mapping[str, float], limits: Mapping[str, float] | None = None) -> str:

@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 from batch_watchdog.use_cases.job_events import JobEventIntake, Message
 from local.aws import stack as stacks
-from local.replay.event_log import Line
+from local.replay.event_log import Content, Line
 from local.replay.replay import replay
 from tests import logs
 from tests.benchmarks.measuring import Figure, without_collector
@@ -81,7 +81,7 @@ def _of_singles(per_minute: int, goal: float) -> Figure:
 def _replayed(events: Iterable[tuple[datetime, Mapping[str, Any]]]) -> tuple[Units, int]:
     """Have the whole stack see the events; return units, and invocations of `job_events`."""
     lines = [
-        Line(kind="event", value=logs.event(at, detail), at=at, deliver_at=at)
+        Line(kind="event", content=Content(logs.event(at, detail)), at=at, deliver_at=at)
         for at, detail in sorted(events, key=lambda each: each[0])
     ]
     units, observe, batches = Units(), JobEventIntake.observe, 0

@@ -344,3 +344,32 @@ def test_without_a_file_for_rows_a_timeline_is_told(
     assert "✗ dead letter no EventBridge event: source is missing, expected text" in told
     assert "2 events; 1 notices (1 job-failed); 0 calls; 1 dead letters" in told
     assert not set(told) & {"\x1b", "\u202e", "\x07"}
+
+
+def test_what_became_of_jobs_that_would_have_been_stopped_is_told_weekly_and_at_the_end(
+    play: Play,
+) -> None:
+    def a_wait(name: str, *changes: tuple[int, str, dict[str, Any]]) -> list[Any]:
+        sunday = datetime(2026, 1, 4, 12, tzinfo=UTC)
+        return [
+            logs.event(sunday + timedelta(hours=hours), {"jobId": name, "status": status} | more)
+            for hours, status, more in changes
+        ]
+
+    started = {"startedAt": int(datetime(2026, 1, 4, 15, tzinfo=UTC).timestamp() * 1_000)}
+    lines = [
+        *a_wait("late", (0, "RUNNABLE", {}), (3, "STARTING", {}), (3, "RUNNING", started)),
+        *a_wait("gone", (0, "RUNNABLE", {}), (4, "FAILED", {"statusReason": "by jane"})),
+        *a_wait("open", (0, "RUNNABLE", {})),
+        *a_wait("clock", (14, "RUNNABLE", {})),
+    ]
+
+    rows = play(lines, POLICY.replace("enforce", "observe"))
+
+    [report] = notices(rows, "rule-report")
+    assert report["at"][:16] == "2026-01-05T00:00"
+    [rule], [in_all] = report["facts"]["rules"], rows[-1]["rules"]
+    for found in (rule, in_all):
+        assert [found[name] for name in ("jobs", "went_on", "ended", "open")] == [3, 1, 1, 1]
+        assert found["later_seconds"]["longest"] == 2 * 3_600
+        assert found["verdict"] == "not-safe"

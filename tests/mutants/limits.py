@@ -114,8 +114,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "who was exempted by an operator is not stopped",
         "limits/stay_check.py",
-        "put_off = exemption.until - self.now",
-        "pass",
+        "elif exemption and exemption.until > self.now:",
+        "elif False:",
     ),
     Mutant(
         "a job found waiting begins its stay when it is found",

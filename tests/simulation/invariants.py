@@ -33,6 +33,9 @@ from tests.simulation.budgets import (
     i16_what_is_used_up_is_told,
 )
 from tests.simulation.history import NOON, History, Stay
+from tests.simulation.rule_reports import (
+    i17_what_passed_a_limit_is_counted_once_as_what_became_of_it,
+)
 
 type Invariant = Callable[[History], Iterator[str]]
 
@@ -1013,6 +1016,7 @@ WIDER: Sequence[Invariant] = (
     i14_a_guard_that_vanishes_is_told,
     i16_a_budgets_use_is_what_batch_saw,
     i16_what_is_used_up_is_told,
+    i17_what_passed_a_limit_is_counted_once_as_what_became_of_it,
 )
 
 

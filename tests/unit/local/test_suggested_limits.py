@@ -8,7 +8,7 @@ import pytest
 
 from batch_watchdog.policy.model import parse_policy
 from local.commands.policy_warnings import STANDARD_MAX, warnings
-from local.replay.event_log import Line
+from local.replay.event_log import Content, Line
 from local.suggest.limits import loose, suggest
 from local.suggest.policy_text import fitting, policy_text
 from local.suggest.waits import Group, History, Stay, history_of
@@ -20,7 +20,7 @@ GPU = Group("gpu", "render")
 def a_line(minute: float, status: str, job: str = "job-1", **detail: Any) -> Line:
     at = NOON + timedelta(minutes=minute)
     value = event(at, {"jobId": job, "status": status, **detail})
-    return Line(kind="event", value=value, at=at, deliver_at=at)
+    return Line(kind="event", content=Content(value), at=at, deliver_at=at)
 
 
 def stays(*lines: Line) -> list[tuple[float, str]]:

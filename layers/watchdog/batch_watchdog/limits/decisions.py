@@ -6,7 +6,7 @@ what is spoken for: the stop's result settles what was stopped. A stop that a ho
 postpones is filed by a kind of its own, so that it can wait on without a call of AWS Batch.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeIs
@@ -14,7 +14,7 @@ from typing import TypeIs
 from batch_watchdog.aws.batch import Detail
 from batch_watchdog.core.effects import Announce, Effect, StopJobs
 from batch_watchdog.core.job_event import EPOCH, from_millis
-from batch_watchdog.limits import brake_items, stay_items
+from batch_watchdog.limits import brake_items, passing_items, stay_items
 from batch_watchdog.limits import notices as limit_notices
 from batch_watchdog.limits import rules as limit_rules
 from batch_watchdog.limits.notices import OverdueJob
@@ -35,8 +35,7 @@ _POSTPONED_FOR: Mapping[Kind, timedelta] = {
     "braked": timedelta(minutes=5),
 }
 
-_BUCKETS_MAX = 70  # in one write; it has room for the brake, reminders and some actions besides
-_STOPS_MAX = 1_000
+_BUCKETS_MAX = 60  # in one write; it has room for the brake, reminders, tallies and actions besides
 
 # What rules match. Batch shows the tags of a job that has none, too: as an empty map. What a job
 # lacks might exempt it; and by when it was created, what was decided of it is found again.
@@ -51,12 +50,21 @@ class LimitDecision:
     detail: Detail = field(repr=False)
     notice: Notice | None = None
     stop: StopJobs | None = None
+    exempts: bool = False  # It has passed its limit, and an operator has exempted it.
 
     @property
     def name(self) -> str:
+        if self.exempts:
+            return f"exempted:{self.case.limit.mode}:{self.case.about}"
         told = self.notice and not (self.stop and self.case.stay.stops)
         stop = f":stop {self.case.stay.stops + 1}" if self.stop else ""
         return (self.notice.id if self.notice and told else self.case.about) + stop
+
+    @property
+    def counts(self) -> bool:
+        """Whether the rule's report counts it: with its first stop, or what would be one."""
+        passes = self.notice is not None and self.notice.kind == "limit-enforced"
+        return self.exempts or (passes and not (self.stop and self.case.stay.stops))
 
     @property
     def about(self) -> datetime:
@@ -158,12 +166,15 @@ class LimitRecorder:
                 postponed.pop(name, None)
             postponed.update({decision.name: decision for decision in over})
             puts = remembered.puts([entries[decision.name] for decision in allowed], self.now)
-            return self._outcome(allowed, [*puts, *counted])
+            passed = [each.case for each in allowed if each.counts and not each.exempts]
+            exempt = [each.case for each in allowed if each.exempts]
+            reported = passing_items.puts(self.table, passed, exempt, self.now)
+            return self._outcome(allowed, [*puts, *counted, *reported])
 
         recorder = Recorder(table=self.table, asked_by="sweep")
         again: list[str] = []
         failed: list[Exception] = []
-        for names in _portions(entries):
+        for names in once_keys.portions(entries, _BUCKETS_MAX):
             # One after the other: each counts its stops on top of those that are written.
             written = recorder.write_each([names], decide, self.now, halves)
             again += [name for some in (*written.lost, *written.failed) for name in some]
@@ -269,17 +280,3 @@ class LimitRecorder:
         )
         recorder = Recorder(table=self.table, asked_by="sweep")
         recorder.announce_once({entry: notice}, self.now).raise_failed()
-
-
-def _portions(entries: Mapping[str, once_keys.OnceKey]) -> Iterator[tuple[str, ...]]:
-    """The names, so many together as one write is likely to hold."""
-    portion: list[str] = []
-    buckets = 0
-    for some in once_keys.by_bucket(entries).values():
-        if portion and (buckets == _BUCKETS_MAX or len(portion) + len(some) > _STOPS_MAX):
-            yield tuple(portion)
-            portion, buckets = [], 0
-        portion += some
-        buckets += 1
-    if portion:
-        yield tuple(portion)

@@ -61,11 +61,21 @@ class StayCheck:
         put_off = case.limit.first_due - case.lasted
         if is_stop_accepted(detail):  # Somebody has stopped it already.
             put_off = limit_rules.ACCEPTED_AGAIN
-        if exemption:
-            put_off = exemption.until - self.now
+        elif exemption and exemption.until > self.now:
+            return self._exempt(case, detail, exemption)
         if put_off > timedelta():
             return CheckResult(again_in=put_off, stay=case.stay)
         return self._judged(case, detail)
+
+    def _exempt(self, case: OverdueJob, detail: Detail, exemption: Exemption) -> CheckResult:
+        """What becomes of a job that an operator has exempted: that it passes its limit counts."""
+        left, after = exemption.until - self.now, case.limit.after
+        if after is None or case.limit.action == "warn":
+            return CheckResult(again_in=left, stay=case.stay)
+        if case.lasted < after:
+            return CheckResult(again_in=min(left, after - case.lasted), stay=case.stay)
+        counted = LimitDecision(case=case, detail=detail, exempts=True)
+        return CheckResult(again_in=left, stay=case.stay, decisions=(counted,))
 
     def _renewed(self, stay: Stay, job: JobEvent) -> CheckResult:
         """What becomes of a reminder whose job is in the same state, in another attempt."""

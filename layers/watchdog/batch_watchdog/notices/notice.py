@@ -30,6 +30,7 @@ type NoticeKind = Literal[
     "budget-warning",
     "budget-forecast",
     "budget-reached",
+    "rule-report",
     "watchdog-trouble",
     "digest",
 ]

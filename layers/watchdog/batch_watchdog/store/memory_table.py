@@ -46,3 +46,8 @@ class MemoryTable:
             self._partitions[pk][sk] = item
             if self._listener:
                 self._listener("MODIFY" if put.read else "INSERT", before.get(put.key), item)
+
+    def every_item(self) -> Iterator[Item]:
+        """All items, by their keys."""
+        for pk in sorted(self._keys):
+            yield from self.query(pk)

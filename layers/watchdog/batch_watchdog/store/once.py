@@ -49,6 +49,22 @@ def by_bucket[K: Hashable](entries: Mapping[K, OnceKey]) -> dict[Key, dict[K, On
     return buckets
 
 
+def portions[K: Hashable](
+    entries: Mapping[K, OnceKey], buckets_max: int, most: int = 1_000
+) -> Iterator[tuple[K, ...]]:
+    """Entries in portions that one write is likely to hold: of so many buckets, and so many."""
+    portion: list[K] = []
+    buckets = 0
+    for some in by_bucket(entries).values():
+        if portion and (buckets == buckets_max or len(portion) + len(some) > most):
+            yield tuple(portion)
+            portion, buckets = [], 0
+        portion += some
+        buckets += 1
+    if portion:
+        yield tuple(portion)
+
+
 class OnceLedger:
     """The ledger in the table."""
 

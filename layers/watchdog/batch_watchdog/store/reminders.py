@@ -24,7 +24,10 @@ _SHARDS = 4
 
 # Runs: what budgets are to count ("use"), and what is believed to go on ("run").
 # A stay is due to be looked at; "held" and "braked" ones have been looked at, and their stops wait.
-type Kind = Literal["use", "run", "stay", "held", "braked", "array", "blocked", "chain", "thread"]
+# "followed" jobs have passed a limit, and it is looked at what becomes of them.
+type Kind = Literal[
+    "use", "run", "stay", "held", "braked", "followed", "array", "blocked", "chain", "thread"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from batch_watchdog.limits import exemption_items
 from batch_watchdog.limits.exemption_items import Exemption
 from batch_watchdog.notices.text import iso, plain
 from batch_watchdog.policy.model import Policy
+from batch_watchdog.rule_reports.workflow import WeeklyReport
 from batch_watchdog.store import commands as command_items
 from batch_watchdog.store import operator_hold
 from batch_watchdog.store.decisions import Outcome, Recorder
@@ -32,6 +33,7 @@ from batch_watchdog.use_cases.console_commands import (
     Explain,
     HoldAll,
     Release,
+    Report,
     Resume,
     SetStage,
     Status,
@@ -80,6 +82,10 @@ class Console:
                     return self.answers.status(now)
                 case Check():
                     return self.answers.check(now)
+                case Report():
+                    return dict(
+                        WeeklyReport(table=self.table, policy=self.policy(), now=now).answer()
+                    )
                 case Explain():
                     return self.answers.explain(command.job_id, now)
                 case _:

@@ -40,6 +40,12 @@ class Check(_Command):
     command: Literal["check"]
 
 
+class Report(_Command):
+    """What limits have stopped, or would have, this week and in four weeks, and what came of it."""
+
+    command: Literal["report"]
+
+
 class Explain(_Command):
     """Why a job does not start, and what rules say of it."""
 
@@ -99,7 +105,16 @@ class TrialNotice(_ChangingCommand):
 
 
 type Command = Annotated[
-    Status | Check | Explain | TrialNotice | SetStage | Release | HoldAll | Resume | Exempt,
+    Status
+    | Check
+    | Report
+    | Explain
+    | TrialNotice
+    | SetStage
+    | Release
+    | HoldAll
+    | Resume
+    | Exempt,
     Field(discriminator="command"),
 ]
 type ChangingCommand = TrialNotice | SetStage | Release | HoldAll | Resume | Exempt
@@ -140,6 +155,7 @@ def _problem(error: Any) -> tuple[str, str]:
 _NAMES = (
     "status",
     "check",
+    "report",
     "explain",
     "test-notice",
     "set-stage",

@@ -13,6 +13,7 @@ from batch_watchdog.blocked_queues.workflow import BlockedQueueChecker
 from batch_watchdog.budgets.workflow import BudgetKeeper
 from batch_watchdog.failed_jobs.workflow import FailureChainReporter
 from batch_watchdog.limits.workflow import LimitEnforcer
+from batch_watchdog.rule_reports.workflow import FollowUp
 from batch_watchdog.store.reminders import Kind, Reminder, Reminders
 from batch_watchdog.store.table import Table
 from batch_watchdog.threads import workflow as threads
@@ -105,6 +106,10 @@ class DueReminders:
                 self.budgets.count(contents)
             case "run":
                 self.budgets.look_at(contents)
+            case "followed":
+                FollowUp(table=self.table, batch=self.batch, now=now, failed=self.failed).see_to(
+                    contents
+                )
             case "thread":
                 threads.close_windows(self.table, [key for key, _ in contents], now)
             case _:

@@ -16,6 +16,7 @@ SLICES: Mapping[Kind, int] = {
     "stay": 1_000,
     "held": 1_000,
     "braked": 1_000,
+    "followed": 1,  # Each is up to 2,000 jobs.
     "array": 500,
     "blocked": 50,
     "chain": 2_000,  # What belongs together is announced together.
@@ -38,7 +39,7 @@ def rows_of(entry: Reminder) -> list[Row]:
     """The reminders of an entry."""
     content = unpack(entry.content)
     match entry.kind:
-        case "array" | "use" | "run":
+        case "array" | "use" | "run" | "followed":
             rows = content
         case "blocked" | "thread":
             rows = [content]

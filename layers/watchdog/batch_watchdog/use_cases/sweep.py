@@ -29,6 +29,7 @@ from batch_watchdog.limits.workflow import LimitEnforcer
 from batch_watchdog.measures.measures import Meter
 from batch_watchdog.policy.loader import PolicyLoader
 from batch_watchdog.policy.model import Policy
+from batch_watchdog.rule_reports.workflow import WeeklyReport
 from batch_watchdog.store import operator_hold, sweep_cursor
 from batch_watchdog.store.reminders import minute_of
 from batch_watchdog.store.table import Table
@@ -142,6 +143,7 @@ class Sweeper:
             overview.keep_what_is_begun()
         if progress.cursor != progress.before:
             progress.save()
+        WeeklyReport(table=self.table, policy=policy, now=self.clock(), failed=due.failed).see_to()
         if not out_of_time():
             self.daily.see_to(policy, self.clock())
         if self.meter:

@@ -13,6 +13,7 @@ from batch_watchdog.notices.japanese import (
     jobs,
     kept,
     limits,
+    rule_reports,
     trouble,
 )
 
@@ -26,6 +27,7 @@ TEXTS: Mapping[str, str] = {
     **findings.TEXTS,
     **guards.TEXTS,
     **limits.TEXTS,
+    **rule_reports.TEXTS,
     **trouble.TEXTS,
     **digests.TEXTS,
     **budgets.TEXTS,

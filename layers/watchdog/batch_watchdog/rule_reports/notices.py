@@ -1,0 +1,169 @@
+"""The weekly notice: what each limit has stopped, or would have, and whether it is safe."""
+
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+
+from batch_watchdog.notices.notice import Notice
+from batch_watchdog.notices.phrases import counted, lines, row, say, subject
+from batch_watchdog.notices.text import plain
+from batch_watchdog.rule_reports.rules import RuleReport
+from batch_watchdog.rule_reports.tally import Tally
+
+_SHOWN = 20  # rules
+
+
+def weekly(week: date, reports: Sequence[RuleReport], unpassed: Sequence[str]) -> Notice:
+    """The report of the week that began on a Monday."""
+    observed = sum(each.week.passed for each in reports if each.key.mode == "observe")
+    enforced = sum(each.week.stopped for each in reports if each.key.mode == "enforce")
+    parts = {"day": week.isoformat(), "enforced": enforced, "observed": observed}
+    if enforced and observed:
+        head = subject("Week of {day}: {enforced} stopped by limits, {observed} would be", **parts)
+    elif enforced:
+        head = subject(
+            "Week of {day}: {jobs} stopped by limits",
+            day=parts["day"],
+            jobs=counted(enforced, "{n} job", "{n} jobs"),
+        )
+    else:
+        head = subject(
+            "Week of {day}: {jobs} would have been stopped by limits",
+            day=parts["day"],
+            jobs=counted(observed, "{n} job", "{n} jobs"),
+        )
+    shown = [line for report in reports[:_SHOWN] for line in ("", *_of_rule(report))]
+    if len(reports) > _SHOWN:
+        shown += ["", say("… and {n} more: the command report.", n=len(reports) - _SHOWN)]
+    if unpassed:
+        rules = row(plain(label) for label in unpassed[:_SHOWN])
+        shown += ["", say("Passed by no job in four weeks: {rules}.", rules=rules)]
+    return Notice(
+        kind="rule-report",
+        id=f"rule-report:{week.isoformat()}",
+        severity="info",
+        subject=head,
+        text=lines(
+            [
+                say(
+                    "What limits have done from {first} to {last}, and what became of the jobs:",
+                    first=week.isoformat(),
+                    last=(week + timedelta(days=6)).isoformat(),
+                ),
+                *shown,
+                "",
+                say("Up to now, and for programs: {command}", command='{"command": "report"}'),
+            ]
+        ),
+        facts={
+            "week": week.isoformat(),
+            "rules": [report.facts for report in reports[:_SHOWN]],
+            "not_passed": [plain(label) for label in unpassed[:_SHOWN]],
+        },
+    )
+
+
+def _of_rule(report: RuleReport) -> Iterator[str]:
+    key = report.key
+    yield (
+        say(
+            "{rule}: {status} for more than {limit}",
+            rule=plain(key.rule, 300),
+            status=key.status,
+            limit=timedelta(seconds=key.limit_seconds),
+        )
+        if key.limit_seconds
+        else say("{rule}: {status}", rule=plain(key.rule, 300), status=key.status)
+    )
+    yield say("{jobs}{became}.", jobs=_jobs(report), became=_became(report.week, key.status))
+    yield from _later(report.week)
+    yield from _waited(report)
+    yield _verdict(report)
+
+
+def _jobs(report: RuleReport) -> str:
+    count = report.week.passed
+    if report.key.mode == "enforce":
+        return counted(
+            count, "Stopping was decided for {n} job", "Stopping was decided for {n} jobs"
+        )
+    return counted(count, "It would have stopped {n} job", "It would have stopped {n} jobs")
+
+
+def _became(tally: Tally, status: str) -> str:
+    went_on = (
+        counted(tally.went_on, "{n} succeeded after all", "{n} succeeded after all")
+        if status == "RUNNING"
+        else counted(tally.went_on, "{n} started after all", "{n} started after all")
+    )
+    ended = (
+        say("{n} ended without success", n=tally.ended)
+        if status == "RUNNING"
+        else say("{n} ended without a start", n=tally.ended)
+    )
+    parts = [
+        (tally.stopped, say("{n} stopped", n=tally.stopped)),
+        (tally.went_on, went_on),
+        (tally.ended, ended),
+        (tally.still_open, say("{n} not ended yet", n=tally.still_open)),
+        (tally.unknown, say("{n} unknown: AWS Batch no longer shows them", n=tally.unknown)),
+        (tally.exempted, say("{n} exempted by an operator", n=tally.exempted)),
+    ]
+    told = row(words for count, words in parts if count)
+    return say(": {parts}", parts=told) if told else ""
+
+
+def _later(tally: Tally) -> Iterator[str]:
+    if tally.went_on == 1:
+        yield say("It did so {longest} later.", longest=timedelta(seconds=tally.latest))
+    elif tally.went_on:
+        yield say(
+            "They did so {median} later (median; the longest {longest}).",
+            median=timedelta(seconds=tally.median),
+            longest=timedelta(seconds=tally.latest),
+        )
+
+
+def _waited(report: RuleReport) -> Iterator[str]:
+    vcpus, gpus = report.week.hours
+    parts = {"vcpus": f"{vcpus:,.1f}", "gpus": f"{gpus:,.1f}"}
+    if report.key.mode == "observe" and (vcpus or gpus):
+        yield (
+            say("After the limit they ran for {vcpus} vCPU-hours and {gpus} GPU-hours.", **parts)
+            if report.key.status == "RUNNING"
+            else say(
+                "After the limit they waited for {vcpus} vCPU-hours and {gpus} GPU-hours.", **parts
+            )
+        )
+
+
+def _verdict(report: RuleReport) -> str:
+    jobs, spared = report.judged, report.would_have_spared
+    match report.verdict:
+        case "enforced":
+            return say("The rule is enforced.")
+        case "safe":
+            return say(
+                "Safe to enforce: in four weeks none of {jobs} went on after all.",
+                jobs=counted(jobs.passed, "{n} job", "{n} jobs"),
+            )
+        case "not-safe" if spared:
+            return say(
+                "Not safe to enforce: in four weeks {n} of {jobs} went on after all. A limit of "
+                "{spared} would have stopped none of these.",
+                n=jobs.went_on,
+                jobs=counted(jobs.passed, "{n} job", "{n} jobs"),
+                spared=spared,
+            )
+        case "not-safe":
+            return say(
+                "Not safe to enforce: in four weeks {n} of {jobs} went on after all.",
+                n=jobs.went_on,
+                jobs=counted(jobs.passed, "{n} job", "{n} jobs"),
+            )
+        case "not-known":
+            return say(
+                "Whether it is safe to enforce is not known yet: in four weeks {n} of {jobs} are "
+                "not known to have ended.",
+                n=jobs.still_open + jobs.unknown,
+                jobs=counted(jobs.passed, "{n} job", "{n} jobs"),
+            )

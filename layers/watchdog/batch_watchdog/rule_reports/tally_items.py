@@ -1,0 +1,113 @@
+"""The tallies in the table: one item for each limit and week, and which week was reported last."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from batch_watchdog.rule_reports.followed import RuleKey
+from batch_watchdog.rule_reports.tally import Tally
+from batch_watchdog.store.item_codec import Item, pack, unpack
+from batch_watchdog.store.table import Put, Table
+
+WEEK = timedelta(days=7)
+KEPT = timedelta(days=100)  # after the latest write
+
+_LAST = ("RULE-REPORT", "LAST")
+_TALLY = TypeAdapter(Tally)
+_KEY = TypeAdapter(RuleKey)
+
+
+def week_of(at: datetime) -> date:
+    """The Monday, in UTC, of the week that a time lies in."""
+    day = at.astimezone(UTC).date()
+    return day - timedelta(days=day.weekday())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptTally:
+    """A tally as it was read."""
+
+    key: RuleKey
+    tally: Tally
+    version: int = 0
+
+    def put(self, week: date, tally: Tally, now: datetime) -> Put:
+        """The write of a new tally. It is refused where others have counted meanwhile."""
+        return Put(
+            {
+                "pk": _pk(week),
+                "sk": _sk(self.key),
+                "rule": pack(asdict(self.key)),
+                "body": pack(_TALLY.dump_python(tally, mode="json")),
+                "expires_at": int((now + KEPT).timestamp()),
+            },
+            read=self.version,
+        )
+
+
+def read(table: Table, week: date, keys: Iterable[RuleKey]) -> dict[RuleKey, KeptTally]:
+    """The tallies of these limits in a week; empty ones where nothing was counted."""
+    by_sk = {_sk(key): key for key in keys}
+    found = table.get_many([(_pk(week), sk) for sk in by_sk])
+    kept = {key: KeptTally(key=key, tally=Tally()) for key in by_sk.values()}
+    return kept | {each.key: each for each in map(_to_kept, found.values())}
+
+
+def of_week(table: Table, week: date) -> dict[RuleKey, Tally]:
+    """All tallies of a week."""
+    return {each.key: each.tally for each in map(_to_kept, table.query(_pk(week)))}
+
+
+def passed(table: Table, jobs: Mapping[RuleKey, tuple[int, int]], now: datetime) -> Iterator[Put]:
+    """The writes that count jobs which pass their limits `now`, and of these the exempted ones."""
+    week = week_of(now)
+    for key, kept in read(table, week, jobs).items():
+        yield kept.put(week, kept.tally.with_passed(*jobs[key]), now)
+
+
+def _to_kept(item: Item) -> KeptTally:
+    key: dict[str, Any] = unpack(item["rule"])
+    return KeptTally(
+        key=_KEY.validate_python(key),
+        tally=_TALLY.validate_python(unpack(item["body"])),
+        version=int(item["version"]),
+    )
+
+
+def _pk(week: date) -> str:
+    return f"RULE-WEEK#{week.isoformat()}"
+
+
+def _sk(key: RuleKey) -> str:
+    text = json.dumps(asdict(key), sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:24]
+
+
+# ---- Which week was reported last -----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastReport:
+    """The first week that has not been reported."""
+
+    week: date
+    version: int = 0
+
+
+def read_last(table: Table) -> LastReport | None:
+    """What was reported last; None before the first sweep."""
+    item = table.get(*_LAST)
+    if item is None:
+        return None
+    return LastReport(week=date.fromisoformat(str(item["week"])), version=int(item["version"]))
+
+
+def put_last(last: LastReport) -> Put:
+    """The write of what was reported last. It never expires."""
+    pk, sk = _LAST
+    return Put({"pk": pk, "sk": sk, "week": last.week.isoformat()}, read=last.version)

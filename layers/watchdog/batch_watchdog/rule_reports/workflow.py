@@ -1,0 +1,174 @@
+"""Look what became of jobs that have passed a limit, and tell of it once a week."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import batched
+from typing import Any
+
+from batch_watchdog.aws.batch import DESCRIBE_MAX, BatchApi, Detail
+from batch_watchdog.budgets.amounts import NOTHING, Amounts, amounts_of
+from batch_watchdog.budgets.periods import to_ms
+from batch_watchdog.budgets.runs import runs_of
+from batch_watchdog.core.batch_payloads import event_from_detail
+from batch_watchdog.core.effects import Announce
+from batch_watchdog.policy.model import Policy
+from batch_watchdog.rule_reports import follow_items, tally_items
+from batch_watchdog.rule_reports.followed import End, FollowedJob, end_of
+from batch_watchdog.rule_reports.notices import weekly
+from batch_watchdog.rule_reports.rules import answer, reports, unpassed, weeks_before
+from batch_watchdog.rule_reports.tally import Tallies
+from batch_watchdog.rule_reports.tally_items import LastReport, week_of
+from batch_watchdog.store.decisions import ITEM_ERRORS, Outcome, Recorder, halves
+from batch_watchdog.store.once import OnceKey, OnceLedger, by_bucket, portions
+from batch_watchdog.store.reminders import Reminders
+from batch_watchdog.store.table import Table
+
+AGAIN = follow_items.LOOK_EVERY
+MISSED_MAX = 5  # looks in a row at a job that Batch does not show: then it is gone
+
+_BUCKETS_MAX = 60  # in one write; it has room for the tallies of some limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowUp:
+    """Sees at `now` to jobs that are followed. `failed` has the errors of what is done again."""
+
+    table: Table
+    batch: BatchApi
+    now: datetime
+    failed: list[Exception] = field(default_factory=list)
+
+    def see_to(self, rows: Iterable[Any]) -> None:
+        """See to the jobs of these rows."""
+        self.look_at(list(follow_items.read(rows)))
+
+    def look_at(self, jobs: Sequence[FollowedJob]) -> None:
+        """Count the ends of these jobs; look again at those that go on."""
+        ends: dict[FollowedJob, tuple[End, Amounts]] = {}
+        later: dict[FollowedJob, datetime] = {}
+        for job, detail in self._shown(jobs):
+            if detail is None and job.missed < MISSED_MAX:
+                later[replace(job, missed=job.missed + 1)] = self.now
+                continue
+            try:
+                end = self._end(job, detail)
+            except ITEM_ERRORS as error:
+                self.failed.append(error)
+                later[job] = self.now
+                continue
+            if end:
+                ends[job] = end, amounts_of(detail) if detail else NOTHING
+            else:
+                later[replace(job, missed=0)] = self.now + AGAIN
+        # Reminders first: a crash in between repeats a question, and loses none.
+        self._file(later)
+        self._count(ends)
+
+    def _shown(self, jobs: Sequence[FollowedJob]) -> Iterator[tuple[FollowedJob, Detail | None]]:
+        """The jobs with what Batch shows of them; those of which it could not be asked wait."""
+        for service, describe in (
+            (False, self.batch.describe),
+            (True, self.batch.describe_service),
+        ):
+            for some in batched((job for job in jobs if job.service == service), DESCRIBE_MAX,
+                                strict=False):  # fmt: skip
+                try:
+                    details = describe(dict.fromkeys(job.job_id for job in some))
+                except ITEM_ERRORS as error:
+                    self.failed.append(error)
+                    self._file(dict.fromkeys(some, self.now))
+                else:
+                    yield from ((job, details.get(job.job_id)) for job in some)
+
+    def _end(self, job: FollowedJob, detail: Detail | None) -> End | None:
+        if detail is None:
+            return End(how="unknown", at=self.now)
+        event = event_from_detail(detail, self.now)
+        return end_of(job, event, runs_of(detail, to_ms(self.now)), self.now)
+
+    def _file(self, later: Mapping[FollowedJob, datetime]) -> None:
+        by_time: dict[datetime, list[FollowedJob]] = {}
+        for job, at in later.items():
+            by_time.setdefault(at, []).append(job)
+        for at, jobs in by_time.items():
+            Reminders(self.table).file(follow_items.entries(jobs, at))
+
+    def _count(self, ends: Mapping[FollowedJob, tuple[End, Amounts]]) -> None:
+        """Count each end once, in the week in which the job had passed its limit."""
+        entries = {job: OnceKey(job.once, job.decided_at) for job in ends}
+
+        def decide(jobs: Sequence[FollowedJob]) -> Outcome:
+            some = {job: entries[job] for job in jobs}
+            remembered = OnceLedger(self.table).remembered(by_bucket(some))
+            fresh = remembered.fresh(some)
+            return Outcome(
+                puts=[
+                    *remembered.puts([entries[job] for job in fresh], self.now),
+                    *self._tallies({job: ends[job] for job in fresh}),
+                ]
+            )
+
+        recorder = Recorder(table=self.table, asked_by="sweep")
+        for some in portions(entries, _BUCKETS_MAX):
+            # One after the other: each counts on top of what is written.
+            written = recorder.write_each([some], decide, self.now, halves)
+            again = [job for jobs in (*written.lost, *written.failed) for job in jobs]
+            self.failed.extend(written.failed.values())
+            self._file(dict.fromkeys(again, self.now))
+
+    def _tallies(self, ends: Mapping[FollowedJob, tuple[End, Amounts]]) -> Iterator[Any]:
+        for week in {week_of(job.decided_at) for job in ends}:
+            some = {job: end for job, end in ends.items() if week_of(job.decided_at) == week}
+            kept = tally_items.read(self.table, week, {job.key for job in some})
+            tallies = {key: each.tally for key, each in kept.items()}
+            for job, (end, amounts) in some.items():
+                tallies[job.key] = tallies[job.key].with_end(end, job, amounts)
+            yield from (each.put(week, tallies[key], self.now) for key, each in kept.items())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeeklyReport:
+    """Tells at `now` of the week that is over, if nobody has; and answers what is known so far."""
+
+    table: Table
+    policy: Policy
+    now: datetime
+    failed: list[Exception] = field(default_factory=list)
+
+    def see_to(self) -> None:
+        """
+        Report the week that is over, once. Limits that nobody has passed are only named.
+
+        `failed` has the error where it could not be written: the next sweep tries again.
+        """
+        week = week_of(self.now)
+        last = tally_items.read_last(self.table)
+        if last and last.week >= week:
+            return
+
+        def decide(_: str) -> Outcome:
+            known = tally_items.read_last(self.table)
+            if known and known.week >= week:
+                return Outcome()
+            put = tally_items.put_last(LastReport(week=week, version=known.version if known else 0))
+            notice = self._notice() if known else None
+            effects = [Announce(notices=(notice,))] if notice else []
+            return Outcome(puts=[put], effects=effects)
+
+        recorder = Recorder(table=self.table, asked_by="sweep")
+        written = recorder.write_each(["rule report"], decide, self.now)
+        self.failed.extend(written.failed.values())
+
+    def _notice(self) -> Any:
+        over = week_of(self.now) - tally_items.WEEK
+        weeks = weeks_before(over, self._of_week)
+        found = reports(weeks[0], weeks)
+        return weekly(over, found, unpassed(self.policy, found)) if found else None
+
+    def answer(self) -> Mapping[str, Any]:
+        """What the limits have done this week so far, and in four weeks with it."""
+        return answer(self.policy, week_of(self.now), self._of_week, self.now)
+
+    def _of_week(self, week: Any) -> Tallies:
+        return tally_items.of_week(self.table, week)

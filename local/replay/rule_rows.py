@@ -1,0 +1,24 @@
+"""What each limit has done in a whole replay, and what became of the jobs."""
+
+from datetime import datetime
+from typing import Any
+
+from batch_watchdog.aws.batch import BatchApi
+from batch_watchdog.rule_reports import follow_items, tally_items
+from batch_watchdog.rule_reports.rules import reports
+from batch_watchdog.rule_reports.workflow import FollowUp
+from local.aws.dispatcher import Dispatcher
+
+
+def rule_rows(dispatcher: Dispatcher, first: datetime) -> list[dict[str, Any]]:
+    """The limits that jobs have passed since a time; what has ended by now is counted first."""
+    table, now = dispatcher.table, dispatcher.clock.now
+    followed = list(follow_items.all_filed(table, now))
+    batch = BatchApi(dispatcher.session.client("batch"))
+    FollowUp(table=table, batch=batch, now=now).look_at(list(dict.fromkeys(followed)))
+    weeks = []
+    week = tally_items.week_of(first)
+    while week <= tally_items.week_of(now):
+        weeks.append(tally_items.of_week(table, week))
+        week += tally_items.WEEK
+    return [report.in_all for report in reports({}, weeks)]

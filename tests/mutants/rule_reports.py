@@ -1,0 +1,160 @@
+"""Rules of the rules' reports broken on purpose."""
+
+from collections.abc import Sequence
+
+from tests.mutants.mutant import Mutant
+
+_FOLLOWED = ("tests/unit/rule_reports/test_followed.py",)
+_TALLIES = ("tests/unit/rule_reports/test_tallies.py",)
+_REPORTS = ("tests/unit/rule_reports/test_rule_reports.py",)
+_FOLLOWING = ("tests/unit/rule_reports/test_following.py",)
+
+MUTANTS: Sequence[Mutant] = (
+    Mutant(
+        "a run before the wait is another",
+        "rule_reports/followed.py",
+        "begun = [run.start for run in runs if run.start >= since]",
+        "begun = [run.start for run in runs if run.start]",
+        _FOLLOWED,
+    ),
+    Mutant(
+        "a job that started while it was decided on has gone on",
+        "rule_reports/followed.py",
+        "since = to_ms(followed.since)",
+        "since = to_ms(followed.decided_at)",
+        _FOLLOWED,
+    ),
+    Mutant(
+        "the success of a later attempt is not that of the run",
+        "rule_reports/followed.py",
+        "if any(run.start > decided for run in runs) or not job.ended:",
+        "if not job.ended:",
+        _FOLLOWED,
+    ),
+    Mutant(
+        "a stop of ours is told apart",
+        "rule_reports/followed.py",
+        'return End(how="stopped" if job.reason.startswith(STOP_MARK) else "ended", at=at)',
+        'return End(how="ended", at=at)',
+        _FOLLOWED,
+    ),
+    Mutant(
+        "what is not known to have ended is open",
+        "rule_reports/tally.py",
+        "return self.passed - self.went_on - self.ended - self.stopped - self.unknown",
+        "return self.passed - self.went_on - self.ended - self.stopped",
+        _TALLIES,
+    ),
+    Mutant(
+        "the soonest of two tallies is that of both",
+        "rule_reports/tally.py",
+        "soonest = min(self.soonest, other.soonest)",
+        "soonest = self.soonest",
+        _TALLIES,
+    ),
+    Mutant(
+        "an end before the decision takes no time",
+        "rule_reports/tally.py",
+        "lasted = max(0, round(",
+        "lasted = max(-(10**9), round(",
+        _TALLIES,
+    ),
+    Mutant(
+        "a rule is not safe as long as something is open",
+        "rule_reports/rules.py",
+        "self.judged.passed and not self.judged.still_open and not self.judged.unknown",
+        "self.judged.passed and not self.judged.unknown",
+        _REPORTS,
+    ),
+    Mutant(
+        "a rule is not safe as long as something is unknown",
+        "rule_reports/rules.py",
+        "self.judged.passed and not self.judged.still_open and not self.judged.unknown",
+        "self.judged.passed and not self.judged.still_open",
+        _REPORTS,
+    ),
+    Mutant(
+        "a rule that has stopped nobody is not proven to be safe",
+        "rule_reports/rules.py",
+        "self.judged.passed and not self.judged.still_open and not self.judged.unknown",
+        "not self.judged.still_open and not self.judged.unknown",
+        _REPORTS,
+    ),
+    Mutant(
+        "a rule is judged by four weeks",
+        "rule_reports/rules.py",
+        "for back in range(WEEKS)",
+        "for back in range(WEEKS + 1)",
+        _REPORTS,
+    ),
+    Mutant(
+        "a longer limit is longer than the longest wait",
+        "rule_reports/rules.py",
+        "return timedelta(hours=self.judged.longest // _HOUR + 1)",
+        "return timedelta(hours=self.judged.longest // _HOUR)",
+        _REPORTS,
+    ),
+    Mutant(
+        "only what has ended is said to be stopped",
+        "rule_reports/notices.py",
+        'enforced = sum(each.week.stopped for each in reports if each.key.mode == "enforce")',
+        'enforced = sum(each.week.passed for each in reports if each.key.mode == "enforce")',
+        _REPORTS,
+    ),
+    Mutant(
+        "an end is counted once",
+        "rule_reports/workflow.py",
+        "fresh = remembered.fresh(some)",
+        "fresh = list(dict.fromkeys(some))",
+        _FOLLOWING,
+    ),
+    Mutant(
+        "a job that Batch does not show is asked for again",
+        "rule_reports/workflow.py",
+        "if detail is None and job.missed < MISSED_MAX:",
+        "if False:",
+        _FOLLOWING,
+    ),
+    Mutant(
+        "jobs that could not be asked for wait",
+        "rule_reports/workflow.py",
+        "self._file(dict.fromkeys(some, self.now))",
+        "pass",
+        _FOLLOWING,
+    ),
+    Mutant(
+        "a week is reported once",
+        "rule_reports/workflow.py",
+        "put = tally_items.put_last(LastReport(week=week, version=known.version if known else 0))",
+        "put = tally_items.put_last(LastReport(week=known.week if known else week, version=known.version if known else 0))",
+        _FOLLOWING,
+    ),
+    Mutant(
+        "the first sweep ever reports nothing",
+        "rule_reports/workflow.py",
+        "notice = self._notice() if known else None",
+        "notice = self._notice()",
+        _FOLLOWING,
+    ),
+    Mutant(
+        "a stop that is tried again is counted once",
+        "limits/decisions.py",
+        "return self.exempts or (passes and not (self.stop and self.case.stay.stops))",
+        "return self.exempts or passes or self.stop is not None",
+        _FOLLOWING,
+    ),
+    Mutant(
+        "an exempt job counts when it passes its limit",
+        "limits/stay_check.py",
+        "if case.lasted < after:",
+        "if True:",
+        _FOLLOWING,
+    ),
+    Mutant(
+        "an exempt job does not count before it passes its limit",
+        "limits/stay_check.py",
+        "if case.lasted < after:",
+        "if False:",
+        _FOLLOWING,
+    ),
+)

@@ -1,0 +1,229 @@
+"""Jobs that pass limits are counted once, followed to their end, and reported once a week."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from batch_watchdog.aws.batch import BatchApi
+from batch_watchdog.budgets.periods import to_ms
+from batch_watchdog.core.effects import Announce
+from batch_watchdog.notices.notice import Notice
+from batch_watchdog.policy.model import parse_policy
+from batch_watchdog.rule_reports import follow_items, tally_items
+from batch_watchdog.rule_reports.followed import RuleKey
+from batch_watchdog.rule_reports.workflow import MISSED_MAX, FollowUp, WeeklyReport
+from batch_watchdog.store.actions import to_action
+from batch_watchdog.store.item_codec import Item
+from batch_watchdog.store.memory_table import MemoryTable
+from local.aws.errors import session
+from tests.makers import JOB, an_event, at
+from tests.watching import Watching
+
+OBSERVE = '[[limit]]\nRUNNABLE = { after = "1h" }\n'
+ENFORCE = f'mode = "enforce"\n{OBSERVE}'
+FIRST_LOOK = at("13:15")  # in the quarter of an hour after the first ten minutes
+
+
+def a_life(*changes: tuple[str, str], job_id: str = JOB) -> list[Any]:
+    """A job's events: ("12:00", "RUNNABLE") and so on."""
+    return [an_event(clock, jobId=job_id, status=status) for clock, status in changes]
+
+
+STARTED: dict[str, Any] = {"startedAt": to_ms(at("14:31"))}
+STARTS_LATE = [
+    *a_life(("12:00", "RUNNABLE"), ("14:30", "STARTING")),
+    an_event("14:31", status="RUNNING", **STARTED),
+    an_event("15:00", status="SUCCEEDED", **STARTED, stoppedAt=to_ms(at("15:00"))),
+]
+
+
+def reported(watching: Watching, now: datetime) -> Mapping[str, Any]:
+    [rule] = watching.console.answer({"command": "report"}, now)["rules"]
+    return {name: rule[name] for name in ("jobs", "went_on", "ended", "stopped", "open", "exempted")
+            if rule[name]}  # fmt: skip
+
+
+def test_a_job_that_would_have_been_stopped_is_counted_at_once_and_open() -> None:
+    watching = Watching(OBSERVE, STARTS_LATE).run(at("12:00"), at("13:01"))
+
+    assert reported(watching, at("13:01")) == {"jobs": 1, "open": 1}
+
+
+def test_a_job_that_starts_after_all_is_counted_with_how_much_later_it_was() -> None:
+    watching = Watching(OBSERVE, STARTS_LATE).run(at("12:00"), at("16:00"))
+
+    [rule] = watching.console.answer({"command": "report"}, at("16:00"))["rules"]
+    assert reported(watching, at("16:00")) == {"jobs": 1, "went_on": 1}
+    assert rule["verdict"] == "not-safe"
+    assert rule["later_seconds"]["longest"] == 91 * 60
+
+
+def test_nobody_is_counted_below_the_limit() -> None:
+    soon = a_life(("12:00", "RUNNABLE"), ("12:59", "STARTING"))
+    watching = Watching(OBSERVE, soon).run(at("12:00"), at("16:00"))
+
+    assert watching.console.answer({"command": "report"}, at("16:00"))["rules"] == []
+
+
+def test_a_rule_that_only_warns_is_not_reported() -> None:
+    warns = OBSERVE.replace('"1h"', '"1h", action = "warn"')
+    watching = Watching(warns, STARTS_LATE).run(at("12:00"), at("16:00"))
+
+    assert watching.console.answer({"command": "report"}, at("16:00"))["rules"] == []
+
+
+def test_what_was_stopped_is_counted_once_it_has_ended() -> None:
+    watching = Watching(ENFORCE, a_life(("12:00", "RUNNABLE"))).run(at("12:00"), at("14:30"))
+
+    assert watching.stopped() == {JOB: "13:00"}
+    assert reported(watching, at("14:30")) == {"jobs": 1, "stopped": 1}
+
+
+def test_a_stop_that_is_tried_again_is_counted_once() -> None:
+    watching = Watching(ENFORCE, a_life(("12:00", "RUNNABLE")))
+    watching.batch.refusals[JOB] = ["ClientException"]
+    watching.run(at("12:00"), at("14:30"))
+
+    assert len(watching.stops) == 2
+    assert reported(watching, at("14:30")) == {"jobs": 1, "stopped": 1}
+
+
+def test_a_job_that_an_operator_has_exempted_counts_as_exempt_when_it_passes_its_limit() -> None:
+    warns = ENFORCE.replace('"1h"', '"1h", warn_after = "30m"')
+    watching = Watching(warns, STARTS_LATE).run(at("12:00"), at("12:10"))
+    exempt = {"command": "exempt", "job_id": JOB, "until": "2026-01-01T14:00:00Z", "by": "jane"}
+    watching.console.answer(exempt, at("12:10"))
+    watching.run(at("12:11"), at("12:59"))
+    assert watching.console.answer({"command": "report"}, at("12:59"))["rules"] == []
+    watching.run(at("13:00"), at("13:59"))
+
+    assert not watching.stops
+    assert reported(watching, at("13:59")) == {"exempted": 1}
+
+
+def test_an_end_that_is_seen_twice_is_counted_once() -> None:
+    watching = Watching(OBSERVE, STARTS_LATE).run(at("12:00"), at("15:30"))
+    jobs = list(follow_items.all_filed(watching.table, at("15:30")))
+    for _ in range(2):
+        FollowUp(
+            table=watching.table, batch=watching.sweeper.batch, now=at("15:31")
+        ).look_at(jobs * 2)  # fmt: skip
+
+    assert reported(watching, at("15:31")) == {"jobs": 1, "went_on": 1}
+
+
+def test_a_job_that_batch_does_not_show_is_asked_for_again_and_then_unknown() -> None:
+    watching = Watching(OBSERVE, STARTS_LATE).run(at("12:00"), at("13:01"))
+    clients = session({"batch": lambda *_: {"jobs": []}}, "us-east-1")
+    batch, now = BatchApi(clients.client("batch")), FIRST_LOOK
+    for look in range(MISSED_MAX + 1):
+        assert reported(watching, now) == {"jobs": 1, "open": 1}
+        [job] = [
+            each for each in follow_items.all_filed(watching.table, now) if each.missed == look
+        ]
+        FollowUp(table=watching.table, batch=batch, now=now).look_at([job])
+        now += timedelta(minutes=15)
+
+    [rule] = watching.console.answer({"command": "report"}, now)["rules"]
+    assert (rule["unknown"], rule["verdict"]) == (1, "not-known")
+
+
+def test_one_job_that_cannot_be_read_leaves_the_others() -> None:
+    both = [*STARTS_LATE, *a_life(("12:00", "RUNNABLE"), ("15:00", "STARTING"), job_id="b")]
+    watching = Watching(OBSERVE, both).run(at("12:00"), at("13:01"))
+    watching.refuses = lambda operation, _: (
+        operation == "DescribeJobs" and watching.batch.now.minute == 15
+    )
+    with pytest.raises(ExceptionGroup):
+        watching.run(at("13:02"), FIRST_LOOK)
+    watching.refuses = lambda *_: False
+    watching.run(FIRST_LOOK + timedelta(minutes=1), at("16:00"))
+
+    assert reported(watching, at("16:00")) == {"jobs": 2, "went_on": 1, "open": 1}
+
+
+def test_the_children_of_an_array_are_followed_one_by_one() -> None:
+    events = [
+        an_event("12:00", jobId=f"array:{index}", status="RUNNABLE",
+                 arrayProperties={"index": index, "statusSummary": {}})
+        for index in range(3)
+    ] + [
+        an_event("14:00", jobId="array:1", status=status,
+                 arrayProperties={"index": 1, "statusSummary": {}})
+        for status in ("STARTING", "RUNNING")
+    ]  # fmt: skip
+    watching = Watching(OBSERVE, events).run(at("12:00"), at("15:30"))
+
+    assert reported(watching, at("15:30")) == {"jobs": 3, "went_on": 1, "open": 2}
+
+
+# ---- The weekly notice ----------------------------------------------------------------------
+
+MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
+KEY = RuleKey(rule="r", status="RUNNABLE", limit_seconds=60, action="cancel", mode="observe")
+
+
+class Told(MemoryTable):
+    """A table with the notices that are written into it."""
+
+    def __init__(self) -> None:
+        super().__init__(self._heard)
+        self.notices: list[Notice] = []
+
+    def _heard(self, _name: str, _old: Item | None, item: Item) -> None:
+        if str(item["pk"]).startswith("ACTION"):
+            effect = to_action(item).effect
+            assert isinstance(effect, Announce)
+            self.notices += effect.notices
+
+    @property
+    def ids(self) -> list[str]:
+        return [notice.id for notice in self.notices]
+
+
+def weekly_at(table: MemoryTable, now: datetime, policy: str = OBSERVE) -> None:
+    WeeklyReport(table=table, policy=parse_policy(policy), now=now).see_to()
+
+
+def a_table(now: datetime) -> Told:
+    table = Told()
+    table.write(list(tally_items.passed(table, {KEY: (1, 0)}, now)))
+    return table
+
+
+def test_a_week_is_reported_once_when_it_is_over() -> None:
+    table = a_table(at("12:00"))
+    weekly_at(table, at("12:00"))
+    weekly_at(table, MONDAY - timedelta(minutes=1))
+    assert table.ids == []
+    for minute in range(3):
+        weekly_at(table, MONDAY + timedelta(minutes=minute))
+
+    assert table.ids == ["rule-report:2025-12-29"]
+
+
+def test_the_first_sweep_ever_reports_nothing() -> None:
+    table = a_table(at("12:00"))
+
+    weekly_at(table, MONDAY)
+
+    assert table.ids == []
+
+
+def test_a_month_without_a_job_over_its_limit_is_not_reported() -> None:
+    table = Told()
+    weekly_at(table, at("12:00"))
+    weekly_at(table, MONDAY)
+
+    assert table.ids == []
+
+
+def test_the_report_is_in_the_language_of_the_policy() -> None:
+    table = a_table(at("12:00"))
+    weekly_at(table, at("12:00"))
+    weekly_at(table, MONDAY, f'[notify]\nlanguage = "ja"\n{OBSERVE}')
+
+    [notice] = table.notices
+    assert "の週" in notice.subject

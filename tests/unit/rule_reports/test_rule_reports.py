@@ -1,0 +1,153 @@
+"""What a report says of a limit, to programs and to people."""
+
+from dataclasses import replace
+from datetime import date, timedelta
+
+import pytest
+
+from batch_watchdog.notices.languages import Language
+from batch_watchdog.policy.model import parse_policy
+from batch_watchdog.rule_reports.followed import RuleKey
+from batch_watchdog.rule_reports.notices import weekly
+from batch_watchdog.rule_reports.rules import RuleReport, answer, reports, unpassed
+from batch_watchdog.rule_reports.tally import Tally
+from tests.makers import at
+
+WEEK = date(2025, 12, 29)
+KEY = RuleKey(
+    rule="limit[1] (match queue gpu)",
+    status="RUNNABLE",
+    limit_seconds=3_600,
+    action="cancel",
+    mode="observe",
+)
+ENFORCED = replace(KEY, mode="enforce")
+WENT_ON = Tally(
+    passed=3, went_on=2, ended=1, later={77: 1, 86: 1}, soonest=1_500, latest=3_600, longest=9_000
+)
+
+
+def a_report(judged: Tally, key: RuleKey = KEY, week: Tally | None = None) -> RuleReport:
+    return RuleReport(key=key, week=judged if week is None else week, judged=judged)
+
+
+@pytest.mark.parametrize(
+    ("judged", "verdict"),
+    [
+        (Tally(passed=3, ended=2, stopped=1), "safe"),
+        (Tally(passed=3, ended=2, went_on=1), "not-safe"),
+        (Tally(passed=3, ended=1, went_on=1), "not-safe"),
+        (Tally(passed=3, ended=2), "not-known"),
+        (Tally(passed=3, ended=2, unknown=1), "not-known"),
+        (Tally(exempted=2), "not-known"),
+    ],
+)
+def test_a_rule_is_safe_when_all_have_ended_and_none_went_on(judged: Tally, verdict: str) -> None:
+    assert a_report(judged).verdict == verdict
+    assert a_report(judged, ENFORCED).verdict == "enforced"
+
+
+def test_a_rule_is_judged_by_all_weeks_and_not_by_the_last_one() -> None:
+    [report] = reports({KEY: Tally(passed=1, ended=1)}, [{KEY: Tally(passed=1, ended=1)},
+                                                         {KEY: WENT_ON}])  # fmt: skip
+
+    assert (report.week.passed, report.judged.passed, report.verdict) == (1, 4, "not-safe")
+
+
+def test_a_longer_limit_spares_the_longest_wait_of_all_that_went_on() -> None:
+    spared = a_report(WENT_ON).would_have_spared
+
+    assert spared == timedelta(hours=3)
+    assert spared > timedelta(seconds=WENT_ON.longest)
+    assert a_report(Tally(passed=1, ended=1)).would_have_spared is None
+
+
+def test_the_most_jobs_come_first() -> None:
+    other = replace(KEY, limit_seconds=60)
+    week = {KEY: Tally(passed=1), other: Tally(passed=2)}
+
+    assert [each.key for each in reports(week, [week])] == [other, KEY]
+
+
+def test_rules_that_nobody_has_passed_are_named_but_not_those_that_only_warn() -> None:
+    policy = parse_policy(
+        '[[limit]]\nmatch = { queue = "gpu" }\nRUNNABLE = { after = "1h" }\n'
+        '[[limit]]\nmatch = { queue = "spot" }\nRUNNABLE = { after = "1h" }\n'
+        '[[limit]]\nRUNNABLE = { after = "1h", action = "warn" }\n'
+    )
+
+    assert unpassed(policy, [a_report(WENT_ON)]) == ["limit[2] (match queue spot)"]
+
+
+def test_the_answer_has_this_week_and_four_weeks() -> None:
+    weeks = {WEEK: {KEY: Tally(passed=1)}, WEEK - timedelta(weeks=3): {KEY: WENT_ON},
+             WEEK - timedelta(weeks=4): {KEY: Tally(passed=100)}}  # fmt: skip
+
+    told = answer(parse_policy(""), WEEK, lambda week: weeks.get(week, {}), at("12:00"))
+
+    [rule] = told["rules"]
+    assert told["week"] == "2025-12-29"
+    assert (rule["jobs"], rule["open"], rule["four_weeks"]["jobs"]) == (1, 1, 4)
+    assert rule["four_weeks"]["later_seconds"]["longest"] == 3_600
+    assert rule["verdict"] == "not-safe"
+
+
+def test_a_notice_says_how_many_how_much_later_and_whether_it_is_safe() -> None:
+    notice = weekly(WEEK, [a_report(replace(WENT_ON, waited=(36_000_000_000, 3_600_000_000)))], [])
+
+    assert notice.subject == "Week of 2025-12-29: 3 jobs would have been stopped by limits"
+    for line in (
+        "limit[1] (match queue gpu): RUNNABLE for more than 1 h",
+        "It would have stopped 3 jobs: 2 started after all, 1 ended without a start.",
+        "They did so 25 min 38 s later (median; the longest 1 h).",
+        "After the limit they waited for 10.0 vCPU-hours and 1.0 GPU-hours.",
+        "Not safe to enforce: in four weeks 2 of 3 jobs went on after all. "
+        "A limit of 3 h would have stopped none of these.",
+    ):
+        assert line in notice.text.split("\n")
+    assert notice.id == "rule-report:2025-12-29"
+    assert notice.facts["rules"][0]["verdict"] == "not-safe"
+
+
+def test_an_enforced_rule_tells_what_was_stopped_and_what_escaped_or_was_exempt() -> None:
+    tally = Tally(passed=9, stopped=4, went_on=1, ended=1, unknown=1, exempted=2)
+    notice = weekly(WEEK, [a_report(tally, ENFORCED)], [])
+
+    assert notice.subject == "Week of 2025-12-29: 4 jobs stopped by limits"
+    assert (
+        "Stopping was decided for 9 jobs: 4 stopped, 1 started after all, 1 ended without a start, "
+        "2 not ended yet, 1 unknown: AWS Batch no longer shows them, 2 exempted by an operator."
+    ) in notice.text
+
+
+def test_only_what_was_stopped_is_said_to_be() -> None:
+    both = [a_report(Tally(passed=5, stopped=2), ENFORCED), a_report(Tally(passed=7))]
+
+    subject = weekly(WEEK, both, []).subject
+
+    assert subject == "Week of 2025-12-29: 2 stopped by limits, 7 would be"
+
+
+TALLIES = (
+    WENT_ON,
+    replace(WENT_ON, passed=1, went_on=1, ended=0, stopped=0),
+    Tally(passed=2, ended=2, exempted=1),
+    Tally(passed=2, unknown=1, waited=(10**10, 10**10)),
+    Tally(passed=2, stopped=1, went_on=1),
+    Tally(),
+)
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.parametrize("status", ["RUNNABLE", "RUNNING"])
+@pytest.mark.parametrize("mode", ["observe", "enforce"])
+def test_everything_can_be_said_in_each_language(language: str, status: str, mode: str) -> None:
+    keys = [replace(KEY, status=status, mode=mode, limit_seconds=at) for at in (0, 3_600)]  # type: ignore[arg-type]
+    found = [a_report(tally, key) for key in keys for tally in TALLIES] * 2
+    notice = weekly(WEEK, found, ["limit[3] (every job)"])
+
+    told = Language(language).worded(notice)  # type: ignore[arg-type]
+
+    assert "{" not in told.text.replace('{"command": "report"}', "")
+    assert len(told.subject) < 100
+    assert (language == "ja") == any("\u3040" < char < "\u30ff" for char in told.text)
