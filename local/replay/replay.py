@@ -119,7 +119,8 @@ class Rows:
 
     def _notice(self, at: datetime, content: Mapping[str, Any]) -> None:
         self.notices[content["notice"]] += 1
-        self._tell({"at": iso(at), "kind": "notice", **content})
+        row = {name: value for name, value in content.items() if name != "version"}
+        self._tell({"at": iso(at), "kind": "notice", **row})
 
     def dead_letter(self, at: datetime, reason: str, event: Any) -> None:
         self.called()
