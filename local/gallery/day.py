@@ -110,6 +110,12 @@ class Day:
     def pass_time(self, *, minutes: float) -> None:
         self._dispatcher.run(self.now + timedelta(minutes=minutes))
 
+    def pass_quiet_time(self, *, days: float) -> None:
+        """Pass days in which nothing happens, without their sweeps."""
+        end = self.now + timedelta(days=days)
+        self._dispatcher.sleep_until(end)
+        self._dispatcher.run(end)
+
     def put_policy(self, policy: str) -> None:
         """An operator puts another policy into force."""
         for name in self._names:

@@ -87,6 +87,12 @@ def _stuck(day: Day) -> None:
     day.pass_time(minutes=45)
 
 
+def _week_of_limits(day: Day) -> None:
+    _stuck(day)
+    day.pass_quiet_time(days=7)
+    day.pass_time(minutes=5)
+
+
 def _overruns(day: Day) -> None:
     job = day.submit("train-model", "cpu", seconds=48 * _HOUR)
     day.batch.ignore_terminate(job)
@@ -255,6 +261,7 @@ SCENES: Sequence[Scene] = (
     Scene(title="Jobs that fail", policy=_ENFORCED, play=_single_jobs),
     Scene(title="A job that cannot start", policy=_ENFORCED + _LIMIT, play=_stuck),
     Scene(title="A job that cannot start, observing", policy=_LIMIT, play=_stuck),
+    Scene(title="A week of a limit that observes", policy=_LIMIT, play=_week_of_limits),
     Scene(title="A job that does not end", policy=_ENFORCED + _RUNNING, play=_overruns),
     Scene(
         title="A job that slips away",

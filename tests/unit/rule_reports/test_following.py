@@ -223,7 +223,7 @@ def test_a_month_without_a_job_over_its_limit_is_not_reported() -> None:
 def test_the_report_is_in_the_language_of_the_policy() -> None:
     table = a_table(at("12:00"))
     weekly_at(table, at("12:00"))
-    weekly_at(table, MONDAY, f'[notify]\nlanguage = "ja"\n{OBSERVE}')
+    weekly_at(table, MONDAY)
 
     [notice] = table.notices
-    assert "の週" in notice.subject
+    assert "の週" in parse_policy('[notify]\nlanguage = "ja"\n').notify.worded(notice).subject
