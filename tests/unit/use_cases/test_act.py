@@ -346,6 +346,7 @@ def test_a_notice_is_text_for_mails_and_json_for_programs(scene: Scene) -> None:
     assert message["MessageStructure"] == "json"
     assert bodies["email"] == "Line 1\nLine 2"
     assert json.loads(bodies["default"]) == {
+        "version": "1",
         "notice": "job-failed",
         "id": "job-failed:1",
         "severity": "warning",
