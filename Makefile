@@ -36,8 +36,12 @@ demo: $(venv) ## The watchdog at work on a simulated AWS Batch: no account, no D
 console: $(venv) ## The operator's page in your browser, over a simulated AWS Batch: [PORT=8080] [SPEED=20]
 	@.venv/bin/python -m local console $${PORT:+--port "$$PORT"} $${SPEED:+--speed "$$SPEED"}
 
-test: $(venv) ## All tests but those that need more: see test-dynamodb, -patterns, -runtime, -scale.
-	.venv/bin/python -m pytest -n auto
+test: $(venv) ## All tests but those that take or need more: see test-long, -dynamodb, -patterns, -runtime, -scale.
+	.venv/bin/python -m pytest -n auto \
+		-m 'not long and not runtime and not dynamodb and not patterns and not scale and not browser'
+
+test-long: $(venv) ## Random logs, crash points, whole days of notices. Six minutes on two cores.
+	.venv/bin/python -m pytest -n auto -m long
 
 check: $(venv) $(sam_venv) $(checkov_venv) ## Format, lint, types, templates.
 	.venv/bin/ruff format --check .
@@ -176,7 +180,7 @@ help: ## What can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo console test check format replay gallery suggest policy-check policy-push policy-show policy-undo pull-events build deploy-check deploy deploy-billing smoke undeploy invoke local-aws \
-	test-runtime test-browser pictures test-dynamodb test-scale test-patterns simulate mutate bench pin claims released clean help
+	test-long test-runtime test-browser pictures test-dynamodb test-scale test-patterns simulate mutate bench pin claims released clean help
 
 # ---- Setting up -----------------------------------------------------------------------------
 

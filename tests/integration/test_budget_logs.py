@@ -18,6 +18,8 @@ from local.replay.event_log import read_log
 from tests import budgeting, logs
 from tests.budgeting import UNITS, Attempt, due_at, used_by, used_by_day
 
+pytestmark = pytest.mark.long
+
 type Rows = list[dict[str, Any]]
 
 LATE = timedelta(minutes=2)

@@ -17,6 +17,8 @@ from local.replay.event_log import read_log
 from tests import budgeting, logs
 from tests.budgeting import Attempt, due_at, used_by_day
 
+pytestmark = pytest.mark.long
+
 type Rows = list[dict[str, Any]]
 type Play = Callable[..., Rows]
 

@@ -16,6 +16,8 @@ from local.gallery import message_schema
 from local.gallery.page import JAPANESE, PAGE, page, told
 from local.gallery.scenes import SCENES, Scene
 
+pytestmark = pytest.mark.long
+
 CUT = 60  # so much of a subject is seen in a list of mails
 NAME_SEEN = 6  # so many characters of a name tell which one it is
 

@@ -26,6 +26,8 @@ from tests.unit.guards.signals.test_envelope import (
 )
 from tests.whole import Whole, the_stack
 
+pytestmark = pytest.mark.long
+
 _chance = random.Random(1)  # noqa: S311 - it need only be the same each time
 
 POISONS = {

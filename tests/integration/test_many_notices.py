@@ -14,6 +14,8 @@ from local.replay.event_log import read_log
 from local.replay.replay import replay
 from tests.makers import a_failure, a_parent_event, an_event, at
 
+pytestmark = pytest.mark.long
+
 HOUR = timedelta(hours=1)
 HOURS = 6
 GUARD = """

@@ -18,6 +18,8 @@ from local.aws.errors import ApiError
 from local.aws.functions import Crash
 from tests.running import NOON, POLICY, Running
 
+pytestmark = pytest.mark.long
+
 
 def bound(ids: int) -> float:
     return 1.02 * -(-ids // 50) + 5

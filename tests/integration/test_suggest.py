@@ -19,6 +19,8 @@ from local.suggest import suggest, waits
 from tests import logs
 from tests.logs import NOON, PREFIX, an_array, event, with_faults
 
+pytestmark = pytest.mark.long
+
 DAYS = 2
 QUEUES = ("gpu", "spot", "a[b]*?", "rare", 'we"ird\\{{', "never")
 SCALES = dict(zip(QUEUES, (20, 300, 5, 60, 1, 1), strict=True))  # minutes

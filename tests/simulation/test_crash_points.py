@@ -22,6 +22,8 @@ from tests.simulation.history import NOON, History, run
 from tests.simulation.invariants import i15_nothing_is_told_twice_by_being_folded
 from tests.simulation.plan import EventRates, Kind, Plan, Step
 
+pytestmark = pytest.mark.long
+
 _FEW, _MOST = 4, 250  # calls of a scenario: enough to mean something, few enough to try all
 
 
