@@ -247,6 +247,27 @@ def test_a_new_policy_is_applied_in_slices_and_does_not_begin_anew_with_each_swe
     assert sweep_cursor.read(watching.table, at("13:00")).refiling is None
 
 
+def test_a_new_policy_is_applied_to_jobs_that_were_due_a_day_apart_and_more() -> None:
+    policy = TWO_HOURS.replace("2h", "4d")
+    begun = {"early": at("12:00"), "late": at("12:00") + timedelta(hours=7)}
+    events = [
+        an_event(jobId=name, tags=TAGS) | {"time": f"{since:%Y-%m-%dT%H:%M:%SZ}"}
+        for name, since in begun.items()
+    ]
+    watching = Noting(policy, lost=events)
+    for event, since in zip(events, begun.values(), strict=True):
+        watching.take_in([event], since)
+        watching.sweep(since + MINUTE)
+
+    watching.policy = TWO_HOURS
+    changed = at("12:00") + timedelta(hours=73)  # They were due in 23 and in 30 hours.
+    for minute in range(3):
+        watching.sweep(changed + minute * MINUTE)
+        watching.act()
+
+    assert watching.stopped().keys() == {"early", "late"}
+
+
 def test_a_policy_that_changes_while_it_is_applied_is_applied_in_the_end() -> None:
     watching = taken_in(TWO_HOURS, 1_000)
     for minute in range(16):

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from batch_watchdog.arrays.own_failures import told_apart, with_own_failures
+from batch_watchdog.arrays.own_failures import with_own_failures
 from tests.makers import ARRAY
 
 GUARD = 'batch-watchdog: guard "money" is at cancel: alarm soft is in ALARM'
@@ -23,9 +23,15 @@ def a_child(index: int, reason: str = "", exit_code: int | None = None, **more: 
     }
 
 
-def failed(*children: Any) -> int:
+def told_apart(summary: Any, listed: Any, **array: Any) -> dict[str, int]:
+    detail = {"arrayProperties": {"statusSummary": summary}, **array}
+    found: dict[str, int] = with_own_failures(detail, listed)["arrayProperties"]["statusSummary"]
+    return found
+
+
+def failed(*children: Any, **array: Any) -> int:
     summary = {"SUCCEEDED": 2, "FAILED": len(children)}
-    found = told_apart(summary, children)
+    found = told_apart(summary, children, **array)
     assert found["FAILED"] + found["STOPPED"] == len(children)
     assert found["SUCCEEDED"] == 2
     return found["FAILED"]
@@ -43,7 +49,9 @@ def failed(*children: Any) -> int:
         (a_child(0, "stopped by jane", isTerminated=True), 0),
         (a_child(0, "stopped by jane", 137, isTerminated=True), 0),
         (a_child(0, "cancelled by jane", isCancelled=True), 0),
-        (a_child(0, "Essential container in task exited", 1, isCancelled=True), 1),
+        (a_child(0, "Essential container in task exited", 1, isCancelled=True), 0),
+        (a_child(0, "bye", 130, isTerminated=True), 0),
+        (a_child(0, "Dependent Job failed"), 0),
         ({"jobId": 7}, 0),
     ],
 )
@@ -51,11 +59,18 @@ def test_only_what_failed_by_itself_counts(child: Any, count: int) -> None:
     assert failed(child) == count
 
 
-def test_what_fell_with_a_stopped_child_has_not_failed_by_itself() -> None:
+def test_what_fell_with_another_has_not_failed_by_itself() -> None:
     fell = [a_child(index, "Dependent Job failed") for index in (1, 2)]
 
     assert failed(a_child(0, GUARD), *fell) == 0
-    assert failed(a_child(0, "Essential container in task exited", 1), *fell) == 3
+    assert failed(a_child(0, "Essential container in task exited", 1), *fell) == 1
+
+
+def test_of_an_array_that_was_cancelled_nothing_is_taken_to_have_failed_by_itself() -> None:
+    children = [a_child(index, "Essential container in task exited", 1) for index in (1, 2)]
+
+    assert failed(*children, isCancelled=True) == 0
+    assert failed(*children, isCancelled=False) == 2
 
 
 def test_what_batch_does_not_list_yet_does_not_count() -> None:

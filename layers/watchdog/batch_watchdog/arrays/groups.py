@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from batch_watchdog.arrays.own_failures import KILLED
 from batch_watchdog.arrays.progress import (
     FAILED_CODE,
     PART_SIZE,
@@ -27,6 +26,7 @@ from batch_watchdog.core.stop_cause import stopper_in
 from batch_watchdog.notices.links import DEFAULT_PLACE, LogPlace
 
 GROUPS_MAX = 20  # groups of failures that a notice tells apart; the rest is "other"
+_KILLED = (137, 143)  # exit codes of what was terminated: SIGKILL, SIGTERM
 _STOPPED = re.compile(r"cancel|terminat|\bstopp", re.IGNORECASE)
 
 
@@ -148,7 +148,7 @@ def _stopper_of_all(array: Array, cause: FailureCause) -> str:
         return ""
     if cause.exit_code is not None:
         # What a guard's `cancel` leaves at work is not killed by it.
-        is_killed = cause.exit_code in KILLED and "is at cancel" not in array.reason
+        is_killed = cause.exit_code in _KILLED and "is at cancel" not in array.reason
         return array.stopper if is_killed else ""
     # A reason that a person gave for the array is not ours, though its children have the same.
     is_ours = bool(stopper_in(array.reason))

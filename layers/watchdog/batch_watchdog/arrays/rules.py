@@ -104,7 +104,7 @@ def asks_who_failed(
     """
     Whether it matters which children failed by themselves: by Batch's count it would be too many.
 
-    `summary` is that count. Where this says so, `told_apart` is what else is to be decided by.
+    `summary` is that count. Where this says so, decide by what `with_own_failures` shows.
     """
     rule = policy.array_rule_for(array)
     if rule is None or rule.stop_rest_when is None:

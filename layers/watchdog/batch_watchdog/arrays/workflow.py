@@ -9,7 +9,7 @@ from batch_watchdog.arrays import notices as array_notices
 from batch_watchdog.arrays import rules as array_rules
 from batch_watchdog.arrays.fallen import as_follower, fell_with_another
 from batch_watchdog.arrays.items import Arrays
-from batch_watchdog.arrays.own_failures import told_apart
+from batch_watchdog.arrays.own_failures import with_own_failures
 from batch_watchdog.arrays.progress import Array, Part
 from batch_watchdog.aws.batch import BatchApi, Detail
 from batch_watchdog.core.batch_payloads import event_from_detail
@@ -114,7 +114,8 @@ class ArrayTracker:
             return Outcome()
         summary = detail.get("arrayProperties", {}).get("statusSummary", {})
         if array_rules.asks_who_failed(array, summary, self.policy, now):
-            summary = told_apart(summary, self.batch.children(array.job_id, "FAILED"))
+            shown = with_own_failures(detail, self.batch.children(array.job_id, "FAILED"))
+            summary = shown["arrayProperties"]["statusSummary"]
         # Where Batch shows no tags, `act` would stop nothing.
         held = self.held or detail.get("tags") is None
         decision = array_rules.decide(array, summary, self.policy, now, held=held)

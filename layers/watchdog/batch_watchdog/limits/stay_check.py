@@ -22,6 +22,7 @@ from batch_watchdog.policy.model import Limit, Policy
 from batch_watchdog.store.reminders import MINUTE
 
 # For what is said of a job that nothing limits any more.
+_EXEMPT_AGAIN = timedelta(hours=1)  # at an exempt job, should the exemption be shortened
 _NO_LIMIT = Limit(rule="none applies to the job now", mode="observe", action="warn", after=None)
 
 
@@ -69,7 +70,7 @@ class StayCheck:
 
     def _exempt(self, case: OverdueJob, detail: Detail, exemption: Exemption) -> CheckResult:
         """What becomes of a job that an operator has exempted: that it passes its limit counts."""
-        left, after = exemption.until - self.now, case.limit.after
+        left, after = min(exemption.until - self.now, _EXEMPT_AGAIN), case.limit.after
         if after is None or case.limit.action == "warn":
             return CheckResult(again_in=left, stay=case.stay)
         if case.lasted < after:

@@ -37,6 +37,7 @@ class StayRefiler:
             refiling = Refiling(policy=version, minute=self.minute + MINUTE)
             progress.cursor = replace(progress.cursor, relist=True)
         while refiling.minute <= self.minute + LATEST_AFTER:
+            end = self._first_of(refiling) + _READ_AHEAD
             for some in batched(self._ahead(refiling), SLICES["stay"], strict=False):
                 done = self.limits.see_to([row.content for row in some], self.out_of_time)
                 last = some[done - 1]
@@ -45,15 +46,14 @@ class StayRefiler:
                 )
                 progress.moved(replace(progress.cursor, refiling=refiling), done)
                 yield True
-            minute = refiling.minute + _READ_AHEAD
-            refiling = Refiling(policy=refiling.policy, minute=minute)
+            refiling = Refiling(policy=refiling.policy, minute=end)
             progress.cursor = replace(progress.cursor, refiling=refiling)
             yield True
         progress.cursor = replace(progress.cursor, policy=refiling.policy, refiling=None)
 
     def _ahead(self, refiling: Refiling) -> list[Row]:
         """The next stays that are to be filed anew, in their order."""
-        first = max(refiling.minute, self.minute + MINUTE)
+        first = self._first_of(refiling)
         entries = sorted(
             (
                 entry
@@ -69,3 +69,7 @@ class StayRefiler:
             for row in rows_of(entry)
             if (entry.minute, entry.key, row.number) > place and not row.content.awaits_stop
         ]
+
+    def _first_of(self, refiling: Refiling) -> datetime:
+        """The minute from which on there is something left to be filed anew."""
+        return max(refiling.minute, self.minute + MINUTE)
