@@ -20,7 +20,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "what goes out at once leaves room in the hour for digests",
         "threads/rules.py",
-        "return DIGESTS_MAX if notice.kind.startswith(BUDGET) else AT_ONCE_MAX",
+        "return DIGESTS_MAX if notice.kind.startswith((BUDGET, GUARD)) else AT_ONCE_MAX",
         "return MESSAGES_MAX",
         _RULES,
     ),

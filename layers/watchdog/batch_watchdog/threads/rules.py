@@ -32,8 +32,8 @@ THREADS_MAX = 12
 OTHER = "…"
 GUARD, BUDGET = "guard", "budget"
 
-# Messages of a thread within an hour. What is new goes out at once while there are so few, a digest
-# or a budget's threshold while there are so few, and what must not wait in any case.
+# Messages of a thread within an hour. What is new goes out at once while there are so few; digests,
+# and what is new of a guard or a budget, while there are so few; and what must not wait in any case.
 AT_ONCE_MAX = 6
 DIGESTS_MAX = 10
 MESSAGES_MAX = 12
@@ -258,7 +258,7 @@ def _most_messages_before(notice: Notice) -> int:
     """How many messages its thread may have sent in this hour, if a notice is to go out at once."""
     if sort_of(notice) == _HARDEST or notice.kind == "budget-reached":
         return MESSAGES_MAX
-    return DIGESTS_MAX if notice.kind.startswith(BUDGET) else AT_ONCE_MAX
+    return DIGESTS_MAX if notice.kind.startswith((BUDGET, GUARD)) else AT_ONCE_MAX
 
 
 def _within_an_hour(times: Sequence[datetime], now: datetime) -> tuple[datetime, ...]:

@@ -12,7 +12,7 @@ from batch_watchdog.store.table import Table
 from batch_watchdog.use_cases.reminder_rows import SLICES, STAYS, Row, rows_of
 from batch_watchdog.use_cases.sweep_progress import SweepProgress
 
-_READ_AHEAD = timedelta(days=1)  # of reminders, with one query
+_READ_AHEAD = timedelta(days=10)  # of reminders, with one query
 
 
 @dataclass(slots=True, kw_only=True)
