@@ -33,7 +33,7 @@ OTHER = "…"
 GUARD, BUDGET = "guard", "budget"
 
 # Messages of a thread within an hour. What is new goes out at once while there are so few; digests,
-# and what is new of a guard or a budget, while there are so few; and what must not wait in any case.
+# and what is new of a guard or a budget, while there are so few; what must not wait, in any case.
 AT_ONCE_MAX = 6
 DIGESTS_MAX = 10
 MESSAGES_MAX = 12
