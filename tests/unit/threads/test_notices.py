@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from batch_watchdog.notices.notice import Notice
+from batch_watchdog.notices.notice import Notice, NoticeKind
 from batch_watchdog.threads.notices import digest, digest_of
 from batch_watchdog.threads.rules import Thread, take_in
 from tests.makers import a_notice, at
@@ -137,3 +137,10 @@ def test_a_digests_subject_is_harmless_even_if_its_notices_are_not() -> None:
 
     assert len(folded.subject) < 100
     assert "\n" not in folded.subject
+
+
+@pytest.mark.parametrize("kind", get_args(NoticeKind.__value__))
+def test_notices_of_every_kind_can_be_told_in_a_digest(kind: NoticeKind) -> None:
+    notices = [a_notice(kind=kind, id=f"{kind}:{number}") for number in range(3)]
+
+    assert digest_of(notices, at("12:00")).facts["kinds"] == {kind: 3}

@@ -21,8 +21,9 @@ from batch_watchdog.notices.notice import Notice
 from batch_watchdog.policy.model import Limit, Policy
 from batch_watchdog.store.reminders import MINUTE
 
-# For what is said of a job that nothing limits any more.
 _EXEMPT_AGAIN = timedelta(hours=1)  # at an exempt job, should the exemption be shortened
+
+# For what is said of a job that nothing limits any more.
 _NO_LIMIT = Limit(rule="none applies to the job now", mode="observe", action="warn", after=None)
 
 

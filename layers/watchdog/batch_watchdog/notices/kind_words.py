@@ -21,6 +21,7 @@ KIND_WORDS: Mapping[NoticeKind, Phrase] = {
     "budget-warning": say("budget-warning"),
     "budget-forecast": say("budget-forecast"),
     "budget-reached": say("budget-reached"),
+    "rule-report": say("rule-report"),
     "watchdog-trouble": say("watchdog-trouble"),
     "digest": say("digest"),
 }

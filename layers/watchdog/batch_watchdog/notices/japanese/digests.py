@@ -17,6 +17,7 @@ TEXTS = {
     "budget-forecast": "予算到達の予測",
     "budget-reached": "予算到達",
     "watchdog-trouble": "ウォッチドッグの異常",
+    "rule-report": "ルールの週報",
     "digest": "ダイジェスト",
     "{n} notices came at once: {what}.": "通知が同時に {n} 件ありました: {what}。",
     "{n} notices came from {first} to {last}, after what was told before: {what}.": "前回の通知のあと、{first} から {last} までに {n} 件の通知がありました: {what}。",
