@@ -25,6 +25,24 @@ from local.batch.work import NAMESPACE, Outcome, attempt_record
 _MOMENT_MS = 1000
 
 
+def managed_environment(prefix: str, name: str, vcpus: int) -> dict[str, Any]:
+    """A managed environment on EC2, as DescribeComputeEnvironments shows it; `prefix` of ARNs."""
+    return {
+        "computeEnvironmentName": name,
+        "computeEnvironmentArn": f"{prefix}compute-environment/{name}",
+        "type": "MANAGED",
+        "state": "ENABLED",
+        "status": "VALID",
+        "computeResources": {
+            "type": "EC2",
+            "minvCpus": 0,
+            "maxvCpus": vcpus,
+            "instanceTypes": ["m6i", "c6i"],
+            "subnets": ["subnet-0a1b2c3d"],
+        },
+    }
+
+
 class World:
     """
     Jobs, queues and environments, and the rules that hold whoever moves a job.

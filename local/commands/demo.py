@@ -28,6 +28,7 @@ from local.aws.dispatcher import Dispatcher
 from local.aws.stack import Stack
 from local.batch.simulated import SimulatedBatch
 from local.batch.work import Outcome
+from local.batch.world import managed_environment
 from local.replay.replay import Rows
 from local.replay.timeline import Timeline
 from local.report.report import Report
@@ -373,20 +374,6 @@ def world() -> dict[str, Any]:
             for name, environment in queues.items()
         ],
         "computeEnvironments": [
-            {
-                "computeEnvironmentName": name,
-                "computeEnvironmentArn": f"{prefix}compute-environment/{name}",
-                "type": "MANAGED",
-                "state": "ENABLED",
-                "status": "VALID",
-                "computeResources": {
-                    "type": "EC2",
-                    "minvCpus": 0,
-                    "maxvCpus": most,
-                    "instanceTypes": ["m6i", "c6i"],
-                    "subnets": ["subnet-0a1b2c3d"],
-                },
-            }
-            for name, most in vcpus.items()
+            managed_environment(prefix, name, most) for name, most in vcpus.items()
         ],
     }

@@ -36,8 +36,8 @@ def _deploy_billing(name: str) -> int:
         )
     if not re.match("[a-z]{2}-(?!gov|iso)", stack.region) or stack.region.startswith("cn-"):
         raise LiveError(f"AWS publishes no charges in {BILLING_REGION} for {stack.region}.")
-    billing_name = name  # The function takes messages of a stack of its own name.
-    present = parameters_of(billing_name, BILLING_REGION)
+    # The stack of the alarms has the same name: the function takes messages of no other.
+    present = parameters_of(name, BILLING_REGION)
     soft, hard = thresholds(present or {}, input, can_ask=can_ask)
     if not soft:
         raise LiveError("Nothing was deployed: without thresholds there is no alarm.")
@@ -48,9 +48,9 @@ def _deploy_billing(name: str) -> int:
         "HardThreshold": hard,
         "NoticeEmail": (present or {}).get("NoticeEmail", ""),
     }
-    print(f"Stack {billing_name} in {BILLING_REGION}: alarms at {soft} and {hard} USD a month.")
+    print(f"Stack {name} in {BILLING_REGION}: alarms at {soft} and {hard} USD a month.")
     with told_in_words():
-        changed = _put_stack(billing_name, values, present)
+        changed = _put_stack(name, values, present)
     print("It is there." if changed else "It was so already.")
     print(f"A guard of the policy names them: {name}-spend-soft, {name}-spend-hard.")
     print("Turn on billing alerts in the account's billing preferences.")

@@ -14,6 +14,7 @@ from local.aws.clock import Order
 from local.aws.dispatcher import Dispatcher
 from local.aws.stack import Stack
 from local.batch.simulated import SimulatedBatch
+from local.batch.world import managed_environment
 from local.replay.replay import Row, Rows
 
 MORNING = datetime(2026, 1, 5, 9, tzinfo=UTC)  # a Monday
@@ -195,21 +196,7 @@ class Day:
                 for name in _ENVIRONMENTS
             ],
             "computeEnvironments": [
-                {
-                    "computeEnvironmentName": name,
-                    "computeEnvironmentArn": f"{_ARN}compute-environment/{name}",
-                    "type": "MANAGED",
-                    "state": "ENABLED",
-                    "status": "VALID",
-                    "computeResources": {
-                        "type": "EC2",
-                        "minvCpus": 0,
-                        "maxvCpus": most,
-                        "instanceTypes": ["m6i", "c6i"],
-                        "subnets": ["subnet-0a1b2c3d"],
-                    },
-                }
-                for name, most in _ENVIRONMENTS.items()
+                managed_environment(_ARN, name, most) for name, most in _ENVIRONMENTS.items()
             ],
         }
 

@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 
 from batch_watchdog.notices.text import plain, span
+from batch_watchdog.page.html import escaping
 from local.replay.event_log import Line
 from local.report.stops import by_hour, stops_in, totals
 from local.suggest.waits import Stay, history_of
@@ -81,13 +82,7 @@ def _waits(lines: Iterable[Line]) -> list[Mapping[str, Any]]:
 
 
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = escaping(_TEMPLATES)
     environment.filters |= {"plain": plain, "span": span, "lines": _lines}
     return environment
 

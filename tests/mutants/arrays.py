@@ -193,8 +193,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "what a person has stopped has not failed",
         "arrays/own_failures.py",
-        "return bool(cause_of(job).stopper) or is_stop_accepted(child)",
-        "return bool(cause_of(job).stopper)",
+        "return not (cause.stopper or cause.follows or is_stop_accepted(child))",
+        "return not (cause.stopper or cause.follows)",
         ("tests/unit/arrays/test_own_failures.py",),
     ),
     Mutant(
@@ -207,8 +207,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "what fell with another child has not failed by itself",
         "arrays/own_failures.py",
-        "not _was_stopped(child, job) and not cause_of(job).follows for child, job in children if job",
-        "not _was_stopped(child, job) for child, job in children if job",
+        "return not (cause.stopper or cause.follows or is_stop_accepted(child))",
+        "return not (cause.stopper or is_stop_accepted(child))",
         ("tests/unit/arrays/test_own_failures.py",),
     ),
     Mutant(

@@ -36,10 +36,16 @@ def with_own_failures(
 
 
 def _own_failures(listed: Iterable[Mapping[str, Any]]) -> int:
-    children = ((child, _read(child)) for child in listed)
-    return sum(
-        not _was_stopped(child, job) and not cause_of(job).follows for child, job in children if job
-    )
+    return sum(map(_failed_by_itself, listed))
+
+
+def _failed_by_itself(child: Mapping[str, Any]) -> bool:
+    job = _read(child)
+    if job is None:
+        return False
+    # The exit code does not tell: it may be that of an attempt before, or a program's own answer.
+    cause = cause_of(job)
+    return not (cause.stopper or cause.follows or is_stop_accepted(child))
 
 
 def _read(child: Mapping[str, Any]) -> JobEvent | None:
@@ -47,8 +53,3 @@ def _read(child: Mapping[str, Any]) -> JobEvent | None:
         return event_from_detail(child, EPOCH)
     except (MalformedEventError, ValueError):  # pydantic's error is a ValueError
         return None
-
-
-def _was_stopped(child: Mapping[str, Any], job: JobEvent) -> bool:
-    # The exit code does not tell: it may be that of an attempt before, or a program's own answer.
-    return bool(cause_of(job).stopper) or is_stop_accepted(child)

@@ -6,9 +6,10 @@ in AWS Batch is judged again by `act` in the second of the call, and left out if
 any more.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from batch_watchdog.notices.notice import Notice
 
@@ -55,6 +56,12 @@ class StopJobs:
     guard: str = ""
     run_id: str = ""
     array_id: str = ""
+
+
+def accepted_and_refused(result: Any) -> tuple[int, int]:
+    """How many jobs of a stop AWS Batch accepted and refused, by its action's result so far."""
+    told = result if isinstance(result, Mapping) else {}
+    return int(told.get("accepted") or 0), len(told.get("refused") or ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

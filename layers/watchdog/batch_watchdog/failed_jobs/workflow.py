@@ -69,7 +69,7 @@ class FailureChainReporter:
             found = chains.chains(by_id[job_id] for job_id in job_ids)
             untold = (chains.narrowed(chain, fresh) for chain in found)
             notices = tuple(_notice(chain, known) for chain in untold if chain.members)
-            announce = Announce(notices=tuple(notices))
+            announce = Announce(notices=notices)
             puts = remembered.puts([entries[job_id] for job_id in fresh], self.now)
             return Outcome(puts=puts, effects=[announce] if notices else [])
 

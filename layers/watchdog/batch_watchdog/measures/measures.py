@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from batch_watchdog.core.effects import Announce, Effect, StopJobs
+from batch_watchdog.core.effects import Announce, Effect, StopJobs, accepted_and_refused
 from batch_watchdog.core.job_event import resource_name
 from batch_watchdog.notices.text import plain
 
@@ -40,9 +40,7 @@ def of_action(effect: Effect, result: Any) -> Iterator[Measure]:
     match effect:
         case StopJobs():
             by = {"rule": _value(effect.rule)}
-            told = result if isinstance(result, Mapping) else {}
-            accepted = int(told.get("accepted") or 0)
-            refused = len(told.get("refused") or ())
+            accepted, refused = accepted_and_refused(result)
             left = len(effect.job_ids) - accepted - refused
             for name, count in (("Accepted", accepted), ("Refused", refused), ("Left", left)):
                 if count > 0:

@@ -18,6 +18,8 @@ import jinja2
 from batch_watchdog.notices.text import iso, plain, ranges, span
 from batch_watchdog.page.viewer import Viewer
 
+type PageData = dict[str, Any]  # what one template shows
+
 ANSWER_MAX = 1_000_000  # bytes; CloudWatch takes somewhat more of a widget
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -69,15 +71,20 @@ def _draw(name: str, drawing: Drawing, facts: Mapping[str, Any]) -> str:
 
 @cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
+    environment = escaping(_TEMPLATES)
+    environment.filters |= {"plain": plain, "ranges": ranges, "span": _span}
+    return environment
+
+
+def escaping(templates: Path) -> jinja2.Environment:
+    """The templates of a folder, which escape all that they are given."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(templates),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"plain": plain, "ranges": ranges, "span": _span}
-    return environment
 
 
 def _span(value: timedelta | float) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from batch_watchdog.core.effects import Announce, Effect, StopJobs
+from batch_watchdog.core.effects import Announce, Effect, StopJobs, accepted_and_refused
 from batch_watchdog.notices.text import plain
 from batch_watchdog.policy.guard_tables import Guard
 from batch_watchdog.policy.model import Policy
@@ -57,11 +57,11 @@ def _told(effect: Effect, result: Any) -> Iterable[tuple[str, str, int]]:
     """What an effect says of which rule: so many of something."""
     match effect:
         case StopJobs():
-            known = result if isinstance(result, Mapping) else {}
             rule = _key(effect.rule)
+            accepted, refused = accepted_and_refused(result)
             yield rule, "asked to stop", len(effect.job_ids)
-            yield rule, "accepted", int(known.get("accepted") or 0)
-            yield rule, "refused", len(known.get("refused") or ())
+            yield rule, "accepted", accepted
+            yield rule, "refused", refused
         case Announce():
             for notice in effect.notices:
                 word = _OF_LIMITS.get(notice.kind)

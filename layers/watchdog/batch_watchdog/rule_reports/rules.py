@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
 from batch_watchdog.notices.text import fact, iso
-from batch_watchdog.policy.model import Policy
+from batch_watchdog.policy.model import LIMITED, Policy
 from batch_watchdog.rule_reports.followed import RuleKey
 from batch_watchdog.rule_reports.tally import Tallies, Tally
 
@@ -116,12 +116,9 @@ def unpassed(policy: Policy, found: Iterable[RuleReport]) -> list[str]:
     labels = (
         policy.label_of(rule)
         for rule in policy.limit
-        if any(limit and limit.action != "warn" for limit in map(rule.for_state, _STATES))
+        if any(limit and limit.action != "warn" for limit in map(rule.for_state, LIMITED))
     )
     return [label for label in labels if label not in passed]
-
-
-_STATES = ("SUBMITTED", "PENDING", "RUNNABLE", "SCHEDULED", "STARTING", "RUNNING")
 
 
 def answer(

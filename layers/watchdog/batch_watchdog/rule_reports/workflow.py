@@ -71,8 +71,8 @@ class FollowUp:
             (False, self.batch.describe),
             (True, self.batch.describe_service),
         ):
-            for some in batched((job for job in jobs if job.service == service), DESCRIBE_MAX,
-                                strict=False):  # fmt: skip
+            of_kind = [job for job in jobs if job.service == service]
+            for some in batched(of_kind, DESCRIBE_MAX, strict=False):
                 try:
                     details = describe(dict.fromkeys(job.job_id for job in some))
                 except ITEM_ERRORS as error:

@@ -1,30 +1,25 @@
 """What operators ask of the watchdog: commands in, answers out, both as JSON."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from typing import Any, assert_never
 
-from batch_watchdog.aws.batch import BatchApi
 from batch_watchdog.core.effects import Announce, Effect
 from batch_watchdog.core.errors import CommandError
-from batch_watchdog.diagnosis.gather import DiagnosisGatherer
 from batch_watchdog.guards import items as guard_items
 from batch_watchdog.guards.inputs import StageSet
 from batch_watchdog.guards.workflow import GuardUpdater
-from batch_watchdog.health.facts import Facts
 from batch_watchdog.health.notices import trial
 from batch_watchdog.limits import exemption_items
 from batch_watchdog.limits.exemption_items import Exemption
 from batch_watchdog.notices.text import iso, plain
-from batch_watchdog.policy.model import Policy
 from batch_watchdog.rule_reports.workflow import WeeklyReport
 from batch_watchdog.store import commands as command_items
 from batch_watchdog.store import operator_hold
 from batch_watchdog.store.decisions import Outcome, Recorder
 from batch_watchdog.store.once import OnceKey, OnceLedger
-from batch_watchdog.store.table import Put, Table
+from batch_watchdog.store.table import Put
 from batch_watchdog.use_cases.console_answers import Answer, Answers
 from batch_watchdog.use_cases.console_commands import (
     ChangingCommand,
@@ -44,26 +39,10 @@ from batch_watchdog.use_cases.console_commands import (
 _QUEUES_AT_ONCE = 50  # set by one write
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Console:
-    """Answers commands. `inquiry` makes a new one for each, for its time."""
+class Console(Answers):
+    """Answers questions, and carries out commands."""
 
-    table: Table
-    batch: BatchApi
-    inquiry: Callable[[datetime], DiagnosisGatherer]
-    policy: Callable[[], Policy]
-    facts: Callable[[Policy, datetime], Facts]
-
-    @property
-    def answers(self) -> Answers:
-        """What it answers where nothing is to be changed."""
-        return Answers(
-            table=self.table,
-            batch=self.batch,
-            inquiry=self.inquiry,
-            policy=self.policy,
-            facts=self.facts,
-        )
+    __slots__ = ()
 
     def answer(
         self, event: Any, now: datetime, request: str = "", once: OnceKey | None = None
@@ -79,15 +58,15 @@ class Console:
             command = parse_command(event)
             match command:
                 case Status():
-                    return self.answers.status(now)
+                    return self.status(now)
                 case Check():
-                    return self.answers.check(now)
+                    return self.check(now)
                 case Report():
                     return dict(
                         WeeklyReport(table=self.table, policy=self.policy(), now=now).answer()
                     )
                 case Explain():
-                    return self.answers.explain(command.job_id, now)
+                    return self.explain(command.job_id, now)
                 case _:
                     return self._change(command, now, request, once)
         except CommandError as error:

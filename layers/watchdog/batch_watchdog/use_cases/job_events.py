@@ -159,7 +159,7 @@ class JobEventIntake:
                 for change in failures
                 if change.job_id not in held
             )
-            effects = [Announce(notices=tuple(notices))] if notices else []
+            effects = [Announce(notices=notices)] if notices else []
             return Outcome(puts=puts, effects=effects)
 
         written = Recorder(table=self.table, asked_by="job_events").once(entries, decide, now)

@@ -10,13 +10,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from batch_watchdog.notices.text import plain
-from batch_watchdog.page.html import Drawing, documentation, render
+from batch_watchdog.page.html import Drawing, PageData, documentation, render
 from batch_watchdog.page.viewer import Viewer, viewer_of
 from batch_watchdog.store.decisions import ITEM_ERRORS
 from batch_watchdog.store.once import OnceKey
 from batch_watchdog.use_cases.console import Console
 from batch_watchdog.use_cases.page_array import array_facts
-from batch_watchdog.use_cases.page_facts import PageData, PageFacts
+from batch_watchdog.use_cases.page_facts import PageFacts
 from batch_watchdog.use_cases.page_queue import queue_facts
 
 type PageName = Literal["overview", "array", "queue", "job", "actions", "rules", "check"]
@@ -96,8 +96,7 @@ class Page:
         return render(name, drawing, facts)
 
     def _facts(self, asked: _Asked, viewer: Viewer, now: datetime) -> tuple[str, PageData]:
-        answers = self.console.answers
-        facts = PageFacts(table=self.console.table, batch=self.console.batch, answers=answers)
+        facts = PageFacts(answers=self.console)
         gather: Mapping[PageName, Callable[[], PageData]] = {
             "overview": lambda: facts.overview(now),
             "array": lambda: array_facts(self.console.table, self.console.batch, asked.job_id, now),

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
 
 from batch_watchdog.arrays.groups import Group, unsuccessful
 from batch_watchdog.arrays.items import Arrays
@@ -14,10 +13,9 @@ from batch_watchdog.core.known_causes import known_cause
 from batch_watchdog.notices.links import job_link, log_text
 from batch_watchdog.notices.text import ranges
 from batch_watchdog.page.heat_map import heat_map
+from batch_watchdog.page.html import PageData
 from batch_watchdog.store.decisions import ITEM_ERRORS
 from batch_watchdog.store.table import Table
-
-type PageData = dict[str, Any]
 
 
 def array_facts(table: Table, batch: BatchApi, job_id: str, now: datetime) -> PageData:

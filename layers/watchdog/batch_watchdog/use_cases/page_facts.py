@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from batch_watchdog.aws.batch import BatchApi, Detail
+from batch_watchdog.aws.batch import Detail
 from batch_watchdog.core.batch_payloads import event_from_detail
 from batch_watchdog.core.effects import Announce, Effect
 from batch_watchdog.core.errors import CommandError
@@ -22,14 +22,12 @@ from batch_watchdog.notices.links import job_link, log_text
 from batch_watchdog.notices.text import plain
 from batch_watchdog.overview import items as overview_items
 from batch_watchdog.overview.state import QueueWaits, Waits
+from batch_watchdog.page.html import PageData
 from batch_watchdog.page.tallies import rule_rows
 from batch_watchdog.store.actions import Action
 from batch_watchdog.store.decisions import ITEM_ERRORS
-from batch_watchdog.store.table import Table
 from batch_watchdog.use_cases.console_answers import Answers
 from batch_watchdog.use_cases.page_trail import DAYS_MAX, TrailReader, newest, row_of
-
-type PageData = dict[str, Any]  # what one template shows
 
 _DAY = timedelta(days=1)
 _ROWS_MAX = 200  # of a trail that are shown
@@ -44,18 +42,16 @@ _TAGS_MAX, _ATTEMPTS_MAX = 50, 20
 class PageFacts:
     """Gathers what pages show. `answers` are those that the console gives in JSON, too."""
 
-    table: Table
-    batch: BatchApi
     answers: Answers
 
     @property
     def _trail(self) -> TrailReader:
-        return TrailReader(table=self.table)
+        return TrailReader(table=self.answers.table)
 
     def overview(self, now: datetime) -> PageData:
         """Everything at one look."""
-        status, check = self.answers.status(now), health_items.read(self.table)
-        waits = overview_items.read_waits(self.table)
+        status, check = self.answers.status(now), health_items.read(self.answers.table)
+        waits = overview_items.read_waits(self.answers.table)
         queues = _by_longest(waits)
         actions = self._trail.actions(now - _DAY, now, _LATEST)
         notices = [each for each in actions if isinstance(each.effect, Announce)]
@@ -66,7 +62,7 @@ class PageFacts:
             "status": status,
             "sweep_is_late": not swept_at or now - datetime.fromisoformat(swept_at) > SILENCE,
             "wrong": check.wrong if check else None,
-            "arrays": overview_items.read_arrays(self.table),
+            "arrays": overview_items.read_arrays(self.answers.table),
             "queues": queues,
             "waits_at": waits.at if waits else None,
             "findings": self._findings(queues, notices, now),
@@ -161,12 +157,9 @@ class PageFacts:
             with suppress(CommandError, *ITEM_ERRORS):
                 answer = self.answers.explain(first.oldest.job_id, now)
                 codes = [finding["code"] for finding in answer["findings"]]
-                state = "" if answer["status"] == _WAITS else f"now {answer['status']}"
+                state = "" if answer["status"] == "RUNNABLE" else f"now {answer['status']}"
                 found[first.queue] = ", ".join(codes) or state
         return found
-
-
-_WAITS = "RUNNABLE"
 
 
 def _by_longest(waits: Waits | None) -> list[QueueWaits]:

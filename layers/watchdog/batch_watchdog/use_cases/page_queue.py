@@ -11,10 +11,9 @@ from batch_watchdog.core.job_event import from_millis
 from batch_watchdog.diagnosis.gather import DiagnosisGatherer
 from batch_watchdog.notices.links import queue_link
 from batch_watchdog.overview import items as overview_items
+from batch_watchdog.page.html import PageData
 from batch_watchdog.store.decisions import ITEM_ERRORS
 from batch_watchdog.store.table import Table
-
-type PageData = dict[str, Any]
 
 _FRONT_MAX = 20  # jobs at the front that are shown
 # The steps of `AGES`, and what is beyond.
