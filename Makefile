@@ -38,7 +38,7 @@ console: $(venv) ## The operator's page in your browser, over a simulated AWS Ba
 
 test: $(venv) ## All tests but those that take or need more: see test-long, -dynamodb, -patterns, -runtime, -scale.
 	.venv/bin/python -m pytest -n auto \
-		-m 'not long and not runtime and not dynamodb and not patterns and not scale and not browser'
+		-m 'not long and not runtime and not dynamodb and not patterns and not scale and not browser and not sam_local'
 
 test-long: $(venv) ## Random logs, crash points, whole days of notices. Six minutes on two cores.
 	.venv/bin/python -m pytest -n auto -m long
@@ -132,6 +132,9 @@ local-aws: $(venv) $(built) ## AWS for `sam local invoke`, on this machine: [ADD
 test-runtime: $(venv) $(built) $(runtime_client) ## Every sample in events/ through Lambda's own runtime.
 	.venv/bin/python -m pytest -m runtime tests/runtime
 
+test-sam-local: $(venv) $(built) $(runtime_client) ## The same by `sam local invoke`. Needs Docker, or root with docker.io and busybox-static.
+	.venv/bin/python -m pytest -ra -m sam_local tests/runtime
+
 test-browser: $(venv) $(selenium) ## The operator's page in headless Chromium. Needs Chromium and its driver.
 	PYTHONPATH=.build/selenium .venv/bin/python -m pytest -m browser --noconftest \
 		--override-ini addopts= --import-mode=importlib -ra tests/browser
@@ -180,7 +183,7 @@ help: ## What can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo console test check format replay gallery suggest policy-check policy-push policy-show policy-undo pull-events build deploy-check deploy deploy-billing smoke undeploy invoke local-aws \
-	test-long test-runtime test-browser pictures test-dynamodb test-scale test-patterns simulate mutate bench pin claims released clean help
+	test-long test-runtime test-sam-local test-browser pictures test-dynamodb test-scale test-patterns simulate mutate bench pin claims released clean help
 
 # ---- Setting up -----------------------------------------------------------------------------
 

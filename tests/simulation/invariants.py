@@ -620,7 +620,7 @@ def _opened_against_people(seen: History) -> Iterator[str]:
 
 
 def i15_no_cause_brings_many_messages(seen: History) -> Iterator[str]:
-    """No cause brings more than 12 messages an hour."""
+    """No cause brings more than 12 messages an hour while the policy folds them."""
     by_cause: dict[tuple[object, ...], dict[str, datetime]] = {}
     for at, content in seen.published:
         facts = content["facts"]
@@ -636,8 +636,10 @@ def i15_no_cause_brings_many_messages(seen: History) -> Iterator[str]:
     for cause, told in by_cause.items():
         times = sorted(told.values())
         for first in times:
-            count = sum(first <= at < first + 60 * _MINUTE for at in times)
-            if count > _MESSAGES_MAX:
+            end = first + 60 * _MINUTE
+            count = sum(first <= at < end for at in times)
+            folded = all(policy.notify.fold for policy in seen.policies_from(first, end))
+            if count > _MESSAGES_MAX and folded:
                 yield f"{cause} brought {count} messages in the hour from {iso(first)} on"
                 break
 
