@@ -18,6 +18,13 @@ MUTANTS: Sequence[Mutant] = (
         "if status not in LIMITED:",
     ),
     Mutant(
+        "a tag of ours that is unknown makes a limit only warn",
+        "policy/model.py",
+        "meant = {key: job.tags[key] for key in job.tags.keys() - elsewhere}",
+        "meant = {k: v for k, v in job.tags.items() if k in (EXEMPT_TAG, TAG_PREFIX + status)}",
+        tests=("tests/unit/policy/test_model.py",),
+    ),
+    Mutant(
         "who is spared is not stopped on arrival",
         "policy/model.py",
         "return tuple(guard for guard in self.guard if guard.covers(job) and not guard.spares(job))",

@@ -164,4 +164,18 @@ MUTANTS: Sequence[Mutant] = (
         ("                    return action\n"),
         ("tests/unit/use_cases/test_act.py",),
     ),
+    Mutant(
+        "whoever exempts a job that Batch does not know is told",
+        "use_cases/console.py",
+        "return self.described(job_id) is None",
+        "return False",
+        ("tests/unit/use_cases/test_console.py",),
+    ),
+    Mutant(
+        "a job is exempt though Batch cannot be asked",
+        "use_cases/console.py",
+        "except (BotoCoreError, ClientError):",
+        "except BotoCoreError:",
+        ("tests/unit/use_cases/test_console.py",),
+    ),
 )

@@ -469,6 +469,18 @@ def test_a_job_whose_tag_cannot_be_read_is_only_reported() -> None:
     assert tag_problems({"batch-watchdog:exempt": "true", "x": "y"}) == ()
 
 
+@pytest.mark.parametrize("key", ["exempted", "Exempt", "runnable"])
+def test_a_tag_of_ours_that_is_unknown_may_have_meant_an_exemption(key: str) -> None:
+    tags = {f"batch-watchdog:{key}": "24h", "batch-watchdog:RUNNING": "nonsense"}
+
+    limit = limit_of('[[limit]]\nRUNNABLE = { after = "10m" }', tags=tags)
+
+    assert limit
+    assert limit.action == "warn"
+    assert f"'batch-watchdog:{key}': unknown" in limit.rule
+    assert "nonsense" not in limit.rule, "the tag of another state"
+
+
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["exempt", "RUNNABLE", "x"]), st.text(max_size=300)))
 def test_no_tag_does_harm_and_all_that_is_told_of_it_is_one_line(tags: dict[str, str]) -> None:

@@ -219,6 +219,42 @@ def test_an_exemption_may_be_changed(desk: Desk) -> None:
     assert exemption_items.read_all(desk.table, NOW + timedelta(minutes=31)) == {}
 
 
+@pytest.mark.parametrize("kind", ["job", "service-job"])
+def test_a_job_may_be_named_by_its_arn(desk: Desk, kind: str) -> None:
+    arn = f"arn:aws:batch:us-east-1:111122223333:{kind}/{JOB}"
+    desk.ask("exempt", job_id=arn, until="2026-01-01T13:00:00Z", by="jane")
+
+    assert exemption_items.read_all(desk.table, NOW).keys() == {JOB}
+
+
+@pytest.mark.parametrize("job_id", [f"{JOB}:03", f"{JOB}:1:2", f"{JOB}:", "of two words"])
+def test_what_is_no_id_of_a_job_is_refused(desk: Desk, job_id: str) -> None:
+    answer = desk.ask("exempt", job_id=job_id, until="2026-01-01T13:00:00Z", by="jane")
+
+    assert answer["problems"].keys() == {"job_id"}
+    assert exemption_items.read_all(desk.table, NOW) == {}
+
+
+def test_whoever_exempts_a_job_that_batch_does_not_know_is_told(desk: Desk) -> None:
+    wrong = JOB.upper()
+    answer = desk.ask("exempt", job_id=wrong, until="2026-01-01T13:00:00Z", by="jane")
+
+    assert "shows no job of this id" in answer["decided"]
+    assert exemption_items.read_all(desk.table, NOW).keys() == {wrong}
+    known = desk.ask("exempt", job_id=JOB, until="2026-01-01T13:00:00Z", by="jane")
+    assert "shows no job" not in known["decided"]
+
+
+def test_a_job_is_exempt_though_batch_cannot_be_asked(desk: Desk) -> None:
+    def refuse(operation: str, _: dict[str, Any]) -> None:
+        raise ApiError("ThrottlingException", f"{operation}: slow down")
+
+    desk.aws.on_call = refuse
+    answer = desk.ask("exempt", job_id=JOB, until="2026-01-01T13:00:00Z", by="jane")
+
+    assert answer["decided"] == f"{JOB} is exempt from limits until 2026-01-01T13:00:00Z"
+
+
 # ---- Asking -------------------------------------------------------------------------------
 
 

@@ -130,15 +130,16 @@ class Policy(Table):
         How long a job may stay in a state, or None where nothing limits it.
 
         The job's own tags go before the rules: they say how long, and the rule what is done then.
-        Where they cannot be read, they may exempt the job or give it more time: the rule then only
-        warns, and names the problem.
+        Where they cannot be read, or one of ours is unknown ("batch-watchdog:exempted"), they may
+        exempt the job or give it more time: the rule then only warns, and names the problem.
         """
         if status not in LIMITED or is_exempt(job.tags):
             return None
         rule = next((rule for rule in self.limit if rule.match.matches(job)), None)
         limit = self._limit_of(rule, status) if rule else None
         own = _own_span(job.tags, status)
-        meant = {key: job.tags[key] for key in (EXEMPT_TAG, TAG_PREFIX + status) if key in job.tags}
+        elsewhere = {TAG_PREFIX + other for other in LIMITED if other != status}
+        meant = {key: job.tags[key] for key in job.tags.keys() - elsewhere}
         problems = "; ".join(tag_problems(meant))
         if problems and limit:
             rule_name = f"{limit.rule}; {problems}"

@@ -5,6 +5,8 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, assert_never
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from batch_watchdog.core.effects import Announce, Effect
 from batch_watchdog.core.errors import CommandError
 from batch_watchdog.guards import items as guard_items
@@ -169,4 +171,12 @@ class Console(Answers):
             version=known.version if known else 0,
         )
         words = f"{command.job_id} is exempt from limits until {iso(command.until)}"
+        if self._is_unknown(command.job_id):
+            words += ". AWS Batch shows no job of this id, or no longer: check the id"
         return words, Outcome(puts=[exemption_items.put(exemption)])
+
+    def _is_unknown(self, job_id: str) -> bool:
+        try:
+            return self.described(job_id) is None
+        except (BotoCoreError, ClientError):
+            return False  # Not being able to ask keeps nobody from exempting a job.

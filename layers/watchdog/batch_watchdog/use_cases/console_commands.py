@@ -10,7 +10,7 @@ no time of its own: one is refused.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from batch_watchdog.core.errors import CommandError
 from batch_watchdog.core.job_event import Time
@@ -21,7 +21,20 @@ from batch_watchdog.notices.text import plain
 type Who = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
 type Why = Annotated[str, Field(max_length=1_000)]
 type GuardName = Annotated[str, Field(min_length=1, max_length=64)]
-type JobId = Annotated[str, Field(pattern=r"^[!-~]{1,256}$")]
+
+
+def _id_in(told: Any) -> Any:
+    """A job's id, also where its ARN was given."""
+    is_arn = isinstance(told, str) and told.startswith("arn:")
+    return told.rpartition("/")[2] if is_arn else told
+
+
+# An index has no leading zeros: Batch knows no such child.
+type JobId = Annotated[
+    str,
+    BeforeValidator(_id_in),
+    Field(pattern=r"^[!-9;-~]{1,256}(:(0|[1-9][0-9]{0,4}))?(#[0-9]+)?$"),
+]
 
 
 class _Command(BaseModel):
