@@ -126,7 +126,8 @@ class Thread:
     """
     One cause, of which notices have been told lately.
 
-    The window that is open is from `opened_at` to `closes_at`. `told` are the sorts of notices that
+    The window that is open is from `opened_at` to `closes_at`; the first one was opened at
+    `began_at`. `told` are the sorts of notices that
     have gone out at once since the thread began, and `sent` when its messages of the last hour did.
     `ended` says that its last window has closed with nothing in it.
     """
@@ -139,13 +140,23 @@ class Thread:
     sent: tuple[datetime, ...] = ()
     collected: Collected = Collected()
     ended: bool = False
+    began_at: datetime | None = None
     version: int = 0
+
+    @property
+    def id(self) -> str:
+        """The name of it, from its beginning to its end; what begins anew has another one."""
+        return f"{self._name.replace(':', '-')}-{self.began_at or self.opened_at:%Y%m%dT%H%M%SZ}"
 
     @property
     def digest_id(self) -> str:
         """The id of the digest that tells what is collected in the open window."""
+        return f"digest:{self._name}:{iso(self.opened_at)}"
+
+    @property
+    def _name(self) -> str:
         name = hashlib.sha256(self.key.encode("utf-8", "replace")).hexdigest()[:16]
-        return f"digest:{self.key.partition('|')[0]}:{name}:{iso(self.opened_at)}"
+        return f"{self.key.partition('|')[0]}:{name}"
 
     def is_over(self, now: datetime) -> bool:
         """Whether the next notice begins the thread anew."""
@@ -158,6 +169,7 @@ class Thread:
             opened_at=now,
             closes_at=now + fold,
             window=fold,
+            began_at=now,
             sent=self.sent,
             version=self.version,
         )
