@@ -226,11 +226,6 @@ def _of_storable_size(effect: Effect) -> Sequence[Effect]:
             return [
                 part for half in halves for part in _of_storable_size(replace(effect, notices=half))
             ]
-        case Chat(messages=[_, _, *_]) if len(_body(effect)) > _BODY_MAX:
-            middle = len(effect.messages) // 2
-            first = replace(effect, messages=effect.messages[:middle])
-            second = replace(effect, messages=effect.messages[middle:])
-            return [*_of_storable_size(first), *_of_storable_size(second)]
         case _:
             return [effect]
 
