@@ -11,6 +11,20 @@ _STORMS = ("tests/integration/test_many_notices.py",)
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "what begins anew is a new conversation in a chat",
+        "threads/rules.py",
+        "            began_at=now,\n",
+        "",
+        ("tests/unit/use_cases/test_chat.py",),
+    ),
+    Mutant(
+        "a chat is told of what is not folded, too",
+        "threads/workflow.py",
+        "beside = self.beside(action, left, names) if left else ()",
+        "beside = self.beside(action, left, names) if names else ()",
+        ("tests/unit/use_cases/test_chat.py",),
+    ),
+    Mutant(
         "what follows on the same cause is collected",
         "threads/rules.py",
         "is_first = is_new or (sort and sort not in told)",

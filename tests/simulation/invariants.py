@@ -1021,6 +1021,8 @@ WIDER: Sequence[Invariant] = (
 
 
 def broken(seen: History) -> list[str]:
+    i18_a_chat_is_told_what_the_topic_is_told,
+    i18_no_conversation_has_many_messages,
     """All that does not hold, each with the invariant's name."""
     checked = (*ALL, *WIDER) if seen.plan.wide else ALL
     return [f"{each.__name__}: {what}" for each in checked for what in each(seen)]

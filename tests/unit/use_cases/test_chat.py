@@ -6,6 +6,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from batch_watchdog.core.effects import Announce
 from batch_watchdog.notices.chat import MESSAGES_MAX, ChatMessage
@@ -78,7 +79,7 @@ class Scene:
             image = self.new.pop(0)
             try:
                 self.actor.carry_out(image, out_of_time=lambda: False)
-            except Exception:  # noqa: BLE001 - as the stream takes it
+            except ClientError:  # as the stream takes it
                 failed.append(image)
         self.new = failed
 

@@ -12,7 +12,6 @@ from typing import Annotated, Literal, NotRequired, TypedDict
 
 from pydantic import Field
 
-from batch_watchdog.core.job_event import resource_name
 from batch_watchdog.notices.message import attributes_of
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.notices.phrases import say
@@ -64,7 +63,7 @@ def chat_message(notice: Notice, thread: str, words: Callable[[str], str]) -> Ch
     language of the notice.
     """
     title, name = harmless(notice.subject), plain(notice.id)
-    queue = resource_name(str(notice.facts.get("queue") or ""))
+    queue = str(notice.facts.get("queue") or "").rpartition("/")[2]  # of its ARN
     keywords = (notice.kind, notice.severity, harmless(plain(queue, 75)))
     metadata: Metadata = {
         "summary": title,
