@@ -113,7 +113,7 @@ class NoticeFolder:
             changed, first = rules.take_in(thread, some, self.now, is_new=is_new)
             folded |= _folded(some, first, changed.digest_id)
             names |= dict.fromkeys((notice.id for notice in first), changed.id)
-            if is_new:
+            if is_new or changed.closes_at != thread.closes_at:
                 puts.append(reminder_put(items.reminder(place, changed.closes_at)))
             if is_new or changed != thread:
                 puts.append(items.put(changed))
