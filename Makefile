@@ -100,7 +100,7 @@ deploy-check: $(venv) ## What stands in the way of a deployment, and whom to ask
 
 # Only the build is told the processor. What it has built has no parameter for it, so that what is
 # remembered of an earlier deployment cannot differ.
-deploy: build ## Deploy to your AWS account: [STACK=] [ARCHITECTURE=x86_64] [EMAIL=] [SOFT=] [HARD=]
+deploy: build ## Deploy to your AWS account: [STACK=] [ARCHITECTURE=x86_64] [EMAIL=] [SOFT=] [HARD=] [CHAT=yes]
 	@SAM_CLI_TELEMETRY=0 .venv/bin/python -m local deploy --stack "$(STACK)"
 
 deploy-billing: $(venv) ## Alarms on the charges, in us-east-1, of a stack elsewhere: [STACK=] [SOFT=] [HARD=]

@@ -50,6 +50,7 @@ class Aws:
         self.calls: list[tuple[str, dict[str, Any]]] = []  # of Batch
         self.on_call: Callable[[str, dict[str, Any]], dict[str, Any] | None] = lambda *_: None
         self.published: list[dict[str, Any]] = []
+        self.on_publish: Callable[[dict[str, Any]], None] = lambda _: None
         self.kept: list[tuple[str, str]] = []  # dead letters: body and reason
         self.sent: list[dict[str, Any]] = []  # to the queue of stop runs
         _answering[:] = [self]
@@ -132,12 +133,14 @@ class Aws:
         return {"successful": params["jobs"], "errors": []} if "jobs" in params else {}
 
     def _sns(self, params: dict[str, Any]) -> dict[str, Any]:
-        subject = params["Subject"]
+        self.on_publish(params)
+        subject = params.get("Subject", "-")
         if not 0 < len(subject) < 100 or not subject.isprintable():
             raise ApiError("InvalidParameter", f"Invalid parameter: Subject {subject!r}")
         if len(params["Message"].encode()) > 262_144:
             raise ApiError("InvalidParameter", "Invalid parameter: Message too long")
-        if "default" not in json.loads(params["Message"]):
+        is_json = "MessageStructure" in params
+        if is_json and "default" not in json.loads(params["Message"]):
             raise ApiError("InvalidParameter", "Message Structure - No default entry in JSON")
         for name, attribute in params["MessageAttributes"].items():
             if not attribute["StringValue"]:

@@ -53,7 +53,8 @@ class Dispatcher:
     """
     The stack at work.
 
-    `last_event_at` is when last something happened that no schedule brought.
+    `last_event_at` is when last something happened that no schedule brought. `chat` is what a chat
+    was told, and when: the same notices as the witness hears of, where the stack tells a chat.
 
     `batch` is made by the caller, with `emit` leading to `emitted`. `make_table` is given a
     listener and makes the table, in memory unless said otherwise. `responders` answer other
@@ -91,6 +92,7 @@ class Dispatcher:
         self._batch = batch
         self._witness = witness
         self._ids = 0
+        self.chat: list[tuple[datetime, Any]] = []
         self._asleep_until = self.last_event_at = self.clock.now
         self._urls = {queue.url: arn for arn, queue in stack.queues.items()}
         self.table = make_table(self._changed)
@@ -394,7 +396,10 @@ class Dispatcher:
             raise ApiError("InvalidParameter", "Invalid parameter: Subject")
         if len(params["Message"].encode("utf-8", "surrogatepass")) > _SNS_MAX:
             raise ApiError("InvalidParameter", "Invalid parameter: Message too long")
-        self._witness.published(self.clock.now, params)
+        if params["TopicArn"] == self._stack.names.get("NoticesInChat"):
+            self.chat.append((self.clock.now, json.loads(params["Message"])))
+        else:
+            self._witness.published(self.clock.now, params)
         return self._new_id()
 
     def _answer_ssm(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:

@@ -81,6 +81,7 @@ def _deploy(name: str) -> int:
         "NoticeEmail": email,
         "SoftThreshold": soft or "0",
         "HardThreshold": hard or "0",
+        **({"ChatTopic": chat} if (chat := os.environ.get("CHAT")) else {}),
     }
     done = subprocess.run(_sam_deploy(name, region, values, can_ask=can_ask), check=False)  # noqa: S603
     if not done.returncode:

@@ -69,6 +69,11 @@ class Day:
     def now(self) -> datetime:
         return self._dispatcher.clock.now
 
+    @property
+    def chat(self) -> list[Any]:
+        """What a chat has been told, where the stack tells one."""
+        return [message for _, message in self._dispatcher.chat]
+
     # ---- What happens ---------------------------------------------------------------------
 
     def submit(self, name: str, queue: str, **job: Any) -> str:

@@ -29,7 +29,7 @@ type Output = pytest.CaptureFixture[str]
 
 @pytest.fixture(autouse=True)
 def _account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    for name in ("EMAIL", "SOFT", "HARD", "AWS_PROFILE"):
+    for name in ("EMAIL", "SOFT", "HARD", "CHAT", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
@@ -99,6 +99,18 @@ def test_a_stack_keeps_what_it_has(
         "800",
         "1000",
     )
+
+
+@pytest.mark.parametrize("chat", ["", "yes", "no"])
+def test_a_chat_is_told_where_that_is_asked_for(
+    ran: list[Sequence[str]], monkeypatch: pytest.MonkeyPatch, chat: str
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setenv("CHAT", chat)
+
+    assert deploy.main([]) == 0
+
+    assert overrides(ran[0]).get("ChatTopic", "") == chat
 
 
 def test_what_is_not_built_is_not_deployed(

@@ -6,6 +6,27 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "a chat mentions nobody whom a job's text names",
+        "notices/chat.py",
+        '"@": "＠", ',  # noqa: RUF001
+        "",
+        ("tests/unit/notices/test_chat.py",),
+    ),
+    Mutant(
+        "a chat makes no link of a job's text",
+        "notices/chat.py",
+        'return _LINK.sub("] ", text.translate(_LOOKALIKES))',
+        "return text.translate(_LOOKALIKES)",
+        ("tests/unit/notices/test_chat.py",),
+    ),
+    Mutant(
+        "a chat takes as much text as Amazon Q",
+        "notices/chat.py",
+        "if len(text) <= _TEXT_MAX:",
+        "if True:",
+        ("tests/unit/notices/test_chat.py",),
+    ),
+    Mutant(
         "a link leads into its partition's console",
         "notices/links.py",
         'host = _CONSOLES.get(parts[1] if is_arn else "aws")',

@@ -6,6 +6,13 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "what a chat has been told is not handed on",
+        "store/actions.py",
+        "return replace(action.effect, messages=messages[action.progress.seen :])",
+        "return action.effect",
+        ("tests/unit/use_cases/test_chat.py",),
+    ),
+    Mutant(
         "a stop is decided once",
         "store/once.py",
         "if entry.digest not in self._known(entry.bucket):",

@@ -11,6 +11,41 @@ _STORMS = ("tests/integration/test_many_notices.py",)
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "very many more than was told are told in the next minute",
+        "threads/rules.py",
+        "return replace(self, closes_at=min(self.closes_at, now))",
+        "return self",
+        _FLOW,
+    ),
+    Mutant(
+        "what is hurried comes back to the sweep",
+        "threads/workflow.py",
+        "if is_new or changed.closes_at != thread.closes_at:",
+        "if is_new:",
+        _FLOW,
+    ),
+    Mutant(
+        "a number is news only where it is much larger than what was told",
+        "threads/rules.py",
+        "            told_most=max(self.told_most, self.collected.count),\n",
+        "",
+        _FLOW,
+    ),
+    Mutant(
+        "what begins anew is a new conversation in a chat",
+        "threads/rules.py",
+        "            began_at=now,\n",
+        "",
+        ("tests/unit/use_cases/test_chat.py",),
+    ),
+    Mutant(
+        "a chat is told of what is not folded, too",
+        "threads/workflow.py",
+        "beside = self.beside(action, left, names) if left else ()",
+        "beside = self.beside(action, left, names) if names else ()",
+        ("tests/unit/use_cases/test_chat.py",),
+    ),
+    Mutant(
         "what follows on the same cause is collected",
         "threads/rules.py",
         "is_first = is_new or (sort and sort not in told)",

@@ -6,6 +6,41 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "a chat that takes nothing holds up nobody",
+        "use_cases/announce.py",
+        "                return None\n",
+        "                raise\n",
+        ("tests/unit/use_cases/test_chat.py",),
+    ),
+    Mutant(
+        "what a chat has been told is known to who tells it the rest",
+        "use_cases/announce.py",
+        "replace(action.progress, seen=len(sent))",
+        "action.progress",
+        ("tests/unit/use_cases/test_chat.py",),
+    ),
+    Mutant(
+        "a chat has few messages at once",
+        "use_cases/announce.py",
+        "most = min(notify.digest_over, chat.MESSAGES_MAX)",
+        "most = notify.digest_over",
+        ("tests/unit/use_cases/test_chat.py",),
+    ),
+    Mutant(
+        "a digest of one cause is in that one's conversation",
+        "use_cases/announce.py",
+        'of_all = every.pop() if len(every) == 1 else ""',
+        'of_all = ""',
+        ("tests/unit/use_cases/test_chat.py",),
+    ),
+    Mutant(
+        "notices of one second for a chat are told apart",
+        "use_cases/announce.py",
+        "of=action.sk)",
+        'of="")',
+        ("tests/unit/use_cases/test_chat.py",),
+    ),
+    Mutant(
         "a stop is judged by what events have told since",
         "use_cases/act.py",
         "seen_since=_seen_since(self.table, stop, places, now) if stop.status else {},",

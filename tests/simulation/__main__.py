@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the histories; 1 if an invariant was broken, or a fault did not happen."""
     options = _parse(arguments)
     console = Console(highlight=False)
-    _stack[:] = [stacks.read()]
+    _stack[:] = [stacks.read(), stacks.read(parameters={"ChatTopic": "yes"})]
     gc.freeze()
     logging.disable(logging.CRITICAL)
     seeds = range(options.first, options.first + options.seeds)
@@ -104,8 +104,13 @@ def _of_seed(seed: int, *, wide: bool) -> Result:
 
 
 def _result(plan: Plan, name: str) -> Result:
-    seen = run(plan, _stack[0])
+    seen = run(plan, _stack_of(plan))
     return Result(plan, name, broken(seen), seen.counts)
+
+
+def _stack_of(plan: Plan) -> Stack:
+    """Every second plan's stack tells a chat, too."""
+    return _stack[plan.seed % 2]
 
 
 def _with_bar(results: Iterator[Result], total: int, console: Console) -> Iterator[Result]:
@@ -124,7 +129,7 @@ def _tell(result: Result, console: Console) -> None:
     for problem in result.problems[:5]:
         console.print(f"  {problem}", markup=False, soft_wrap=True)
     invariant = result.problems[0].partition(":")[0]
-    smaller = shrunk(result.plan, invariant, partial(run, stack=_stack[0]))
+    smaller = shrunk(result.plan, invariant, partial(run, stack=_stack_of(result.plan)))
     console.print("  a smaller one that breaks the same:")
     for line in told(smaller):
         console.print(f"    {line}", markup=False, soft_wrap=True)

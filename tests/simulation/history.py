@@ -126,6 +126,7 @@ class History:
     by_people: list[Call] = field(default_factory=list)
     unrecorded: list[str] = field(default_factory=list)  # changing calls that no record asked for
     actions: list[Action] = field(default_factory=list)
+    chat: list[tuple[datetime, Any]] | None = None  # where the stack tells one
     written_at: dict[str, datetime] = field(default_factory=dict)  # items, by sort key
     table: Table = field(default_factory=MemoryTable)
     overwritten: list[str] = field(default_factory=list)  # items, though they had changed
@@ -582,6 +583,7 @@ class _Stage:
             day += timedelta(days=1)
         for queue in self.batch.call("DescribeJobQueues", {})["jobQueues"]:
             seen.queues[queue["jobQueueArn"]] = queue["state"]
+        seen.chat = self.dispatcher.chat if "NoticesInChat" in self._stack.names else None
         return seen
 
     def _describe(self, job_id: str) -> Mapping[str, Any] | None:

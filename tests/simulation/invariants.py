@@ -32,6 +32,10 @@ from tests.simulation.budgets import (
     i16_a_budgets_use_is_what_batch_saw,
     i16_what_is_used_up_is_told,
 )
+from tests.simulation.chats import (
+    i18_a_chat_is_told_what_the_topic_is_told,
+    i18_no_conversation_has_many_messages,
+)
 from tests.simulation.history import NOON, History, Stay
 from tests.simulation.rule_reports import (
     i17_what_passed_a_limit_is_counted_once_as_what_became_of_it,
@@ -1019,6 +1023,8 @@ WIDER: Sequence[Invariant] = (
     i16_a_budgets_use_is_what_batch_saw,
     i16_what_is_used_up_is_told,
     i17_what_passed_a_limit_is_counted_once_as_what_became_of_it,
+    i18_a_chat_is_told_what_the_topic_is_told,
+    i18_no_conversation_has_many_messages,
 )
 
 

@@ -27,6 +27,15 @@ def test_what_must_always_hold_holds_in_random_histories(stack: Stack, first: in
         assert broken(run(draw(seed), stack)) == [], seed
 
 
+def test_what_must_always_hold_holds_with_a_chat() -> None:
+    with_chat = stacks.read(parameters={"ChatTopic": "yes"})
+
+    for seed in range(31, 36):
+        seen = run(draw(seed), with_chat)
+        assert seen.chat
+        assert broken(seen) == [], seed
+
+
 @pytest.mark.parametrize("name", PLANS)
 def test_what_once_broke_or_comes_too_rarely_goes_well(stack: Stack, name: str) -> None:
     assert broken(run(PLANS[name], stack)) == []

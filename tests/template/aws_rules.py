@@ -169,11 +169,24 @@ def iam_problems(template: Template, stack: str = "watch") -> Iterator[str]:
                 near = difflib.get_close_matches(action, ACTIONS, 1)
                 meant = f"; is {near[0]} meant?" if near else ""
                 yield f"{where}: IAM knows no action {action}{meant}"
-            for resource in listed(statement.get("Resource", "*")):
+            for given in listed(statement.get("Resource", "*")):
+                resource = _chosen(given, template, stack)
                 text = text_of(resource, template, stack)
-                for name in found:
+                for name in found if resource != _NOTHING else ():
                     if problem := _resource_problem(name, text, own=where.endswith("KeyPolicy")):
                         yield f"{where}: {problem}"
+
+
+_NOTHING = {"Ref": "AWS::NoValue"}
+
+
+def _chosen(resource: Any, template: Template, stack: str) -> Any:
+    """What a resource is that depends on a condition."""
+    match resource:
+        case {"Fn::If": [str(condition), then, otherwise]}:
+            return then if holds(condition, template, stack) else otherwise
+        case _:
+            return resource
 
 
 def _actions(action: str) -> list[str]:

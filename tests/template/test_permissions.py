@@ -167,7 +167,7 @@ class Account:
 
 
 def _created() -> Account:
-    stack = stacks.create()
+    stack = stacks.create(parameters={"ChatTopic": "yes"})
     # By its pace, which differs here, is a function told from the others while it is at work.
     functions = {
         arn: replace(

@@ -120,6 +120,7 @@ class Container:
                 table=self.table,
                 sns=self._client("sns"),
                 topic_arn=self.settings.topic_arn,
+                chat_topic_arn=self.settings.chat_topic_arn,
                 policy=self.policies.current,
                 clock=self.clock,
             ),

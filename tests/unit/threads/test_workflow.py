@@ -95,6 +95,21 @@ def test_a_digest_for_which_there_is_no_room_in_the_hour_is_sent_later(scene: Sc
     assert [digest.facts["count"] for digest in scene.sweep(at("13:00"))] == [2]
 
 
+def test_where_very_many_follow_a_few_that_is_told_in_the_next_minute(scene: Scene) -> None:
+    scene.announce([failed(n) for n in range(80)], at("12:00:05"))
+    scene.announce([failed(n) for n in range(80, 1_079)], at("12:00:10"))
+    assert scene.sweep(at("12:01")) == []
+
+    scene.announce([failed(1_079), failed(1_080)], at("12:01:20"))
+    scene.announce([failed(n) for n in range(1_081, 1_500)], at("12:01:30"))
+
+    assert [digest.facts["count"] for digest in scene.sweep(at("12:02"))] == [1_420]
+    for first in range(1_500, 9_600, 900):
+        scene.announce([failed(n) for n in range(first, first + 900)], at("12:05"))
+    assert scene.sweep(at("12:06")) == []
+    assert [digest.facts["count"] for digest in scene.sweep(at("12:32"))] == [8_100]
+
+
 def test_of_many_causes_an_hour_so_many_have_threads_of_their_own(scene: Scene) -> None:
     def storm(now: datetime) -> list[str]:
         return [

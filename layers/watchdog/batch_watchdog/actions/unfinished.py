@@ -5,9 +5,9 @@ The stream tries an action ten times, or for an hour, and then drops it. So the 
 actions in the order of their times, each once, some minutes after they were written, and remembers
 those without a result:
 
-* a notice, or a queue's opening or closing, is recorded as a new action, which the stream hands
-  on; the old one's result names it. That is done a few times, at growing distances; then the
-  action is given up, and operators are told.
+* a notice, what is for a chat, or a queue's opening or closing, is recorded as a new action, which
+  the stream hands on; the old one's result names it. That is done a few times, at growing
+  distances; then the action is given up, and operators are told.
 * a stop is not made any more: those who asked for it look again, and decide anew.
 * a stop run is started again by the sweep, when it is due.
 """
@@ -21,7 +21,14 @@ from typing import assert_never
 
 from batch_watchdog.actions import cursor_items as action_cursor
 from batch_watchdog.actions.cursor_items import ActionCursor, Unfinished
-from batch_watchdog.core.effects import Announce, Effect, SetQueueState, StartRun, StopJobs
+from batch_watchdog.core.effects import (
+    Announce,
+    Chat,
+    Effect,
+    SetQueueState,
+    StartRun,
+    StopJobs,
+)
 from batch_watchdog.core.errors import StaleItemError
 from batch_watchdog.limits.stop_results import settled
 from batch_watchdog.notices.notice import Notice
@@ -115,7 +122,7 @@ class UnfinishedActionChecker:
                 actions.record(action, result, settled(self.table, action, result, self.now))
             case StartRun():
                 actions.record(action, {"overtaken": "the sweep starts the run when it is due"})
-            case Announce() | SetQueueState():
+            case Announce() | Chat() | SetQueueState():
                 if action.tries >= _TRIES_MAX:
                     return False
                 actions.hand_on(action, self.now)
@@ -143,7 +150,13 @@ def _unfinished(item: Item) -> Unfinished:
 
 def _is_about_this(effect: Effect) -> bool:
     """Whether this is the notice below: that one cannot be told is not told."""
-    return isinstance(effect, Announce) and effect.notices[0].id.startswith(_GIVEN_UP)
+    match effect:
+        case Announce(notices=[first, *_]):
+            return first.id.startswith(_GIVEN_UP)
+        case Chat(messages=[first, *_]):
+            return str(first["id"]).startswith(_GIVEN_UP)
+        case _:
+            return False
 
 
 def _notice(given_up: Sequence[Action]) -> Notice:
@@ -184,6 +197,8 @@ def _in_short(action: Action) -> Phrase:
     match action.effect:
         case Announce(notices=notices):
             return say("{n} notices of the kind {kind}", n=len(notices), kind=notices[0].kind)
+        case Chat(messages=messages):
+            return say("{n} messages for the chat", n=len(messages))
         case SetQueueState(queue=queue, state=state):
             return say("set the queue {queue} to {state}", queue=plain(queue), state=state)
         case _:

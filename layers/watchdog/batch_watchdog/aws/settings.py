@@ -18,6 +18,7 @@ class Settings:
     stop_calls_per_second: float
     dead_letter_queue_urls: str = ""  # all of them, with commas between
     job_events_rule: str = ""
+    chat_topic_arn: str = ""  # "": no chat is told
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Self:
@@ -37,6 +38,7 @@ class Settings:
                 stop_calls_per_second=float(env["STOP_CALLS_PER_SECOND"]),
                 dead_letter_queue_urls=env.get("DEAD_LETTER_QUEUE_URLS", ""),
                 job_events_rule=env.get("JOB_EVENTS_RULE", ""),
+                chat_topic_arn=env.get("CHAT_TOPIC_ARN", ""),
             )
         except KeyError as error:
             raise SettingsError(f"environment variable {error} is not set") from error

@@ -27,6 +27,19 @@ class Announce:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Chat:
+    """
+    Tell the same in a chat, beside what an `Announce` tells at once.
+
+    The messages are as `notices/chat.py` makes them. `of` is the sort key of the action that
+    announces; so one and the same notice that is announced twice is two of these.
+    """
+
+    messages: tuple[dict[str, Any], ...]
+    of: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StopJobs:
     """
     Cancel or terminate jobs, all for one reason, which begins with `STOP_MARK`.
@@ -80,4 +93,4 @@ class StartRun:
     run_id: str
 
 
-type Effect = Announce | StopJobs | SetQueueState | StartRun
+type Effect = Announce | Chat | StopJobs | SetQueueState | StartRun

@@ -6,8 +6,10 @@ from pydantic import ConfigDict, Field, with_config
 
 from batch_watchdog.notices.notice import Notice, NoticeKind, Severity
 from batch_watchdog.notices.phrases import SUBJECT_MAX
+from batch_watchdog.notices.text import plain
 
 VERSION: Literal["1"] = "1"
+_ATTRIBUTES = ("queue", "job_name", "mode")  # facts that subscribers may filter by
 
 
 @with_config(ConfigDict(title="A notice of batch-watchdog"))
@@ -39,4 +41,14 @@ def message_of(notice: Notice) -> Message:
         "subject": notice.subject,
         "text": notice.text,
         "facts": notice.facts,
+    }
+
+
+def attributes_of(notice: Notice) -> dict[str, str]:
+    """What subscribers may filter by."""
+    return {"notice": notice.kind, "severity": notice.severity} | {
+        name: shown
+        for name in _ATTRIBUTES
+        # SNS refuses an empty attribute, and a name may have nothing in it to be shown.
+        if (shown := plain(str(notice.facts.get(name) or "")))
     }

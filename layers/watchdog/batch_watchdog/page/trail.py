@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from batch_watchdog.core.effects import Announce, Effect, SetQueueState, StartRun, StopJobs
+from batch_watchdog.core.effects import Announce, Chat, Effect, SetQueueState, StartRun, StopJobs
 from batch_watchdog.core.job_event import resource_name
 from batch_watchdog.notices.text import plain
 
@@ -51,6 +51,14 @@ def of_action(at: str, asked_by: str, effect: Effect, result: Any) -> TrailRow:
                 who=asked_by,
                 result=first.severity,
                 jobs=(str(job),) if job else (),
+            )
+        case Chat():
+            return TrailRow(
+                at=at,
+                kind="chat",
+                what=f"tell the chat: {len(effect.messages):,} of the notices",
+                who=asked_by,
+                result="under way" if result is None else _in_short(result),
             )
         case SetQueueState():
             return TrailRow(

@@ -96,6 +96,10 @@ class Notify(Table):
         """The notice in the language and time zone that the policy asks for."""
         return Language(self.language, self.time_zone).worded(notice)
 
+    def say(self, phrase: str) -> str:
+        """The same of a single phrase."""
+        return Language(self.language, self.time_zone).say(phrase)
+
 
 class StopRest(Table):
     """When to stop the children of an array that have not ended yet. Any of the two will do."""

@@ -14,7 +14,14 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from batch_watchdog.core.effects import Announce, Effect, SetQueueState, StartRun, StopJobs
+from batch_watchdog.core.effects import (
+    Announce,
+    Chat,
+    Effect,
+    SetQueueState,
+    StartRun,
+    StopJobs,
+)
 from batch_watchdog.core.errors import StaleItemError
 from batch_watchdog.notices.text import iso
 from batch_watchdog.store.item_codec import Item, pack, unpack
@@ -32,7 +39,7 @@ _IDS_MAX = 150_000  # characters; a digest names them all, and SNS takes 256 KiB
 _JOBS_MAX = 500
 
 _ADAPTERS: Mapping[str, TypeAdapter[Effect]] = {
-    kind.__name__: TypeAdapter(kind) for kind in (Announce, StopJobs, SetQueueState, StartRun)
+    kind.__name__: TypeAdapter(kind) for kind in (Announce, Chat, StopJobs, SetQueueState, StartRun)
 }
 
 
@@ -40,6 +47,7 @@ _ADAPTERS: Mapping[str, TypeAdapter[Effect]] = {
 class Progress:
     """
     How far the stop of an action's jobs has come: the first `seen` of them have been judged.
+    Of messages for a chat the first `seen` have been sent.
 
     So many were `accepted`; `refused` says why for each that Batch refused, and `not_meant` has by
     reason those that nobody wanted stopped any more. Of those up to `asked`, Batch may have been
@@ -166,7 +174,7 @@ class Actions:
         Raises:
             StaleItemError: the action has changed since it was read.
         """
-        new = _new(action.effect, now, action.asked_by)
+        new = _new(_left_of(action), now, action.asked_by)
         folded = {} if action.folded is None else {"folded": pack(action.folded)}
         again = Put({**new.item, "tries": action.tries + 1, **folded})
         result = {"handed_on": "/".join(again.key)}
@@ -220,6 +228,15 @@ def _of_storable_size(effect: Effect) -> Sequence[Effect]:
             ]
         case _:
             return [effect]
+
+
+def _left_of(action: Action) -> Effect:
+    """What is left of an action's effect, as far as that is known: of a chat, what is unsent."""
+    match action.effect:
+        case Chat(messages=messages):
+            return replace(action.effect, messages=messages[action.progress.seen :])
+        case effect:
+            return effect
 
 
 def _is_too_large(effect: Announce) -> bool:

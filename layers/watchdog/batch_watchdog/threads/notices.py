@@ -41,7 +41,12 @@ def digest(thread: Thread) -> Notice:
         last=last,
     )
     lasted = int((last - first).total_seconds())
-    facts = {"first_at": iso(first), "last_at": iso(last), "seconds": lasted}
+    facts = {
+        "first_at": iso(first),
+        "last_at": iso(last),
+        "seconds": lasted,
+        "thread": thread.id,
+    }
     return replace(notice, facts=notice.facts | facts)
 
 

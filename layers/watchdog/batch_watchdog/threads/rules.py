@@ -5,6 +5,9 @@ Notices of one kind and one cause form a thread. The first goes out at once; wha
 thread's window is collected, and told as one digest when the window closes. While more comes, the
 next window is longer, up to an hour; one in which nothing came ends the thread.
 
+Where so much more has come than was told that the last message gives a wrong picture, the window
+closes at once.
+
 A thread knows which messages it has sent in the last hour, also those from before it ended and
 began anew. So no cause brings more than twelve messages an hour, however it comes and goes.
 
@@ -39,6 +42,10 @@ DIGESTS_MAX = 10
 MESSAGES_MAX = 12
 # More notices of one cause that come together are one digest, whatever the policy's `digest_over`.
 SINGLES_MAX = 5
+
+# So many notices, and so many times as many as the largest message told, are news by themselves.
+_MANY = 1_000
+_TIMES_AS_MANY = 10
 
 # Of these kinds only the first is news while a thread lasts. Of all others each one is.
 _MORE_OF_THE_SAME = (
@@ -126,9 +133,10 @@ class Thread:
     """
     One cause, of which notices have been told lately.
 
-    The window that is open is from `opened_at` to `closes_at`. `told` are the sorts of notices that
-    have gone out at once since the thread began, and `sent` when its messages of the last hour did.
-    `ended` says that its last window has closed with nothing in it.
+    The window that is open is from `opened_at` to `closes_at`; the first one was opened at
+    `began_at`. `told` are the sorts of notices that have gone out at once since the thread began,
+    `sent` when its messages of the last hour did, and `told_most` how many notices the largest
+    message told. `ended` says that its last window has closed with nothing in it.
     """
 
     key: str
@@ -137,15 +145,26 @@ class Thread:
     window: timedelta
     told: tuple[str, ...] = ()
     sent: tuple[datetime, ...] = ()
+    told_most: int = 0
     collected: Collected = Collected()
     ended: bool = False
+    began_at: datetime | None = None
     version: int = 0
+
+    @property
+    def id(self) -> str:
+        """The name of it, from its beginning to its end; what begins anew has another one."""
+        return f"{self._name.replace(':', '-')}-{self.began_at or self.opened_at:%Y%m%dT%H%M%SZ}"
 
     @property
     def digest_id(self) -> str:
         """The id of the digest that tells what is collected in the open window."""
+        return f"digest:{self._name}:{iso(self.opened_at)}"
+
+    @property
+    def _name(self) -> str:
         name = hashlib.sha256(self.key.encode("utf-8", "replace")).hexdigest()[:16]
-        return f"digest:{self.key.partition('|')[0]}:{name}:{iso(self.opened_at)}"
+        return f"{self.key.partition('|')[0]}:{name}"
 
     def is_over(self, now: datetime) -> bool:
         """Whether the next notice begins the thread anew."""
@@ -158,6 +177,7 @@ class Thread:
             opened_at=now,
             closes_at=now + fold,
             window=fold,
+            began_at=now,
             sent=self.sent,
             version=self.version,
         )
@@ -172,8 +192,15 @@ class Thread:
             window=window,
             told=tuple(sort for sort in self.told if sort != _HARDEST),
             sent=(*_within_an_hour(self.sent, now), now),
+            told_most=max(self.told_most, self.collected.count),
             collected=Collected(),
         )
+
+    def hurried(self, now: datetime) -> "Thread":
+        """The thread, with its window closed if what is collected is news by its number."""
+        if self.collected.count < max(_MANY, _TIMES_AS_MANY * self.told_most):
+            return self
+        return replace(self, closes_at=min(self.closes_at, now))
 
     def has_room_from(self, now: datetime) -> datetime:
         """From when on, or since when, a digest of it may be sent."""
@@ -239,13 +266,15 @@ def take_in(
         else:
             later.append(notice)
     messages = min(len(at_once), 1) if is_digest else len(at_once)
+    told_by_one = len(at_once) if is_digest else messages and 1
     collected = thread.collected.adding(later, now) if later else thread.collected
     return replace(
         thread,
         told=tuple(sorted(told)),
         sent=(*sent, *[now] * messages),
+        told_most=max(thread.told_most, told_by_one),
         collected=collected,
-    ), at_once
+    ).hurried(now), at_once
 
 
 def goes_out_singly(notices: Sequence[Notice], digest_over: int) -> bool:

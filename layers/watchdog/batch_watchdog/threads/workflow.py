@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from batch_watchdog.core.effects import Announce
+from batch_watchdog.core.effects import Announce, Effect
 from batch_watchdog.core.errors import StaleItemError
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.store.actions import Action, Actions
@@ -19,6 +19,10 @@ from batch_watchdog.threads.notices import digest, digest_of
 from batch_watchdog.threads.rules import BUDGET, GUARD, OTHER, Thread
 
 _HOUR = timedelta(hours=1)
+
+type Beside = Callable[[Action, Sequence[Notice], Mapping[str, str]], Iterable[Effect]]
+type Decided = tuple[Mapping[str, str], Sequence[Put], Mapping[str, str]]
+_AS_IT_IS: Decided = ({}, (), {})
 
 
 def messages(notices: Sequence[Notice], digest_over: int, at: datetime) -> Sequence[Notice]:
@@ -40,12 +44,15 @@ class NoticeFolder:
     Decides at `now` which notices are told at once.
 
     `fold` is the length of a first window; `word` puts what is collected into operators' words.
+    `beside` says what else is to be done where notices of an action are told at once, given these
+    and their threads by the notices' ids.
     """
 
     table: Table
     fold: timedelta
     word: Callable[[Notice], Notice]
     now: datetime
+    beside: Beside = lambda *_: ()
 
     def decide(self, action: Action) -> Action:
         """
@@ -60,19 +67,31 @@ class NoticeFolder:
         actions = Actions(self.table)
         while action.result is None and action.folded is None:
             effect = action.effect
-            if not isinstance(effect, Announce) or _is_told_as_it_is(effect, self.fold):
+            if not isinstance(effect, Announce):
                 return replace(action, folded={})
-            folded, puts = self._decided([self.word(notice) for notice in effect.notices])
+            decided = _AS_IT_IS
+            if not _is_told_as_it_is(effect, self.fold):
+                decided = self._decided([self.word(notice) for notice in effect.notices])
+            folded, puts, names = decided
             left = at_once(effect.notices, folded)
             result = None if left else {"folded_into": sorted(set(folded.values()))}
+            beside = self.beside(action, left, names) if left else ()
+            puts = [*puts, *actions.puts(beside, self.now, action.asked_by)]
+            if not puts:
+                return replace(action, folded=folded)
             try:
                 return actions.fold(action, folded, result, puts)
             except StaleItemError:  # Others have told of the same causes just now.
                 action = actions.get(action.pk, action.sk) or action
         return action
 
-    def _decided(self, notices: Sequence[Notice]) -> tuple[dict[str, str], list[Put]]:
-        """The digests of those that are told later, by thread or by id; and what is written."""
+    def _decided(self, notices: Sequence[Notice]) -> Decided:
+        """
+        What is decided of notices.
+
+        That is the digests of those that are told later, by thread or by id; what is written; and
+        the threads of those that are told at once.
+        """
         by_key: dict[str, list[Notice]] = defaultdict(list)
         for notice in notices:
             by_key[rules.key_of(notice)].append(notice)
@@ -83,6 +102,7 @@ class NoticeFolder:
         for key, place in places.items():
             by_place[place] += by_key[key]
         folded: dict[str, str] = {}
+        names: dict[str, str] = {}
         for place, some in by_place.items():
             thread = known.get(place)
             is_new = thread is None or thread.is_over(self.now)
@@ -92,11 +112,12 @@ class NoticeFolder:
                 thread = thread.anew(self.now, self.fold)
             changed, first = rules.take_in(thread, some, self.now, is_new=is_new)
             folded |= _folded(some, first, changed.digest_id)
-            if is_new:
+            names |= dict.fromkeys((notice.id for notice in first), changed.id)
+            if is_new or changed.closes_at != thread.closes_at:
                 puts.append(reminder_put(items.reminder(place, changed.closes_at)))
             if is_new or changed != thread:
                 puts.append(items.put(changed))
-        return folded, puts
+        return folded, puts, names
 
     def _places(self, keys: Iterable[str]) -> tuple[dict[str, str], list[Put]]:
         """The thread of each key: its own, or where too many are active, one that they share."""

@@ -19,7 +19,7 @@ from batch_watchdog.actions.stop_rules import Grounds
 from batch_watchdog.arrays.own_failures import with_own_failures
 from batch_watchdog.aws.batch import STOP_MAX, BatchApi, Detail
 from batch_watchdog.aws.queues import StopQueue
-from batch_watchdog.core.effects import Announce, SetQueueState, StartRun, StopJobs
+from batch_watchdog.core.effects import Announce, Chat, SetQueueState, StartRun, StopJobs
 from batch_watchdog.core.errors import OutOfTimeError, StaleItemError
 from batch_watchdog.guards import items as guard_items
 from batch_watchdog.limits import exemption_items, sighting_items
@@ -79,6 +79,8 @@ class Actor:
         if out_of_time():
             raise OutOfTimeError(action.sk)
         result = self._do(action, out_of_time)
+        if result is None:
+            return
         self.meter([*of_action(action.effect, result)])
         if isinstance(action.effect, StopJobs | Announce):  # What was decided was kept on the way.
             action = actions.get(action.pk, action.sk)
@@ -94,9 +96,12 @@ class Actor:
                 return
 
     def _do(self, action: Action, out_of_time: Callable[[], bool]) -> Any:
+        """Carry an action out; None says that the sweep is to hand it on later."""
         match effect := action.effect:
             case Announce():
                 return self.announcer.announce(action, effect)
+            case Chat():
+                return self.announcer.chat(action, effect)
             case StopJobs():
                 return self._stop(action, effect, out_of_time)
             case SetQueueState():

@@ -1,38 +1,52 @@
-"""Send notices to the topic; fold what follows on the same cause."""
+"""Send notices to the topic; fold what follows on the same cause; tell a chat the same."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from batch_watchdog.core.effects import Announce
-from batch_watchdog.notices.message import message_of
+from botocore.exceptions import BotoCoreError, ClientError
+
+from batch_watchdog.core.effects import Announce, Chat
+from batch_watchdog.notices import chat
+from batch_watchdog.notices.message import attributes_of, message_of
 from batch_watchdog.notices.notice import Notice
-from batch_watchdog.notices.text import plain
 from batch_watchdog.policy.model import Policy
-from batch_watchdog.store.actions import Action
+from batch_watchdog.store.actions import Action, Actions
 from batch_watchdog.store.table import Table
 from batch_watchdog.threads import workflow as threads
 from batch_watchdog.threads.workflow import NoticeFolder
 
-_ATTRIBUTES = ("queue", "job_name", "mode")  # facts that subscribers may filter by
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcer:
-    """Sends the notices of actions. `sns` is a boto3 client; `clock` says what time it is."""
+    """
+    Sends the notices of actions. `sns` is a boto3 client; `clock` says what time it is.
+
+    A chat is told by actions of its own, which are written with the decision what is told at once.
+    So neither topic waits for the other, and what fails at one is not repeated at the other.
+    Without a `chat_topic_arn` there is none.
+    """
 
     table: Table
     sns: Any
     topic_arn: str
     policy: Callable[[], Policy]
     clock: Callable[[], datetime]
+    chat_topic_arn: str = ""
 
     def announce(self, action: Action, effect: Announce) -> Any:
         notify = self.policy().notify
         folder = NoticeFolder(
-            table=self.table, fold=notify.fold, word=notify.worded, now=self.clock()
+            table=self.table,
+            fold=notify.fold,
+            word=notify.worded,
+            now=self.clock(),
+            beside=self._for_chat,
         )
         action = folder.decide(action)
         if action.result is not None:
@@ -44,13 +58,53 @@ class Announcer:
         }
         return result | ({"folded_into": digests} if (digests := action.digests) else {})
 
+    def chat(self, action: Action, effect: Chat) -> Any:
+        """
+        Tell the chat; give None where that failed: the sweep hands on what is left.
+
+        The stream does not bring it again, as stops would wait behind it.
+        """
+        if not self.chat_topic_arn:
+            return {"overtaken": "there is no topic for a chat any more"}
+        sent: list[str] = []
+        for message in effect.messages:
+            attributes = {**message["metadata"]["additionalContext"]}
+            del attributes["id"]
+            try:
+                answer = self.sns.publish(
+                    TopicArn=self.chat_topic_arn,
+                    Message=json.dumps(message, ensure_ascii=False),
+                    MessageAttributes=_as_strings(attributes),
+                )
+            except (BotoCoreError, ClientError) as error:
+                logger.warning("the chat is told later: %s", error)
+                Actions(self.table).keep(action, replace(action.progress, seen=len(sent)))
+                return None
+            sent.append(str(answer["MessageId"]))
+        return {"message_ids": sent}
+
+    def _for_chat(
+        self, action: Action, at_once: Sequence[Notice], names: Mapping[str, str]
+    ) -> list[Chat]:
+        """What tells a chat of these notices, whose threads have these names."""
+        if not self.chat_topic_arn:
+            return []
+        notify = self.policy().notify
+        most = min(notify.digest_over, chat.MESSAGES_MAX)
+        sent = threads.messages(at_once, most, datetime.fromisoformat(action.at))
+        every = set(names.values())
+        of_all = every.pop() if len(every) == 1 else ""  # for a digest of them
+        messages = (
+            chat.chat_message(
+                notify.worded(notice),
+                names.get(notice.id) or notice.facts.get("thread") or of_all,
+                notify.say,
+            )
+            for notice in sent
+        )
+        return [Chat(messages=tuple(map(dict, messages)), of=action.sk)]
+
     def _publish(self, notice: Notice) -> str:
-        attributes = {"notice": notice.kind, "severity": notice.severity} | {
-            name: shown
-            for name in _ATTRIBUTES
-            # SNS refuses an empty attribute, and a name may have nothing in it to be shown.
-            if (shown := plain(str(notice.facts.get(name) or "")))
-        }
         answer = self.sns.publish(
             TopicArn=self.topic_arn,
             Subject=notice.subject,
@@ -62,9 +116,12 @@ class Announcer:
                 },
                 ensure_ascii=False,
             ),
-            MessageAttributes={
-                name: {"DataType": "String", "StringValue": value}
-                for name, value in attributes.items()
-            },
+            MessageAttributes=_as_strings(attributes_of(notice)),
         )
         return str(answer["MessageId"])
+
+
+def _as_strings(attributes: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    return {
+        name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
+    }

@@ -5,6 +5,7 @@ TEXTS = {
     "- … and {n} more": "- … ほか {n} 件",
     "{actions} could not be carried out: given up": "{actions}を実行できず、断念しました",
     "{n} notices of the kind {kind}": "種類 {kind} の通知 {n} 件",
+    "{n} messages for the chat": "チャットへのメッセージ {n} 件",
     "set the queue {queue} to {state}": "キュー {queue} を {state} にする",
     "{kind}": "{kind}",
     "{n} action": "アクション {n} 件",
