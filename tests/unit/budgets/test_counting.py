@@ -10,6 +10,7 @@ import pytest
 
 from batch_watchdog.aws.batch import BatchApi
 from batch_watchdog.budgets import facts, items, rules
+from batch_watchdog.budgets.amounts import Amounts
 from batch_watchdog.budgets.facts import Fact
 from batch_watchdog.budgets.listing import BudgetListing
 from batch_watchdog.budgets.periods import to_ms
@@ -142,6 +143,21 @@ def test_an_end_that_shows_another_start_takes_off_the_one_that_was_counted() ->
     watch.told(NOON + timedelta(minutes=2), watch.fact("a", guess, guessed=True))
     watch.told(NOON + HOUR / 4, watch.fact("a", NOON, NOON + HOUR / 4))
     assert watch.used(NOON + 3 * HOUR) == 1
+
+
+@pytest.mark.parametrize("shown", [(1_000, 0, 512, 0), (9_000, 0, 1_024, 0)])
+@pytest.mark.parametrize("job", ["a", "0f9f2aa1-7d53-4f4c-9a40-ac2b9a4a4a4a:7"])
+def test_an_end_that_shows_other_amounts_takes_off_those_that_its_start_has_brought(
+    job: str, shown: Amounts
+) -> None:
+    watch = Watch()
+    watch.told(NOON + MINUTE, watch.fact(job, NOON))
+    end = NOON + 15 * MINUTE
+    watch.told(end, replace(watch.fact(job, NOON, end), amounts=shown))
+
+    [state] = items.read_all(watch.table).values()
+    assert (state.use.jobs, state.use.running) == (0, {})
+    assert watch.used(NOON + 5 * HOUR) == pytest.approx(1)
 
 
 def test_an_end_that_shows_no_start_ends_the_run_that_is_believed() -> None:

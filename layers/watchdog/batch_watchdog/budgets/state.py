@@ -24,6 +24,7 @@ class BudgetState:
 
     `heavy` are the jobs and arrays, by name, that use most. `told` says of each threshold, in per
     cent, when it was found to be reached (milliseconds): by `limits`, which an operator may change.
+    So is what `heavy` is `measured` in.
     """
 
     budget: str
@@ -32,4 +33,5 @@ class BudgetState:
     limits: str
     told: Mapping[str, int] = field(default_factory=dict)
     heavy: Mapping[str, Heavy] = field(default_factory=dict)
+    measured: str = ""
     version: int = 0
