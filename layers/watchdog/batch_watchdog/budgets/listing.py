@@ -3,8 +3,8 @@ What no event has told of: a list of what runs, and of what is new, every 15 min
 
 A job that runs, and is not believed to, is described and counted. So is a new job that has ended,
 where its end was not counted: neither of its events came. Of arrays at work the children are
-listed. Where a budget has just begun to count, all jobs of its period are new, as far as Batch
-still knows them.
+listed. Where a budget has just begun to count, all that runs is unknown, and all jobs of its period
+are new, as far as Batch still knows them.
 
 It is read a page at a time, and goes on where it was.
 """
@@ -107,6 +107,7 @@ class BudgetListing:
             began_at=to_ms(self.now),
             since=since,
             parts=tuple(parts),
+            anew=bool(anew),
             version=before.version if before else 0,
         )
 
@@ -117,7 +118,7 @@ class BudgetListing:
         summaries, token = self._page(part, listing)
         parents = [each for each in summaries if _is_array(each)]
         jobs = [each for each in summaries if not _is_array(each)]
-        self._take_in(jobs, part)
+        self._take_in(jobs, part, anew=listing.anew)
         more: list[Part] = []
         for parent in parents:
             # What has not ended is listed when it is at work.
@@ -141,9 +142,9 @@ class BudgetListing:
             case _:
                 return self.batch.page(queue, "RUNNING", token, service=service)
 
-    def _take_in(self, summaries: Sequence[Detail], part: Part) -> None:
+    def _take_in(self, summaries: Sequence[Detail], part: Part, *, anew: bool) -> None:
         running = [each["jobId"] for each in summaries if each.get("status") == "RUNNING"]
-        unknown = [job_id for job_id in running if job_id not in self._believed_ids()]
+        unknown = [job_id for job_id in running if anew or job_id not in self._believed_ids()]
         unknown += self._ended_untold([each for each in summaries if each.get("status") in ENDED])
         facts = [
             fact
