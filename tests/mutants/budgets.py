@@ -154,8 +154,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "what runs, and no event told of, is found by a listing",
         "budgets/listing.py",
-        "unknown = [job_id for job_id in running if anew or job_id not in self._believed_ids()]",
-        "unknown: list[str] = []",
+        'if each.get("status") == "RUNNING" and (anew or not self._is_believed(each))',
+        "if False",
         _COUNTING,
     ),
     Mutant(
@@ -182,8 +182,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a budget that has just begun to count is told of all that runs",
         "budgets/listing.py",
-        "if anew or job_id not in",
-        "if job_id not in",
+        "(anew or not self._is_believed(each))",
+        "not self._is_believed(each)",
         _CHANGED,
     ),
     Mutant(
@@ -227,5 +227,12 @@ MUTANTS: Sequence[Mutant] = (
         "each and each.at >= evidence.at and each.ends == ends",
         "each and each.ends == ends",
         _CHANGED,
+    ),
+    Mutant(
+        "a run is not known because the one before it is",
+        "budgets/listing.py",
+        "start is not None and (job_id, to_ms(start)) in self._believed",
+        "any(job_id == each for each, _ in self._believed)",
+        _COUNTING,
     ),
 )

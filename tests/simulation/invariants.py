@@ -30,6 +30,7 @@ from local.batch.state import Call
 from tests.simulation import justified
 from tests.simulation.budgets import (
     i16_a_budgets_use_is_what_batch_saw,
+    i16_what_is_told_to_be_used_is,
     i16_what_is_used_up_is_told,
 )
 from tests.simulation.history import NOON, History, Stay
@@ -338,7 +339,7 @@ def i6_who_is_exempt_or_spared_is_not_stopped(seen: History) -> Iterator[str]:
 
 def i7_stages_are_entered_once_and_their_runs_finish(seen: History) -> Iterator[str]:
     """A stage is entered once per evidence; its run finishes, and its report adds up."""
-    evidence: Counter[tuple[str, str, str]] = Counter()
+    evidence: Counter[tuple[str, ...]] = Counter()
     ids = Counter(notice.id for _, notice in seen.notices() if notice.kind.startswith("guard-"))
     for notice_id, count in ids.items():
         if count > 1:
@@ -351,7 +352,8 @@ def i7_stages_are_entered_once_and_their_runs_finish(seen: History) -> Iterator[
             yield f"{notice.id} was never delivered"
         if notice.kind == "guard-raised" and facts["evidence"]:
             word = facts["evidence"]
-            evidence[facts["guard"], word["alarm"], str(word.get("at"))] += 1
+            about = str(word.get("threshold")), str(word.get("at"))
+            evidence[facts["guard"], word["alarm"], *about] += 1
         if notice.kind == "guard-report":
             yield from _untrue_report(seen, notice)
     for which, count in evidence.items():
@@ -1015,6 +1017,7 @@ WIDER: Sequence[Invariant] = (
     i14_queues_are_as_guards_asked,
     i14_a_guard_that_vanishes_is_told,
     i16_a_budgets_use_is_what_batch_saw,
+    i16_what_is_told_to_be_used_is,
     i16_what_is_used_up_is_told,
     i17_what_passed_a_limit_is_counted_once_as_what_became_of_it,
 )

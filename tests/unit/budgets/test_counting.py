@@ -270,6 +270,20 @@ def test_a_listing_finds_what_runs_and_what_has_come_and_gone() -> None:
     assert watch.used(NOON + HOUR) == 8 + 4
 
 
+def test_a_listing_finds_a_run_though_the_one_before_it_was_believed_just_now() -> None:
+    watch = Watch()
+    watch.told(NOON + MINUTE, watch.fact("a", NOON))
+    watch.list_all(NOON + MINUTE)  # The first one describes all that runs.
+    watch.told(NOON + 5 * MINUTE, watch.fact("a", NOON, NOON + 4 * MINUTE))
+    watch.shows("a", "RUNNING", NOON + 6 * MINUTE)
+    ended = {"startedAt": to_ms(NOON), "stoppedAt": to_ms(NOON + 4 * MINUTE)}
+    watch.client.jobs["a"]["attempts"] = [ended]
+
+    watch.list_all(NOON + 17 * MINUTE)
+
+    assert watch.used(NOON + 66 * MINUTE) == pytest.approx(4 * (4 + 60) / 60)
+
+
 def test_each_budget_that_matches_counts_a_job() -> None:
     other = POLICY.replace('"b"', '"c"').replace("[[budget]]", '[[budget]]\nmatch = { name = "x" }')
     watch = Watch(POLICY + other)
