@@ -78,6 +78,15 @@ def test_a_limit_that_is_reached_anew_raises_a_guard_that_an_operator_has_releas
     assert len(guarding.told("guard-raised")) == 2
 
 
+def test_a_change_that_is_taken_back_is_told_anew(guarding: Guarding) -> None:
+    put(guarding, POLICY.replace("vcpu_hours = 2", "vcpu_hours = 4"))
+    put(guarding, POLICY)
+
+    told = [each["id"] for each in guarding.told("budget-reached")]
+    assert len(told) == len(set(told)) == 2
+    assert guarding.state_of("gpu") == "DISABLED"
+
+
 def test_a_limit_that_is_still_passed_leaves_the_guard_as_it_is(guarding: Guarding) -> None:
     put(guarding, POLICY.replace("vcpu_hours = 2", "vcpu_hours = 1"))
 

@@ -57,7 +57,7 @@ def i16_what_is_used_up_is_told(seen: History) -> Iterator[str]:
     for name, state in items.read_all(seen.table).items():
         for threshold in state.told:
             kind = {"100": "reached", "forecast": "forecast"}.get(threshold, "warning")
-            notice_id = f"budget-{kind}:{name}:{state.period}:{threshold}:{state.limits}"
+            notice_id = f"budget-{kind}:{name}:{state.period}:{threshold}:{state.told_by}"
             if notice_id not in told:
                 yield f"{notice_id} was not told"
 

@@ -330,6 +330,7 @@ class _Guard:
     unsure_spans: list[tuple[datetime, datetime]] = field(default_factory=list)
     heard: set[_Evidence] = field(default_factory=set)  # what was taken in for certain
     unknown: bool = False  # after a command that crashed
+    released_at: datetime | None = None  # by an operator
 
 
 @dataclass(frozen=True, slots=True)
@@ -697,7 +698,12 @@ class _Model:
             yield rung.at, ("ALARM", False, evidence)
             table = self._budget(rung.budget, rung.at)
             for at in self._policy_times:
-                if rung.at < at < rung.ends and self._budget(rung.budget, at) != table:
+                if not rung.at < at < rung.ends:
+                    continue
+                if self._budget(rung.budget, at) == table:
+                    # A guard that it has only now, or that names the budget only now, hears of it.
+                    yield at, ("ALARM", False, evidence)
+                else:
                     yield from self._over(rung, evidence, at)
 
     def _over(
@@ -737,6 +743,9 @@ class _Model:
     ) -> None:
         stages = [each for each in (rule or {}).get("stage", ()) if evidence.names_stage(each)]
         if rule is None or not stages or (evidence.ends and at >= evidence.ends):
+            return
+        released = guard.released_at
+        if evidence.source == "live" and released and evidence.at <= released:
             return
         key = self._key(evidence)
         if (evidence.at, True) < guard.newest.get(key, (evidence.at, False)):
@@ -806,7 +815,7 @@ class _Model:
         guard.unknown = bool(command["problem"])
         if stage == "calm":
             guard.stage, guard.since, guard.by_operator = "calm", None, False
-            guard.rings = {}
+            guard.rings, guard.released_at = {}, at
             return
         enforced = rule is not None and _mode(self._tree(at), rule) == "enforce"
         is_on = stage == guard.stage and (guard.enforced or not enforced)

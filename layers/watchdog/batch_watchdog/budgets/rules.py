@@ -101,6 +101,7 @@ def at_time(state: BudgetState | None, budget: Budget, now: int) -> BudgetState:
             period=period_of(budget, use.day).name,
             limits=limits_of(budget),
             measured=_measure_of(budget),
+            changed=state.changed + 1 if state else 0,
             version=state.version if state else 0,
         )
     use = usage.on_day_of(state.use, budget, now)
@@ -109,7 +110,8 @@ def at_time(state: BudgetState | None, budget: Budget, now: int) -> BudgetState:
         heavy = in_new_period(state.heavy, period.begins)
         state = replace(state, period=period.name, told={}, heavy=heavy)
     if state.limits != limits_of(budget):
-        state = replace(state, limits=limits_of(budget), told={})
+        changed = state.changed + 1
+        state = replace(state, limits=limits_of(budget), changed=changed, told={})
     if state.measured != _measure_of(budget):
         state = replace(state, measured=_measure_of(budget), heavy={})
     return replace(state, use=use)
