@@ -235,4 +235,32 @@ MUTANTS: Sequence[Mutant] = (
         "any(job_id == each for each, _ in self._believed)",
         _COUNTING,
     ),
+    Mutant(
+        "a job that waits again is looked at",
+        "budgets/workflow.py",
+        "going_on.append(replace(fact, run=job.expected))",
+        "pass",
+        _COUNTING,
+    ),
+    Mutant(
+        "what is told anew is another notice",
+        "budgets/state.py",
+        'return f"{self.limits}-{self.changed}" if self.changed else self.limits',
+        "return self.limits",
+        _CHANGED,
+    ),
+    Mutant(
+        "a start that comes late may have ended since",
+        "budgets/workflow.py",
+        "if fact.run.start and fact.run.start < to_ms(self.now - _PROMPT) and not fact.run.stop",
+        "if fact.run.guessed and not fact.run.stop",
+        _COUNTING,
+    ),
+    Mutant(
+        "a start that comes late counts though Batch does not show it yet",
+        "budgets/looks.py",
+        "return [*told, fact]",
+        "return told",
+        _COUNTING,
+    ),
 )

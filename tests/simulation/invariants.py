@@ -786,7 +786,8 @@ def i13_every_changing_call_is_justified(seen: History) -> Iterator[str]:
 
 def i14_what_is_told_to_be_stopped_has_ended(seen: History) -> Iterator[str]:
     """
-    A guard's report and release count as stopped only what a stop has ended by then.
+    A guard's report and release count as stopped only what a guard's stop has ended by then: their
+    own, or another guard's that was faster.
 
     Children are counted by their array: one that fails by itself after the array's stop counts too.
     """
@@ -794,10 +795,10 @@ def i14_what_is_told_to_be_stopped_has_ended(seen: History) -> Iterator[str]:
         facts = notice.facts
         if notice.kind not in ("guard-report", "guard-released") or facts["mode"] == "observe":
             continue
-        at, name = seen.written_at[action.sk], facts["guard"]
+        at = seen.written_at[action.sk]
         asked: dict[str, datetime] = {}
         for call in seen.journal:
-            if _guard_of(call.reason) == name and call.at <= at:
+            if _guard_of(call.reason) and call.at <= at:
                 for job in call.jobs:
                     asked.setdefault(job, call.at)
         ended = [

@@ -12,8 +12,8 @@ which the call is justified:
   stream to the function that makes the call.
 * Where the parameter with the policy could not be read in that invocation, the policies of the
   last `_UNREAD` count too: the last good one is in force then.
-* A live budget rings from when it was told to be reached, if so much was used then by a count of our
-  own. It does so until its period is over, or the policy's budget is another one.
+* A live budget rings from when it was told to be reached, if so much was used then by a count of
+  our own. It does so until its period is over, or the policy's budget is another one.
 * Events tell whole seconds; where the plan has clocks that are wrong, they may be behind by
   `_JUMP`.
 """
@@ -690,7 +690,7 @@ class _Model:
         return [(at, what) for at, _, what in found]
 
     def _live(self) -> Iterator[tuple[datetime, Any]]:
-        """What live budgets say: that they ring, and, once the policy has others, that they do not."""
+        """What live budgets say: that they ring; once the policy has others, that they do not."""
         for rung in self._rung:
             if rung.against:
                 continue
@@ -709,7 +709,7 @@ class _Model:
     def _over(
         self, rung: Rung, evidence: _Evidence, changed: datetime
     ) -> Iterator[tuple[datetime, Any]]:
-        """The word that a budget rings no more, at the end of the first sweep that reads a change."""
+        """The word that a budget rings no more, once a sweep has read the change."""
         swept = [each for each in self._seen.swept if each[0] >= changed]
         if not swept:
             return

@@ -73,9 +73,7 @@ def rung(seen: "History", trees: Mapping[datetime, Mapping[str, Any]]) -> Iterat
         )
 
 
-def _in_force(
-    trees: Mapping[datetime, Mapping[str, Any]], at: datetime
-) -> list[Mapping[str, Any]]:
+def _in_force(trees: Mapping[datetime, Mapping[str, Any]], at: datetime) -> list[Mapping[str, Any]]:
     """The policies that a sweep may have read that tells of something at a time."""
     before = [since for since in trees if since <= at - timedelta(minutes=1)][-1:]
     first = before[0] if before else min(trees)
@@ -95,7 +93,8 @@ def _percent(budget: Mapping[str, Any], attempts: list[_Attempt], at: datetime) 
         used["gpu_hours"] += each.gpus * hours
         price = each.vcpus * rates.get("vcpu_hour", 0) + each.gpus * rates.get("gpu_hour", 0)
         used["usd"] += price * hours
-    return max((100 * amount / budget[unit] for unit, amount in used.items() if unit in budget))
+    shares = [100 * amount / float(budget[unit]) for unit, amount in used.items() if unit in budget]
+    return max(shares)
 
 
 def _period(budget: Mapping[str, Any], at: datetime) -> tuple[datetime, datetime]:

@@ -177,6 +177,26 @@ def test_an_end_of_which_no_event_told_is_found_by_a_look() -> None:
     assert watch.used(NOON + 3 * HOUR) == 0.5
 
 
+def test_a_start_that_comes_late_does_not_run_on_where_the_job_has_ended() -> None:
+    watch = Watch()
+    watch.shows("a", "SUCCEEDED", NOON, NOON + 6 * MINUTE)
+    watch.told(NOON + 31 * MINUTE, watch.fact("a", NOON))
+
+    assert watch.used(NOON + 40 * MINUTE) == pytest.approx(4 / 10)
+
+
+def test_a_start_that_comes_late_counts_from_then_on_though_batch_does_not_show_it() -> None:
+    watch = Watch()
+    watch.shows("a", "RUNNING", NOON)
+    del watch.client.jobs["a"]["startedAt"]
+    watch.told(NOON + 31 * MINUTE, watch.fact("a", NOON))
+    assert watch.used(NOON + HOUR) == 4
+
+    watch.client.jobs["b"] = watch.client.jobs["a"] | {"jobId": "b", "status": "RUNNABLE"}
+    watch.told(NOON + 32 * MINUTE, watch.fact("b", NOON))
+    assert watch.used(NOON + HOUR) == 8
+
+
 def test_what_runs_on_is_looked_at_again() -> None:
     watch = Watch()
     watch.told(NOON, watch.fact("a", NOON))
@@ -282,6 +302,22 @@ def test_a_listing_finds_a_run_though_the_one_before_it_was_believed_just_now() 
     watch.list_all(NOON + 17 * MINUTE)
 
     assert watch.used(NOON + 66 * MINUTE) == pytest.approx(4 * (4 + 60) / 60)
+
+
+def test_a_job_that_waits_again_is_looked_at_until_its_next_attempt_is_seen() -> None:
+    watch = Watch()
+    watch.told(NOON + MINUTE, watch.fact("a", NOON))
+    watch.shows("a", "RUNNABLE", NOON, NOON + 10 * MINUTE)
+    watch.look(NOON + 15 * MINUTE)
+    watch.look(NOON + 30 * MINUTE)  # Of what comes now no event tells, and no listing sees it.
+    watch.shows("a", "FAILED", NOON, NOON + 10 * MINUTE)
+    stop = NOON + 36 * MINUTE
+    again = {"startedAt": to_ms(NOON + 34 * MINUTE), "stoppedAt": to_ms(stop)}
+    watch.client.jobs["a"] |= {"startedAt": again["startedAt"], "stoppedAt": again["stoppedAt"]}
+    watch.client.jobs["a"]["attempts"].append(again)
+    watch.look(NOON + 45 * MINUTE)
+
+    assert watch.used(NOON + HOUR) == pytest.approx(4 * 12 / 60)
 
 
 def test_each_budget_that_matches_counts_a_job() -> None:

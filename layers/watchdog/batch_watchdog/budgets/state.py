@@ -24,8 +24,8 @@ class BudgetState:
 
     `heavy` are the jobs and arrays, by name, that use most. `told` says of each threshold, in per
     cent, when it was found to be reached (milliseconds): by `limits`, which an operator may change.
-    So is what `heavy` is `measured` in. `changed` says how often the policy's budget was: what is told
-    anew is another notice.
+    So is what `heavy` is `measured` in. `changed` says how often the policy's budget was: what is
+    told anew is another notice.
     """
 
     budget: str
