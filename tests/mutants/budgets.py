@@ -8,6 +8,7 @@ _RULES = ("tests/unit/budgets/test_rules.py",)
 _RUNS = ("tests/unit/budgets/test_runs.py",)
 _COUNTING = ("tests/unit/budgets/test_counting.py",)
 _REPLAY = ("tests/integration/test_budgets.py",)
+_CHANGED = ("tests/integration/test_changed_budgets.py",)
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
@@ -153,8 +154,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "what runs, and no event told of, is found by a listing",
         "budgets/listing.py",
-        "unknown = [job_id for job_id in running if job_id not in self._believed_ids()]",
-        "unknown: list[str] = []",
+        'if each.get("status") == "RUNNING" and (anew or not self._is_believed(each))',
+        "if False",
         _COUNTING,
     ),
     Mutant(
@@ -177,5 +178,89 @@ MUTANTS: Sequence[Mutant] = (
         "budgets = tuple(dict.fromkeys((*known.budgets, (name, counts))))",
         "budgets = known.budgets or ((name, counts),)",
         ("tests/integration/test_budgets.py",),
+    ),
+    Mutant(
+        "a budget that has just begun to count is told of all that runs",
+        "budgets/listing.py",
+        "(anew or not self._is_believed(each))",
+        "not self._is_believed(each)",
+        _CHANGED,
+    ),
+    Mutant(
+        "an end takes off the amounts that its start has brought",
+        "budgets/counting.py",
+        "and not (_shows_its_start(fact, ledger) and _shows_its_amounts(fact, ledger))",
+        "and not _shows_its_start(fact, ledger)",
+        _COUNTING,
+    ),
+    Mutant(
+        "a run takes what its start has shown",
+        "budgets/counting.py",
+        "fact = replace(fact, amounts=began.amounts)",
+        "pass",
+        _COUNTING,
+    ),
+    Mutant(
+        "who uses most is measured anew with other prices",
+        "budgets/rules.py",
+        "state = replace(state, measured=_measure_of(budget), heavy={})",
+        "state = replace(state, measured=_measure_of(budget))",
+        _RULES,
+    ),
+    Mutant(
+        "rates of other queues are other rates",
+        "budgets/rules.py",
+        "[[each.queue, each.prices] for each in budget.rates]",
+        "[[each.prices] for each in budget.rates]",
+        _RULES,
+    ),
+    Mutant(
+        "a budget that is not reached any more, by a changed policy, rings no longer",
+        "use_cases/budget_watch.py",
+        'state="OK" if told_at is None else "ALARM",',
+        'state="ALARM",',
+        _CHANGED,
+    ),
+    Mutant(
+        "a budget that is reached anew is heard though it rang before",
+        "guards/stages.py",
+        "each and each.at >= evidence.at and each.ends == ends",
+        "each and each.ends == ends",
+        _CHANGED,
+    ),
+    Mutant(
+        "a run is not known because the one before it is",
+        "budgets/listing.py",
+        "start is not None and (job_id, to_ms(start)) in self._believed",
+        "any(job_id == each for each, _ in self._believed)",
+        _COUNTING,
+    ),
+    Mutant(
+        "a job that waits again is looked at",
+        "budgets/workflow.py",
+        "going_on.append(replace(fact, run=job.expected))",
+        "pass",
+        _COUNTING,
+    ),
+    Mutant(
+        "what is told anew is another notice",
+        "budgets/state.py",
+        'return f"{self.limits}-{self.changed}" if self.changed else self.limits',
+        "return self.limits",
+        _CHANGED,
+    ),
+    Mutant(
+        "a start that comes late may have ended since",
+        "budgets/workflow.py",
+        "if fact.run.start and fact.run.start < to_ms(self.now - _PROMPT) and not fact.run.stop",
+        "if fact.run.guessed and not fact.run.stop",
+        _COUNTING,
+    ),
+    Mutant(
+        "a start that comes late counts though Batch does not show it yet",
+        "budgets/looks.py",
+        "return [*told, fact]",
+        "return told",
+        _COUNTING,
     ),
 )

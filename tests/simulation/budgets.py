@@ -4,12 +4,15 @@ Whether what budgets have counted in a history is what Batch itself saw.
 It is judged by what the jobs show at the end, read apart from the package's rules.
 """
 
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from batch_watchdog.budgets import items, usage
 from batch_watchdog.budgets.periods import to_ms
+from batch_watchdog.notices.text import iso
+from tests.simulation import live_budgets
 from tests.simulation.history import History
 
 _QUEUES = {"all": "", "gpu": "gpu"}
@@ -54,9 +57,16 @@ def i16_what_is_used_up_is_told(seen: History) -> Iterator[str]:
     for name, state in items.read_all(seen.table).items():
         for threshold in state.told:
             kind = {"100": "reached", "forecast": "forecast"}.get(threshold, "warning")
-            notice_id = f"budget-{kind}:{name}:{state.period}:{threshold}:{state.limits}"
+            notice_id = f"budget-{kind}:{name}:{state.period}:{threshold}:{state.told_by}"
             if notice_id not in told:
                 yield f"{notice_id} was not told"
+
+
+def i16_what_is_told_to_be_used_is(seen: History) -> Iterator[str]:
+    trees = {at: tomllib.loads(text) for at, text in seen.texts}
+    for each in live_budgets.rung(seen, trees):
+        if each.against:
+            yield f"{each.budget}: {each.percent} % are told at {iso(each.at)}, and {each.against}"
 
 
 def _uses(detail: Mapping[str, Any], ended: datetime) -> set[Use]:

@@ -49,6 +49,8 @@ MUST_HAPPEN_WIDE: Sequence[str] = (
     "alarm delivered hours late",
     "a sweep's event comes late",
     "a raised guard's stages changed",
+    "a live budget's limit changed",
+    "stop for a live budget's sake",
     "Batch does ignore_terminate",
     "Batch does requeue",
 )

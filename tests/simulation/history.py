@@ -43,6 +43,8 @@ _HOUR = timedelta(hours=1)
 _LATE = timedelta(minutes=8)  # A stop is not carried out so long after it was asked for.
 REAL_CLIENTS_EVERY = 40  # histories; the others have light clients, which are quicker
 
+_FOR_A_BUDGET = "of budget all is used since"
+
 _EXPLAINED = (Crash, ClientError, BotoCoreError, WatchdogError)
 
 _VCPUS = {"cpu": 8, "gpu": 8, "small": 2, "train": 64}
@@ -115,6 +117,7 @@ class History:
         default_factory=lambda: defaultdict(list)
     )
     deliveries: list[Delivery] = field(default_factory=list)
+    swept: list[tuple[datetime, datetime]] = field(default_factory=list)  # sweeps that went well
     made: list[Made] = field(default_factory=list)  # the journal, and what each call rests on
     bad_policies: list[datetime] = field(default_factory=list)
     commands: list[tuple[datetime, dict[str, Any], str]] = field(default_factory=list)
@@ -340,6 +343,8 @@ class _Stage:
             if folder == "spend_alarm":
                 delivery = Delivery(began, self.dispatcher.clock.now, event, not outcome.error)
                 self.seen.deliveries.append(delivery)
+            if folder == "sweep" and not outcome.error:
+                self.seen.swept.append((began, self.dispatcher.clock.now))
             self._noted(folder, event, outcome)
             return outcome
 
@@ -458,6 +463,8 @@ class _Stage:
                 arn, _, began = self._under_way[-1]
                 folder, unread = self._stack.functions[arn].folder.name, self._unread_at >= began
                 self.seen.made += [Made(call, began, folder, unread) for call in calls]
+                stops = sum(_FOR_A_BUDGET in call.reason for call in calls if not call.error)
+                self.seen.counts["stop for a live budget's sake"] += stops
 
     def _unrecorded(self, operation: str, params: Mapping[str, Any]) -> str:
         """What is wrong with the record of a changing call, which must be there by now."""
@@ -629,6 +636,7 @@ class _Stage:
         else:
             self.seen.counts["policy changed"] += 1
             self.seen.counts["a raised guard's stages changed"] += what.get("stages", False)
+            self.seen.counts["a live budget's limit changed"] += what.get("limits", False)
             self._put(now, what["text"])
 
     def _put(self, at: datetime, text: str) -> None:

@@ -30,6 +30,7 @@ from local.batch.state import Call
 from tests.simulation import justified
 from tests.simulation.budgets import (
     i16_a_budgets_use_is_what_batch_saw,
+    i16_what_is_told_to_be_used_is,
     i16_what_is_used_up_is_told,
 )
 from tests.simulation.chats import (
@@ -342,7 +343,7 @@ def i6_who_is_exempt_or_spared_is_not_stopped(seen: History) -> Iterator[str]:
 
 def i7_stages_are_entered_once_and_their_runs_finish(seen: History) -> Iterator[str]:
     """A stage is entered once per evidence; its run finishes, and its report adds up."""
-    evidence: Counter[tuple[str, str, str]] = Counter()
+    evidence: Counter[tuple[str, ...]] = Counter()
     ids = Counter(notice.id for _, notice in seen.notices() if notice.kind.startswith("guard-"))
     for notice_id, count in ids.items():
         if count > 1:
@@ -355,7 +356,8 @@ def i7_stages_are_entered_once_and_their_runs_finish(seen: History) -> Iterator[
             yield f"{notice.id} was never delivered"
         if notice.kind == "guard-raised" and facts["evidence"]:
             word = facts["evidence"]
-            evidence[facts["guard"], word["alarm"], str(word.get("at"))] += 1
+            about = str(word.get("threshold")), str(word.get("at"))
+            evidence[facts["guard"], word["alarm"], *about] += 1
         if notice.kind == "guard-report":
             yield from _untrue_report(seen, notice)
     for which, count in evidence.items():
@@ -790,7 +792,8 @@ def i13_every_changing_call_is_justified(seen: History) -> Iterator[str]:
 
 def i14_what_is_told_to_be_stopped_has_ended(seen: History) -> Iterator[str]:
     """
-    A guard's report and release count as stopped only what a stop has ended by then.
+    A guard's report and release count as stopped only what a guard's stop has ended by then: their
+    own, or another guard's that was faster.
 
     Children are counted by their array: one that fails by itself after the array's stop counts too.
     """
@@ -798,10 +801,10 @@ def i14_what_is_told_to_be_stopped_has_ended(seen: History) -> Iterator[str]:
         facts = notice.facts
         if notice.kind not in ("guard-report", "guard-released") or facts["mode"] == "observe":
             continue
-        at, name = seen.written_at[action.sk], facts["guard"]
+        at = seen.written_at[action.sk]
         asked: dict[str, datetime] = {}
         for call in seen.journal:
-            if _guard_of(call.reason) == name and call.at <= at:
+            if _guard_of(call.reason) and call.at <= at:
                 for job in call.jobs:
                     asked.setdefault(job, call.at)
         ended = [
@@ -1021,6 +1024,7 @@ WIDER: Sequence[Invariant] = (
     i14_queues_are_as_guards_asked,
     i14_a_guard_that_vanishes_is_told,
     i16_a_budgets_use_is_what_batch_saw,
+    i16_what_is_told_to_be_used_is,
     i16_what_is_used_up_is_told,
     i17_what_passed_a_limit_is_counted_once_as_what_became_of_it,
     i18_a_chat_is_told_what_the_topic_is_told,

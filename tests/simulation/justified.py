@@ -12,6 +12,8 @@ which the call is justified:
   stream to the function that makes the call.
 * Where the parameter with the policy could not be read in that invocation, the policies of the
   last `_UNREAD` count too: the last good one is in force then.
+* A live budget rings from when it was told to be reached, if so much was used then by a count of
+  our own. It does so until its period is over, or the policy's budget is another one.
 * Events tell whole seconds; where the plan has clocks that are wrong, they may be behind by
   `_JUMP`.
 """
@@ -21,10 +23,13 @@ import re
 import tomllib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
+
+from tests.simulation import live_budgets
+from tests.simulation.live_budgets import Rung
 
 if TYPE_CHECKING:
     from local.batch.simulated import Call
@@ -181,6 +186,9 @@ class _Evidence:
 
     def names_stage(self, stage: Mapping[str, Any]) -> bool:
         """Whether a stage of a guard means this."""
+        if self.source == "live":
+            shares = ((each["name"], each.get("percent", 100)) for each in stage.get("budgets", ()))
+            return any(name in self.names and share == self.percent for name, share in shares)
         if self.names & set(stage.get("alarms", ())):
             return self.source != "budget" or self._is_whole(stage)
         return self.source == "budget" and any(
@@ -201,6 +209,17 @@ class _Evidence:
             return self.amount is None or abs(self.amount - float(given["amount"])) < 0.01
         wanted = float(given.get("percent", 100))
         return self.percent is None or abs(self.percent - wanted) < 0.5
+
+
+def _of_budget(rung: Rung) -> _Evidence:
+    return _Evidence(
+        source="live",
+        names=frozenset([rung.budget]),
+        state="ALARM",
+        at=rung.at,
+        ends=rung.ends,
+        percent=rung.percent,
+    )
 
 
 def _time(text: str) -> datetime:
@@ -311,6 +330,7 @@ class _Guard:
     unsure_spans: list[tuple[datetime, datetime]] = field(default_factory=list)
     heard: set[_Evidence] = field(default_factory=set)  # what was taken in for certain
     unknown: bool = False  # after a command that crashed
+    released_at: datetime | None = None  # by an operator
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +356,7 @@ class _Model:
         self._trees = [(at, tomllib.loads(text)) for at, text in seen.texts]
         self._policy_times = [at for at, _ in self._trees]
         self._holds = list(_holds(seen))
+        self._rung = list(live_budgets.rung(seen, dict(self._trees)))
         self._slack = _SECOND + (_JUMP if seen.plan.event_rates.jumps else timedelta())
         self._guards: dict[str, list[_Stage]] = {}
 
@@ -660,11 +681,51 @@ class _Model:
         for at, command, problem in self._seen.commands:
             if command.get("guard") == name and (not problem or _FAILED.match(problem)):
                 found.append((at, 0, command | {"problem": problem}))
+        for at, word in self._live():
+            found.append((at, 1, word))
         for begins, ends in self._holds:
             found += [(begins, 3, None), (ends, 3, None)]
         found += [(at, 3, None) for at in self._policy_times]
         found.sort(key=lambda each: each[:2])
         return [(at, what) for at, _, what in found]
+
+    def _live(self) -> Iterator[tuple[datetime, Any]]:
+        """What live budgets say: that they ring; once the policy has others, that they do not."""
+        for rung in self._rung:
+            if rung.against:
+                continue
+            evidence = _of_budget(rung)
+            yield rung.at, ("ALARM", False, evidence)
+            table = self._budget(rung.budget, rung.at)
+            for at in self._policy_times:
+                if not rung.at < at < rung.ends:
+                    continue
+                if self._budget(rung.budget, at) == table:
+                    # A guard that it has only now, or that names the budget only now, hears of it.
+                    yield at, ("ALARM", False, evidence)
+                else:
+                    yield from self._over(rung, evidence, at)
+
+    def _over(
+        self, rung: Rung, evidence: _Evidence, changed: datetime
+    ) -> Iterator[tuple[datetime, Any]]:
+        """The word that a budget rings no more, once a sweep has read the change."""
+        swept = [each for each in self._seen.swept if each[0] >= changed]
+        if not swept:
+            return
+        began, ended = swept[0]
+        is_over = self._budget(rung.budget, began) == self._budget(rung.budget, changed)
+        anew = any(
+            (each.budget, each.percent) == (rung.budget, rung.percent)
+            and changed <= each.at <= ended
+            for each in self._rung
+        )
+        if is_over and not anew:
+            yield ended, ("OK", replace(evidence, state="OK", at=ended))
+
+    def _budget(self, name: str, at: datetime) -> Mapping[str, Any] | None:
+        budgets = self._tree(at).get("budget", ())
+        return next((each for each in budgets if each["name"] == name), None)
 
     def _rule(self, name: str, at: datetime) -> Mapping[str, Any] | None:
         guards = self._tree(at).get("guard", ())
@@ -682,6 +743,9 @@ class _Model:
     ) -> None:
         stages = [each for each in (rule or {}).get("stage", ()) if evidence.names_stage(each)]
         if rule is None or not stages or (evidence.ends and at >= evidence.ends):
+            return
+        released = guard.released_at
+        if evidence.source == "live" and released and evidence.at <= released:
             return
         key = self._key(evidence)
         if (evidence.at, True) < guard.newest.get(key, (evidence.at, False)):
@@ -705,6 +769,8 @@ class _Model:
     @staticmethod
     def _key(evidence: _Evidence) -> str:
         kind = "forecast" if evidence.forecast else evidence.source
+        if kind == "live":
+            return f"{kind}:{min(evidence.names)}:{evidence.percent}"
         return f"{kind}:{min(evidence.names, key=len)}:{evidence.amount}"
 
     def _calm(self, guard: _Guard, rule: Mapping[str, Any] | None, evidence: _Evidence) -> None:
@@ -749,7 +815,7 @@ class _Model:
         guard.unknown = bool(command["problem"])
         if stage == "calm":
             guard.stage, guard.since, guard.by_operator = "calm", None, False
-            guard.rings = {}
+            guard.rings, guard.released_at = {}, at
             return
         enforced = rule is not None and _mode(self._tree(at), rule) == "enforce"
         is_on = stage == guard.stage and (guard.enforced or not enforced)
@@ -767,7 +833,7 @@ class _Model:
             str(stage["action"])
             for stage in rule.get("stage", ())
             for each in guard.rings.values()
-            if each.source == "cloudwatch"
+            if each.source in ("cloudwatch", "live")
             and each.names_stage(stage)
             and self._key(each) not in guard.unsure
         ]

@@ -87,7 +87,7 @@ def draw(seed: int, *, wide: bool = WIDE) -> Plan:
         return plan
     plan = _widened(plan, Random(f"{seed} wide"))  # noqa: S311 - as below
     plan = _with_other_stages(plan, Random(f"{seed} stages"))  # noqa: S311 - as below
-    return _with_live_budgets(plan)
+    return _with_live_budgets(plan, Random(f"{seed} live budgets"))  # noqa: S311 - as below
 
 
 def _orderly(seed: int) -> Plan:
@@ -649,24 +649,92 @@ _LIVE_BUDGETS = """
 [[budget]]
 name = "all"
 per = "day"
-time_zone = "Asia/Tokyo"
-vcpu_hours = 1.5
+time_zone = "{zone}"
+{limits}
 warn_at = [1, 50]
 [[budget]]
 name = "gpu"
-match = { queue = "gpu" }
+match = {{ queue = "gpu" }}
 per = "week"
 gpu_hours = 100000
 memory_gib_hours = 1000000
 """
+_ROOMY = "vcpu_hours = 1.5"
+# Of these a history that lasts for an hour uses up some, or all.
+_LIMITS = ("vcpu_hours = 0.02", "vcpu_hours = 0.1", "vcpu_hours = 0.4", _ROOMY)
+_DEARER = "usd = 0.3\nrates = {{ vcpu_hour = {price}, gpu_hour = 0.5 }}"
+# The clocks of these show midnight at noon in London, one hour later, 90 minutes, and three hours.
+_ZONES = ("Asia/Tokyo", "Pacific/Fiji", "Australia/Sydney", "Australia/Adelaide", "UTC")
+_LIVE_GUARD = """
+[[guard]]
+name = "live"
+match = {{ queue = "{queue}" }}
+release = "{release}"
+[[guard.stage]]
+budgets = [{{ name = "all", percent = 50 }}]
+action = "cancel"
+close_queues = {close}
+[[guard.stage]]
+budgets = [{{ name = "all" }}]
+action = "terminate"
+"""
 
 
-def _with_live_budgets(plan: Plan) -> Plan:
-    """The plan, with the same budgets in each of its policies."""
-    steps = tuple(
-        replace(step, what={**step.what, "text": step.what["text"] + _LIVE_BUDGETS})
+def _with_live_budgets(plan: Plan, random: Random) -> Plan:
+    """The plan, with live budgets in each of its policies; in some of them they stop jobs."""
+    zone = random.choice(_ZONES)
+    limits = random.choice((*_LIMITS, _DEARER.format(price=1)))
+    stops = random.random() < 0.6
+    if not stops:
+        zone, limits = "Asia/Tokyo", _ROOMY
+    names = _naming(random) if stops else (lambda policy: policy)
+
+    def budgeted(text: str, limits: str) -> str:
+        return names(text) + _LIVE_BUDGETS.format(zone=zone, limits=limits)
+
+    steps = [
+        replace(step, what={**step.what, "text": budgeted(step.what["text"], limits)})
         if step.kind == "policy" and "text" in step.what
         else step
         for step in plan.steps
+    ]
+    if stops and random.random() < 0.4:
+        # An operator changes a limit, or what an hour costs, and may take it back.
+        other = random.choice((*_LIMITS, *(_DEARER.format(price=price) for price in (1, 8))))
+        at = random.random() * plan.minutes * 60 * 0.8
+        steps.append(_of_limits(at, budgeted(plan.policy, other)))
+        if random.random() < 0.4:
+            later = at + random.choice((20, 200, 900))
+            steps.append(_of_limits(later, budgeted(plan.policy, limits)))
+    last = plan.minutes * 60
+    kept = (step for step in steps if step.at < last)
+    return replace(
+        plan,
+        policy=budgeted(plan.policy, limits),
+        steps=tuple(sorted(kept, key=lambda step: step.at)),
     )
-    return replace(plan, policy=plan.policy + _LIVE_BUDGETS, steps=steps)
+
+
+def _of_limits(at: float, text: str) -> Step:
+    return Step(at=at, kind="policy", what={"text": text, "limits": True})
+
+
+def _naming(random: Random) -> Callable[[str], str]:
+    """What has stages of a policy name live budgets: those of its guard, or of one more."""
+    soft, hard = random.choice(((50, 100), (1, 50), (1, 100)))
+    own = random.random() < 0.5
+    guard = _LIVE_GUARD.format(
+        queue=random.choice(("*", "cpu")),
+        release=random.choice(("auto", "auto", "manual")),
+        close=random.choice(("true", "false")),
+    )
+
+    def named(policy: str) -> str:
+        if own or "[[guard]]" not in policy:
+            return policy + guard
+        for alarm, percent in (("spend-80", soft), ("spend-100", hard)):
+            share = f'budgets = [{{ name = "all", percent = {percent} }}]'
+            policy = re.sub(rf'(?m)^(alarms = \["{alarm}".*\n)', rf"\1{share}\n", policy)
+        return policy
+
+    return named

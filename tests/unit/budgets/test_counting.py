@@ -10,6 +10,7 @@ import pytest
 
 from batch_watchdog.aws.batch import BatchApi
 from batch_watchdog.budgets import facts, items, rules
+from batch_watchdog.budgets.amounts import Amounts
 from batch_watchdog.budgets.facts import Fact
 from batch_watchdog.budgets.listing import BudgetListing
 from batch_watchdog.budgets.periods import to_ms
@@ -144,6 +145,21 @@ def test_an_end_that_shows_another_start_takes_off_the_one_that_was_counted() ->
     assert watch.used(NOON + 3 * HOUR) == 1
 
 
+@pytest.mark.parametrize("shown", [(1_000, 0, 512, 0), (9_000, 0, 1_024, 0)])
+@pytest.mark.parametrize("job", ["a", "0f9f2aa1-7d53-4f4c-9a40-ac2b9a4a4a4a:7"])
+def test_an_end_that_shows_other_amounts_takes_off_those_that_its_start_has_brought(
+    job: str, shown: Amounts
+) -> None:
+    watch = Watch()
+    watch.told(NOON + MINUTE, watch.fact(job, NOON))
+    end = NOON + 15 * MINUTE
+    watch.told(end, replace(watch.fact(job, NOON, end), amounts=shown))
+
+    [state] = items.read_all(watch.table).values()
+    assert (state.use.jobs, state.use.running) == (0, {})
+    assert watch.used(NOON + 5 * HOUR) == pytest.approx(1)
+
+
 def test_an_end_that_shows_no_start_ends_the_run_that_is_believed() -> None:
     watch = Watch()
     watch.told(NOON, watch.fact("a", NOON, guessed=True))
@@ -159,6 +175,26 @@ def test_an_end_of_which_no_event_told_is_found_by_a_look() -> None:
     watch.shows("a", "SUCCEEDED", NOON, NOON + HOUR / 8)
     watch.look(NOON + HOUR / 4)
     assert watch.used(NOON + 3 * HOUR) == 0.5
+
+
+def test_a_start_that_comes_late_does_not_run_on_where_the_job_has_ended() -> None:
+    watch = Watch()
+    watch.shows("a", "SUCCEEDED", NOON, NOON + 6 * MINUTE)
+    watch.told(NOON + 31 * MINUTE, watch.fact("a", NOON))
+
+    assert watch.used(NOON + 40 * MINUTE) == pytest.approx(4 / 10)
+
+
+def test_a_start_that_comes_late_counts_from_then_on_though_batch_does_not_show_it() -> None:
+    watch = Watch()
+    watch.shows("a", "RUNNING", NOON)
+    del watch.client.jobs["a"]["startedAt"]
+    watch.told(NOON + 31 * MINUTE, watch.fact("a", NOON))
+    assert watch.used(NOON + HOUR) == 4
+
+    watch.client.jobs["b"] = watch.client.jobs["a"] | {"jobId": "b", "status": "RUNNABLE"}
+    watch.told(NOON + 32 * MINUTE, watch.fact("b", NOON))
+    assert watch.used(NOON + HOUR) == 8
 
 
 def test_what_runs_on_is_looked_at_again() -> None:
@@ -252,6 +288,36 @@ def test_a_listing_finds_what_runs_and_what_has_come_and_gone() -> None:
     watch.list_all(NOON)
     watch.list_all(NOON + HOUR)
     assert watch.used(NOON + HOUR) == 8 + 4
+
+
+def test_a_listing_finds_a_run_though_the_one_before_it_was_believed_just_now() -> None:
+    watch = Watch()
+    watch.told(NOON + MINUTE, watch.fact("a", NOON))
+    watch.list_all(NOON + MINUTE)  # The first one describes all that runs.
+    watch.told(NOON + 5 * MINUTE, watch.fact("a", NOON, NOON + 4 * MINUTE))
+    watch.shows("a", "RUNNING", NOON + 6 * MINUTE)
+    ended = {"startedAt": to_ms(NOON), "stoppedAt": to_ms(NOON + 4 * MINUTE)}
+    watch.client.jobs["a"]["attempts"] = [ended]
+
+    watch.list_all(NOON + 17 * MINUTE)
+
+    assert watch.used(NOON + 66 * MINUTE) == pytest.approx(4 * (4 + 60) / 60)
+
+
+def test_a_job_that_waits_again_is_looked_at_until_its_next_attempt_is_seen() -> None:
+    watch = Watch()
+    watch.told(NOON + MINUTE, watch.fact("a", NOON))
+    watch.shows("a", "RUNNABLE", NOON, NOON + 10 * MINUTE)
+    watch.look(NOON + 15 * MINUTE)
+    watch.look(NOON + 30 * MINUTE)  # Of what comes now no event tells, and no listing sees it.
+    watch.shows("a", "FAILED", NOON, NOON + 10 * MINUTE)
+    stop = NOON + 36 * MINUTE
+    again = {"startedAt": to_ms(NOON + 34 * MINUTE), "stoppedAt": to_ms(stop)}
+    watch.client.jobs["a"] |= {"startedAt": again["startedAt"], "stoppedAt": again["stoppedAt"]}
+    watch.client.jobs["a"]["attempts"].append(again)
+    watch.look(NOON + 45 * MINUTE)
+
+    assert watch.used(NOON + HOUR) == pytest.approx(4 * 12 / 60)
 
 
 def test_each_budget_that_matches_counts_a_job() -> None:

@@ -228,6 +228,39 @@ def test_the_five_that_use_most_are_told_and_few_are_kept() -> None:
     assert len(counted.heavy) < 30
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"rates": (Rates(vcpu_hour=3.0),)},
+        {"rates": (Rates(queue=("gpu",), vcpu_hour=3.0), Rates(vcpu_hour=1.0))},
+        {"usd": None, "vcpu_hours": 100.0},
+    ],
+)
+def test_who_uses_most_is_measured_anew_when_the_prices_or_the_unit_change(
+    changed: dict[str, object],
+) -> None:
+    before = {"name": "b", "per": "day", "usd": 100.0, "rates": (Rates(vcpu_hour=1.0),)}
+    first, then = Budget.model_validate(before), Budget.model_validate(before | changed)
+    counted = rules.begin(state(first), first, fact())
+    counted = rules.at_time(counted, then, NOON + HOUR)
+    counted = rules.end(counted, then, fact(stop=NOON + HOUR), fact())
+    assert [each.running for each in counted.heavy.values()] == [0]
+
+
+def test_a_changed_limit_keeps_who_has_used_most() -> None:
+    counted = rules.end(state(), DAY, fact(stop=NOON + HOUR), None)
+    larger = Budget(name="b", per="day", vcpu_hours=1_000.0)
+    counted = rules.at_time(counted, larger, NOON + HOUR)
+    assert [name for name, _ in rules.read(counted, larger, NOON + HOUR).heaviest] == ["render"]
+
+
+def test_rates_of_other_queues_are_told_of_anew() -> None:
+    priced = {"name": "b", "per": "day", "usd": 100.0}
+    one = Budget.model_validate(priced | {"rates": [{"queue": "gpu", "vcpu_hour": 1.0}]})
+    other = Budget.model_validate(priced | {"rates": [{"queue": "cpu", "vcpu_hour": 1.0}]})
+    assert rules.limits_of(one) != rules.limits_of(other)
+
+
 def test_names_are_harmless_where_they_are_shown() -> None:
     each = fact(stop=NOON + 13 * HOUR, name="<b>\nx", amounts=(90_000, 0, 0, 0))
     reading = rules.read(rules.end(state(), DAY, each, None), DAY, NOON + HOUR)

@@ -6,6 +6,7 @@ start was never seen counts whole; a start that comes after its end counts nothi
 attempt has no number is the one that was counted with the same start, or the same end.
 """
 
+import zlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,7 @@ _FACTS_MAX = 20_000
 _BEGUN: tuple[Side, ...] = ("S", "T")
 _NUMBERS = tuple(reversed(range(10)))  # AWS Batch makes up to ten attempts
 _GUESSED = 500  # A start that was guessed is not one that was shown: it has its own number.
+_WITH_AMOUNTS = 10**15  # and so has a start with its amounts
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,7 +97,12 @@ class BudgetCounter:
     ) -> dict[str, list[Fact]]:
         """The runs that go on, as they were counted, by job; only where that need be known."""
         found: dict[str, list[Fact]] = defaultdict(list)
-        unseen = [fact for fact in facts if fact.run.stop and not _shows_its_start(fact, ledger)]
+        unseen = [
+            fact
+            for fact in facts
+            if fact.run.stop
+            and not (_shows_its_start(fact, ledger) and _shows_its_amounts(fact, ledger))
+        ]
         guessed = state.use.guessed or any(fact.run.guessed for fact in facts)
         if not (unseen and state.use.jobs) and not guessed:
             return found
@@ -156,11 +163,21 @@ def _number_of(run: Run) -> int:
     return run.attempt + _GUESSED * run.guessed
 
 
+def _number_with(fact: Fact) -> int:
+    """What stands in the ledger for a start with its amounts."""
+    return _number_of(fact.run) + _WITH_AMOUNTS * (1 + zlib.crc32(repr(fact.amounts).encode()))
+
+
 def _shows_its_start(fact: Fact, ledger: Ledger) -> bool:
-    """Whether an end shows the start, and the amounts, as they were counted."""
+    """Whether an end shows the start as it was counted."""
     run = fact.run
     shown = bool(run.start) and not run.guessed and any(fact.amounts)
     return shown and ledger.knows("S", run.start, run.job_id, run.attempt)
+
+
+def _shows_its_amounts(fact: Fact, ledger: Ledger) -> bool:
+    """Whether a fact shows the amounts, too, with which its start was counted."""
+    return ledger.knows("S", fact.run.start, fact.run.job_id, _number_with(fact))
 
 
 def _is_new(fact: Fact, ledger: Ledger, believed: Fact | None) -> bool:
@@ -173,6 +190,7 @@ def _is_new(fact: Fact, ledger: Ledger, believed: Fact | None) -> bool:
     if believed or any(ledger.knows_end(run.job_id, n, run.start) for n in (run.attempt, *more)):
         return False
     ledger.count("S", run.start, run.job_id, _number_of(run))
+    ledger.count("S", run.start, run.job_id, _number_with(fact))
     return True
 
 
@@ -192,7 +210,8 @@ def _ended(
         if run.stop == run.start:  # No end was shown. Should one be, it counts whole.
             ledger.count("T", run.start, run.job_id, run.attempt)
     if began:
-        fact = replace(fact, amounts=fact.amounts if any(fact.amounts) else began.amounts)
+        # What Batch shows later may be less, or in another form: all of it was so from the start.
+        fact = replace(fact, amounts=began.amounts)
         if not run.start:
             start = min(began.run.start, run.stop)
             run = replace(run, start=start, attempt=began.run.attempt)

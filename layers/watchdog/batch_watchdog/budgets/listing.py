@@ -3,8 +3,8 @@ What no event has told of: a list of what runs, and of what is new, every 15 min
 
 A job that runs, and is not believed to, is described and counted. So is a new job that has ended,
 where its end was not counted: neither of its events came. Of arrays at work the children are
-listed. Where a budget has just begun to count, all jobs of its period are new, as far as Batch
-still knows them.
+listed. Where a budget has just begun to count, all that runs is unknown, and all jobs of its period
+are new, as far as Batch still knows them.
 
 It is read a page at a time, and goes on where it was.
 """
@@ -51,7 +51,7 @@ class BudgetListing:
     now: datetime
     out_of_time: Callable[[], bool]
     failed: list[Exception] = field(default_factory=list)
-    _believed: frozenset[str] | None = None
+    _believed: frozenset[tuple[str, int]] | None = None
 
     def go_on(self) -> Iterator[bool]:
         """Go on with the listing, or begin anew when it is time; yields after each page."""
@@ -107,6 +107,7 @@ class BudgetListing:
             began_at=to_ms(self.now),
             since=since,
             parts=tuple(parts),
+            anew=bool(anew),
             version=before.version if before else 0,
         )
 
@@ -117,7 +118,7 @@ class BudgetListing:
         summaries, token = self._page(part, listing)
         parents = [each for each in summaries if _is_array(each)]
         jobs = [each for each in summaries if not _is_array(each)]
-        self._take_in(jobs, part)
+        self._take_in(jobs, part, anew=listing.anew)
         more: list[Part] = []
         for parent in parents:
             # What has not ended is listed when it is at work.
@@ -141,9 +142,12 @@ class BudgetListing:
             case _:
                 return self.batch.page(queue, "RUNNING", token, service=service)
 
-    def _take_in(self, summaries: Sequence[Detail], part: Part) -> None:
-        running = [each["jobId"] for each in summaries if each.get("status") == "RUNNING"]
-        unknown = [job_id for job_id in running if job_id not in self._believed_ids()]
+    def _take_in(self, summaries: Sequence[Detail], part: Part, *, anew: bool) -> None:
+        unknown = [
+            each["jobId"]
+            for each in summaries
+            if each.get("status") == "RUNNING" and (anew or not self._is_believed(each))
+        ]
         unknown += self._ended_untold([each for each in summaries if each.get("status") in ENDED])
         facts = [
             fact
@@ -166,11 +170,18 @@ class BudgetListing:
             if budgets := counting(self.policy, job):
                 yield from facts_of(job, detail, budgets)
 
-    def _believed_ids(self) -> frozenset[str]:
+    def _is_believed(self, summary: Detail) -> bool:
+        """Whether the very run that a summary shows is believed to go on, and not one before it."""
         if self._believed is None:
-            facts = items.believed(self.table, self.now)
-            self._believed = frozenset(fact.run.job_id for fact in facts if fact.run.start)
-        return self._believed
+            runs = [fact.run for fact in items.believed(self.table, self.now)]
+            self._believed = frozenset(
+                (run.job_id, 0 if run.guessed else run.start) for run in runs if run.start
+            )
+        start = from_millis(summary.get("startedAt"))
+        job_id = summary["jobId"]
+        return (job_id, 0) in self._believed or (
+            start is not None and (job_id, to_ms(start)) in self._believed
+        )
 
     def _ended_untold(self, summaries: Sequence[Detail]) -> list[str]:
         """The jobs that have ended, and whose end some budget may not have counted."""

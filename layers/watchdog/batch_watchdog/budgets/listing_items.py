@@ -31,13 +31,15 @@ class Listing:
     """
     The listing that began last, and its parts that are left. Times are milliseconds since 1970.
 
-    `since` is from when on jobs count as new. `arrays` were at work.
+    `since` is from when on jobs count as new. `arrays` were at work. `anew` says that a budget has
+    begun to count: what is believed to run is not counted by it.
     """
 
     began_at: int
     since: int
     parts: tuple[Part, ...] = ()
     arrays: tuple[str, ...] = ()
+    anew: bool = False
     version: int = 0
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from batch_watchdog.budgets.facts import Fact
-from batch_watchdog.budgets.runs import Run, is_unnumbered
+from batch_watchdog.budgets.runs import Run, is_unnumbered, unnumbered
 from batch_watchdog.core.job_event import ENDED
 
 _MISSED_MAX = 60  # looks in a row, a minute apart, that may show nothing of a run
@@ -17,10 +17,11 @@ _MISSED_MAX = 60  # looks in a row, a minute apart, that may show nothing of a r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """A job as Batch shows it: its state, and its runs."""
+    """A job as Batch shows it: its state, its runs, and the one that is to be expected."""
 
     status: str
     facts: Sequence[Fact]
+    expected: Run | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +43,18 @@ def answer(fact: Fact, shown: Shown | None) -> Answer:  # noqa: PLR0911 - each i
         # Batch has forgotten the job: it ran as long as it was seen to run.
         return Answer(facts=[_over(fact, max(fact.seen, fact.run.start))])
     told = [
-        replace(each, budgets=fact.budgets, name=fact.name, queue=fact.queue, amounts=fact.amounts)
+        replace(
+            each,
+            budgets=fact.budgets,
+            name=fact.name,
+            queue=fact.queue,
+            amounts=fact.amounts if any(fact.amounts) else each.amounts,
+        )
         for each in shown.facts
     ]
     mine = next((each.run for each in told if _is_same(each.run, fact.run)), None)
     if not fact.run.start:  # It was about to run.
-        return Answer(facts=told, goes_on=mine is None and shown.status == "STARTING")
+        return Answer(facts=told)
     if mine and (mine.start or not mine.stop):
         return Answer(facts=told, goes_on=not mine.stop)
     unnumbered = any(is_unnumbered(each.run.attempt) for each in told)
@@ -58,6 +65,28 @@ def answer(fact: Fact, shown: Shown | None) -> Answer:  # noqa: PLR0911 - each i
     if fact.missed < _MISSED_MAX:
         return Answer(facts=told, ask_again=True)
     return Answer(facts=[*told, _over(fact, fact.run.start)])
+
+
+def of_late_start(fact: Fact, job: Shown) -> list[Fact]:
+    """What is to be counted of a start that comes late: the run may have ended since."""
+    told = [replace(each, budgets=fact.budgets) for each in job.facts]
+    same = [_is_same(each.run, fact.run) for each in told]
+    if not fact.run.guessed and not any(same) and job.status not in ENDED:
+        return [*told, fact]  # Batch shows the job as it was a while ago.
+    return [
+        replace(each, run=_with_start_of(fact.run, each.run))
+        if each.run.guessed and not each.run.stop and (is_same or fact.run.guessed)
+        else each
+        for each, is_same in zip(told, same, strict=True)
+    ]
+
+
+def _with_start_of(run: Run, shown: Run) -> Run:
+    """A run whose start is not shown, with the one that an event has shown or that was guessed."""
+    if not run.guessed:
+        return run
+    attempt = unnumbered(run.start) if is_unnumbered(shown.attempt) else shown.attempt
+    return replace(shown, start=run.start, attempt=attempt)
 
 
 def _is_same(shown: Run, run: Run) -> bool:

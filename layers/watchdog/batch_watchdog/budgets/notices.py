@@ -35,8 +35,8 @@ _WEEKDAYS = (
 )
 
 
-def rung(budget: Budget, reading: Reading, ring: Ring, limits: str) -> Notice:
-    """The notice of a threshold, or of a forecast. `limits` tells changed limits apart."""
+def rung(budget: Budget, reading: Reading, ring: Ring, told_by: str) -> Notice:
+    """The notice of a threshold, or of a forecast. `told_by` tells a changed budget apart."""
     plain_name = plain(budget.name, 64)
     name = Name(plain_name)
     kind: NoticeKind
@@ -61,7 +61,7 @@ def rung(budget: Budget, reading: Reading, ring: Ring, limits: str) -> Notice:
         title = subject('Budget "{budget}": {percent} % used', budget=name, percent=threshold)
     return Notice(
         kind=kind,
-        id=f"{kind}:{plain_name}:{reading.period.name}:{threshold}:{limits}",
+        id=f"{kind}:{plain_name}:{reading.period.name}:{threshold}:{told_by}",
         severity=severity,
         subject=title,
         text=lines([*_standing(budget, reading), "", *_heaviest(reading), _advice(reading)]),

@@ -74,8 +74,21 @@ def key_of(percent: float) -> str:
 
 def limits_of(budget: Budget) -> str:
     """Differs where the limits, or the prices, do."""
-    text = json.dumps([dict(budget.limits), [each.prices for each in budget.rates]])
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return _digest([dict(budget.limits), _rates_of(budget)])
+
+
+def _measure_of(budget: Budget) -> str:
+    """Differs where those who use most are measured in another unit, or by other prices."""
+    unit = next(iter(budget.limits))
+    return _digest([unit, _rates_of(budget) if unit == "usd" else []])
+
+
+def _rates_of(budget: Budget) -> list[object]:
+    return [[each.queue, each.prices] for each in budget.rates]
+
+
+def _digest(what: object) -> str:
+    return hashlib.sha256(json.dumps(what).encode("utf-8", "replace")).hexdigest()[:8]
 
 
 def at_time(state: BudgetState | None, budget: Budget, now: int) -> BudgetState:
@@ -87,6 +100,8 @@ def at_time(state: BudgetState | None, budget: Budget, now: int) -> BudgetState:
             use=use,
             period=period_of(budget, use.day).name,
             limits=limits_of(budget),
+            measured=_measure_of(budget),
+            changed=state.changed + 1 if state else 0,
             version=state.version if state else 0,
         )
     use = usage.on_day_of(state.use, budget, now)
@@ -95,7 +110,10 @@ def at_time(state: BudgetState | None, budget: Budget, now: int) -> BudgetState:
         heavy = in_new_period(state.heavy, period.begins)
         state = replace(state, period=period.name, told={}, heavy=heavy)
     if state.limits != limits_of(budget):
-        state = replace(state, limits=limits_of(budget), told={})
+        changed = state.changed + 1
+        state = replace(state, limits=limits_of(budget), changed=changed, told={})
+    if state.measured != _measure_of(budget):
+        state = replace(state, measured=_measure_of(budget), heavy={})
     return replace(state, use=use)
 
 

@@ -28,8 +28,8 @@ class Run:
     One attempt that ran: times in milliseconds since 1970.
 
     `stop` is 0 while it runs, `start` where an end shows no beginning, and both where the job is
-    STARTING, and a run is to be expected. `guessed` says that the time at which an event said
-    RUNNING stands for the start, which it does not show.
+    STARTING, or waits again, and a run is to be expected. `guessed` says that the time at which an
+    event said RUNNING stands for the start, which it does not show.
     """
 
     job_id: str
@@ -67,9 +67,10 @@ def runs_of(detail: Mapping[str, Any], at: int) -> list[Run]:
 
 
 def expected_run(detail: Mapping[str, Any]) -> Run | None:
-    """The run that a job which is STARTING is about to begin."""
-    job_id = detail.get("jobId")
-    if detail.get("status") != "STARTING" or not isinstance(job_id, str):
+    """The run that a job is about to begin which is STARTING, or waits again after an attempt."""
+    job_id, status = detail.get("jobId"), detail.get("status")
+    waits_again = bool(_made(detail)) and status != "RUNNING" and status not in ENDED
+    if not (status == "STARTING" or waits_again) or not isinstance(job_id, str):
         return None
     return (
         None

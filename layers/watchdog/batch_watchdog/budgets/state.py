@@ -24,6 +24,8 @@ class BudgetState:
 
     `heavy` are the jobs and arrays, by name, that use most. `told` says of each threshold, in per
     cent, when it was found to be reached (milliseconds): by `limits`, which an operator may change.
+    So is what `heavy` is `measured` in. `changed` says how often the policy's budget was: what is
+    told anew is another notice.
     """
 
     budget: str
@@ -32,4 +34,11 @@ class BudgetState:
     limits: str
     told: Mapping[str, int] = field(default_factory=dict)
     heavy: Mapping[str, Heavy] = field(default_factory=dict)
+    measured: str = ""
+    changed: int = 0
     version: int = 0
+
+    @property
+    def told_by(self) -> str:
+        """By which the notices of a budget are known that the policy has changed meanwhile."""
+        return f"{self.limits}-{self.changed}" if self.changed else self.limits

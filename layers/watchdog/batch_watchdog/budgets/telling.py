@@ -59,7 +59,7 @@ class BudgetTeller:
             found[name] = state
             if kept and not _is_worth_writing(kept, state):
                 return Outcome()
-            told = tuple(notices.rung(budget, reading, ring, state.limits) for ring in rings)
+            told = tuple(notices.rung(budget, reading, ring, state.told_by) for ring in rings)
             effects = [Announce(notices=told[n : n + 1]) for n in range(len(told))]
             return Outcome(puts=[items.put(state, self.now)], effects=effects)
 

@@ -19,7 +19,7 @@ from batch_watchdog.budgets.facts import BudgetKey, Fact
 from batch_watchdog.budgets.ledger_items import Ledger
 from batch_watchdog.budgets.looks import Shown
 from batch_watchdog.budgets.periods import to_ms
-from batch_watchdog.budgets.runs import Run, is_unnumbered, unnumbered
+from batch_watchdog.budgets.runs import expected_run
 from batch_watchdog.core.batch_payloads import event_from_detail
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store.decisions import ITEM_ERRORS
@@ -49,11 +49,11 @@ class BudgetKeeper:
         self._counter.count(self._proven(facts))
 
     def _proven(self, facts: Sequence[Fact]) -> list[Fact]:
-        """The facts; of guessed starts that come late, what Batch shows now."""
+        """The facts; of starts that come late, what Batch shows now."""
         late = [
             fact
             for fact in facts
-            if fact.run.guessed and fact.run.start < to_ms(self.now - _PROMPT) and not fact.run.stop
+            if fact.run.start and fact.run.start < to_ms(self.now - _PROMPT) and not fact.run.stop
         ]
         if not late:
             return list(facts)
@@ -62,10 +62,8 @@ class BudgetKeeper:
         omitted = [fact for fact in late if fact.run.job_id not in shown]
         Reminders(self.table).file(items.soon_again(omitted, self.now))
         for fact in late:
-            for each in shown[fact.run.job_id].facts if fact.run.job_id in shown else ():
-                if each.run.guessed and not each.run.stop:
-                    each = replace(each, run=_begun_at(fact.run.start, each.run))  # noqa: PLW2901
-                proven.append(replace(each, budgets=fact.budgets))
+            if job := shown.get(fact.run.job_id):
+                proven += looks.of_late_start(fact, job)
         return fact_rows.latest(proven)
 
     def _shown(self, facts: Iterable[Fact]) -> dict[str, Shown]:
@@ -78,7 +76,11 @@ class BudgetKeeper:
             except ITEM_ERRORS as error:
                 self.failed.append(error)
             else:
-                shown[job_id] = Shown(status=job.status, facts=list(facts_of(job, detail, ())))
+                shown[job_id] = Shown(
+                    status=job.status,
+                    facts=list(facts_of(job, detail, ())),
+                    expected=expected_run(detail),
+                )
         return shown
 
     def _details(self, jobs: Mapping[str, bool]) -> Iterator[tuple[str, Detail]]:
@@ -115,7 +117,10 @@ class BudgetKeeper:
         going_on: list[Fact] = []
         again: list[Fact] = []
         for fact in left:
-            answer = looks.answer(fact, shown.get(fact.run.job_id))
+            job = shown.get(fact.run.job_id)
+            answer = looks.answer(fact, job)
+            if job and job.expected:
+                going_on.append(replace(fact, run=job.expected))
             found += answer.facts
             going_on += [fact] if answer.goes_on else []
             again += [fact] if answer.ask_again else []
@@ -146,8 +151,3 @@ class BudgetKeeper:
                     budgets = tuple(dict.fromkeys((*known.budgets, (name, counts))))
                     left[run.job_id, run.attempt] = replace(kept, budgets=budgets)
         return list(left.values())
-
-
-def _begun_at(start: int, run: Run) -> Run:
-    attempt = unnumbered(start) if is_unnumbered(run.attempt) else run.attempt
-    return replace(run, start=start, attempt=attempt)

@@ -132,11 +132,13 @@ def _digest(evidence: Evidence) -> str:
 
 
 def has_heard(state: GuardState | None, rule: Guard, evidence: Evidence) -> bool:
-    """Whether all that a guard makes of a word is known, for the period that it is about."""
-    known = state.alarms if state else {}
-    signals = [signal for _, signal in named_stages(rule, evidence)]
+    """Whether a guard has nothing to learn from a word about a budget that is counted live."""
+    alarms = state.alarms if state else {}
+    known = [alarms.get(signal) for _, signal in named_stages(rule, evidence)]
     ends = evidence.ends_at(evidence.at)
-    return all(signal in known and known[signal].ends == ends for signal in signals)
+    if evidence.state == "OK":  # What rang for a period that is over ends by itself.
+        return not any(each and each.state == "ALARM" and each.ends == ends for each in known)
+    return all(each and each.at >= evidence.at and each.ends == ends for each in known)
 
 
 def following(heard: LatestSignal, known: LatestSignal | None) -> LatestSignal:

@@ -39,22 +39,24 @@ def asked_of(policy: Policy) -> Mapping[str, set[float]]:
 def _evidence(
     budget: Budget, state: BudgetState, percents: set[float], now: int
 ) -> Iterator[Evidence]:
-    """What rings: each share that was reached in this period, whatever has been counted since."""
-    rung = [percent for percent in sorted(percents) if rules.key_of(percent) in state.told]
-    if not rung:
-        return
+    """
+    What rings: each share that was reached in this period, whatever has been counted since.
+
+    The others do not: one that did, before the policy was changed, does no longer.
+    """
     reading = rules.read(state, budget, now)
     used = ", ".join(
         f"{amount:,.6g} of {budget.limits[unit]:,.6g} {unit}"
         for unit, amount in reading.used.items()
     )
-    for percent in rung:
+    for percent in sorted(percents):
+        told_at = state.told.get(rules.key_of(percent))
         yield Evidence(
             source="live",
             alarm=budget.name,
             names=frozenset({budget.name}),
-            state="ALARM",
-            at=to_time(state.told[rules.key_of(percent)]),
+            state="OK" if told_at is None else "ALARM",
+            at=to_time(now if told_at is None else told_at),
             amount=used,
             threshold=f"{rules.key_of(percent)} %",
             detail=in_words(budget, reading),

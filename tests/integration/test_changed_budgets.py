@@ -1,0 +1,139 @@
+"""A budget that an operator changes in the middle of its period, in the stack of template.yaml."""
+
+from datetime import datetime
+
+import pytest
+
+from local.aws.stack import Stack
+from tests.guarding import Guarding
+
+POLICY = """
+mode = "enforce"
+[notify]
+fold = "0s"
+[[budget]]
+name = "day"
+per = "day"
+vcpu_hours = 2
+[[guard]]
+name = "spending"
+[[guard.stage]]
+budgets = [{ name = "day" }]
+action = "cancel"
+close_queues = true
+"""
+USD = POLICY.replace("vcpu_hours = 2", "usd = 2\nrates = { vcpu_hour = 1 }")
+
+
+@pytest.fixture
+def guarding(stack: Stack) -> Guarding:
+    """A job that uses four vCPUs since noon: two vCPU hours at half past twelve."""
+    found = Guarding(stack, POLICY)
+    found.submit()
+    return found.run(minutes=35)
+
+
+def put(guarding: Guarding, policy: str, *, minutes: float = 3) -> None:
+    (parameter,) = guarding.dispatcher.parameters
+    guarding.dispatcher.parameters[parameter] = policy
+    guarding.run(minutes=minutes)
+
+
+def rung(guarding: Guarding) -> list[tuple[str, float]]:
+    """When the budget was told to be reached, and how much of its limit was used then."""
+    facts = [each["facts"] for each in guarding.told("budget-reached")]
+    return [(each["counted_at"][11:16], each["percent"]) for each in facts]
+
+
+def test_a_limit_that_is_raised_releases_the_guard_until_it_is_reached(guarding: Guarding) -> None:
+    assert guarding.state_of("gpu") == "DISABLED"
+
+    put(guarding, POLICY.replace("vcpu_hours = 2", "vcpu_hours = 4"))
+
+    [released] = guarding.told("guard-released")
+    assert "budget day is OK" in released["text"]
+    assert guarding.state_of("gpu") == "ENABLED"
+    waits = [guarding.submit() for _ in range(4)][-1]
+    guarding.run(minutes=3)
+    assert guarding.statuses(waits) == ["RUNNABLE"]
+
+    guarding.run(minutes=10)  # Four jobs run by then.
+    assert guarding.statuses(waits) == ["FAILED"]
+    assert len(guarding.told("guard-raised")) == 2
+    assert [percent >= 100 for _, percent in rung(guarding)] == [True, True]
+
+
+def test_a_limit_that_is_reached_anew_raises_a_guard_that_an_operator_has_released(
+    guarding: Guarding,
+) -> None:
+    guarding.command("release", guard="spending", by="jane")
+    guarding.run(minutes=5)
+    assert guarding.state_of("gpu") == "ENABLED"
+
+    put(guarding, POLICY.replace("vcpu_hours = 2", "vcpu_hours = 4"), minutes=15)
+    assert guarding.state_of("gpu") == "ENABLED"
+    guarding.run(minutes=10)
+
+    assert guarding.state_of("gpu") == "DISABLED"
+    assert len(guarding.told("guard-raised")) == 2
+
+
+def test_a_change_that_is_taken_back_is_told_anew(guarding: Guarding) -> None:
+    put(guarding, POLICY.replace("vcpu_hours = 2", "vcpu_hours = 4"))
+    put(guarding, POLICY)
+
+    told = [each["id"] for each in guarding.told("budget-reached")]
+    assert len(told) == len(set(told)) == 2
+    assert guarding.state_of("gpu") == "DISABLED"
+
+
+def test_a_limit_that_is_still_passed_leaves_the_guard_as_it_is(guarding: Guarding) -> None:
+    put(guarding, POLICY.replace("vcpu_hours = 2", "vcpu_hours = 1"))
+
+    assert guarding.state_of("gpu") == "DISABLED"
+    assert len(guarding.told("guard-raised")) == 1
+    assert not guarding.told("guard-released")
+    assert len(rung(guarding)) == 2
+
+
+def test_other_rates_are_those_of_the_whole_period(stack: Stack) -> None:
+    guarding = Guarding(stack, USD)
+    guarding.submit()
+    guarding.run(minutes=20)
+
+    put(guarding, USD.replace("vcpu_hour = 1", "vcpu_hour = 2"))
+
+    [reached] = guarding.told("budget-reached")
+    hours = (datetime.fromisoformat(reached["facts"]["counted_at"]).minute * 60 - 2) / 3_600
+    assert reached["facts"]["used"]["usd"] == pytest.approx(4 * hours * 2, rel=0.01)
+    assert guarding.state_of("gpu") == "DISABLED"
+
+
+def test_other_jobs_are_counted_from_the_begin_of_the_period(guarding: Guarding) -> None:
+    match = 'vcpu_hours = 2\nmatch = { queue = "cpu" }'
+    put(guarding, POLICY.replace("vcpu_hours = 2", match))
+    assert guarding.state_of("gpu") == "ENABLED"  # None of them has run.
+
+    match = 'vcpu_hours = 2\nmatch = { queue = "g*" }'
+    put(guarding, POLICY.replace("vcpu_hours = 2", match), minutes=5)
+
+    assert guarding.state_of("gpu") == "DISABLED"
+    assert [percent >= 100 for _, percent in rung(guarding)] == [True, True]
+
+
+def test_a_new_budget_counts_what_runs_already_and_what_has_ended(stack: Stack) -> None:
+    guarding = Guarding(stack, POLICY.partition("[[guard]]")[0])
+    guarding.submit()
+    guarding.submit(queue="cpu", seconds=300)
+    guarding.run(minutes=20)
+
+    other = '[[budget]]\nname = "other"\nper = "day"\nvcpu_hours = 1\n'
+    put(guarding, POLICY.partition("[[guard]]")[0] + other)
+
+    [reached] = [
+        each["facts"]
+        for each in guarding.told("budget-reached")
+        if each["facts"]["budget"] == "other"
+    ]
+    minutes = datetime.fromisoformat(reached["counted_at"]).minute
+    assert reached["used"]["vcpu_hours"] == pytest.approx(4 * (minutes + 5) / 60, rel=0.05)
