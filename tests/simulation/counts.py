@@ -51,4 +51,5 @@ MUST_HAPPEN_WIDE: Sequence[str] = (
     "a raised guard's stages changed",
     "Batch does ignore_terminate",
     "Batch does requeue",
+    "events of a state lost",
 )

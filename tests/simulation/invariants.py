@@ -852,6 +852,18 @@ def i14_what_is_told_of_a_limits_stop_is_so(seen: History) -> Iterator[str]:
             yield f"{job_id} was told to be stopped at {iso(at)}; it was neither done nor put right"
 
 
+def i14_a_stay_that_passes_its_limit_is_told_once(seen: History) -> Iterator[str]:
+    """What a limit does about a job is told once a stay; anew, where its stop was left alone."""
+    told: Counter[tuple[str, str, datetime, str]] = Counter()
+    for action, notice in seen.notices():
+        job_id, at = str(notice.facts.get("job_id", "")), datetime.fromisoformat(action.at)
+        if notice.kind == "limit-enforced" and (stay := seen.status_at(job_id, at)):
+            told[job_id, stay.status, stay.since, notice.id.rpartition("Z")[2]] += 1
+    for (job_id, status, since, _), times in told.items():
+        if times > 1:
+            yield f"{job_id} is {status} since {iso(since)}, and that was told {times} times"
+
+
 def i14_what_runs_on_is_told(seen: History) -> Iterator[str]:
     """A terminated job that runs on is told within a bounded time."""
     for made in seen.made:
@@ -1009,6 +1021,7 @@ WIDER: Sequence[Invariant] = (
     i13_every_changing_call_is_justified,
     i14_what_is_told_to_be_stopped_has_ended,
     i14_what_is_told_of_a_limits_stop_is_so,
+    i14_a_stay_that_passes_its_limit_is_told_once,
     i14_what_runs_on_is_told,
     i14_own_tags_are_honoured,
     i14_actions_are_carried_out,
