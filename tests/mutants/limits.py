@@ -6,6 +6,20 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "all reminders of a stay that come due at once have one name",
+        "limits/workflow.py",
+        "first_known = stays.first_known(placed, of_job)",
+        "first_known = stays.first_known(stay, of_job) if placed == stay else placed.since",
+        ("tests/unit/limits/test_rules.py", "tests/integration/test_limit_stays.py"),
+    ),
+    Mutant(
+        "a stay is named by the latest event of it",
+        "limits/stays.py",
+        "latest = max(seen, key=lambda each: (each.at, begins(stay, each)), default=None)",
+        "latest = min(seen, key=lambda each: (each.at, begins(stay, each)), default=None)",
+        ("tests/unit/limits/test_rules.py",),
+    ),
+    Mutant(
         "what holds other jobs, too, is not told as one job's alone",
         "limits/sighting_items.py",
         'if all([each for each, _ in ids] == [job_id] for *_, ids in unpack(item["content"])):',

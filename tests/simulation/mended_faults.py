@@ -407,6 +407,21 @@ _ANEW: Mapping[str, Mended] = {
     ),
 }
 
+_TOLD_TWICE: Mapping[str, Mended] = {
+    "a job of whose return nothing told is counted twice after a hold": Mended(
+        _plan(
+            _LIMIT.replace("3m", "8m"),
+            _job(0.5, queue="small", gpus=0, vcpus=2, seconds=660),
+            _job(1, queue="small", gpus=0, seconds=1_800),
+            _step(1.5, "lose", number=1, status="STARTING"),
+            *(_step(at, "batch", does="requeue", number=1, wait_s=3_600) for at in (11.62, 11.65)),
+            _command(2, "hold", for_s=1_200),
+            minutes=40,
+        ),
+        "i14_a_stay_that_passes_its_limit_is_told_once",
+    ),
+}
+
 # ---- What an alarm says while the policy does not name it ------------------------------------
 
 _NOT_NAMED = _HARDENING.replace("spend-80", "other-80")
@@ -633,6 +648,7 @@ MENDED: Mapping[str, Mended] = {
     **_UNASKED,
     **_THRESHOLDS,
     **_ANEW,
+    **_TOLD_TWICE,
     **_UNNAMED,
     **_ACCEPTED,
     **_LOST,

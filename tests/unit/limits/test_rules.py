@@ -254,11 +254,14 @@ def test_a_stay_begins_no_earlier_than_the_latest_event(events: list[Sighting], 
             [seen("RUNNABLE", "11:40"), seen("STARTING", "11:45"), seen("RUNNABLE", "11:50")],
             "11:50",
         ),
+        ([seen("RUNNABLE", "11:40"), seen("RUNNABLE", "11:50")], "11:50"),
+        ([seen("RUNNABLE", "11:40"), seen("RUNNABLE", "12:00")], "12:00"),
+        ([seen("RUNNABLE", "11:50"), seen("STARTING", "11:50")], "11:50"),
         ([seen("RUNNABLE", "11:50", attempts=1)], "12:00"),
         ([seen("STARTING", "11:50")], "12:00"),
     ],
 )
-def test_a_stay_is_named_by_the_first_event_of_it(events: list[Sighting], known: str) -> None:
+def test_a_stay_is_named_by_the_latest_event_if_that_begins_it(events: list[Sighting], known: str) -> None:
     assert stays.first_known(STAY, events) == at(known)
 
 

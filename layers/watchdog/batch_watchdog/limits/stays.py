@@ -153,17 +153,14 @@ def placed(stay: Stay, seen: Iterable[Sighting]) -> Stay:
 
 def first_known(stay: Stay, seen: Iterable[Sighting]) -> datetime:
     """
-    Since when the stay is known, by which it is named.
+    Since when the stay, as it was `placed`, is known: it is named by that.
 
-    A job that was found by listing may have been in its state for longer, and its event comes
-    late. It is the same stay, and nothing is said or done about it twice.
+    It is the time of the latest event, where that one begins the stay. So all reminders of one stay
+    have one name, and nothing is said or done about it twice. A job that was found by listing may
+    have been in its state for longer, and its event comes late.
     """
-    began = stay.since
-    for each in sorted(seen, key=lambda each: each.at, reverse=True):
-        if not begins(stay, each):
-            break
-        began = min(began, each.at)
-    return began
+    latest = max(seen, key=lambda each: (each.at, begins(stay, each)), default=None)
+    return min(stay.since, latest.at) if latest and begins(stay, latest) else stay.since
 
 
 def lasts(stay: Stay, job: JobEvent) -> bool:

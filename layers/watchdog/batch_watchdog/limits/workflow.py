@@ -151,7 +151,7 @@ class LimitEnforcer:
                     again[stay] = CheckResult()
                 continue
             placed = stays.placed(stay, of_job)
-            first_known = stays.first_known(stay, of_job) if placed == stay else placed.since
+            first_known = stays.first_known(placed, of_job)
             if (placed.since, first_known) != (stay.since, stay.since):
                 again[stay] = self._tried(placed, look.detail, first_known)
         return again
