@@ -570,7 +570,13 @@ def _with_returns(plan: Plan, random: Random) -> Plan:
     return replace(
         plan,
         steps=tuple(sorted(steps, key=lambda step: step.at)),
-        disorder=replace(plan.disorder, requeued=0.5, requeue_wait_s=(900, 2_400)),
+        disorder=replace(
+            plan.disorder,
+            requeued=0.5,
+            requeue_wait_s=random.choice(((900, 2_400), (30, 300))),
+            slow_stops=max(plan.disorder.slow_stops, random.choice((0.0, 0.5))),
+            cancelled_returns=random.random() < 0.5,
+        ),
     )
 
 
