@@ -6,6 +6,27 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "a job that has waited again is not terminated for the wait before",
+        "limits/stop_check.py",
+        "over = over and not case.waits_anew",
+        "pass",
+        ("tests/integration/test_stop_results.py",),
+    ),
+    Mutant(
+        "a job that comes into one state after the other does not wait anew",
+        "limits/stays.py",
+        "return any(then < before for before, then in pairwise(ranks))",
+        "return any(then != before for before, then in pairwise(ranks))",
+        ("tests/unit/limits/test_rules.py",),
+    ),
+    Mutant(
+        "a job in another attempt is not terminated for the wait before",
+        "limits/rules.py",
+        "if stop.attempts is not None and job.attempts != stop.attempts:",
+        "if False:",
+        ("tests/unit/actions/test_stop_rules.py",),
+    ),
+    Mutant(
         "all reminders of a stay that come due at once have one name",
         "limits/workflow.py",
         "first_known = stays.first_known(placed, of_job)",

@@ -407,6 +407,23 @@ _ANEW: Mapping[str, Mended] = {
     ),
 }
 
+_WAITS_AGAIN: Mapping[str, Mended] = {
+    "a job that has waited again is terminated for the wait before": Mended(
+        replace(
+            _plan(
+                _ESCALATING,
+                _job(0.5, queue="small", gpus=0, vcpus=2, seconds=330),
+                _job(1, queue="small", gpus=0, seconds=3_600),
+                _command(5.9, "hold", for_s=300),
+                *(_step(at, "batch", does="requeue", number=1, wait_s=120) for at in (6.12, 6.15)),
+                minutes=30,
+            ),
+            disorder=Disorder(slow_stops=1.0, slow_stop_s=(600, 600), cancelled_returns=True),
+        ),
+        _I13,
+    ),
+}
+
 _TOLD_TWICE: Mapping[str, Mended] = {
     "a job of whose return nothing told is counted twice after a hold": Mended(
         _plan(
@@ -649,6 +666,7 @@ MENDED: Mapping[str, Mended] = {
     **_THRESHOLDS,
     **_ANEW,
     **_TOLD_TWICE,
+    **_WAITS_AGAIN,
     **_UNNAMED,
     **_ACCEPTED,
     **_LOST,

@@ -31,6 +31,7 @@ class OverdueJob:
     lasted: timedelta
     findings: Sequence[Finding] = ()
     first_known: datetime | None = None  # where the stay is known from before its `since`
+    waits_anew: bool = False  # Events tell that the job has waited again since.
 
     @property
     def enforced(self) -> bool:

@@ -151,6 +151,8 @@ def _objections_to_escalation(
         yield "the policy leaves a job to run that has started"
     if job.status not in STARTED:
         yield f"the job is {job.status}"
+    if stop.attempts is not None and job.attempts != stop.attempts:
+        yield "the job is in another attempt"
     if not waited_in_vain(limit, stop.cause, since, stop.waited_until):
         yield "the job had not waited for the whole limit"
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from batch_watchdog.core.job_event import ENDED, STARTED, WAITING, JobEvent
 from batch_watchdog.policy.model import LIMITED, Policy, knows_tags
@@ -133,6 +134,10 @@ def _order(change: JobEvent) -> tuple[bool, datetime, int, int]:
     return change.ended, change.at, change.attempts, rank
 
 
+def _told(seen: Sighting) -> tuple[datetime, int]:
+    return seen.at, _STATES.index(seen.status)
+
+
 def begins(stay: Stay, seen: Sighting) -> bool:
     """Whether an event begins a stay of this state and attempt: it has filed a reminder of it."""
     return (seen.status, seen.attempts) == (stay.status, stay.attempts)
@@ -161,6 +166,13 @@ def first_known(stay: Stay, seen: Iterable[Sighting]) -> datetime:
     """
     latest = max(seen, key=lambda each: (each.at, begins(stay, each)), default=None)
     return min(stay.since, latest.at) if latest and begins(stay, latest) else stay.since
+
+
+def waits_anew(stay: Stay, seen: Iterable[Sighting]) -> bool:
+    """Whether events tell that a job has come back: into a state that lies before a later one."""
+    later = (each for each in seen if each.at > stay.since and each.status in _STATES)
+    ranks = [_STATES.index(each.status) for each in sorted(later, key=_told)]
+    return any(then < before for before, then in pairwise(ranks))
 
 
 def lasts(stay: Stay, job: JobEvent) -> bool:
