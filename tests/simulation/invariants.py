@@ -161,7 +161,9 @@ def i4_limits_are_enforced_in_time(seen: History) -> Iterator[str]:
             yield from _too_late(seen, job, stay, acts.get(job_id, ()))
 
 
-def _too_late(seen: History, job: JobEvent, stay: Stay, acts: Sequence[datetime]) -> Iterator[str]:
+def _too_late(
+    seen: History, job: JobEvent, stay: Stay, acts: Sequence[tuple[datetime, str]]
+) -> Iterator[str]:
     until = stay.until or seen.ended
     for (begins, policy), ends in zip(
         seen.policies, [*(since for since, _ in seen.policies[1:]), seen.ended], strict=True
@@ -178,9 +180,11 @@ def _too_late(seen: History, job: JobEvent, stay: Stay, acts: Sequence[datetime]
                 deadline = max(deadline, end + _PROMPT)
         if min(until, ends) <= deadline or deadline < begins:
             continue
-        if _is_excused(seen, job, deadline):
+        if _is_excused(seen, job, stay, deadline):
             continue
-        if not any(stay.since <= at <= deadline for at in acts):
+        if not any(
+            stay.since <= at <= deadline and status in ("", stay.status) for at, status in acts
+        ):
             mode = limit.mode
             yield (
                 f"{job.job_id} is {stay.status} since {iso(stay.since)}, for more than {longest} "
@@ -239,15 +243,18 @@ def _slack(seen: History, due: datetime) -> timedelta:
     return min((len(window) + 4 * len(late)) * 2 * _MINUTE, _SETTLING)
 
 
-def _is_excused(seen: History, job: JobEvent, deadline: datetime) -> bool:
+def _is_excused(seen: History, job: JobEvent, stay: Stay, deadline: datetime) -> bool:
     exempt = any(
         command["command"] == "exempt" and command["job_id"] in (job.job_id, job.parent_id)
         for _, command, _ in seen.commands
     )
     braked = any(policy.safety.max_stops_per_hour < 100 for _, policy in seen.policies)
-    # A stop that was accepted of it (by whomever) may take as long as it takes.
+    # A stop that was accepted of it (by whomever) may take as long as it takes. A cancel does
+    # nothing once a job has started.
     stopped = any(
-        set(call.jobs) & {job.job_id, job.parent_id} and call.at <= deadline
+        set(call.jobs) & {job.job_id, job.parent_id}
+        and call.at <= deadline
+        and (stay.status not in STARTED or call.api.startswith("Terminate"))
         for call in (*seen.journal, *seen.by_people)
     )
     return exempt or braked or stopped
@@ -1103,17 +1110,21 @@ def _possible_limits(seen: History, job_id: str, status: str, at: datetime) -> I
                 yield limit.after
 
 
-def _recorded_of_jobs(seen: History) -> dict[str, list[datetime]]:
-    """When anything was recorded about a job's limit: a stop, a notice, or why there was none."""
-    found: dict[str, list[datetime]] = defaultdict(list)
+def _recorded_of_jobs(seen: History) -> dict[str, list[tuple[datetime, str]]]:
+    """
+    When anything was recorded about a job's limit: a stop, a notice, or why there was none.
+
+    Beside it is the state that it is about, or "" where it is about all of them.
+    """
+    found: dict[str, list[tuple[datetime, str]]] = defaultdict(list)
     for action in seen.actions:
-        at = datetime.fromisoformat(action.at)
         if isinstance(action.effect, StopJobs):
             for job_id in action.effect.job_ids:
-                found[job_id].append(at)
+                found[job_id].append((datetime.fromisoformat(action.at), action.effect.status))
     for action, notice in seen.notices():
         if notice.kind in ("limit-enforced", "limit-escaped") or notice.id.endswith(":after"):
-            found[notice.facts["job_id"]].append(datetime.fromisoformat(action.at))
+            told = datetime.fromisoformat(action.at), str(notice.facts["status"])
+            found[notice.facts["job_id"]].append(told)
     return found
 
 

@@ -424,6 +424,21 @@ _WAITS_AGAIN: Mapping[str, Mended] = {
     ),
 }
 
+_CANCELLED_AND_RUNS: Mapping[str, Mended] = {
+    "a job whose cancel came too late is never stopped by the limit of the state it is in": Mended(
+        replace(
+            _plan(
+                _LIMIT + 'RUNNING = { after = "5m" }\n',
+                _job(0.5, queue="small", gpus=0, vcpus=2, seconds=270),
+                _job(1, queue="small", gpus=0, seconds=3_600),
+                minutes=20,
+            ),
+            disorder=Disorder(slow_stops=1.0, slow_stop_s=(600, 600)),
+        ),
+        "i4_limits_are_enforced_in_time",
+    ),
+}
+
 _TOLD_TWICE: Mapping[str, Mended] = {
     "a job of whose return nothing told is counted twice after a hold": Mended(
         _plan(
@@ -666,6 +681,7 @@ MENDED: Mapping[str, Mended] = {
     **_THRESHOLDS,
     **_ANEW,
     **_TOLD_TWICE,
+    **_CANCELLED_AND_RUNS,
     **_WAITS_AGAIN,
     **_UNNAMED,
     **_ACCEPTED,
