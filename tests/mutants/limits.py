@@ -6,6 +6,13 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "a cancel does not stop a job that has started",
+        "core/payload_parts.py",
+        '(detail.get("isCancelled") and not has_started)',
+        'detail.get("isCancelled")',
+        ("tests/integration/test_limits.py",),
+    ),
+    Mutant(
         "a job that has waited again is not terminated for the wait before",
         "limits/stop_check.py",
         "over = over and not case.waits_anew",

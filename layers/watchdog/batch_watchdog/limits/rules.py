@@ -166,9 +166,9 @@ def stop_outcome(stay: Stay, job: JobEvent, *, accepted: bool, terminated: bool)
     """
     What became of the latest stop of a job, of which Batch has said that it accepts it.
 
-    `accepted` and `terminated` are Batch's isCancelled or isTerminated, and isTerminated. That a
-    stop was accepted does not mean that the job has ended. A cancelled job that has slipped into
-    STARTING has escaped, as cancelling does nothing to it.
+    `accepted` says that Batch shows a stop that can end the job as it is, and `terminated` is its
+    isTerminated. That a stop was accepted does not mean that the job has ended. A cancelled job
+    that has slipped into STARTING has escaped, as cancelling does nothing to it.
     https://docs.aws.amazon.com/batch/latest/APIReference/API_CancelJob.html
     """
     if lasts(stay, job):

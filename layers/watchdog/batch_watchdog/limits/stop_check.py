@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from batch_watchdog.aws.batch import Detail
 from batch_watchdog.core.batch_payloads import event_from_detail
 from batch_watchdog.core.effects import StopJobs
-from batch_watchdog.core.payload_parts import is_stop_accepted
+from batch_watchdog.core.payload_parts import is_being_stopped
 from batch_watchdog.limits import notices as limit_notices
 from batch_watchdog.limits import rules as limit_rules
 from batch_watchdog.limits import stop_results
@@ -80,7 +80,7 @@ class StopCheck:
         if result is None or result.outcome != "accepted":
             return self._not_made(case, detail, exemption, result)
         terminated = bool(detail.get("isTerminated"))
-        accepted = is_stop_accepted(detail)
+        accepted = is_being_stopped(detail)
         fate = limit_rules.stop_outcome(
             case.stay, case.job, accepted=accepted, terminated=terminated
         )
