@@ -112,6 +112,18 @@ def test_a_job_that_starts_in_spite_of_an_accepted_stop_is_told_with_how_long_it
     assert "has been RUNNABLE for 2 h." in told["text"]
 
 
+def test_a_job_that_has_ended_in_spite_of_its_stop_is_not_said_to_run() -> None:
+    events = [moved("RUNNABLE", "12:00"), *slips("14:00:40")]
+    ended = moved("SUCCEEDED", "14:01:50", isCancelled=True)
+    watching = Watching(ESCALATING, [*events, ended]).run(at("12:00"), at("15:00"))
+
+    assert asked(watching) == ["14:00 CancelJobs"]
+    [told] = watching.told("limit-escaped")
+    assert "ended by itself in spite of its stop" in told["subject"]
+    assert "SUCCEEDED now" in told["text"]
+    assert "terminate" not in told["text"]
+
+
 # ---- An escalation is judged by the limit as it is now -------------------------------------
 
 

@@ -6,6 +6,15 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "a job that has ended in spite of its stop is not said to run",
+        "limits/notices.py",
+        """    if case.job.ended:
+        head =""",
+        """    if False:
+        head =""",
+        ("tests/integration/test_stop_results.py",),
+    ),
+    Mutant(
         "a cancel does not stop a job that has started",
         "core/payload_parts.py",
         '(detail.get("isCancelled") and not has_started)',
