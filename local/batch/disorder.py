@@ -46,6 +46,8 @@ class Disorder:
         requeued: the share of starts that lead back to RUNNABLE, without an attempt.
         requeue_wait_s: so long such a job stays RUNNABLE at least.
         preempted_is_attempt: `attempts` counts preempted runs too. AWS does not say.
+        cancelled_returns: also a job that has started in spite of an accepted cancel may come
+            back to RUNNABLE. AWS does not say that it may not.
     """
 
     seed: int = 0
@@ -64,6 +66,7 @@ class Disorder:
     requeued: float = 0.0
     requeue_wait_s: Span = (0, 0)
     preempted_is_attempt: bool = False
+    cancelled_returns: bool = False
 
 
 class Dice:

@@ -205,12 +205,12 @@ class Scheduler:
         Put a job that has not begun to run back into its queue, without an attempt.
 
         It stays there for `wait_ms` at least. One for which a stop was accepted stays where it
-        is: it is not queued again.
+        is: it is not queued again, unless a cancel came too late and the world is so.
 
         Returns:
             Whether it was put back.
         """
-        if job.status not in {"SCHEDULED", "STARTING"} or _was_stopped(job):
+        if job.status not in {"SCHEDULED", "STARTING"} or self._is_kept(job):
             return False
         self._put_back(job, wait_ms)
         return True
@@ -259,7 +259,12 @@ class Scheduler:
 
     def _must_requeue(self, job: Job) -> bool:
         happens = self._world.dice.happens(self._world.disorder.requeued)
-        return happens and not _was_stopped(job)
+        return happens and not self._is_kept(job)
+
+    def _is_kept(self, job: Job) -> bool:
+        """Whether a job is not queued again, as a stop of it was accepted."""
+        came_too_late = self._world.disorder.cancelled_returns and not job.terminated
+        return _was_stopped(job) and not came_too_late
 
     def _wait_ms(self) -> int:
         return self._world.dice.ms(self._world.disorder.requeue_wait_s)

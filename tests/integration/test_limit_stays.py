@@ -224,6 +224,18 @@ def test_a_job_that_the_listing_found_is_told_once_when_its_event_comes_late() -
     assert notice["facts"]["since"] == "2026-01-01T12:03:00Z"
 
 
+@pytest.mark.parametrize("policy", [TWO_HOURS, OBSERVED], ids=["enforce", "observe"])
+def test_two_reminders_of_one_stay_that_come_due_at_once_are_told_as_one(policy: str) -> None:
+    """The start in between was lost, and the limit is made shorter when both have passed it."""
+    events = [moved("RUNNABLE", "12:00"), moved("RUNNABLE", "12:25")]
+    watching = Watching(policy.replace("2h", "24h"), events).run(at("12:00"), at("15:59"))
+    watching.policy = policy
+    watching.run(at("16:00"), at("16:30"))
+
+    [notice] = watching.told("limit-enforced")
+    assert notice["facts"]["since"] == "2026-01-01T12:25:00Z"
+
+
 # ---- Accepted is not stopped --------------------------------------------------------------
 
 ONE_HOUR = """

@@ -247,6 +247,18 @@ def test_a_job_that_starts_in_spite_of_its_stop_is_told_and_escalated_only_if_as
     assert [call.api for call in watching.stops] == ["CancelJobs", "TerminateJobs"][:calls]
 
 
+def test_a_cancel_that_came_too_late_does_not_keep_a_running_job_from_its_limit() -> None:
+    policy = SIX_HOURS + 'RUNNING = { after = "30m", action = "terminate" }\n'
+    cancelled = [
+        moved(status, clock, isCancelled=True)
+        for status, clock in (("RUNNABLE", "12:10"), ("STARTING", "12:20"), ("RUNNING", "12:21"))
+    ]
+    watching = Watching(policy, [moved("RUNNABLE", "12:00"), *cancelled])
+    watching.run(at("12:00"), at("13:30"))
+
+    assert [f"{call.at:%H:%M} {call.api}" for call in watching.stops] == ["12:51 TerminateJobs"]
+
+
 def test_a_job_that_starts_between_the_decision_and_the_call_is_not_cancelled() -> None:
     events = [moved("RUNNABLE", "12:00"), moved("STARTING", "14:00:30")]
     watching = Watching(SIX_HOURS, events).run(at("12:00"), at("13:59"))

@@ -112,6 +112,18 @@ def test_a_job_that_starts_in_spite_of_an_accepted_stop_is_told_with_how_long_it
     assert "has been RUNNABLE for 2 h." in told["text"]
 
 
+def test_a_job_that_has_ended_in_spite_of_its_stop_is_not_said_to_run() -> None:
+    events = [moved("RUNNABLE", "12:00"), *slips("14:00:40")]
+    ended = moved("SUCCEEDED", "14:01:50", isCancelled=True)
+    watching = Watching(ESCALATING, [*events, ended]).run(at("12:00"), at("15:00"))
+
+    assert asked(watching) == ["14:00 CancelJobs"]
+    [told] = watching.told("limit-escaped")
+    assert "ended by itself in spite of its stop" in told["subject"]
+    assert "SUCCEEDED now" in told["text"]
+    assert "terminate" not in told["text"]
+
+
 # ---- An escalation is judged by the limit as it is now -------------------------------------
 
 
@@ -158,6 +170,42 @@ def test_an_escalation_that_was_held_is_made_after_the_hold_and_told_anew() -> N
     assert asked(watching) == ["14:00 CancelJobs", "14:21 TerminateJobs"]
     assert [notice["id"].count(":3") for notice in watching.told("limit-escaped")] == [0, 1]
     assert len(watching.told("limit-warning")) == 1
+
+
+def held_while_it_runs(*later: Any) -> Watching:
+    """A job that has started in spite of its stop, and is not terminated before 14:40."""
+    watching = Watching(ESCALATING, [moved("RUNNABLE", "12:00"), *slips("14:00:40"), *later])
+    watching.run(at("12:00"), at("14:01"))
+    ask(watching, "14:01", "hold")
+    watching.run(at("14:02"), at("14:40"))
+    ask(watching, "14:40", "resume")
+    return watching.run(at("14:41"), at("15:00"))
+
+
+def test_a_job_that_has_waited_again_is_not_terminated_for_the_wait_before() -> None:
+    again = [moved(status, f"14:{minute}", isCancelled=True) for status, minute in BACK]
+    watching = held_while_it_runs(*again)
+
+    assert asked(watching) == ["14:00 CancelJobs"]
+    [told] = watching.told("limit-escaped")
+    assert "left to run" in told["text"]
+    assert asked(held_while_it_runs()) == ["14:00 CancelJobs", "14:41 TerminateJobs"]
+
+
+BACK = [("RUNNABLE", "20"), ("STARTING", "25"), ("RUNNING", "26")]
+
+
+def test_a_job_that_waits_again_after_the_decision_is_not_terminated() -> None:
+    watching = Watching(ESCALATING, [moved("RUNNABLE", "12:00"), *slips("14:00:40")])
+    watching.run(at("12:00"), at("14:01"))
+    watching.sweep(at("14:02"))
+    for status, clock in (("RUNNABLE", "14:02:01"), ("STARTING", "14:02:02")):
+        watching.hear(moved(status, clock, isCancelled=True), now=at(clock))
+    watching.act()
+    watching.run(at("14:03"), at("15:00"))
+
+    assert asked(watching) == ["14:00 CancelJobs"]
+    assert notices(watching) == ["limit-enforced", "left-alone", "limit-escaped"]
 
 
 # ---- What was told is put right -----------------------------------------------------------

@@ -6,6 +6,20 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "a job that waits again after the decision is not terminated",
+        "actions/stop_rules.py",
+        "if stop.escalates and seen > since:",
+        "if False:",
+        ("tests/unit/actions/test_stop_rules.py",),
+    ),
+    Mutant(
+        "that a job waited before it started is known to those who asked",
+        "use_cases/act.py",
+        'if not stop.escalates or (each.status == "RUNNABLE" and each.at >= asked_at)',
+        'if not stop.escalates or each.status == "RUNNABLE"',
+        ("tests/integration/test_limits.py",),
+    ),
+    Mutant(
         "an exempted job is not stopped by a limit",
         "actions/stop_rules.py",
         "if {job.job_id, job.parent_id} & set(grounds.exempt):",

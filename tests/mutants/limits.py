@@ -6,6 +6,57 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "a job that has ended in spite of its stop is not said to run",
+        "limits/notices.py",
+        """    if case.job.ended:
+        head =""",
+        """    if False:
+        head =""",
+        ("tests/integration/test_stop_results.py",),
+    ),
+    Mutant(
+        "a cancel does not stop a job that has started",
+        "core/payload_parts.py",
+        '(detail.get("isCancelled") and not has_started)',
+        'detail.get("isCancelled")',
+        ("tests/integration/test_limits.py",),
+    ),
+    Mutant(
+        "a job that has waited again is not terminated for the wait before",
+        "limits/stop_check.py",
+        "over = over and not case.waits_anew",
+        "pass",
+        ("tests/integration/test_stop_results.py",),
+    ),
+    Mutant(
+        "a job that comes into one state after the other does not wait anew",
+        "limits/stays.py",
+        "return any(then < before for before, then in pairwise(ranks))",
+        "return any(then != before for before, then in pairwise(ranks))",
+        ("tests/unit/limits/test_rules.py",),
+    ),
+    Mutant(
+        "a job in another attempt is not terminated for the wait before",
+        "limits/rules.py",
+        "if stop.attempts is not None and job.attempts != stop.attempts:",
+        "if False:",
+        ("tests/unit/actions/test_stop_rules.py",),
+    ),
+    Mutant(
+        "all reminders of a stay that come due at once have one name",
+        "limits/workflow.py",
+        "first_known = stays.first_known(placed, of_job)",
+        "first_known = stays.first_known(stay, of_job)",
+        ("tests/integration/test_limit_stays.py",),
+    ),
+    Mutant(
+        "a stay is named by the latest event of it",
+        "limits/stays.py",
+        "latest = max(seen, key=lambda each: (each.at, begins(stay, each)), default=None)",
+        "latest = min(seen, key=lambda each: (each.at, begins(stay, each)), default=None)",
+        ("tests/unit/limits/test_rules.py",),
+    ),
+    Mutant(
         "what holds other jobs, too, is not told as one job's alone",
         "limits/sighting_items.py",
         'if all([each for each, _ in ids] == [job_id] for *_, ids in unpack(item["content"])):',

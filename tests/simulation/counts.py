@@ -53,4 +53,5 @@ MUST_HAPPEN_WIDE: Sequence[str] = (
     "stop for a live budget's sake",
     "Batch does ignore_terminate",
     "Batch does requeue",
+    "events of a state lost",
 )

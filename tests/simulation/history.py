@@ -262,6 +262,7 @@ class _Stage:
         self._make_sound_table = make_table
         self._under_way: list[tuple[str, Any, datetime]] = []
         self._ids: list[str] = []
+        self._losing: set[tuple[str, str]] = set()  # jobs and states of which no event comes
         self._stumbles: list[str] = []  # operations before whose next call a function crashes
         self._unread_at = NOON - _HOUR
         self._sweeps_late_until = NOON - _HOUR
@@ -513,7 +514,8 @@ class _Stage:
 
     def _deliver_sometime(self, event: dict[str, Any]) -> None:
         rates, counts, faults = self.plan.event_rates, self.seen.counts, self.faults
-        if faults.happens(rates.lost):
+        is_losing = (event["detail"].get("jobId"), event["detail"].get("status")) in self._losing
+        if faults.happens(rates.lost) or is_losing:
             counts["event lost"] += 1
             return
         if faults.happens(rates.jumps):
@@ -791,6 +793,12 @@ class _Stage:
         """Batch will refuse the next stops of a job."""
         if self._ids:
             self.batch.refusals[self._job(what)] = list(what["codes"])
+
+    def _do_lose(self, what: dict[str, Any]) -> None:
+        """No event tells any more that a job has come into a state."""
+        if self._ids:
+            self._losing.add((self._job(what), what["status"]))
+            self.seen.counts["events of a state lost"] += 1
 
     def _do_late_sweeps(self, what: dict[str, Any]) -> None:
         """The events of all sweeps of the next seconds come at their end."""

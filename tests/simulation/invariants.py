@@ -166,7 +166,9 @@ def i4_limits_are_enforced_in_time(seen: History) -> Iterator[str]:
             yield from _too_late(seen, job, stay, acts.get(job_id, ()))
 
 
-def _too_late(seen: History, job: JobEvent, stay: Stay, acts: Sequence[datetime]) -> Iterator[str]:
+def _too_late(
+    seen: History, job: JobEvent, stay: Stay, acts: Sequence[tuple[datetime, str]]
+) -> Iterator[str]:
     until = stay.until or seen.ended
     for (begins, policy), ends in zip(
         seen.policies, [*(since for since, _ in seen.policies[1:]), seen.ended], strict=True
@@ -183,9 +185,11 @@ def _too_late(seen: History, job: JobEvent, stay: Stay, acts: Sequence[datetime]
                 deadline = max(deadline, end + _PROMPT)
         if min(until, ends) <= deadline or deadline < begins:
             continue
-        if _is_excused(seen, job, deadline):
+        if _is_excused(seen, job, stay, deadline):
             continue
-        if not any(stay.since <= at <= deadline for at in acts):
+        if not any(
+            stay.since <= at <= deadline and status in ("", stay.status) for at, status in acts
+        ):
             mode = limit.mode
             yield (
                 f"{job.job_id} is {stay.status} since {iso(stay.since)}, for more than {longest} "
@@ -244,15 +248,18 @@ def _slack(seen: History, due: datetime) -> timedelta:
     return min((len(window) + 4 * len(late)) * 2 * _MINUTE, _SETTLING)
 
 
-def _is_excused(seen: History, job: JobEvent, deadline: datetime) -> bool:
+def _is_excused(seen: History, job: JobEvent, stay: Stay, deadline: datetime) -> bool:
     exempt = any(
         command["command"] == "exempt" and command["job_id"] in (job.job_id, job.parent_id)
         for _, command, _ in seen.commands
     )
     braked = any(policy.safety.max_stops_per_hour < 100 for _, policy in seen.policies)
-    # A stop that was accepted of it (by whomever) may take as long as it takes.
+    # A stop that was accepted of it (by whomever) may take as long as it takes. A cancel does
+    # nothing once a job has started.
     stopped = any(
-        set(call.jobs) & {job.job_id, job.parent_id} and call.at <= deadline
+        set(call.jobs) & {job.job_id, job.parent_id}
+        and call.at <= deadline
+        and (stay.status not in STARTED or call.api.startswith("Terminate"))
         for call in (*seen.journal, *seen.by_people)
     )
     return exempt or braked or stopped
@@ -861,6 +868,25 @@ def i14_what_is_told_of_a_limits_stop_is_so(seen: History) -> Iterator[str]:
             yield f"{job_id} was told to be stopped at {iso(at)}; it was neither done nor put right"
 
 
+def i14_a_stay_that_passes_its_limit_is_told_once(seen: History) -> Iterator[str]:
+    """
+    What a limit does about a job is told once a stay; anew, where its stop was left alone.
+
+    Two lists at once may each find a job of which no event has told: those are not meant.
+    """
+    told: Counter[tuple[str, str, datetime, str]] = Counter()
+    for action, notice in seen.notices():
+        job_id, at = str(notice.facts.get("job_id", "")), datetime.fromisoformat(action.at)
+        heard = {iso(each.told_at) for each in seen.heard.get(job_id, ())}
+        named, _, again = notice.id.rpartition("Z")
+        stay = seen.status_at(job_id, at)
+        if notice.kind == "limit-enforced" and stay and f"{named[-19:]}Z" in heard:
+            told[job_id, stay.status, stay.since, again] += 1
+    for (job_id, status, since, _), times in told.items():
+        if times > 1:
+            yield f"{job_id} is {status} since {iso(since)}, and that was told {times} times"
+
+
 def i14_what_runs_on_is_told(seen: History) -> Iterator[str]:
     """A terminated job that runs on is told within a bounded time."""
     for made in seen.made:
@@ -1018,6 +1044,7 @@ WIDER: Sequence[Invariant] = (
     i13_every_changing_call_is_justified,
     i14_what_is_told_to_be_stopped_has_ended,
     i14_what_is_told_of_a_limits_stop_is_so,
+    i14_a_stay_that_passes_its_limit_is_told_once,
     i14_what_runs_on_is_told,
     i14_own_tags_are_honoured,
     i14_actions_are_carried_out,
@@ -1102,17 +1129,21 @@ def _possible_limits(seen: History, job_id: str, status: str, at: datetime) -> I
                 yield limit.after
 
 
-def _recorded_of_jobs(seen: History) -> dict[str, list[datetime]]:
-    """When anything was recorded about a job's limit: a stop, a notice, or why there was none."""
-    found: dict[str, list[datetime]] = defaultdict(list)
+def _recorded_of_jobs(seen: History) -> dict[str, list[tuple[datetime, str]]]:
+    """
+    When anything was recorded about a job's limit: a stop, a notice, or why there was none.
+
+    Beside it is the state that it is about, or "" where it is about all of them.
+    """
+    found: dict[str, list[tuple[datetime, str]]] = defaultdict(list)
     for action in seen.actions:
-        at = datetime.fromisoformat(action.at)
         if isinstance(action.effect, StopJobs):
             for job_id in action.effect.job_ids:
-                found[job_id].append(at)
+                found[job_id].append((datetime.fromisoformat(action.at), action.effect.status))
     for action, notice in seen.notices():
         if notice.kind in ("limit-enforced", "limit-escaped") or notice.id.endswith(":after"):
-            found[notice.facts["job_id"]].append(datetime.fromisoformat(action.at))
+            told = datetime.fromisoformat(action.at), str(notice.facts["status"])
+            found[notice.facts["job_id"]].append(told)
     return found
 
 

@@ -41,6 +41,7 @@ _UNREAD = timedelta(minutes=10)
 _JUMP = timedelta(seconds=20)
 _SECOND = timedelta(seconds=1)
 _DAY = timedelta(days=1)
+_BATCH = timedelta(seconds=6)  # in which the events of one batch come
 _PREFIX = "batch-watchdog:"
 
 _WAITING = ("SUBMITTED", "PENDING", "RUNNABLE", "SCHEDULED")
@@ -478,7 +479,7 @@ class _Model:
             terminates = limit.how == "terminate" or "Service" in call.api or status in _STARTED
             # What waits under action = "cancel" is not terminated.
             return "" if terminates or call.api.startswith("Cancel") else "the rule cancels only"
-        waited = self._escaped_after(stays, status)
+        waited = self._escaped_after(job_id, stays, status, at)
         if stay.status not in _STARTED or waited is None:
             return f"it is {stay.status} and not {status}"
         if not limit.escalate:
@@ -486,9 +487,15 @@ class _Model:
         is_over = waited + self._slack >= limit.shortest
         return "" if is_over else f"it was {status} for {waited}, of {limit.shortest}"
 
-    def _escaped_after(self, stays: Sequence[Any], status: str) -> timedelta | None:
-        """How long a job had waited that started in spite of its stop; None for all others."""
-        for stay in reversed(stays[:-1]):
+    def _escaped_after(
+        self, job_id: str, stays: Sequence[Any], status: str, at: datetime
+    ) -> timedelta | None:
+        """
+        How long a job had waited that started in spite of its stop; None for all others.
+
+        Where no event told that it had started and come back, two waits cannot be told apart.
+        """
+        for place, stay in reversed(list(enumerate(stays[:-1]))):
             if stay.status in _STARTED:
                 continue
             if stay.status == "SCHEDULED" != status:
@@ -499,8 +506,25 @@ class _Model:
                 and stay.since <= made.call.at <= until + _INVOCATION
                 for made in self._seen.made
             )
-            return until - stay.since if stay.status == status and asked else None
+            if stay.status == status and asked:
+                return until - stay.since
+            if self._is_known_back(job_id, stays[:place], stay, at):
+                return None
         return None
+
+    def _is_known_back(self, job_id: str, before: Sequence[Any], stay: Any, at: datetime) -> bool:
+        """Whether events had told that a job had started, and that it then came into a wait."""
+        if stay.until and stay.until - stay.since < _BATCH:
+            return False  # Of the changes that come at once the latest counts.
+        since = max((each.since for each in before if each.status in _WAITING), default=stay.since)
+        heard = [each for each in self._seen.heard.get(job_id, ()) if each.at < at - _RACE]
+        starts = [
+            each.told_at
+            for each in heard
+            if each.status in _STARTED and since <= each.told_at < stay.since + _SECOND
+        ]
+        waits = [each.told_at for each in heard if each.status == stay.status]
+        return any(start < wait for start in starts for wait in waits)
 
     def _is_exempt(self, job_id: str, at: datetime) -> bool:
         ids = {job_id, job_id.partition(":")[0]}

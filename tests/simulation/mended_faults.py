@@ -407,6 +407,53 @@ _ANEW: Mapping[str, Mended] = {
     ),
 }
 
+_WAITS_AGAIN: Mapping[str, Mended] = {
+    "a job that has waited again is terminated for the wait before": Mended(
+        replace(
+            _plan(
+                _ESCALATING,
+                _job(0.5, queue="small", gpus=0, vcpus=2, seconds=330),
+                _job(1, queue="small", gpus=0, seconds=3_600),
+                _command(5.9, "hold", for_s=300),
+                *(_step(at, "batch", does="requeue", number=1, wait_s=120) for at in (6.12, 6.15)),
+                minutes=30,
+            ),
+            disorder=Disorder(slow_stops=1.0, slow_stop_s=(600, 600), cancelled_returns=True),
+        ),
+        _I13,
+    ),
+}
+
+_CANCELLED_AND_RUNS: Mapping[str, Mended] = {
+    "a job whose cancel came too late is never stopped by the limit of the state it is in": Mended(
+        replace(
+            _plan(
+                _LIMIT + 'RUNNING = { after = "5m" }\n',
+                _job(0.5, queue="small", gpus=0, vcpus=2, seconds=270),
+                _job(1, queue="small", gpus=0, seconds=3_600),
+                minutes=20,
+            ),
+            disorder=Disorder(slow_stops=1.0, slow_stop_s=(600, 600)),
+        ),
+        "i4_limits_are_enforced_in_time",
+    ),
+}
+
+_TOLD_TWICE: Mapping[str, Mended] = {
+    "a job of whose return nothing told is counted twice after a hold": Mended(
+        _plan(
+            _LIMIT.replace("3m", "8m"),
+            _job(0.5, queue="small", gpus=0, vcpus=2, seconds=660),
+            _job(1, queue="small", gpus=0, seconds=1_800),
+            _step(1.5, "lose", number=1, status="STARTING"),
+            *(_step(at, "batch", does="requeue", number=1, wait_s=3_600) for at in (11.62, 11.65)),
+            _command(2, "hold", for_s=1_200),
+            minutes=40,
+        ),
+        "i14_a_stay_that_passes_its_limit_is_told_once",
+    ),
+}
+
 # ---- What an alarm says while the policy does not name it ------------------------------------
 
 _NOT_NAMED = _HARDENING.replace("spend-80", "other-80")
@@ -633,6 +680,9 @@ MENDED: Mapping[str, Mended] = {
     **_UNASKED,
     **_THRESHOLDS,
     **_ANEW,
+    **_TOLD_TWICE,
+    **_CANCELLED_AND_RUNS,
+    **_WAITS_AGAIN,
     **_UNNAMED,
     **_ACCEPTED,
     **_LOST,

@@ -31,6 +31,7 @@ type Kind = Literal[
     "tags",
     "batch",
     "refusal",
+    "lose",
     "stumble",
     "late_sweeps",
     "forgotten",
@@ -87,6 +88,7 @@ def draw(seed: int, *, wide: bool = WIDE) -> Plan:
         return plan
     plan = _widened(plan, Random(f"{seed} wide"))  # noqa: S311 - as below
     plan = _with_other_stages(plan, Random(f"{seed} stages"))  # noqa: S311 - as below
+    plan = _with_returns(plan, Random(f"{seed} returns"))  # noqa: S311 - as below
     return _with_live_budgets(plan, Random(f"{seed} live budgets"))  # noqa: S311 - as below
 
 
@@ -549,6 +551,33 @@ def _other_stages(policy: str, random: Random, last: int) -> Iterator[Step]:
         yield Step(at=then + 240, kind="job", what=runs)
     if random.random() < 0.3:
         yield Step(at=then + 500, kind="policy", what={"text": policy, "stages": True})
+
+
+def _with_returns(plan: Plan, random: Random) -> Plan:
+    """The plan, in which jobs come back to RUNNABLE, and no event tells that they had left it."""
+    jobs = [step for step in plan.steps if step.kind == "job"]
+    if not jobs or random.random() < 0.8:
+        return plan
+    steps = [
+        Step(at=step.at + 0.1, kind="lose", what={"number": number, "status": "STARTING"})
+        for number, step in enumerate(jobs[:20])
+    ]
+    if random.random() < 0.5:  # All that comes due meanwhile is seen to at once.
+        begins = random.choice(jobs).at + 60
+        what = {"command": "hold", "for_s": random.choice((1_200, 2_400))}
+        steps.append(Step(at=begins, kind="command", what=what))
+    steps = [*plan.steps, *(step for step in steps if step.at < plan.minutes * 60)]
+    return replace(
+        plan,
+        steps=tuple(sorted(steps, key=lambda step: step.at)),
+        disorder=replace(
+            plan.disorder,
+            requeued=0.5,
+            requeue_wait_s=random.choice(((900, 2_400), (30, 300))),
+            slow_stops=max(plan.disorder.slow_stops, random.choice((0.0, 0.5))),
+            cancelled_returns=random.random() < 0.5,
+        ),
+    )
 
 
 _STAGE = r"\[\[guard\.stage\]\]\n"

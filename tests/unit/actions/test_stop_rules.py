@@ -143,6 +143,25 @@ def test_a_job_that_has_started_is_terminated_only_if_the_policy_still_says_so(
     assert (not why_not(stop, 0, a_described_job(status=status), grounds(policy))) is meant
 
 
+@pytest.mark.parametrize(
+    ("changes", "seen", "why"),
+    [
+        ({}, "10:00", ""),
+        ({}, "10:01", "the job has waited again since"),
+        ({"attempts": 1}, "10:00", "the job is in another attempt"),
+        ({"attempts": 0}, "10:00", ""),
+    ],
+)
+def test_a_job_that_has_waited_again_is_not_terminated_for_the_wait_before(
+    changes: dict[str, Any], seen: str, why: str
+) -> None:
+    policy = POLICY.replace('"cancel", after_by', '"cancel", escalate = true, after_by')
+    escalation = replace(BY_LIMIT, how="terminate", escalates=True, waited_until=at("12:00"))
+    stop, known = replace(escalation, **changes), grounds(policy, seen_since={JOB: at(seen)})
+
+    assert why_not(stop, 0, a_described_job(status="RUNNING"), known) == why
+
+
 @pytest.mark.parametrize("exempt", [JOB, ARRAY])
 def test_an_exempted_job_or_array_is_left_alone(exempt: str) -> None:
     job_id = f"{ARRAY}:3" if exempt == ARRAY else JOB

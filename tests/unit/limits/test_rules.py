@@ -254,12 +254,33 @@ def test_a_stay_begins_no_earlier_than_the_latest_event(events: list[Sighting], 
             [seen("RUNNABLE", "11:40"), seen("STARTING", "11:45"), seen("RUNNABLE", "11:50")],
             "11:50",
         ),
+        ([seen("RUNNABLE", "11:40"), seen("RUNNABLE", "11:50")], "11:50"),
+        ([seen("RUNNABLE", "11:40"), seen("RUNNABLE", "12:00")], "12:00"),
+        ([seen("RUNNABLE", "11:50"), seen("STARTING", "11:50")], "11:50"),
         ([seen("RUNNABLE", "11:50", attempts=1)], "12:00"),
         ([seen("STARTING", "11:50")], "12:00"),
     ],
 )
-def test_a_stay_is_named_by_the_first_event_of_it(events: list[Sighting], known: str) -> None:
+def test_a_stay_is_named_by_the_latest_event_if_that_begins_it(
+    events: list[Sighting], known: str
+) -> None:
     assert stays.first_known(STAY, events) == at(known)
+
+
+@pytest.mark.parametrize(
+    ("events", "anew"),
+    [
+        ([], False),
+        ([seen("STARTING", "12:30"), seen("RUNNING", "12:31")], False),
+        ([seen("RUNNABLE", "12:10"), seen("STARTING", "12:30")], False),
+        ([seen("STARTING", "12:30"), seen("RUNNABLE", "12:30")], False),
+        ([seen("RUNNABLE", "12:50"), seen("STARTING", "12:30")], True),
+        ([seen("RUNNING", "12:30"), seen("STARTING", "12:50")], True),
+        ([seen("STARTING", "11:30"), seen("RUNNABLE", "12:00")], False),
+    ],
+)
+def test_a_job_waits_anew_that_has_come_back_since(events: list[Sighting], anew: bool) -> None:  # noqa: FBT001
+    assert stays.waits_anew(STAY, events) is anew
 
 
 def sightings(*events: Any, sent: str = "13:00") -> list[Sighting]:

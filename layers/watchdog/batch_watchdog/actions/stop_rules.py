@@ -36,8 +36,9 @@ class Grounds:
 
     `exempt` are the jobs, and arrays with all their children, that an operator has exempted from
     limits. `array` is what Batch shows of the array whose rule asked for the stop. `seen_since`
-    says of jobs when an event last told that they came into a state: Batch itself need not show
-    that a job has left its state and come back.
+    says of jobs when an event last told that they came into a state (of those that are terminated
+    as they have started: into one in which they wait): Batch itself need not show that a job has
+    left its state and come back.
     """
 
     policy: Policy
@@ -87,8 +88,10 @@ def _read(detail: Mapping[str, Any], stop: StopJobs, now: datetime) -> JobEvent 
 def _not_over_its_limit(stop: StopJobs, since: datetime, job: JobEvent, grounds: Grounds) -> str:
     if {job.job_id, job.parent_id} & set(grounds.exempt):
         return "an operator has exempted the job"
-    if not stop.escalates:  # The stay of which it waited in vain is over.
-        since = max(since, grounds.seen_since.get(job.job_id, since))
+    seen = grounds.seen_since.get(job.job_id, since)
+    if stop.escalates and seen > since:
+        return "the job has waited again since"
+    since = max(since, seen)
     return limit_rules.why_not(stop, since, job, grounds.policy, grounds.now)
 
 

@@ -51,8 +51,9 @@ class StopJobs:
     jobs, in their order, has been in it; `escalates` says that they have left it, and are
     terminated all the same, and `waited_until` up to when they have waited for certain; `cause`
     is the cause whose limit they have passed, or None where no cause was known; `counted` says
-    that the brake counts them, in the minute in which this was recorded. A guard's stop has the
-    `guard` and its `run_id`. An array rule's stop has the `array_id`.
+    that the brake counts them, in the minute in which this was recorded; `attempts` is how many
+    each of those had made then for which it `escalates`. A guard's stop has the `guard` and its
+    `run_id`. An array rule's stop has the `array_id`.
     """
 
     how: Literal["cancel", "terminate"]
@@ -66,6 +67,7 @@ class StopJobs:
     cause: WaitCause | None = None
     waited_until: datetime | None = None
     counted: bool = False
+    attempts: int | None = None
     guard: str = ""
     run_id: str = ""
     array_id: str = ""

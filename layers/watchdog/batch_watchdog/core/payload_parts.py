@@ -10,6 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from batch_watchdog.core.job_event import STARTED
+
 
 class LenientModel(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -83,3 +85,14 @@ def is_stop_accepted(detail: Mapping[str, Any]) -> bool:
     https://docs.aws.amazon.com/batch/latest/APIReference/API_JobDetail.html
     """
     return bool(detail.get("isCancelled") or detail.get("isTerminated"))
+
+
+def is_being_stopped(detail: Mapping[str, Any]) -> bool:
+    """
+    Whether a JobDetail shows that Batch has accepted a stop that can end the job as it is.
+
+    A cancel does nothing to a job that has started.
+    https://docs.aws.amazon.com/batch/latest/APIReference/API_CancelJob.html
+    """
+    has_started = detail.get("status") in STARTED
+    return bool(detail.get("isTerminated") or (detail.get("isCancelled") and not has_started))

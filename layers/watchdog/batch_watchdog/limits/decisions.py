@@ -94,6 +94,11 @@ class CheckResult:
         """Whether the job is to be stopped."""
         return any(each.stop for each in self.decisions)
 
+    @property
+    def escalates(self) -> bool:
+        """Whether a job is to be terminated that has started in spite of its stop."""
+        return any(each.stop.escalates for each in self.decisions if each.stop)
+
     def uncounted(self) -> "CheckResult":
         """The same, where the brake has counted the stop when it was made before."""
         decisions = tuple(

@@ -31,6 +31,7 @@ class OverdueJob:
     lasted: timedelta
     findings: Sequence[Finding] = ()
     first_known: datetime | None = None  # where the stay is known from before its `since`
+    waits_anew: bool = False  # Events tell that the job has waited again since.
 
     @property
     def enforced(self) -> bool:
@@ -147,25 +148,23 @@ _STOPS: Mapping[tuple[bool, bool], tuple[str, str]] = {
 
 
 def escaped(case: OverdueJob, *, escalated: bool) -> Notice:
-    """The notice that a job has started in spite of its stop, which Batch had accepted."""
-    then = (
-        say("It is being terminated now, as the policy says (escalate).")
-        if escalated
-        else say("It is left to run. To stop it all the same, terminate it.")
-    )
+    """The notice that a job has gone on in spite of its stop, which Batch had accepted."""
+    head = subject("Job started in spite of its stop, in {queue}: {name}", **case.parts)
+    news = [say("It was to be stopped, and is {status} now.", status=plain(case.job.status))]
+    if case.job.ended:
+        head = subject("Job ended by itself in spite of its stop, in {queue}: {name}", **case.parts)
+        news.append(say("It had ended before the stop took effect. There is nothing left to do."))
+    elif escalated:
+        news.append(say("It is being terminated now, as the policy says (escalate)."))
+    else:
+        news.append(say("It is left to run. To stop it all the same, terminate it."))
     return _notice(
         case,
         kind="limit-escaped",
         id_=f"limit-escaped:{case.about}" + (_again(case) if escalated else ""),
         severity="warning",
-        head=subject("Job started in spite of its stop, in {queue}: {name}", **case.parts),
-        news=[
-            say(
-                "It was to be stopped, and is {status} now.",
-                status=plain(case.job.status),
-            ),
-            then,
-        ],
+        head=head,
+        news=news,
     )
 
 

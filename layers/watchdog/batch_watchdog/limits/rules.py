@@ -151,6 +151,8 @@ def _objections_to_escalation(
         yield "the policy leaves a job to run that has started"
     if job.status not in STARTED:
         yield f"the job is {job.status}"
+    if stop.attempts is not None and job.attempts != stop.attempts:
+        yield "the job is in another attempt"
     if not waited_in_vain(limit, stop.cause, since, stop.waited_until):
         yield "the job had not waited for the whole limit"
 
@@ -164,9 +166,9 @@ def stop_outcome(stay: Stay, job: JobEvent, *, accepted: bool, terminated: bool)
     """
     What became of the latest stop of a job, of which Batch has said that it accepts it.
 
-    `accepted` and `terminated` are Batch's isCancelled or isTerminated, and isTerminated. That a
-    stop was accepted does not mean that the job has ended. A cancelled job that has slipped into
-    STARTING has escaped, as cancelling does nothing to it.
+    `accepted` says that Batch shows a stop that can end the job as it is, and `terminated` is its
+    isTerminated. That a stop was accepted does not mean that the job has ended. A cancelled job
+    that has slipped into STARTING has escaped, as cancelling does nothing to it.
     https://docs.aws.amazon.com/batch/latest/APIReference/API_CancelJob.html
     """
     if lasts(stay, job):

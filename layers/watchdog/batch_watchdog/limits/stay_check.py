@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from batch_watchdog.aws.batch import Detail
 from batch_watchdog.core.effects import StopJobs
 from batch_watchdog.core.job_event import JobEvent
-from batch_watchdog.core.payload_parts import is_stop_accepted
+from batch_watchdog.core.payload_parts import is_being_stopped
 from batch_watchdog.diagnosis.findings import wait_cause
 from batch_watchdog.diagnosis.gather import DiagnosisGatherer
 from batch_watchdog.limits import notices as limit_notices
@@ -61,7 +61,7 @@ class StayCheck:
         if case.limit is _NO_LIMIT:
             return self.unlimited(stay)
         put_off = case.limit.first_due - case.lasted
-        if is_stop_accepted(detail):  # Somebody has stopped it already.
+        if is_being_stopped(detail):  # Somebody has stopped it already.
             put_off = limit_rules.ACCEPTED_AGAIN
         elif exemption and exemption.until > self.now:
             return self._exempt(case, detail, exemption)

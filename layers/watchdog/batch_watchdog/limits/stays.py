@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from batch_watchdog.core.job_event import ENDED, STARTED, WAITING, JobEvent
 from batch_watchdog.policy.model import LIMITED, Policy, knows_tags
@@ -133,6 +134,10 @@ def _order(change: JobEvent) -> tuple[bool, datetime, int, int]:
     return change.ended, change.at, change.attempts, rank
 
 
+def _told(seen: Sighting) -> tuple[datetime, int]:
+    return seen.at, _STATES.index(seen.status)
+
+
 def begins(stay: Stay, seen: Sighting) -> bool:
     """Whether an event begins a stay of this state and attempt: it has filed a reminder of it."""
     return (seen.status, seen.attempts) == (stay.status, stay.attempts)
@@ -153,17 +158,21 @@ def placed(stay: Stay, seen: Iterable[Sighting]) -> Stay:
 
 def first_known(stay: Stay, seen: Iterable[Sighting]) -> datetime:
     """
-    Since when the stay is known, by which it is named.
+    Since when the stay, as it was `placed`, is known: it is named by that.
 
-    A job that was found by listing may have been in its state for longer, and its event comes
-    late. It is the same stay, and nothing is said or done about it twice.
+    It is the time of the latest event, where that one begins the stay. So all reminders of one stay
+    have one name, and nothing is said or done about it twice. A job that was found by listing may
+    have been in its state for longer, and its event comes late.
     """
-    began = stay.since
-    for each in sorted(seen, key=lambda each: each.at, reverse=True):
-        if not begins(stay, each):
-            break
-        began = min(began, each.at)
-    return began
+    latest = max(seen, key=lambda each: (each.at, begins(stay, each)), default=None)
+    return min(stay.since, latest.at) if latest and begins(stay, latest) else stay.since
+
+
+def waits_anew(stay: Stay, seen: Iterable[Sighting]) -> bool:
+    """Whether events tell that a job has come back: into a state that lies before a later one."""
+    later = (each for each in seen if each.at > stay.since and each.status in _STATES)
+    ranks = [_STATES.index(each.status) for each in sorted(later, key=_told)]
+    return any(then < before for before, then in pairwise(ranks))
 
 
 def lasts(stay: Stay, job: JobEvent) -> bool:

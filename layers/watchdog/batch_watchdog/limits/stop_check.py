@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from batch_watchdog.aws.batch import Detail
 from batch_watchdog.core.batch_payloads import event_from_detail
 from batch_watchdog.core.effects import StopJobs
-from batch_watchdog.core.payload_parts import is_stop_accepted
+from batch_watchdog.core.payload_parts import is_being_stopped
 from batch_watchdog.limits import notices as limit_notices
 from batch_watchdog.limits import rules as limit_rules
 from batch_watchdog.limits import stop_results
@@ -50,14 +50,19 @@ class StopCheck:
         detail: Detail,
         exempt: Mapping[str, Exemption],
         first_known: datetime | None,
+        *,
+        waits_anew: bool = False,
     ) -> CheckResult:
         """
         Decide about a stay as the policy, the tags and the exemptions are now.
+
+        `waits_anew` says that events tell of a later stay in which the job waited.
 
         Raises:
             MalformedEventError: what Batch shows of the job cannot be read.
         """
         case = self.check.case_of(stay, event_from_detail(detail, self.now), first_known)
+        case = replace(case, waits_anew=waits_anew)
         exemption = exempt.get(case.job.job_id) or exempt.get(case.job.parent_id)
         return self._decide(case, detail, exemption)
 
@@ -75,7 +80,7 @@ class StopCheck:
         if result is None or result.outcome != "accepted":
             return self._not_made(case, detail, exemption, result)
         terminated = bool(detail.get("isTerminated"))
-        accepted = is_stop_accepted(detail)
+        accepted = is_being_stopped(detail)
         fate = limit_rules.stop_outcome(
             case.stay, case.job, accepted=accepted, terminated=terminated
         )
@@ -136,6 +141,8 @@ class StopCheck:
             return CheckResult()
         until = stop.waited_until or case.stay.stopped_at or case.stay.since
         over = limit_rules.waited_in_vain(case.limit, stop.cause, case.stay.since, until)
+        # What it waited for in vain is over where it has waited again, and gone on from there.
+        over = over and not case.waits_anew
         escalates = case.limit.escalate and over and not case.job.ended
         span = case.limit.after_for(stop.cause)
         case = replace(case, limit_span=span, lasted=until - case.stay.since)
@@ -155,6 +162,7 @@ class StopCheck:
             cause=stop.cause,
             waited_until=until,
             counted=False,  # It was counted when it was cancelled.
+            attempts=case.job.attempts,
         )
         return CheckResult(decisions=(told, stopping(case, detail, None, escalation, self.now)))
 

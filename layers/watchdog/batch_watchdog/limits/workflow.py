@@ -136,9 +136,14 @@ class LimitEnforcer:
         New looks at those of which something is to be said or done, as late as events allow.
 
         Events show that a job has left its state and come back, and are read for these jobs only.
-        A job that has begun another attempt has a reminder of it where its event has come.
+        A job that has begun another attempt has a reminder of it where its event has come. One that
+        has started in spite of its stop may have waited again since.
         """
-        asked = [stay for stay, look in looks.items() if look.rests_on_time or look.is_renewed]
+        asked = [
+            stay
+            for stay, look in looks.items()
+            if look.rests_on_time or look.is_renewed or look.escalates
+        ]
         if not asked:
             return {}
         since = min(stay.since for stay in asked)
@@ -150,20 +155,31 @@ class LimitEnforcer:
                 if any(stays.begins(look.stay, each) for each in of_job):
                     again[stay] = CheckResult()
                 continue
+            if look.escalates:
+                if stays.waits_anew(stay, of_job):
+                    again[stay] = self._tried(stay, look.detail, waits_anew=True)
+                continue
             placed = stays.placed(stay, of_job)
-            first_known = stays.first_known(stay, of_job) if placed == stay else placed.since
+            first_known = stays.first_known(placed, of_job)
             if (placed.since, first_known) != (stay.since, stay.since):
                 again[stay] = self._tried(placed, look.detail, first_known)
         return again
 
     def _tried(
-        self, stay: Stay, detail: Detail | None, first_known: datetime | None = None
+        self,
+        stay: Stay,
+        detail: Detail | None,
+        first_known: datetime | None = None,
+        *,
+        waits_anew: bool = False,
     ) -> CheckResult:
         if not is_whole(detail):
             return missed(stay, detail)
         stay = replace(stay, missed=0, tags_known=True)
         try:
-            look = self._stop_check.look(stay, detail, self.exempt, first_known)
+            look = self._stop_check.look(
+                stay, detail, self.exempt, first_known, waits_anew=waits_anew
+            )
         except ITEM_ERRORS as error:  # The sweep raises it, when it has seen to all others.
             self.failed[repr(error)] = error
             look = CheckResult(again_in=MINUTE)

@@ -41,6 +41,8 @@ TEXTS = {
     "Why it is stuck, as far as can be seen:": "開始しない原因 (確認できる限り):",
     "Nothing has been done to it.": "ジョブには何もしていません。",
     "{status} for {lasted} in {queue}, over its limit: {name}": "{queue} で {status} のまま {lasted}、制限超過: {name}",
+    "Job ended by itself in spite of its stop, in {queue}: {name}": "停止が効く前にジョブが終了、{queue}: {name}",
+    "It had ended before the stop took effect. There is nothing left to do.": "停止が効く前に、ジョブは自ら終了しました。対応は不要です。",
     "It was to be stopped, and is {status} now.": "停止の対象でしたが、現在は {status} です。",
     "It has passed {limit}. No job is stopped by this rule as it applies here.": "{limit}を超えました。このルールはここではジョブを停止しません。",
     "AWS Batch has accepted the stop of the job {name} that the watchdog asked for at {at}. The job has not ended: it is {state}.": "AWS Batch は、ウォッチドッグが {at} に要求したジョブ {name} の停止を受け付けましたが、ジョブは終了していません。現在は {state} です。",
