@@ -275,9 +275,9 @@ queue = "cpu"
 vcpu_hour = 0.03
 memory_gib_hour = 0.005
 """
-    drawn = budgeting.draw(3, jobs=100, within=timedelta(hours=8), longest=timedelta(hours=2))
+    drawn = budgeting.draw(3, jobs=1_000, within=timedelta(hours=5), longest=timedelta(hours=1))
 
-    rows = play(drawn.events, budget(usd="1e6") + rates, until=logs.NOON + timedelta(hours=20))
+    rows = play(drawn.events, budget(usd="1e6") + rates, until=logs.NOON + timedelta(hours=12))
 
     prices = {"gpu-a": (0.045, 1.1, 0.0), "gpu-b": (0.045, 1.1, 0.0), "cpu": (0.03, 0.0, 0.005)}
     usd = sum(

@@ -154,7 +154,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "what runs, and no event told of, is found by a listing",
         "budgets/listing.py",
-        'if each.get("status") == "RUNNING" and (anew or not self._is_believed(each))',
+        'if each.get("status") == "RUNNING" and not _is_believed(each, believed)',
         "if False",
         _COUNTING,
     ),
@@ -182,8 +182,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a budget that has just begun to count is told of all that runs",
         "budgets/listing.py",
-        "(anew or not self._is_believed(each))",
-        "not self._is_believed(each)",
+        "believed = frozenset() if anew else self._believed",
+        "believed = self._believed",
         _CHANGED,
     ),
     Mutant(
@@ -231,8 +231,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a run is not known because the one before it is",
         "budgets/listing.py",
-        "start is not None and (job_id, to_ms(start)) in self._believed",
-        "any(job_id == each for each, _ in self._believed)",
+        "(start is not None and (job_id, to_ms(start)) in believed)",
+        "any(job_id == each for each, _ in believed)",
         _COUNTING,
     ),
     Mutant(

@@ -43,7 +43,7 @@ _HOUR = timedelta(hours=1)
 _LATE = timedelta(minutes=8)  # A stop is not carried out so long after it was asked for.
 REAL_CLIENTS_EVERY = 40  # histories; the others have light clients, which are quicker
 
-_FOR_A_BUDGET = "of budget all is used since"
+_FOR_A_BUDGET = "budget all "
 
 _EXPLAINED = (Crash, ClientError, BotoCoreError, WatchdogError)
 

@@ -727,25 +727,22 @@ class _Model:
                 if self._budget(rung.budget, at) == table:
                     # A guard that it has only now, or that names the budget only now, hears of it.
                     yield at, ("ALARM", False, evidence)
-                else:
-                    yield from self._over(rung, evidence, at)
+                elif swept := self._read_by(rung.budget, at):
+                    if not self._is_told_anew(rung, at, swept):
+                        yield swept, ("OK", replace(evidence, state="OK", at=swept))
+                    break
 
-    def _over(
-        self, rung: Rung, evidence: _Evidence, changed: datetime
-    ) -> Iterator[tuple[datetime, Any]]:
-        """The word that a budget rings no more, once a sweep has read the change."""
-        swept = [each for each in self._seen.swept if each[0] >= changed]
-        if not swept:
-            return
-        began, ended = swept[0]
-        is_over = self._budget(rung.budget, began) == self._budget(rung.budget, changed)
-        anew = any(
-            (each.budget, each.percent) == (rung.budget, rung.percent)
-            and changed <= each.at <= ended
+    def _read_by(self, name: str, changed: datetime) -> datetime | None:
+        """The end of the first sweep that went well and has read a changed budget."""
+        began, ended = next((e for e in self._seen.swept if e[0] >= changed), (None, None))
+        same = began and self._budget(name, began) == self._budget(name, changed)
+        return ended if same else None
+
+    def _is_told_anew(self, rung: Rung, since: datetime, until: datetime) -> bool:
+        return any(
+            (each.budget, each.percent) == (rung.budget, rung.percent) and since <= each.at <= until
             for each in self._rung
         )
-        if is_over and not anew:
-            yield ended, ("OK", replace(evidence, state="OK", at=ended))
 
     def _budget(self, name: str, at: datetime) -> Mapping[str, Any] | None:
         budgets = self._tree(at).get("budget", ())

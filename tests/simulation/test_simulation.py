@@ -2,13 +2,14 @@
 
 import ast
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from local.aws import stack as stacks
 from local.aws.stack import Stack
 from local.batch.disorder import Disorder
-from tests.simulation import justified, regressions
+from tests.simulation import justified, live_budgets, regressions
 from tests.simulation.history import run
 from tests.simulation.invariants import broken
 from tests.simulation.mended_faults import MENDED
@@ -53,8 +54,9 @@ def test_a_seed_gives_the_same_wide_history_each_time(stack: Stack, seed: int) -
     assert (first.counts, first.made) == (second.counts, second.made)
 
 
-def test_the_model_of_justified_calls_imports_nothing_of_the_package() -> None:
-    tree = ast.parse(Path(justified.__file__).read_text())
+@pytest.mark.parametrize("part", [justified, live_budgets])
+def test_the_model_of_justified_calls_imports_nothing_of_the_package(part: ModuleType) -> None:
+    tree = ast.parse(Path(str(part.__file__)).read_text())
     imported = {
         name
         for node in ast.walk(tree)
@@ -65,7 +67,7 @@ def test_the_model_of_justified_calls_imports_nothing_of_the_package() -> None:
         )
     }
 
-    assert "tomllib" in imported
+    assert imported
     assert not {name for name in imported if name.startswith("batch_watchdog")}
 
 

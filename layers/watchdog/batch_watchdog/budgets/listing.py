@@ -143,10 +143,13 @@ class BudgetListing:
                 return self.batch.page(queue, "RUNNING", token, service=service)
 
     def _take_in(self, summaries: Sequence[Detail], part: Part, *, anew: bool) -> None:
+        if self._believed is None:
+            self._believed = _believed_runs(items.believed(self.table, self.now))
+        believed = frozenset() if anew else self._believed
         unknown = [
             each["jobId"]
             for each in summaries
-            if each.get("status") == "RUNNING" and (anew or not self._is_believed(each))
+            if each.get("status") == "RUNNING" and not _is_believed(each, believed)
         ]
         unknown += self._ended_untold([each for each in summaries if each.get("status") in ENDED])
         facts = [
@@ -170,19 +173,6 @@ class BudgetListing:
             if budgets := counting(self.policy, job):
                 yield from facts_of(job, detail, budgets)
 
-    def _is_believed(self, summary: Detail) -> bool:
-        """Whether the very run that a summary shows is believed to go on, and not one before it."""
-        if self._believed is None:
-            runs = [fact.run for fact in items.believed(self.table, self.now)]
-            self._believed = frozenset(
-                (run.job_id, 0 if run.guessed else run.start) for run in runs if run.start
-            )
-        start = from_millis(summary.get("startedAt"))
-        job_id = summary["jobId"]
-        return (job_id, 0) in self._believed or (
-            start is not None and (job_id, to_ms(start)) in self._believed
-        )
-
     def _ended_untold(self, summaries: Sequence[Detail]) -> list[str]:
         """The jobs that have ended, and whose end some budget may not have counted."""
         ends = {
@@ -198,6 +188,18 @@ class BudgetListing:
             for each in self.policy.budget
         ]
         return [job_id for job_id in ends if not all(job_id in some for some in known)]
+
+
+def _believed_runs(facts: Iterable[Fact]) -> frozenset[tuple[str, int]]:
+    """The runs by job and start, which is 0 where it was guessed."""
+    runs = (fact.run for fact in facts if fact.run.start)
+    return frozenset((run.job_id, 0 if run.guessed else run.start) for run in runs)
+
+
+def _is_believed(summary: Detail, believed: frozenset[tuple[str, int]]) -> bool:
+    """Whether the very run that a summary shows is believed to go on, and not one before it."""
+    job_id, start = summary["jobId"], from_millis(summary.get("startedAt"))
+    return (job_id, 0) in believed or (start is not None and (job_id, to_ms(start)) in believed)
 
 
 def _counted(ledger: Ledger, ends: Mapping[str, tuple[int, int]]) -> set[str]:
