@@ -6,6 +6,13 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "a run that has ended does not show since when the next one lasts",
+        "limits/stay_check.py",
+        " or stays.came_back(stay, job, detail)",
+        "",
+        ("tests/integration/test_limit_stays.py",),
+    ),
+    Mutant(
         "a job that has ended in spite of its stop is not said to run",
         "limits/notices.py",
         """    if case.job.ended:
