@@ -203,6 +203,28 @@ def test_a_service_jobs_stay_begins_no_earlier_than_batch_proves(
     assert watching.stopped() == {JOB: stopped}
 
 
+@pytest.mark.parametrize(
+    ("told", "started", "stopped"),
+    [(False, "08:00", "10:45"), (True, "08:00", "10:40"), (False, "09:10", "10:40")],
+    ids=["nothing shows when but a list", "an event does", "AWS Batch does"],
+)
+def test_a_service_job_that_was_preempted_runs_since_it_came_back(
+    told: bool,  # noqa: FBT001
+    started: str,
+    stopped: str,
+) -> None:
+    run = {"startedAt": millis("08:00"), "stoppedAt": millis("08:59")}
+    proof = {"preemptionSummary": {"recentPreemptedAttempts": [run]}, "startedAt": millis(started)}
+    back = served("RUNNING", "09:10", **proof)
+    lost = [served("RUNNABLE", "09:00", **proof | {"startedAt": millis("08:00")})]
+    events = [served("RUNNING", "08:00", startedAt=millis("08:00")), *([back] if told else [])]
+    policy = ONE_HOUR.replace("1h", "90m")
+    watching = Watching(policy, events, lost if told else [*lost, back])
+    watching.run(at("08:00"), at("12:00"))
+
+    assert watching.stopped() == {JOB: stopped}
+
+
 def test_a_warning_of_one_stay_is_no_warning_of_the_next() -> None:
     policy = OBSERVED.replace("RUNNABLE = {", 'RUNNABLE = { warn_after = "30m",')
     events = [moved("RUNNABLE", "12:00"), moved("STARTING", "12:50"), moved("RUNNABLE", "12:55")]

@@ -36,8 +36,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a stay that has ended since does not count for the one after",
         "actions/stop_rules.py",
-        "since = max(since, grounds.seen_since.get(job.job_id, since))",
-        "pass",
+        "    since = max(since, seen)\n",
+        "",
         ("tests/unit/actions/test_stop_rules.py",),
     ),
     Mutant(

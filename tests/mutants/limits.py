@@ -6,6 +6,13 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "a run that has ended does not show since when the next one lasts",
+        "limits/stay_check.py",
+        " or stays.came_back(stay, job, detail)",
+        "",
+        ("tests/integration/test_limit_stays.py",),
+    ),
+    Mutant(
         "a job that has ended in spite of its stop is not said to run",
         "limits/notices.py",
         """    if case.job.ended:
@@ -54,6 +61,13 @@ MUTANTS: Sequence[Mutant] = (
         "limits/stays.py",
         "latest = max(seen, key=lambda each: (each.at, begins(stay, each)), default=None)",
         "latest = min(seen, key=lambda each: (each.at, begins(stay, each)), default=None)",
+        ("tests/unit/limits/test_rules.py",),
+    ),
+    Mutant(
+        "a stay that was found by listing is named by its event",
+        "limits/stays.py",
+        "return min(stay.since, latest.at) if latest and begins(stay, latest) else stay.since",
+        "return stay.since",
         ("tests/unit/limits/test_rules.py",),
     ),
     Mutant(
@@ -275,13 +289,6 @@ MUTANTS: Sequence[Mutant] = (
         "limits/stays.py",
         "return replace(stay, since=max([stay.since, *(each.at for each in seen)]))",
         "return stay",
-        ("tests/integration/test_limit_stays.py",),
-    ),
-    Mutant(
-        "a stay is named by the first event of it",
-        "limits/stays.py",
-        "began = min(began, each.at)",
-        "began = stay.since",
         ("tests/integration/test_limit_stays.py",),
     ),
     Mutant(

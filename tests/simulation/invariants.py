@@ -870,19 +870,20 @@ def i14_what_is_told_of_a_limits_stop_is_so(seen: History) -> Iterator[str]:
 
 def i14_a_stay_that_passes_its_limit_is_told_once(seen: History) -> Iterator[str]:
     """
-    What a limit does about a job is told once a stay; anew, where its stop was left alone.
+    What a limit does about a job is told once at a time; anew, where its stop was left alone.
 
-    Two lists at once may each find a job of which no event has told: those are not meant.
+    Two lists at once may each find a job of which no event has told: those are not meant. And what
+    is told of a stay may be told of the next one later, where events tell late of its return.
     """
-    told: Counter[tuple[str, str, datetime, str]] = Counter()
+    told: Counter[tuple[str, str, datetime, datetime, str]] = Counter()
     for action, notice in seen.notices():
         job_id, at = str(notice.facts.get("job_id", "")), datetime.fromisoformat(action.at)
         heard = {iso(each.told_at) for each in seen.heard.get(job_id, ())}
         named, _, again = notice.id.rpartition("Z")
         stay = seen.status_at(job_id, at)
         if notice.kind == "limit-enforced" and stay and f"{named[-19:]}Z" in heard:
-            told[job_id, stay.status, stay.since, again] += 1
-    for (job_id, status, since, _), times in told.items():
+            told[job_id, stay.status, stay.since, at, again] += 1
+    for (job_id, status, since, *_), times in told.items():
         if times > 1:
             yield f"{job_id} is {status} since {iso(since)}, and that was told {times} times"
 

@@ -507,7 +507,8 @@ class _Model:
                 for made in self._seen.made
             )
             if stay.status == status and asked:
-                return until - stay.since
+                waited: timedelta = until - stay.since
+                return waited
             if self._is_known_back(job_id, stays[:place], stay, at):
                 return None
         return None

@@ -56,7 +56,7 @@ class StayCheck:
         stay, job = case.stay, case.job
         if job.status != stay.status or job.kind in ("array", "node"):
             return CheckResult()
-        if not stays.lasts(stay, job):
+        if not stays.lasts(stay, job) or stays.came_back(stay, job, detail):
             return self._renewed(stay, job)
         if case.limit is _NO_LIMIT:
             return self.unlimited(stay)
@@ -80,7 +80,7 @@ class StayCheck:
         return CheckResult(again_in=left, stay=case.stay, decisions=(counted,))
 
     def _renewed(self, stay: Stay, job: JobEvent) -> CheckResult:
-        """What becomes of a reminder whose job is in the same state, in another attempt."""
+        """What becomes of a reminder whose job is in the same state, in another attempt or run."""
         if job.attempts < stay.attempts:  # The answer is older than the event.
             return CheckResult(again_in=MINUTE, stay=stay)
         # The event may have been lost. What is known of the new stay is that it lasts now.

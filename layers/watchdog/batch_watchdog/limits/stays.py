@@ -1,11 +1,12 @@
 """Stays: the time that a job spends in one state without a break."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
-from batch_watchdog.core.job_event import ENDED, STARTED, WAITING, JobEvent
+from batch_watchdog.core.job_event import ENDED, STARTED, WAITING, JobEvent, from_millis
 from batch_watchdog.policy.model import LIMITED, Policy, knows_tags
 
 NO_CAUSE = "undetermined"  # a look has shown no cause
@@ -183,6 +184,20 @@ def lasts(stay: Stay, job: JobEvent) -> bool:
 def proven_since(since: datetime, job: JobEvent) -> datetime:
     """Since when the job is in its state for certain, where it was in it at `since`."""
     return max(since, job.not_before or since)
+
+
+_BEGUN_AT: Mapping[str, str] = {"SCHEDULED": "scheduledAt", "RUNNING": "startedAt"}
+
+
+def came_back(stay: Stay, job: JobEvent, detail: Mapping[str, Any]) -> bool:
+    """
+    Whether a job came back into the state of a stay at a time that nothing shows.
+
+    The stay is moved to the latest time that is proven. Where that is not when the job came into
+    this state, a run before has ended then: a service job was preempted, and waited meanwhile.
+    """
+    shown = detail.get(_BEGUN_AT.get(job.status, ""))
+    return job.status in _BEGUN_AT and stay.since == job.not_before != from_millis(shown)
 
 
 def waited(stay: Stay, job: JobEvent, now: datetime) -> timedelta:
