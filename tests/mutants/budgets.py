@@ -178,4 +178,11 @@ MUTANTS: Sequence[Mutant] = (
         "budgets = known.budgets or ((name, counts),)",
         ("tests/integration/test_budgets.py",),
     ),
+    Mutant(
+        "a budget by tags counts a child by those of its array",
+        "budgets/arrivals.py",
+        "if (change.parent_id or not knows_tags(change.tags))",
+        "if not knows_tags(change.tags)",
+        ("tests/unit/budgets/test_arrivals.py",),
+    ),
 )

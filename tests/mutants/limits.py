@@ -435,4 +435,18 @@ MUTANTS: Sequence[Mutant] = (
         '_NAMED_BY = ("jobName", "jobQueue", "status", "tags")',
         ("tests/integration/test_limits.py",),
     ),
+    Mutant(
+        "each look at a child counts its array's tags",
+        "limits/workflow.py",
+        "details = jobs.described(",
+        "details = self.batch.describe(",
+        ("tests/integration/test_array_tags.py",),
+    ),
+    Mutant(
+        "a child that a list shows is filed by its array's tags",
+        "limits/discovery.py",
+        "self.batch.describe_service if service else jobs_shown.described",
+        "self.batch.describe_service if service else self.batch.describe",
+        ("tests/integration/test_array_tags.py",),
+    ),
 )
