@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 type Span = tuple[float, float]  # seconds, the least and the most
+type ChildTags = Literal["as they are", "as submitted", "none"]
 
 # What an answer of DescribeJobs may lack.
 FIELDS = (
@@ -40,6 +41,8 @@ class Disorder:
         lacking: the share of described jobs that lack some of `FIELDS`.
         left_out: the share of described jobs that one answer leaves out.
         events_without_tags: events carry no tag but AWS's own `resourceArn`.
+        child_tags: which tags of their array its children show, in events and answers. AWS does
+            not say, and lets nobody tag a child itself.
 
     Ways back to RUNNABLE:
         preempted: the share of runs of service jobs that are preempted in the middle.
@@ -62,6 +65,7 @@ class Disorder:
     lacking: float = 0.0
     left_out: float = 0.0
     events_without_tags: bool = False
+    child_tags: ChildTags = "as they are"
     preempted: float = 0.0
     requeued: float = 0.0
     requeue_wait_s: Span = (0, 0)

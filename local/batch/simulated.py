@@ -449,6 +449,7 @@ class SimulatedBatch:
         if self._world.dice.happens(self._world.disorder.left_out):
             return None
         detail = described_late(job)
+        detail = detail and self._world.with_child_tags(detail, job)
         missing = [*self.lacking.get(job.id, ()), *self._world.dice.lacking_fields()]
         return without(detail, missing) if detail and missing else detail
 

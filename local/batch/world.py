@@ -235,7 +235,7 @@ class World:
 
     def tell(self, job: Job, what: str = "State Change", *resources: str) -> None:
         """Send Batch's event about the job as it is now."""
-        detail = event_detail(job)
+        detail = self.with_child_tags(event_detail(job), job)
         if self.disorder.events_without_tags and isinstance(detail.get("tags"), dict):
             named = detail["tags"].items()
             detail = detail | {"tags": {name: it for name, it in named if name == "resourceArn"}}
@@ -255,6 +255,15 @@ class World:
         )
 
     # ---- Arrays ---------------------------------------------------------------------------
+
+    def with_child_tags(self, detail: dict[str, Any], job: Job) -> dict[str, Any]:
+        """The detail of a job; that of an array's child with the tags that children show."""
+        tags, shows = detail.get("tags"), self.disorder.child_tags
+        if job.array is None or shows == "as they are" or not isinstance(tags, dict):
+            return detail
+        own = {name: it for name, it in tags.items() if name == "resourceArn"}
+        submitted = job.work.tags if job.work and shows == "as submitted" else {}
+        return detail | {"tags": {**submitted, **own}}
 
     def unseen_child(self, parent: Job, array: Array, index: int) -> Job:
         """Make a child of which nothing was ever told, in the image of its parent."""

@@ -263,4 +263,11 @@ MUTANTS: Sequence[Mutant] = (
         "return told",
         _COUNTING,
     ),
+    Mutant(
+        "a budget by tags counts a child by those of its array",
+        "budgets/arrivals.py",
+        "if (change.parent_id or not knows_tags(change.tags))",
+        "if not knows_tags(change.tags)",
+        ("tests/unit/budgets/test_arrivals.py",),
+    ),
 )

@@ -692,4 +692,18 @@ MUTANTS: Sequence[Mutant] = (
         "",
         ("tests/integration/test_guards.py",),
     ),
+    Mutant(
+        "what arrives of an array is judged by its tags",
+        "guards/arrivals.py",
+        "(change.parent_id or not knows_tags(change.tags))",
+        "not knows_tags(change.tags)",
+        ("tests/unit/guards/test_arrivals.py",),
+    ),
+    Mutant(
+        "a child is judged again by its array's tags",
+        "guards/stop_run/session.py",
+        "self.batch.describe_service if service else jobs.described",
+        "self.batch.describe_service if service else self.batch.describe",
+        ("tests/unit/guards/stop_run/test_session.py",),
+    ),
 )

@@ -308,14 +308,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "children of an array are described once for their tags",
         "limits/workflow.py",
-        (
-            "                details = self.batch.describe(\n"
-            "                    stay.job_id for stay in some if not stay.service and stay not in looks\n"
-            "                )\n"
-        ),
-        (
-            "                details = self.batch.describe(stay.job_id for stay in some if not stay.service)\n"
-        ),
+        "stay.job_id for stay in some if not stay.service and stay not in looks",
+        "stay.job_id for stay in some if not stay.service",
         ("tests/integration/test_limit_stays.py",),
     ),
     Mutant(
@@ -492,5 +486,19 @@ MUTANTS: Sequence[Mutant] = (
         '_NAMED_BY = ("jobName", "jobQueue", "status", "tags", "createdAt")',
         '_NAMED_BY = ("jobName", "jobQueue", "status", "tags")',
         ("tests/integration/test_limits.py",),
+    ),
+    Mutant(
+        "each look at a child counts its array's tags",
+        "limits/workflow.py",
+        "details = jobs.described(",
+        "details = self.batch.describe(",
+        ("tests/integration/test_array_tags.py",),
+    ),
+    Mutant(
+        "a child that a list shows is filed by its array's tags",
+        "limits/discovery.py",
+        "self.batch.describe_service if service else jobs_shown.described",
+        "self.batch.describe_service if service else self.batch.describe",
+        ("tests/integration/test_array_tags.py",),
     ),
 )

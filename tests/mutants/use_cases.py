@@ -213,4 +213,18 @@ MUTANTS: Sequence[Mutant] = (
         "except BotoCoreError:",
         ("tests/unit/use_cases/test_console.py",),
     ),
+    Mutant(
+        "a child's stop is judged by its array's tags in the second of the call",
+        "use_cases/act.py",
+        "shown = jobs.described([",
+        "shown = batch.describe([",
+        ("tests/integration/test_array_tags.py",),
+    ),
+    Mutant(
+        "a child is explained by its array's tags",
+        "use_cases/console_answers.py",
+        "found = TaggedJobs(self.batch.describe).described([job_id])",
+        "found = self.batch.describe([job_id])",
+        ("tests/unit/use_cases/test_console.py",),
+    ),
 )

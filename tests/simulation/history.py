@@ -574,8 +574,10 @@ class _Stage:
         self.batch.left_out.clear()
         self.batch.lacking.clear()
         world = self.batch._world  # noqa: SLF001 - nobody else needs it
-        kept = self.plan.disorder.events_without_tags
-        world.disorder = Disorder(events_without_tags=kept)
+        kept = self.plan.disorder
+        world.disorder = Disorder(
+            events_without_tags=kept.events_without_tags, child_tags=kept.child_tags
+        )
         world.dice = Dice(world.disorder)
 
     def _finished(self) -> History:
@@ -585,7 +587,9 @@ class _Stage:
             detail = self._describe(job_id)
             if detail:
                 seen.details[job_id] = detail
-                seen.jobs[job_id] = event_from_detail(detail, self.batch.now)
+                job = event_from_detail(detail, self.batch.now)
+                # An array's children need not show its tags.
+                seen.jobs[job_id] = replace(job, tags=seen.tags_at(job_id, self.batch.now))
         day = NOON
         while day <= seen.ended + timedelta(days=1):
             seen.actions += map(to_action, seen.table.query(f"{PREFIX}{iso(day)[:10]}"))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from local.batch.disorder import Disorder
+from local.batch.disorder import ChildTags, Disorder
 from tests.simulation.faults import Rates
 from tests.simulation.plan import EventRates, Kind, Plan, Step
 
@@ -671,7 +671,68 @@ _OURS: Mapping[str, Mended] = {
     ),
 }
 
+# ---- Children whose array alone has the tags ------------------------------------------------
+
+_EXEMPT = {"batch-watchdog:exempt": "true"}
+_TEAM_FIRST = _LIMIT.replace(
+    "[[limit]]",
+    '[[limit]]\nmatch = { tags = { team = "a" } }\nRUNNABLE = { after = "24h" }\n[[limit]]',
+)
+_OPEN = _SPARING.replace("close_queues = true\n", "")
+
+
+def _array(minute: float, **tags: str) -> Step:
+    return _job(minute, array_size=2, tags=tags)
+
+
+def _retagged(minute: float, tags: Mapping[str, str]) -> Step:
+    return _step(minute, "tags", number=0, tags=tags)
+
+
+def _children(
+    policy: str, *steps: Step, shown: ChildTags = "none", broke: str = _I13, minutes: int = 20
+) -> Mended:
+    return Mended(
+        replace(_plan(policy, *steps, minutes=minutes), disorder=Disorder(child_tags=shown)), broke
+    )
+
+
+_ARRAYS: Mapping[str, Mended] = {
+    "children are stopped that show their array's old tags, and it is exempt": _children(
+        _LIMIT, _array(1, team="b"), _retagged(2, _EXEMPT), shown="as submitted"
+    ),
+    "children are stopped that show a shorter limit than their array has now": _children(
+        _LIMIT,
+        _array(1, **{"batch-watchdog:RUNNABLE": "4m"}),
+        _retagged(2, {"batch-watchdog:RUNNABLE": "24h"}),
+        shown="as submitted",
+    ),
+    "children without tags are stopped at a later look, though their array is exempt": _children(
+        _LIMIT,
+        _array(1, **{"batch-watchdog:RUNNABLE": "8m"}),
+        _retagged(6, _EXEMPT),
+    ),
+    "children without tags are stopped by a rule that is not for their array": _children(
+        _TEAM_FIRST, _array(1, team="a")
+    ),
+    "a child's stop is carried out though its array is exempt by now": _children(
+        _LIMIT, _array(1), *_STUMBLES, _retagged(4.5, _EXEMPT)
+    ),
+    "a guard stops children without tags as they arrive, though it spares their array": _children(
+        _OPEN, _runs(1), _alarm(2, "ALARM"), _array(4, critical="true")
+    ),
+    "a guard stops children that show their array's old tags, though it spares it": _children(
+        _OPEN.replace('action = "cancel"', 'action = "terminate"'),
+        # Its children fail, and come back.
+        _runs(1, array_size=2, tags={"team": "a"}, attempts=2, seconds=300, outcome=1),
+        _retagged(3, {"critical": "true"}),
+        _alarm(4, "ALARM"),
+        shown="as submitted",
+    ),
+}
+
 MENDED: Mapping[str, Mended] = {
+    **_ARRAYS,
     **_OURS,
     **_REPEATED,
     **_ON_RECORD,

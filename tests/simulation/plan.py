@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from batch_watchdog.core.errors import PolicyError
 from batch_watchdog.policy.model import parse_policy
-from local.batch.disorder import Disorder
+from local.batch.disorder import ChildTags, Disorder
 from local.batch.work import Outcome
 from tests.simulation.faults import Rates
 
@@ -89,6 +89,7 @@ def draw(seed: int, *, wide: bool = WIDE) -> Plan:
     plan = _widened(plan, Random(f"{seed} wide"))  # noqa: S311 - as below
     plan = _with_other_stages(plan, Random(f"{seed} stages"))  # noqa: S311 - as below
     plan = _with_returns(plan, Random(f"{seed} returns"))  # noqa: S311 - as below
+    plan = _with_tagged_arrays(plan, Random(f"{seed} arrays"))  # noqa: S311 - as below
     return _with_live_budgets(plan, Random(f"{seed} live budgets"))  # noqa: S311 - as below
 
 
@@ -578,6 +579,35 @@ def _with_returns(plan: Plan, random: Random) -> Plan:
             cancelled_returns=random.random() < 0.5,
         ),
     )
+
+
+_CHILD_TAGS: Sequence[ChildTags] = ("as they are", "as submitted", "none", "none")
+
+
+def _with_tagged_arrays(plan: Plan, random: Random) -> Plan:
+    """The plan, in which children need not show their array's tags, and rules may ask for them."""
+    disorder = replace(plan.disorder, child_tags=random.choice(_CHILD_TAGS))
+    by_tag = random.random() < 0.3
+
+    def of_team(policy: str) -> str:
+        rule = '[[limit]]\nmatch = { tags = { team = "imaging" } }\nRUNNABLE = { after = "24h" }\n'
+        return policy.replace("[[limit]]", f"{rule}[[limit]]", 1) if by_tag else policy
+
+    steps = [
+        replace(step, what={**step.what, "text": of_team(step.what["text"])})
+        if step.kind == "policy" and "text" in step.what and not step.what.get("bad")
+        else step
+        for step in plan.steps
+    ]
+    last = plan.minutes * 60
+    for _ in range(random.choice((0, 0, 1, 2))):
+        size, queue = random.choice((2, 3, 5)), random.choice(("cpu", "gpu", "small"))
+        tags = random.choice((*_OTHER_TAGS[1:], {"team": "imaging"}))
+        what = {"name": "render", "queue": queue, "gpus": int(queue == "gpu"), "seconds": 900}
+        what |= {"array_size": size, "tags": tags}
+        steps.append(Step(at=random.random() * last * 0.6, kind="job", what=what))
+    steps.sort(key=lambda step: step.at)
+    return replace(plan, policy=of_team(plan.policy), steps=tuple(steps), disorder=disorder)
 
 
 _STAGE = r"\[\[guard\.stage\]\]\n"

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from batch_watchdog.core.effects import StopJobs
 from batch_watchdog.guards import items as guard_items
 from batch_watchdog.guards.arrivals import ArrivalStopper
@@ -17,7 +19,7 @@ from batch_watchdog.store.memory_table import MemoryTable
 from batch_watchdog.store.operator_hold import OperatorHold
 from batch_watchdog.store.table import Table
 from tests.fakes import Aws, RacedTable
-from tests.makers import ARRAY, JOB, a_child_event, an_event, at, change
+from tests.makers import ARRAY, JOB, a_child_event, a_described_job, an_event, at, change
 
 NOW = at("12:10")
 RUN = "monthly:cancel:2026-01-01T12:00:00Z"
@@ -243,3 +245,30 @@ def test_what_another_batch_has_decided_meanwhile_is_not_decided_again() -> None
     arriving(event)
 
     assert [stop.job_ids for stop in arriving.stops()] == [(JOB,)]
+
+
+# ---- Children of arrays -------------------------------------------------------------------
+
+
+def shown(job_id: str, **tags: str) -> dict[str, Any]:
+    return a_described_job(job_id, jobQueue="gpu", tags=tags)
+
+
+@pytest.mark.parametrize("tags", [{}, {"team": "a"}], ids=["none", "others"])
+def test_children_are_left_alone_whose_array_is_spared_and_it_is_asked_for_once(
+    tags: dict[str, str],
+) -> None:
+    arriving = Arriving()
+    arriving.aws.jobs[ARRAY] = shown(ARRAY, critical="true")
+
+    assert arriving(*(a_child_event(n, "RUNNABLE", "12:05", tags=tags) for n in range(3))) == []
+    assert arriving.aws.calls == [("DescribeJobs", {"jobs": [ARRAY]})]
+
+
+def test_a_guard_by_tags_stops_the_children_of_an_array_that_has_them() -> None:
+    policy = POLICY.replace('queue = "gpu"', 'tags = { team = "a" }')
+    arriving = Arriving(policy=policy)
+    arriving.aws.jobs |= {ARRAY: shown(ARRAY, team="a"), "other": shown("other", team="b")}
+    events = [a_child_event(0, "RUNNABLE", "12:05", array_id=each) for each in (ARRAY, "other")]
+
+    assert [stop.job_ids for stop in arriving(*events)] == [(f"{ARRAY}:0",)]

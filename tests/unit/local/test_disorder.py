@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.aws.errors import ApiError
-from local.batch.disorder import FIELDS, Dice, Disorder
+from local.batch.disorder import FIELDS, ChildTags, Dice, Disorder
 from tests.simulated import ARN, NOON, Batch, a_life, a_parent, an_event, ids, time_of
 
 
@@ -614,6 +614,9 @@ def test_tags_may_change_while_a_job_waits_and_no_event_says_so() -> None:
     assert event["detail"]["tags"]["batch-watchdog:exempt"] == "true"
 
 
+NEW = {"team": "y"}
+
+
 def test_children_have_the_tags_of_their_array() -> None:
     batch = Batch().with_queue()
     parent = batch.it.submit("own", "q", array_size=2, vcpus=9, tags={"team": "x"})
@@ -622,6 +625,24 @@ def test_children_have_the_tags_of_their_array() -> None:
 
     assert batch.job(f"{parent}:1")["tags"] == {"team": "y"}
     assert batch.job(parent)["tags"] == {"team": "y"}
+
+
+@pytest.mark.parametrize(
+    ("child_tags", "shown"), [("as submitted", {"team": "x"}), ("none", {}), ("as they are", NEW)]
+)
+def test_children_may_show_other_tags_than_their_array(
+    child_tags: ChildTags, shown: dict[str, str]
+) -> None:
+    batch = disorderly(an_event("a", "RUNNABLE", 0), child_tags=child_tags).with_queue()
+    parent = batch.it.submit("own", "q", array_size=2, vcpus=9, tags={"team": "x"})
+    batch.it.tag(parent, NEW)
+
+    batch.at(5)
+
+    events = {each["detail"]["jobId"]: each["detail"]["tags"] for each in batch.sent}
+    assert events[f"{parent}:1"] == shown | {"resourceArn": f"{ARN}job/{parent}"}
+    assert batch.job(f"{parent}:1")["tags"] == shown
+    assert batch.job(parent)["tags"] == NEW
 
 
 def test_only_jobs_of_submit_can_be_tagged() -> None:

@@ -287,6 +287,20 @@ def test_a_job_is_explained_with_findings_and_rules(desk: Desk) -> None:
     assert answer["exempt_until"] is None
 
 
+def test_a_child_is_explained_by_its_arrays_tags_and_exemption(desk: Desk) -> None:
+    array, child = desk.aws.jobs[JOB], f"{JOB}:0"
+    desk.aws.jobs[child] = array | {"jobId": child, "arrayProperties": {"index": 0}}
+    desk.aws.jobs[JOB] = array | {"tags": {"critical": "true", "batch-watchdog:RUNNABLE": "2h"}}
+    desk.ask("exempt", job_id=JOB, until="2026-01-01T15:00:00Z", by="jane")
+
+    answer = desk.ask("explain", job_id=child)
+
+    assert answer["limit"]["rule"] == "tag batch-watchdog:RUNNABLE"
+    assert answer["limit"]["after_seconds"] == 2 * 3600
+    assert answer["guards"] == [{"guard": "monthly", "spared": True}]
+    assert answer["exempt_until"] == "2026-01-01T15:00:00Z"
+
+
 def test_asking_changes_and_records_nothing(desk: Desk) -> None:
     desk.ask("status")
     desk.ask("explain", job_id=JOB)

@@ -16,6 +16,7 @@ from batch_watchdog.budgets.facts import BudgetKey, Fact
 from batch_watchdog.budgets.periods import to_ms
 from batch_watchdog.core.job_event import ENDED, STARTED, JobEvent
 from batch_watchdog.policy.budget_tables import Budget
+from batch_watchdog.policy.child_tags import tags_now
 from batch_watchdog.policy.model import Policy, knows_tags
 from batch_watchdog.store.reminders import Reminders
 from batch_watchdog.store.table import Table
@@ -59,14 +60,13 @@ class BudgetIntake:
         asked = {
             change.parent_id or change.job_id: change.kind == "service"
             for change in changes
-            if not knows_tags(change.tags)
+            if (change.parent_id or not knows_tags(change.tags))
             and any(each.match.tags and each.match.may_match(change) for each in budgets)
         }
         known = _tags_of(self.batch, asked) if asked else {}
         found = {}
         for change in changes:
-            tags = known.get(change.parent_id or change.job_id, change.tags)
-            if keys := counting(self.policy, replace(change, tags=tags)):
+            if keys := counting(self.policy, replace(change, tags=tags_now(change, known))):
                 found[change.job_id] = keys
         return found
 

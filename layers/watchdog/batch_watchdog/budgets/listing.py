@@ -26,6 +26,7 @@ from batch_watchdog.budgets.runs import unnumbered
 from batch_watchdog.core.batch_payloads import event_from_detail
 from batch_watchdog.core.errors import StaleItemError
 from batch_watchdog.core.job_event import ENDED, from_millis
+from batch_watchdog.policy.child_tags import TaggedJobs
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store.decisions import ITEM_ERRORS
 from batch_watchdog.store.table import Table
@@ -52,6 +53,7 @@ class BudgetListing:
     out_of_time: Callable[[], bool]
     failed: list[Exception] = field(default_factory=list)
     _believed: frozenset[tuple[str, int]] | None = None
+    _arrays: dict[str, Detail | None] = field(default_factory=dict)  # whose tags are known
 
     def go_on(self) -> Iterator[bool]:
         """Go on with the listing, or begin anew when it is time; yields after each page."""
@@ -163,7 +165,8 @@ class BudgetListing:
         counter.count(latest(facts))
 
     def _facts(self, job_ids: Iterable[str], *, service: bool) -> Iterator[Fact]:
-        describe = self.batch.describe_service if service else self.batch.describe
+        jobs = TaggedJobs(self.batch.describe, self._arrays)
+        describe = self.batch.describe_service if service else jobs.described
         for detail in describe(job_ids).values():
             try:
                 job = event_from_detail(detail, self.now)

@@ -15,7 +15,8 @@ from batch_watchdog.guards.state import GuardState, StageEntry
 from batch_watchdog.guards.stop_run import items as run_items
 from batch_watchdog.guards.stop_run import run as stop_run
 from batch_watchdog.guards.stop_run.run import Chunk
-from batch_watchdog.policy.model import Policy
+from batch_watchdog.policy.child_tags import tags_now
+from batch_watchdog.policy.model import Policy, knows_tags
 from batch_watchdog.store import once as once_keys
 from batch_watchdog.store import operator_hold
 from batch_watchdog.store.decisions import Outcome, Recorder
@@ -23,8 +24,6 @@ from batch_watchdog.store.table import Table
 
 # In the order in which a job passes them, perhaps several in one second.
 _STATES = (*WAITING, *STARTED, *ENDED)
-
-_AWS_TAG = "resourceArn"  # AWS puts it into events, beside a job's own tags or alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +128,15 @@ class ArrivalStopper:
     def _with_tags(
         self, states: Mapping[str, GuardState], changes: Mapping[str, JobEvent]
     ) -> dict[str, JobEvent]:
-        """The changes, with the jobs' tags where it depends on them and the events have none."""
+        """
+        The changes, with the jobs' tags where it depends on them and the events have none.
+
+        A child has those of its array too, which alone is asked for.
+        """
         asked = {
-            change.job_id: change.kind == "service"
+            change.parent_id or change.job_id: change.kind == "service"
             for change in changes.values()
-            if not change.tags.keys() - {_AWS_TAG}
+            if (change.parent_id or not knows_tags(change.tags))
             and precedence.asks_for_tags(states, self.policy, change)
         }
         details = self.batch.describe(each for each, service in asked.items() if not service)
@@ -142,8 +145,7 @@ class ArrivalStopper:
             job_id: event_from_detail(detail, self.now).tags for job_id, detail in details.items()
         }
         return {
-            key: replace(change, tags=known.get(change.job_id, change.tags))
-            for key, change in changes.items()
+            key: replace(change, tags=tags_now(change, known)) for key, change in changes.items()
         }
 
     def _outcome(self, stops: Sequence[_Stop]) -> Outcome:

@@ -20,6 +20,7 @@ from batch_watchdog.core.job_event import JobEvent, from_millis
 from batch_watchdog.limits import stay_items, stays
 from batch_watchdog.limits.decisions import is_whole
 from batch_watchdog.limits.stays import UNLIMITED_AGAIN, Stay
+from batch_watchdog.policy.child_tags import TaggedJobs
 from batch_watchdog.policy.model import LIMITED, Policy
 from batch_watchdog.store import reminders as reminder_items
 from batch_watchdog.store.decisions import ITEM_ERRORS
@@ -43,7 +44,8 @@ class JobFiler:
 
     `known` are the stays that are filed, by job and state; of several the latest. `clock` says what
     time it is: a job that is found has waited at least since the answer that showed it came.
-    `failed` has the errors of queues and jobs that could not be asked about.
+    `failed` has the errors of queues and jobs that could not be asked about, and `arrays` those
+    whose tags have been asked for.
     """
 
     table: Table
@@ -54,6 +56,7 @@ class JobFiler:
     out_of_time: Callable[[], bool]
     failed: list[Exception] = field(default_factory=list)
     spare_calls: int = _SPARE_CALLS
+    arrays: dict[str, Detail | None] = field(default_factory=dict)
 
     def file(self, summaries: Sequence[Detail], *, service: bool) -> bool:
         """File the jobs that are not known; return whether there was time for all of them."""
@@ -63,7 +66,8 @@ class JobFiler:
         if 0 < len(jobs) <= DESCRIBE_MAX and calls <= self.spare_calls:
             unknown = [each["jobId"] for each in jobs]
             self.spare_calls -= calls
-        describe = self.batch.describe_service if service else self.batch.describe
+        jobs_shown = TaggedJobs(self.batch.describe, self.arrays)
+        describe = self.batch.describe_service if service else jobs_shown.described
         found: list[tuple[datetime, Stay]] = []
         done = 0
         for some in batched(unknown, 1 if service else DESCRIBE_MAX, strict=False):

@@ -9,12 +9,13 @@ from batch_watchdog.aws.batch import DESCRIBE_MAX, BatchApi, Detail
 from batch_watchdog.core.job_event import JobEvent
 from batch_watchdog.diagnosis.gather import DiagnosisGatherer
 from batch_watchdog.limits import sighting_items, stay_items, stays
-from batch_watchdog.limits.array_tags import ArrayTags
+from batch_watchdog.limits.array_tags import FirstLooks
 from batch_watchdog.limits.decisions import CheckResult, LimitRecorder, is_whole, missed
 from batch_watchdog.limits.exemption_items import Exemption
 from batch_watchdog.limits.stay_check import StayCheck
 from batch_watchdog.limits.stays import Stay
 from batch_watchdog.limits.stop_check import StopCheck
+from batch_watchdog.policy.child_tags import TaggedJobs
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store.actions import Action
 from batch_watchdog.store.decisions import ITEM_ERRORS
@@ -30,9 +31,10 @@ class LimitEnforcer:
     `exempt` are jobs, and arrays with all their children, that an operator has exempted. While
     the watchdog is `held`, nothing is stopped; what is due stays due. Where nothing
     can be decided about a job, `failed` has the error: it is looked at again in the next minute,
-    and the others are seen to all the same. `alike` has a job for each array that has been asked
-    for, with the tags of all its children, and `recorded` the stops of each time for which they
-    have been asked for.
+    and the others are seen to all the same. `arrays` are those that have been asked for, by id: an
+    array's tags count for its children too. `alike` has a child of each that stands for all its
+    children at their first looks. `recorded` has the stops of each time for which they have been
+    asked for.
     """
 
     table: Table
@@ -44,6 +46,7 @@ class LimitEnforcer:
     exempt: Mapping[str, Exemption] = field(default_factory=dict)
     held: bool = False
     failed: dict[str, Exception] = field(default_factory=dict)
+    arrays: dict[str, Detail | None] = field(default_factory=dict)
     alike: dict[str, JobEvent | None] = field(default_factory=dict)
     recorded: dict[datetime, list[Action]] = field(default_factory=dict)
 
@@ -99,13 +102,14 @@ class LimitEnforcer:
         """
         queues: set[object] = set()  # A diagnosis takes calls for each queue.
         begun = False
-        tags = ArrayTags(batch=self.batch, check=self._check, alike=self.alike)
+        jobs = TaggedJobs(self.batch.describe, self.arrays)
+        first = FirstLooks(jobs=jobs, check=self._check, alike=self.alike)
         for some in batched(due, DESCRIBE_MAX, strict=False):
             if begun and out_of_time():
                 return
             try:
-                looks = tags.first_looks(some)
-                details = self.batch.describe(
+                looks = first.of_children(some)
+                details = jobs.described(
                     stay.job_id for stay in some if not stay.service and stay not in looks
                 )
             except ITEM_ERRORS as error:  # The sweep raises it, when it has seen to all others.

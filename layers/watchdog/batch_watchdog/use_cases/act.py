@@ -25,6 +25,7 @@ from batch_watchdog.guards import items as guard_items
 from batch_watchdog.limits import exemption_items, sighting_items
 from batch_watchdog.limits.stop_results import settled, shows_it
 from batch_watchdog.measures.measures import Meter, of_action
+from batch_watchdog.policy.child_tags import TaggedJobs
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store import operator_hold
 from batch_watchdog.store.actions import Action, Actions, Progress, to_action
@@ -228,6 +229,7 @@ def _shown(
     job_ids = [stop.job_ids[place] for place in places]
     if stop.service:
         return batch.describe_service(job_ids)
-    shown = batch.describe([*job_ids, *([stop.array_id] if stop.array_id else [])])
+    jobs = TaggedJobs(batch.describe)
+    shown = jobs.described([*job_ids, *([stop.array_id] if stop.array_id else [])])
     array = shown.get(stop.array_id)
     return {**shown, stop.array_id: with_own_failures(array, failed)} if array else shown

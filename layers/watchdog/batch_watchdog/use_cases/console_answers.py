@@ -22,6 +22,7 @@ from batch_watchdog.health.rules import answer as check_answer
 from batch_watchdog.health.rules import problems
 from batch_watchdog.limits import exemption_items
 from batch_watchdog.notices.text import iso, plain
+from batch_watchdog.policy.child_tags import TaggedJobs
 from batch_watchdog.policy.model import Limit, Policy, is_exempt
 from batch_watchdog.store import operator_hold, sweep_cursor
 from batch_watchdog.store.operator_hold import OperatorHold
@@ -134,7 +135,8 @@ class Answers:
         job, policy = event_from_detail(detail, now), self.policy()
         job_id = str(detail["jobId"])
         limit = policy.limit_for(job, job.status)
-        exemption = exemption_items.read_all(self.table, now).get(job_id)
+        exempt = exemption_items.read_all(self.table, now)
+        exemption = exempt.get(job_id) or exempt.get(job.parent_id)
         findings = () if job.ended else self.inquiry(now).findings(detail)
         return {
             "at": iso(now),
@@ -164,9 +166,13 @@ class Answers:
         }
 
     def described(self, job_id: str) -> Detail | None:
-        """A job or a service job as AWS Batch describes it, if it knows it."""
-        found = self.batch.describe([job_id]) or self.batch.describe_service([job_id])
-        return found.get(job_id)
+        """
+        A job or a service job as AWS Batch describes it, if it knows it.
+
+        A child has the tags of its array too.
+        """
+        found = TaggedJobs(self.batch.describe).described([job_id])
+        return (found or self.batch.describe_service([job_id])).get(job_id)
 
 
 def _limit(limit: Limit) -> Mapping[str, Any]:

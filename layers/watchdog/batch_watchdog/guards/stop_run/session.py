@@ -21,6 +21,7 @@ from batch_watchdog.guards.state import StageEntry
 from batch_watchdog.guards.stop_run import items as run_items
 from batch_watchdog.guards.stop_run import run as stop_run
 from batch_watchdog.guards.stop_run.run import Chunk, Run
+from batch_watchdog.policy.child_tags import TaggedJobs
 from batch_watchdog.policy.guard_tables import Guard
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store import operator_hold
@@ -87,7 +88,8 @@ class RunSession:
     def described(self, job_ids: Sequence[str], *, service: bool) -> dict[str, Detail]:
         """Jobs as Batch knows them now; those that it does not know are left out."""
         known: dict[str, Detail] = {}
-        describe = self.batch.describe_service if service else self.batch.describe
+        jobs = TaggedJobs(self.batch.describe)
+        describe = self.batch.describe_service if service else jobs.described
         at_once = 1 if service else DESCRIBED_AT_ONCE
         for some in batched(job_ids, at_once, strict=False):
             known |= self.patiently(partial(describe, some))

@@ -1,0 +1,81 @@
+"""
+The tags by which rules see an array's child: its own, and its array's.
+
+AWS lets nobody tag a child, and does not say which tags DescribeJobs shows of one. So a child may
+show its array's tags, none, or those that the array was submitted with: what counts is what the
+array has now, and of two tags for the watchdog the one that stops less.
+https://docs.aws.amazon.com/batch/latest/APIReference/API_TagResource.html
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from batch_watchdog.core.job_event import JobEvent, array_child
+from batch_watchdog.policy.durations import parse_span
+from batch_watchdog.policy.model import EXEMPT_TAG, TAG_PREFIX, is_exempt, tag_problems
+
+type Detail = Mapping[str, Any]  # in the API's own shape
+
+
+@dataclass(frozen=True, slots=True)
+class TaggedJobs:
+    """
+    Jobs as `describe` shows them, and children with the tags of their arrays besides.
+
+    `arrays` are those that have been asked for: each is asked for once.
+    """
+
+    describe: Callable[[Iterable[str]], Mapping[str, Detail]]
+    arrays: dict[str, Detail | None] = field(default_factory=dict)
+
+    def described(self, job_ids: Iterable[str]) -> dict[str, Detail]:
+        """The jobs that Batch knows. Where a child's array is not shown, its tags are missing."""
+        ids = dict.fromkeys(job_ids)
+        arrays = self._unknown(ids)
+        shown = self.describe([*ids, *arrays])
+        self.arrays.update({array: shown.get(array) for array in arrays})
+        return {job_id: self._tagged(job_id, shown[job_id]) for job_id in ids if job_id in shown}
+
+    def _unknown(self, job_ids: Iterable[str]) -> list[str]:
+        of_children = (child[0] for child in map(array_child, job_ids) if child)
+        return [array for array in dict.fromkeys(of_children) if array not in self.arrays]
+
+    def _tagged(self, job_id: str, detail: Detail) -> Detail:
+        child = array_child(job_id)
+        own = detail.get("tags")
+        if child is None or not isinstance(own, Mapping):
+            return detail
+        of_array = (self.arrays[child[0]] or {}).get("tags")
+        if not isinstance(of_array, Mapping):  # What it has might spare or exempt the child.
+            return {name: item for name, item in detail.items() if name != "tags"}
+        return {**detail, "tags": tags_of_child(own, of_array)}
+
+
+def tags_now(change: JobEvent, known: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:
+    """A job's tags by its event and by what is `known`: of a child those of its array are."""
+    if change.parent_id:
+        return tags_of_child(change.tags, known.get(change.parent_id, {}))
+    return known.get(change.job_id, change.tags)
+
+
+def tags_of_child(
+    own: Mapping[str, str | None], of_array: Mapping[str, str | None]
+) -> dict[str, str]:
+    """A child's own tags and its array's. Where both have one, the array's counts, or what stops
+    less: the exemption, what cannot be read, the longer limit."""
+    joined = {key: value or "" for key, value in (*own.items(), *of_array.items())}
+    for key in own.keys() & of_array.keys():
+        if key.startswith(TAG_PREFIX):
+            both = of_array[key] or "", own[key] or ""
+            joined[key] = max(both, key=lambda value: _mildness(key, value))
+    return joined
+
+
+def _mildness(key: str, value: str) -> tuple[int, timedelta]:
+    if key == EXEMPT_TAG and is_exempt({key: value}):
+        return 2, timedelta()
+    if tag_problems({key: value}):
+        return 1, timedelta()
+    return 0, timedelta() if key == EXEMPT_TAG else parse_span(value.strip())
