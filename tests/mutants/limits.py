@@ -52,8 +52,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "all reminders of a stay that come due at once have one name",
         "limits/workflow.py",
-        "first_known = stays.first_known(placed, of_job)",
-        "first_known = stays.first_known(stay, of_job)",
+        "again[stay] = self._tried(placed, look.detail, of_job)",
+        "again[stay] = self._tried(stay, look.detail, of_job)",
         ("tests/integration/test_limit_stays.py",),
     ),
     Mutant(

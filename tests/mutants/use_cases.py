@@ -43,7 +43,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a stop is judged by what events have told since",
         "use_cases/act.py",
-        "seen_since=self._seen_since(stop, places, asked_at) if stop.status else {},",
+        "seen_since=_seen_since(self.table, stop, places, now, asked_at) if stop.status else {},",
         "",
         ("tests/unit/use_cases/test_act.py",),
     ),

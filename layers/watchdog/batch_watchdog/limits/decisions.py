@@ -99,6 +99,11 @@ class CheckResult:
         """Whether a job is to be terminated that has started in spite of its stop."""
         return any(each.stop.escalates for each in self.decisions if each.stop)
 
+    @property
+    def needs_events(self) -> bool:
+        """Whether events may show that what is decided is about a stay that is over."""
+        return self.rests_on_time or self.is_renewed or self.escalates
+
     def uncounted(self) -> "CheckResult":
         """The same, where the brake has counted the stop when it was made before."""
         decisions = tuple(

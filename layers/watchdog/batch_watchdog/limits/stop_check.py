@@ -4,7 +4,7 @@ Check a stay whose stop was recorded: has Batch accepted it, has the job ended, 
 Nothing is concluded but from the recorded result of the stop, and what Batch shows of the job.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -14,12 +14,12 @@ from batch_watchdog.core.effects import StopJobs
 from batch_watchdog.core.payload_parts import is_being_stopped
 from batch_watchdog.limits import notices as limit_notices
 from batch_watchdog.limits import rules as limit_rules
-from batch_watchdog.limits import stop_results
+from batch_watchdog.limits import stays, stop_results
 from batch_watchdog.limits.decisions import CheckResult, LimitDecision, unstoppable
 from batch_watchdog.limits.exemption_items import Exemption
 from batch_watchdog.limits.notices import OverdueJob
 from batch_watchdog.limits.stay_check import StayCheck, stop_of, stopping
-from batch_watchdog.limits.stays import Stay
+from batch_watchdog.limits.stays import Sighting, Stay
 from batch_watchdog.limits.stop_results import StopResult, shows_it
 from batch_watchdog.store.actions import Action, Actions
 from batch_watchdog.store.reminders import MINUTE
@@ -49,20 +49,19 @@ class StopCheck:
         stay: Stay,
         detail: Detail,
         exempt: Mapping[str, Exemption],
-        first_known: datetime | None,
-        *,
-        waits_anew: bool = False,
+        seen: Sequence[Sighting] = (),
     ) -> CheckResult:
         """
         Decide about a stay as the policy, the tags and the exemptions are now.
 
-        `waits_anew` says that events tell of a later stay in which the job waited.
+        `seen` is what events say of the job, where they have been read.
 
         Raises:
             MalformedEventError: what Batch shows of the job cannot be read.
         """
+        first_known = stays.first_known(stay, seen) if seen else None
         case = self.check.case_of(stay, event_from_detail(detail, self.now), first_known)
-        case = replace(case, waits_anew=waits_anew)
+        case = replace(case, waits_anew=stays.waits_anew(stay, seen))
         exemption = exempt.get(case.job.job_id) or exempt.get(case.job.parent_id)
         return self._decide(case, detail, exemption)
 

@@ -13,7 +13,7 @@ from batch_watchdog.limits.array_tags import FirstLooks
 from batch_watchdog.limits.decisions import CheckResult, LimitRecorder, is_whole, missed
 from batch_watchdog.limits.exemption_items import Exemption
 from batch_watchdog.limits.stay_check import StayCheck
-from batch_watchdog.limits.stays import Stay
+from batch_watchdog.limits.stays import Sighting, Stay
 from batch_watchdog.limits.stop_check import StopCheck
 from batch_watchdog.policy.child_tags import TaggedJobs
 from batch_watchdog.policy.model import Policy
@@ -143,11 +143,7 @@ class LimitEnforcer:
         A job that has begun another attempt has a reminder of it where its event has come. One that
         has started in spite of its stop may have waited again since.
         """
-        asked = [
-            stay
-            for stay, look in looks.items()
-            if look.rests_on_time or look.is_renewed or look.escalates
-        ]
+        asked = [stay for stay, look in looks.items() if look.needs_events]
         if not asked:
             return {}
         since = min(stay.since for stay in asked)
@@ -159,31 +155,20 @@ class LimitEnforcer:
                 if any(stays.begins(look.stay, each) for each in of_job):
                     again[stay] = CheckResult()
                 continue
-            if look.escalates:
-                if stays.waits_anew(stay, of_job):
-                    again[stay] = self._tried(stay, look.detail, waits_anew=True)
-                continue
-            placed = stays.placed(stay, of_job)
+            placed = stay if look.escalates else stays.placed(stay, of_job)
             first_known = stays.first_known(placed, of_job)
-            if (placed.since, first_known) != (stay.since, stay.since):
-                again[stay] = self._tried(placed, look.detail, first_known)
+            if look.escalates or (placed.since, first_known) != (stay.since, stay.since):
+                again[stay] = self._tried(placed, look.detail, of_job)
         return again
 
     def _tried(
-        self,
-        stay: Stay,
-        detail: Detail | None,
-        first_known: datetime | None = None,
-        *,
-        waits_anew: bool = False,
+        self, stay: Stay, detail: Detail | None, seen: Sequence[Sighting] = ()
     ) -> CheckResult:
         if not is_whole(detail):
             return missed(stay, detail)
         stay = replace(stay, missed=0, tags_known=True)
         try:
-            look = self._stop_check.look(
-                stay, detail, self.exempt, first_known, waits_anew=waits_anew
-            )
+            look = self._stop_check.look(stay, detail, self.exempt, seen)
         except ITEM_ERRORS as error:  # The sweep raises it, when it has seen to all others.
             self.failed[repr(error)] = error
             look = CheckResult(again_in=MINUTE)

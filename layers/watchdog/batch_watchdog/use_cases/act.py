@@ -171,7 +171,7 @@ class Actor:
             exempt=exemption_items.read_all(self.table, now).keys() if stop.status else (),
             guards=guard_items.read_all(self.table) if stop.guard else {},
             array=shown.get(stop.array_id),
-            seen_since=self._seen_since(stop, places, asked_at) if stop.status else {},
+            seen_since=_seen_since(self.table, stop, places, now, asked_at) if stop.status else {},
         )
         meant: list[str] = []
         taken = 0
@@ -196,27 +196,6 @@ class Actor:
             not_meant=not_meant,
         )
 
-    def _seen_since(
-        self, stop: StopJobs, places: Sequence[int], asked_at: datetime
-    ) -> Mapping[str, datetime]:
-        """
-        When events have last told of these jobs. What is older was known to those who asked.
-
-        They knew those jobs to have started that are terminated for it: only that one of them waits
-        again matters.
-        """
-        job_ids = {stop.job_ids[place] for place in places}
-        seen = sighting_items.read(self.table, self.clock() - _UNKNOWN_TO_THEM, job_ids)
-        told = {
-            job_id: [
-                each.at
-                for each in of_job
-                if not stop.escalates or (each.status == "RUNNABLE" and each.at >= asked_at)
-            ]
-            for job_id, of_job in seen.items()
-        }
-        return {job_id: max(times) for job_id, times in told.items() if times}
-
 
 def _shown(
     batch: BatchApi, stop: StopJobs, places: Sequence[int], failed: Sequence[Detail]
@@ -233,3 +212,25 @@ def _shown(
     shown = jobs.described([*job_ids, *([stop.array_id] if stop.array_id else [])])
     array = shown.get(stop.array_id)
     return {**shown, stop.array_id: with_own_failures(array, failed)} if array else shown
+
+
+def _seen_since(
+    table: Table, stop: StopJobs, places: Sequence[int], now: datetime, asked_at: datetime
+) -> Mapping[str, datetime]:
+    """
+    When events have last told of these jobs. What is older was known to those who asked.
+
+    They knew those jobs to have started that are terminated for it: only that one of them waits
+    again matters.
+    """
+    job_ids = {stop.job_ids[place] for place in places}
+    seen = sighting_items.read(table, now - _UNKNOWN_TO_THEM, job_ids)
+    told = {
+        job_id: [
+            each.at
+            for each in of_job
+            if not stop.escalates or (each.status == "RUNNABLE" and each.at >= asked_at)
+        ]
+        for job_id, of_job in seen.items()
+    }
+    return {job_id: max(times) for job_id, times in told.items() if times}
