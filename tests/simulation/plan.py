@@ -552,6 +552,7 @@ def _other_stages(policy: str, random: Random, last: int) -> Iterator[Step]:
         yield Step(at=then + 500, kind="policy", what={"text": policy, "stages": True})
 
 
+_HARD_RATE = 0.004
 _CHILD_TAGS: Sequence[ChildTags] = ("as they are", "as submitted", "none", "none")
 
 
@@ -571,7 +572,11 @@ def _with_tagged_arrays(plan: Plan, random: Random) -> Plan:
         for step in plan.steps
     ]
     last = plan.minutes * 60
-    for _ in range(random.choice((0, 0, 1, 2))):
+    # Where very much fails, the sweeps of yet more jobs would hardly ever come to their end.
+    more = (
+        0 if max(plan.rates.crash, plan.rates.refused) > _HARD_RATE else random.choice((0, 0, 1, 2))
+    )
+    for _ in range(more):
         size, queue = random.choice((2, 3, 5)), random.choice(("cpu", "gpu", "small"))
         tags = random.choice((*_OTHER_TAGS[1:], {"team": "imaging"}))
         what = {"name": "render", "queue": queue, "gpus": int(queue == "gpu"), "seconds": 900}
