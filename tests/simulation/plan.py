@@ -88,8 +88,8 @@ def draw(seed: int, *, wide: bool = WIDE) -> Plan:
         return plan
     plan = _widened(plan, Random(f"{seed} wide"))  # noqa: S311 - as below
     plan = _with_other_stages(plan, Random(f"{seed} stages"))  # noqa: S311 - as below
-    plan = _with_returns(plan, Random(f"{seed} returns"))  # noqa: S311 - as below
     plan = _with_tagged_arrays(plan, Random(f"{seed} arrays"))  # noqa: S311 - as below
+    plan = _with_returns(plan, Random(f"{seed} returns"))  # noqa: S311 - as below
     return _with_live_budgets(plan, Random(f"{seed} live budgets"))  # noqa: S311 - as below
 
 
@@ -581,6 +581,7 @@ def _with_returns(plan: Plan, random: Random) -> Plan:
     )
 
 
+_HARD_RATE = 0.004
 _CHILD_TAGS: Sequence[ChildTags] = ("as they are", "as submitted", "none", "none")
 
 
@@ -600,7 +601,11 @@ def _with_tagged_arrays(plan: Plan, random: Random) -> Plan:
         for step in plan.steps
     ]
     last = plan.minutes * 60
-    for _ in range(random.choice((0, 0, 1, 2))):
+    # Where very much fails, the sweeps of yet more jobs would hardly ever come to their end.
+    more = (
+        0 if max(plan.rates.crash, plan.rates.refused) > _HARD_RATE else random.choice((0, 0, 1, 2))
+    )
+    for _ in range(more):
         size, queue = random.choice((2, 3, 5)), random.choice(("cpu", "gpu", "small"))
         tags = random.choice((*_OTHER_TAGS[1:], {"team": "imaging"}))
         what = {"name": "render", "queue": queue, "gpus": int(queue == "gpu"), "seconds": 900}
