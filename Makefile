@@ -146,7 +146,7 @@ test-dynamodb: $(venv) $(dynamodb_local) ## The table's tests, and histories, on
 	.venv/bin/python -m pytest -m dynamodb tests/contract tests/unit \
 		tests/simulation/test_on_dynamodb.py
 
-test-scale: $(venv) ## 60,000 and 200,000 waiting jobs, each call of AWS taking time. Four minutes.
+test-scale: $(venv) ## 60,000 and 200,000 waiting jobs, each call of AWS taking time; 20,000 limits in a minute [LIMITS=]. Seven minutes.
 	.venv/bin/python -m pytest -n auto -m scale tests/integration
 
 test-patterns: $(venv) $(event_ruler) ## Event patterns against AWS's own matcher. Needs Java 17 and Maven.
