@@ -195,6 +195,13 @@ def test_a_job_that_has_waited_again_is_not_terminated_for_the_wait_before() -> 
 BACK = [("RUNNABLE", "20"), ("STARTING", "25"), ("RUNNING", "26")]
 
 
+def test_that_a_job_waited_before_it_started_was_known_to_those_who_decided() -> None:
+    watching = Watching(ESCALATING, [moved("RUNNABLE", "12:00"), *slips("14:01:10")])
+    watching.run(at("12:00"), at("14:10"))
+
+    assert asked(watching) == ["14:00 CancelJobs", "14:02 TerminateJobs"]
+
+
 def test_a_job_that_waits_again_after_the_decision_is_not_terminated() -> None:
     watching = Watching(ESCALATING, [moved("RUNNABLE", "12:00"), *slips("14:00:40")])
     watching.run(at("12:00"), at("14:01"))

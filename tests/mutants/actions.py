@@ -17,7 +17,7 @@ MUTANTS: Sequence[Mutant] = (
         "use_cases/act.py",
         'if not stop.escalates or (each.status == "RUNNABLE" and each.at >= asked_at)',
         'if not stop.escalates or each.status == "RUNNABLE"',
-        ("tests/integration/test_limits.py",),
+        ("tests/integration/test_stop_results.py",),
     ),
     Mutant(
         "an exempted job is not stopped by a limit",
