@@ -74,7 +74,7 @@ class Stack:
         resources = {
             name: resource
             for name, resource in template["Resources"].items()
-            if resource["Type"] in _USED
+            if resource["Type"] in _USED and "Condition" not in resource
         }
         for name, resource in resources.items():
             if naming := _USED[resource["Type"]]:
@@ -103,6 +103,8 @@ class Stack:
                 return between.join(map(self._text, parts))
             case {"Fn::Sub": str(text)}:
                 return re.sub(r"\$\{([^}]+)\}", lambda name: self._text({"Ref": name[1]}), text)
+            case {"Fn::If": [_, _, otherwise]}:  # No condition holds here.
+                return self._text(otherwise)
             case _:
                 return str(value)
 

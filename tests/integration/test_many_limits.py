@@ -15,7 +15,7 @@ from tests.makers import an_event, at
 
 pytestmark = pytest.mark.scale
 
-COUNT = int(os.environ.get("LIMITS", "20000"))
+COUNT = int(os.environ.get("LIMITS", "5000"))
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 POLICY = """
 mode = "enforce"
