@@ -176,6 +176,13 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/unit/guards/test_queue_updates.py",),
     ),
     Mutant(
+        "a budget at the turn of its period raises nothing",
+        "guards/matching.py",
+        "    if evidence.may_be_of_the_period_before:\n        return\n",
+        "",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
         "a budget's name means its 100 per cent",
         "guards/matching.py",
         "return limit.percent >= _WHOLE and (stage.forecast or not evidence.forecasted)",

@@ -610,6 +610,28 @@ def test_a_rounded_threshold_is_the_one_that_the_policy_names() -> None:
 
 
 @pytest.mark.parametrize(
+    ("when", "changes", "stage"),
+    [
+        ("00:30", {}, "calm"),
+        ("05:59", {"period": "year"}, "calm"),
+        ("06:00", {}, "cancel"),
+        ("00:30", {"period": "day"}, "cancel"),
+        ("00:30", {"at": at("00:30") + timedelta(days=1)}, "cancel"),
+        ("00:30", {"at": at("00:30") + timedelta(days=31), "period": "quarter"}, "cancel"),
+    ],
+)
+def test_a_budget_at_the_turn_of_its_period_may_be_about_the_one_before(
+    when: str, changes: dict[str, Any], stage: str
+) -> None:
+    story = Story()
+
+    story.told(word("soft", when=when, source="budget", **changes))
+
+    assert story.stage == stage
+    assert ("the one before" in story.to_tell) == (stage == "calm")
+
+
+@pytest.mark.parametrize(
     ("limit", "stage"),
     [
         (BudgetLimit(is_cost=True, percent=80.0, percent_slack=5.0), "calm"),

@@ -48,6 +48,8 @@ def named_stages(rule: Guard, evidence: Evidence) -> Iterator[tuple[Stage, str]]
 
 def _stages_of_message(rule: Guard, evidence: Evidence) -> Iterator[tuple[Stage, str]]:
     """The stages that mean a message of an AWS Budget."""
+    if evidence.may_be_of_the_period_before:
+        return
     for stage in rule.stage:
         if (name := _policy_name_of(stage, evidence)) and _is_whole_cost(evidence, stage):
             yield stage, _signal("budget", name, forecasted=evidence.forecasted)
@@ -95,9 +97,16 @@ def _is_threshold(evidence: Evidence, budget: AwsBudget) -> bool:
     return abs(given - wanted) <= slack + _ROUNDING
 
 
-def why_not_named(rule: Guard, evidence: Evidence) -> Phrase:
+def why_not_named(  # noqa: PLR0911 - each reason has its words
+    rule: Guard, evidence: Evidence
+) -> Phrase:
     """Why a budget's message that a guard names by the budget raises no stage."""
     limit, threshold = evidence.limit, kept(evidence.threshold or say("unknown"))
+    if evidence.may_be_of_the_period_before:
+        return say(
+            "it came in the first hours of its period and may be about the one before, so it "
+            "raises no stage"
+        )
     if limit is None or (limit.percent is None and limit.amount is None):
         return say(
             "its threshold ({threshold}) cannot be read, so it raises no stage", threshold=threshold

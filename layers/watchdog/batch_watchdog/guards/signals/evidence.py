@@ -17,6 +17,9 @@ type Source = Literal["cloudwatch", "budget", "anomaly", "live"]
 type AlarmState = Literal["ALARM", "OK", "INSUFFICIENT_DATA"]
 type Period = Literal["day", "month", "quarter", "year"]
 _NUMBER_MAX = 10**18
+# AWS renews what Budgets knows up to three times a day, 8 to 12 hours after the last time:
+# https://docs.aws.amazon.com/cost-management/latest/userguide/budgets-managing-costs.html
+_USE_IS_LATE = timedelta(hours=6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,13 @@ class Evidence:
             return self.over_at
         end = end_of(self.period, at)
         return min(end, self.over_at) if self.over_at else end
+
+    @property
+    def may_be_of_the_period_before(self) -> bool:
+        """Whether it may be about what was used before its period: AWS knows that hours later."""
+        if self.source != "budget" or self.forecasted or self.period in (None, "day"):
+            return False
+        return end_of(self.period, self.at - _USE_IS_LATE) != end_of(self.period, self.at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ TEXTS = {
     "it is not a cost budget, which raises a stage only by aws_budgets": "コスト予算ではないため、aws_budgets で指定した場合だけ段階が上がります",
     "its threshold ({threshold}) cannot be compared with what is budgeted ({budgeted}), so it raises no stage": "しきい値 ({threshold}) を予算額 ({budgeted}) と比べられないため、段階は上がりません",
     "its threshold ({threshold}) is rounded too coarsely to raise a stage": "しきい値 ({threshold}) の丸めが粗すぎるため、段階は上がりません",
+    "it came in the first hours of its period and may be about the one before, so it raises no stage": "期間の最初の数時間に届き、前の期間のものかもしれないため、段階を上げません",
     "it is FORECASTED, which the stage does not ask for": "FORECASTED ですが、段階はそれを求めていません",
     "Guard {guard}: cancelling waiting jobs{because}": "ガード {guard}: 待機中のジョブを取り消し{because}",
     "Guard {guard}: would cancel waiting jobs{because}": "ガード {guard}: 待機中のジョブを取り消す条件に到達 (observe){because}",
