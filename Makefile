@@ -162,6 +162,14 @@ mutate: $(venv) ## Break each rule on purpose: the simulation must notice, or te
 bench: $(venv) ## What it costs, against its goals: [PART='batches sweeps'] [JSON=figures.json]
 	@.venv/bin/python -m tests.benchmarks $$PART $${JSON:+--json "$$JSON"}
 
+counted := tests/benchmarks/counted.json
+
+test-costs: $(venv) ## What can be counted (units, invocations, calls) is not more than it was, by 3 %.
+	@.venv/bin/python -m tests.benchmarks calls storage --against $(counted)
+
+count: $(venv) ## Count it anew, for test-costs: after a change that is worth it.
+	@.venv/bin/python -m tests.benchmarks calls storage --json $(counted)
+
 pin: $(venv) ## Renew the pinned versions in requirements*.txt.
 	.venv/bin/python -m pip install --quiet uv
 	for file in layers/watchdog/requirements requirements-dev requirements-sam requirements-checkov \
@@ -183,7 +191,7 @@ help: ## What can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo console test check format replay gallery suggest policy-check policy-push policy-show policy-undo pull-events build deploy-check deploy deploy-billing smoke undeploy invoke local-aws \
-	test-long test-runtime test-sam-local test-browser pictures test-dynamodb test-scale test-patterns simulate mutate bench pin claims released clean help
+	test-long test-runtime test-sam-local test-browser pictures test-dynamodb test-scale test-patterns simulate mutate bench test-costs count pin claims released clean help
 
 # ---- Setting up -----------------------------------------------------------------------------
 
