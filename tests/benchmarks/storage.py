@@ -20,12 +20,10 @@ _CHILDREN = 10_000
 _CHANGES = ("RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED")
 
 
-# A window in which events are gathered would have to be longer.
-_LONGER_WINDOW = (
-    "events are gathered for 10 s; each batch is a write for each array or bucket in it"
-)
-_READS = "each batch reads the guards, the array and its parts, consistently: a race costs more"
-_SINGLES = "a job's stay is written with those that begin in the same 10 s: few, at this rate"
+# Gathered for 10 s, the array within 600 s takes 142 write units, 460 read units, 61 invocations.
+_WRITES = "a batch holds what comes within 5 s, and is a write for each array or bucket in it"
+_READS = "each batch reads the guards, the array and its parts, consistently; a race costs more"
+_SINGLES = "a job's stay is written with those that come within the same 5 s: few, at this rate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +58,7 @@ def _of_an_array(seconds: int, **goals: float) -> Iterator[Figure]:
             unit=what if what == "invocations" else f"{what} units",
             goal=goals[what],
             is_count=True,
-            why=_LONGER_WINDOW if what != "read" else _READS,
+            why=_WRITES if what != "read" else _READS,
         )
 
 

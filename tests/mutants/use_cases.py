@@ -34,13 +34,6 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/unit/use_cases/test_chat.py",),
     ),
     Mutant(
-        "notices of one second for a chat are told apart",
-        "use_cases/announce.py",
-        "of=action.sk)",
-        'of="")',
-        ("tests/unit/use_cases/test_chat.py",),
-    ),
-    Mutant(
         "a stop is judged by what events have told since",
         "use_cases/act.py",
         "seen_since=_seen_since(self.table, stop, places, now, asked_at) if stop.status else {},",
