@@ -188,8 +188,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a try that has overtaken another one asks alone",
         "use_cases/act.py",
-        ("                    raise\n"),
-        ("                    return action\n"),
+        "                raise\n",
+        "                return action\n",
         ("tests/unit/use_cases/test_act.py",),
     ),
     Mutant(

@@ -128,7 +128,7 @@ class Actor:
                     Actions(self.table).keep(action, progress)
                 raise OutOfTimeError(action.sk)
             if stop.status:
-                action = self._begun(action, replace(progress, asked=some[-1] + 1))
+                action = _begun(self.table, action, replace(progress, asked=some[-1] + 1))
             shown = _shown(self.batch, stop, some, failed)
             # In both cases those who asked for it look again.
             held = operator_hold.read(self.table)
@@ -139,21 +139,6 @@ class Actor:
             progress = replace(progress, asked=tried)
             progress = self._stop_some(stop, some, shown, progress, asked_at)
         return progress.result
-
-    def _begun(self, action: Action, progress: Progress) -> Action:
-        """
-        Keep that Batch is about to be asked: should this try end without an answer, it is known.
-
-        Only what limits stop rests on it, and that is never much.
-        """
-        actions = Actions(self.table)
-        while True:
-            try:
-                return actions.keep(action, progress)
-            except StaleItemError:
-                latest = actions.get(action.pk, action.sk)
-                if latest is None or latest.version != action.version:
-                    raise
 
     def _stop_some(
         self,
@@ -195,6 +180,22 @@ class Actor:
             refused={**progress.refused, **refused},
             not_meant=not_meant,
         )
+
+
+def _begun(table: Table, action: Action, progress: Progress) -> Action:
+    """
+    Keep that Batch is about to be asked: should this try end without an answer, it is known.
+
+    Only what limits stop rests on it, and that is never much.
+    """
+    actions = Actions(table)
+    while True:
+        try:
+            return actions.keep(action, progress)
+        except StaleItemError:
+            latest = actions.get(action.pk, action.sk)
+            if latest is None or latest.version != action.version:
+                raise
 
 
 def _shown(
