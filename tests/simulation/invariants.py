@@ -582,7 +582,8 @@ def i9_only_what_a_guard_closed_is_reopened(seen: History) -> Iterator[str]:
     waiting = {
         queue
         for queue, update in queue_update_items.read(seen.table).by_queue.items()
-        if update.effect.state == "ENABLED" and any(state.entry for state in states.values())
+        if update.effect.state == "ENABLED" and not update.done
+        if any(state.entry for state in states.values())
     }
     still_closed = {queue for state in states.values() for queue in state.closed} | waiting
     for queue in closed:
