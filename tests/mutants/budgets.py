@@ -265,7 +265,7 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "a budget by tags counts a child by those of its array",
-        "budgets/arrivals.py",
+        "policy/child_tags.py",
         "if (change.parent_id or not knows_tags(change.tags))",
         "if not knows_tags(change.tags)",
         ("tests/unit/budgets/test_arrivals.py",),

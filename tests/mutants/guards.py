@@ -701,7 +701,7 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "what arrives of an array is judged by its tags",
-        "guards/arrivals.py",
+        "policy/child_tags.py",
         "(change.parent_id or not knows_tags(change.tags))",
         "not knows_tags(change.tags)",
         ("tests/unit/guards/test_arrivals.py",),

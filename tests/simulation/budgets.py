@@ -74,7 +74,7 @@ def _uses(detail: Mapping[str, Any], ended: datetime) -> set[Use]:
     if detail.get("serviceJobType") or (detail.get("arrayProperties") or {}).get("size"):
         return {(0, 0)}
     until = to_ms(ended)
-    vcpus, gpus = _needs(detail)
+    vcpus, gpus = live_budgets.needs(detail)
     made = detail.get("attempts") or detail.get("eksAttempts") or []
     spans = [(each.get("startedAt") or 0, each.get("stoppedAt") or 0) for each in made]
     if detail["status"] == "RUNNING":
@@ -87,26 +87,3 @@ def _uses(detail: Mapping[str, Any], ended: datetime) -> set[Use]:
         for at in known_at
     }
     return {(vcpus * each, gpus * each) for each in lasted}
-
-
-def _needs(detail: Mapping[str, Any]) -> tuple[int, int]:
-    nodes = detail.get("nodeProperties") or {}
-    if nodes.get("numNodes"):
-        [only] = nodes["nodeRangeProperties"]
-        vcpus, gpus = _of_container(only["container"])
-        return vcpus * nodes["numNodes"], gpus * nodes["numNodes"]
-    pod = (detail.get("eksProperties") or {}).get("podProperties")
-    if pod:
-        resources = [each["resources"] for each in pod["containers"]]
-        asked = [{**each.get("limits", {}), **each.get("requests", {})} for each in resources]
-        vcpus = sum(round(float(each.get("cpu", 0)) * 1_000) for each in asked)
-        return vcpus, sum(round(float(each.get("nvidia.com/gpu", 0)) * 1_000) for each in asked)
-    return _of_container(detail.get("container") or {})
-
-
-def _of_container(container: Mapping[str, Any]) -> tuple[int, int]:
-    needs = {
-        each["type"]: round(float(each["value"]) * 1_000)
-        for each in container.get("resourceRequirements", ())
-    }
-    return needs.get("VCPU", 0), needs.get("GPU", 0)

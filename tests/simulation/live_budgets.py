@@ -39,7 +39,6 @@ class Rung:
 @dataclass(frozen=True, slots=True)
 class _Attempt:
     queue: str
-    tags: Mapping[str, str]
     vcpus: float
     gpus: float
     start: datetime
@@ -118,7 +117,7 @@ def _attempts(seen: "History") -> Iterator[_Attempt]:
     for job_id, detail in seen.details.items():
         if (detail.get("arrayProperties") or {}).get("size") or "serviceJobType" in detail:
             continue
-        vcpus, gpus = _asks(detail)
+        vcpus, gpus = (thousandths / 1_000 for thousandths in needs(detail))
         made = detail.get("attempts") or detail.get("eksAttempts") or []
         spans = [(each.get("startedAt"), each.get("stoppedAt")) for each in made]
         if detail["status"] == "RUNNING":
@@ -135,7 +134,6 @@ def _attempts(seen: "History") -> Iterator[_Attempt]:
             known = max(stopped, min([*told, stopped + _LOOK]))
             yield _Attempt(
                 queue=str(detail["jobQueue"]).rpartition("/")[2],
-                tags=detail.get("tags", {}),
                 vcpus=vcpus,
                 gpus=gpus,
                 start=_time(start) - jumps,
@@ -148,18 +146,25 @@ def _time(ms: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
 
 
-def _asks(detail: Mapping[str, Any]) -> tuple[float, float]:
-    """How many vCPUs and GPUs a job of the simulated Batch asks for."""
+def needs(detail: Mapping[str, Any]) -> tuple[int, int]:
+    """How many thousandths of vCPUs and of GPUs a job of the simulated Batch asks for."""
     nodes = detail.get("nodeProperties") or {}
     if nodes.get("numNodes"):
-        [all_alike] = nodes["nodeRangeProperties"]
-        vcpus, gpus = _of_container(all_alike["container"])
+        [only] = nodes["nodeRangeProperties"]
+        vcpus, gpus = _of_container(only["container"])
         return vcpus * nodes["numNodes"], gpus * nodes["numNodes"]
+    pod = (detail.get("eksProperties") or {}).get("podProperties")
+    if pod:
+        resources = [each["resources"] for each in pod["containers"]]
+        asked = [{**each.get("limits", {}), **each.get("requests", {})} for each in resources]
+        vcpus = sum(round(float(each.get("cpu", 0)) * 1_000) for each in asked)
+        return vcpus, sum(round(float(each.get("nvidia.com/gpu", 0)) * 1_000) for each in asked)
     return _of_container(detail.get("container") or {})
 
 
-def _of_container(container: Mapping[str, Any]) -> tuple[float, float]:
+def _of_container(container: Mapping[str, Any]) -> tuple[int, int]:
     asked = {
-        each["type"]: float(each["value"]) for each in container.get("resourceRequirements", ())
+        each["type"]: round(float(each["value"]) * 1_000)
+        for each in container.get("resourceRequirements", ())
     }
-    return asked.get("VCPU", 0.0), asked.get("GPU", 0.0)
+    return asked.get("VCPU", 0), asked.get("GPU", 0)

@@ -1,11 +1,12 @@
 """An array's child has the tags of its array, whatever Batch shows of the child itself."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
 
-from batch_watchdog.policy.child_tags import TaggedJobs, tags_now, tags_of_child
+from batch_watchdog.core.job_event import JobEvent
+from batch_watchdog.policy.child_tags import TaggedJobs, tags_of_child, with_tags
 from tests.makers import ARRAY, a_described_job, an_event, change
 
 EXEMPT = "batch-watchdog:exempt"
@@ -109,8 +110,12 @@ def test_by_an_event_a_child_has_its_arrays_tags_and_another_job_its_own() -> No
     array = {"index": 0, "statusSummary": {}}
     child = change(an_event(jobId=CHILD, arrayProperties=array, tags={"x": "y"}))
     single = change(an_event(jobId="single"))
-    known = {ARRAY: {"team": "a"}, "single": {"team": "b"}}
+    shown = Batch(an_array(tags={"team": "a"}), a_described_job("single", tags={"team": "b"}))
 
-    assert tags_now(child, known) == {"x": "y", "team": "a"}
-    assert tags_now(child, {}) == {"x": "y"}
-    assert tags_now(single, known) == {"team": "b"}
+    def tags(of: JobEvent, batch: Batch) -> Mapping[str, str]:
+        [tagged] = with_tags([of], lambda _: True, batch.describe, lambda _: {})
+        return tagged.tags
+
+    assert tags(child, shown) == {"x": "y", "team": "a"}
+    assert tags(child, Batch()) == {"x": "y"}
+    assert tags(single, shown) == {"team": "b"}

@@ -16,8 +16,8 @@ from batch_watchdog.budgets.facts import BudgetKey, Fact
 from batch_watchdog.budgets.periods import to_ms
 from batch_watchdog.core.job_event import ENDED, STARTED, JobEvent
 from batch_watchdog.policy.budget_tables import Budget
-from batch_watchdog.policy.child_tags import tags_now
-from batch_watchdog.policy.model import Policy, knows_tags
+from batch_watchdog.policy.child_tags import with_tags
+from batch_watchdog.policy.model import Policy
 from batch_watchdog.store.reminders import Reminders
 from batch_watchdog.store.table import Table
 
@@ -56,17 +56,16 @@ class BudgetIntake:
 
     def _counted(self, changes: Sequence[JobEvent]) -> dict[str, tuple[BudgetKey, ...]]:
         """Which budgets count which jobs."""
-        budgets = self.policy.budget
-        asked = {
-            change.parent_id or change.job_id: change.kind == "service"
-            for change in changes
-            if (change.parent_id or not knows_tags(change.tags))
-            and any(each.match.tags and each.match.may_match(change) for each in budgets)
-        }
-        known = _tags_of(self.batch, asked) if asked else {}
+        asking = [budget.match for budget in self.policy.budget if budget.match.tags]
+        tagged = with_tags(
+            changes,
+            lambda change: any(match.may_match(change) for match in asking),
+            self.batch.describe,
+            self.batch.describe_service,
+        )
         found = {}
-        for change in changes:
-            if keys := counting(self.policy, replace(change, tags=tags_now(change, known))):
+        for change in tagged:
+            if keys := counting(self.policy, change):
                 found[change.job_id] = keys
         return found
 
@@ -127,12 +126,3 @@ def _may_tell_of_runs(change: JobEvent) -> bool:
         return False
     ran = change.attempts or change.kind == "service"
     return bool(ran) or change.status in STARTED or change.status in ENDED
-
-
-def _tags_of(batch: BatchApi, asked: Mapping[str, bool]) -> dict[str, Mapping[str, str]]:
-    details = batch.describe(each for each, service in asked.items() if not service)
-    details |= batch.describe_service(each for each, service in asked.items() if service)
-    return {
-        job_id: {str(key): str(value) for key, value in (detail.get("tags") or {}).items()}
-        for job_id, detail in details.items()
-    }

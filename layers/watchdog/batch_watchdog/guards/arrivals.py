@@ -2,11 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from batch_watchdog.aws.batch import BatchApi
-from batch_watchdog.core.batch_payloads import event_from_detail
 from batch_watchdog.core.effects import StopJobs
 from batch_watchdog.core.job_event import ENDED, STARTED, WAITING, JobEvent
 from batch_watchdog.guards import items as guard_items
@@ -15,8 +14,8 @@ from batch_watchdog.guards.state import GuardState, StageEntry
 from batch_watchdog.guards.stop_run import items as run_items
 from batch_watchdog.guards.stop_run import run as stop_run
 from batch_watchdog.guards.stop_run.run import Chunk
-from batch_watchdog.policy.child_tags import tags_now
-from batch_watchdog.policy.model import Policy, knows_tags
+from batch_watchdog.policy.child_tags import with_tags
+from batch_watchdog.policy.model import Policy
 from batch_watchdog.store import once as once_keys
 from batch_watchdog.store import operator_hold
 from batch_watchdog.store.decisions import Outcome, Recorder
@@ -128,25 +127,14 @@ class ArrivalStopper:
     def _with_tags(
         self, states: Mapping[str, GuardState], changes: Mapping[str, JobEvent]
     ) -> dict[str, JobEvent]:
-        """
-        The changes, with the jobs' tags where it depends on them and the events have none.
-
-        A child has those of its array too, which alone is asked for.
-        """
-        asked = {
-            change.parent_id or change.job_id: change.kind == "service"
-            for change in changes.values()
-            if (change.parent_id or not knows_tags(change.tags))
-            and precedence.asks_for_tags(states, self.policy, change)
-        }
-        details = self.batch.describe(each for each, service in asked.items() if not service)
-        details |= self.batch.describe_service(each for each, service in asked.items() if service)
-        known = {
-            job_id: event_from_detail(detail, self.now).tags for job_id, detail in details.items()
-        }
-        return {
-            key: replace(change, tags=tags_now(change, known)) for key, change in changes.items()
-        }
+        """The changes, with the jobs' tags where it depends on them."""
+        tagged = with_tags(
+            list(changes.values()),
+            lambda change: precedence.asks_for_tags(states, self.policy, change),
+            self.batch.describe,
+            self.batch.describe_service,
+        )
+        return dict(zip(changes, tagged, strict=True))
 
     def _outcome(self, stops: Sequence[_Stop]) -> Outcome:
         together: dict[tuple[str, bool], list[_Stop]] = defaultdict(list)

@@ -28,6 +28,7 @@ class TrailRow:
 def of_action(at: str, asked_by: str, effect: Effect, result: Any) -> TrailRow:
     """An effect as it was recorded, with the result so far."""
     known = result if isinstance(result, Mapping) else {}
+    so_far = "under way" if result is None else _in_short(result)
     match effect:
         case StopJobs():
             count = len(effect.job_ids)
@@ -58,7 +59,7 @@ def of_action(at: str, asked_by: str, effect: Effect, result: Any) -> TrailRow:
                 kind="chat",
                 what=f"tell the chat: {len(effect.messages):,} of the notices",
                 who=asked_by,
-                result="under way" if result is None else _in_short(result),
+                result=so_far,
             )
         case SetQueueState():
             return TrailRow(
@@ -66,7 +67,7 @@ def of_action(at: str, asked_by: str, effect: Effect, result: Any) -> TrailRow:
                 kind="queue",
                 what=f"set {plain(resource_name(effect.queue))} to {effect.state}",
                 who=f'{asked_by}: guard "{plain(effect.guard, 64)}"',
-                result="under way" if result is None else _in_short(result),
+                result=so_far,
             )
         case StartRun():
             return TrailRow(

@@ -7,16 +7,17 @@ array has now, and of two tags for the watchdog the one that stops less.
 https://docs.aws.amazon.com/batch/latest/APIReference/API_TagResource.html
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
 from batch_watchdog.core.job_event import JobEvent, array_child
 from batch_watchdog.policy.durations import parse_span
-from batch_watchdog.policy.model import EXEMPT_TAG, TAG_PREFIX, is_exempt, tag_problems
+from batch_watchdog.policy.model import EXEMPT_TAG, TAG_PREFIX, is_exempt, knows_tags, tag_problems
 
 type Detail = Mapping[str, Any]  # in the API's own shape
+type Describe = Callable[[Iterable[str]], Mapping[str, Detail]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class TaggedJobs:
     `arrays` are those that have been asked for: each is asked for once.
     """
 
-    describe: Callable[[Iterable[str]], Mapping[str, Detail]]
+    describe: Describe
     arrays: dict[str, Detail | None] = field(default_factory=dict)
 
     def described(self, job_ids: Iterable[str]) -> dict[str, Detail]:
@@ -53,8 +54,33 @@ class TaggedJobs:
         return {**detail, "tags": tags_of_child(own, of_array)}
 
 
-def tags_now(change: JobEvent, known: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:
-    """A job's tags by its event and by what is `known`: of a child those of its array are."""
+def with_tags(
+    changes: Sequence[JobEvent],
+    matter: Callable[[JobEvent], bool],
+    describe: Describe,
+    describe_service: Describe,
+) -> list[JobEvent]:
+    """
+    Changes with the tags that their jobs have now, where tags `matter` and events may lack them.
+
+    Of a child its array alone is asked for, whatever tags the event shows.
+    """
+    asked = {
+        change.parent_id or change.job_id: change.kind == "service"
+        for change in changes
+        if (change.parent_id or not knows_tags(change.tags)) and matter(change)
+    }
+    details = dict(describe(each for each, service in asked.items() if not service))
+    details |= describe_service(each for each, service in asked.items() if service)
+    known = {job_id: _tags_in(detail) for job_id, detail in details.items()}
+    return [replace(change, tags=_tags_now(change, known)) for change in changes]
+
+
+def _tags_in(detail: Detail) -> dict[str, str]:
+    return {str(key): str(value or "") for key, value in (detail.get("tags") or {}).items()}
+
+
+def _tags_now(change: JobEvent, known: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:
     if change.parent_id:
         return tags_of_child(change.tags, known.get(change.parent_id, {}))
     return known.get(change.job_id, change.tags)
