@@ -15,7 +15,7 @@ from batch_watchdog.core.stop_cause import stopper_in
 from tests.makers import EXITED, SPOT_LOSS, a_child, a_part, an_array, at
 
 GUARD = (
-    f'{STOP_MARK}guard "monthly-budget-2" is at cancel: alarm batch-spend-80 is in ALARM since '
+    f'{STOP_MARK}guard "monthly-budget-2" is at cancel: alarm batch-spend-80 went into ALARM at '
     "2026-01-01T11:00:00Z (812.0, threshold 800.0)"
 )
 GUARD_TERMINATES = GUARD.replace("cancel", "terminate")

@@ -1846,7 +1846,7 @@ def test_a_notice_says_why_and_what_comes_next() -> None:
     notice = a_raised_story().notices[0]
 
     assert notice.subject == "Guard monthly: cancelling waiting jobs ($424.20 of $400.00)"
-    assert "alarm soft is in ALARM since 2026-01-01T12:00:00Z ($424.20, threshold" in notice.text
+    assert "alarm soft went into ALARM at 2026-01-01T12:00:00Z ($424.20, threshold" in notice.text
     assert "It says: Threshold crossed" in notice.text
     assert "Spared: match tags critical=true." in notice.text
     assert "terminate at 2026-01-01T14:00:00Z" in notice.text

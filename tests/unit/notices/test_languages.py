@@ -104,11 +104,11 @@ def test_a_subject_in_japanese_has_less_than_a_hundred_characters() -> None:
 
 
 def test_what_was_kept_in_the_table_is_said_again_and_what_is_not_ours_stays() -> None:
-    why = "alarm soft is in ALARM since 2026-01-01T12:00:00Z (812.0, threshold 800.0)"
+    why = "alarm soft went into ALARM at 2026-01-01T12:00:00Z (812.0, threshold 800.0)"
     late = "2 h 5 min at cancel without relief: soft still in ALARM"
 
     assert JAPANESE.say(Kept(why)) == (
-        "アラーム soft が 2026年1月1日 21:00:00 JST から ALARM です (812.0、しきい値 800.0)"
+        "アラーム soft が 2026年1月1日 21:00:00 JST に ALARM になりました (812.0、しきい値 800.0)"
     )
     assert "2 時間 5 分" in JAPANESE.say(Kept(late))
     assert JAPANESE.say(Kept("AWS Batch refused it: Denied: x")) == (

@@ -205,9 +205,9 @@ def words_of(evidence: Evidence) -> Phrase:
     }
     match evidence.source:
         case "cloudwatch" if evidence.amount:
-            return say("{what} is in ALARM since {at} ({amount}, threshold {threshold})", **parts)
+            return say("{what} went into ALARM at {at} ({amount}, threshold {threshold})", **parts)
         case "cloudwatch":
-            return say("{what} is in ALARM since {at}", **parts)
+            return say("{what} went into ALARM at {at}", **parts)
         case "budget":
             return say(
                 "{what} says at {at} that its {kind} {type} is {amount}, threshold {threshold}",

@@ -144,8 +144,8 @@ TEXTS = {
     "alarm {alarm}": "アラーム {alarm}",
     "budget {alarm}": "予算 {alarm}",
     "cost anomaly monitor {alarm}": "コスト異常モニター {alarm}",
-    "{what} is in ALARM since {at} ({amount}, threshold {threshold})": "{what} が {at} から ALARM です ({amount}、しきい値 {threshold})",
-    "{what} is in ALARM since {at}": "{what} が {at} から ALARM です",
+    "{what} went into ALARM at {at} ({amount}, threshold {threshold})": "{what} が {at} に ALARM になりました ({amount}、しきい値 {threshold})",
+    "{what} went into ALARM at {at}": "{what} が {at} に ALARM になりました",
     "{what} says at {at} that its {kind} {type} is {amount}, threshold {threshold}": "{what} の {at} の通知: {kind} {type} が {amount}、しきい値 {threshold}",
     "{what} says at {at}: {amount}, where {threshold} was expected": "{what} の {at} の通知: {amount} (想定 {threshold})",
 }
