@@ -362,6 +362,40 @@ def test_jobs_that_do_not_end_are_counted_apart_and_told_of_once() -> None:
     assert (released["terminated"], released["not_ended"]) == (3, 2)
 
 
+def test_a_service_job_that_starts_after_its_stop_was_accepted_is_not_told_as_cancelled() -> None:
+    running = Running()
+    running.submit(2)
+    training = {"jobQueueName": "training", "jobQueueType": "SAGEMAKER_TRAINING"}
+    running.batch.add_world({"jobQueues": [training]})
+    job = running.batch.submit("train", "training", service=True)
+    call, asked = running.batch.call, list[str]()
+
+    def shown() -> dict[str, Any]:
+        return {"status": "RUNNING", "isTerminated": True} if asked else {"status": "RUNNABLE"}
+
+    def starting(operation: str, params: dict[str, Any]) -> dict[str, Any]:
+        """Batch accepts the stop of the service job, which waits, then starts, and runs on."""
+        if operation == "TerminateServiceJobs":
+            asked.extend(params["jobs"])
+            return {"successful": params["jobs"], "errors": []}
+        answer = call(operation, params)
+        if operation == "ListServiceJobs":
+            summary = {"jobId": job, "jobName": "train", "createdAt": 1} | shown()
+            is_it = params.get("jobStatus") == summary["status"]
+            answer["jobSummaryList"] = [summary] if is_it else []
+        if operation == "DescribeServiceJob":
+            answer |= shown()
+        return answer
+
+    running.batch.call = starting  # type: ignore[method-assign]
+    running.enter("cancel").run(minutes=5)
+
+    report = running.report()
+    assert asked == [job]
+    assert (report["cancelled"], report["not_ended"], report["found"]) == (2, 1, 3)
+    assert report["not_ended_jobs"] == [job]
+
+
 def test_a_list_that_is_late_does_not_make_a_job_count_as_still_there() -> None:
     running = Running()
     jobs = running.submit(3)

@@ -713,4 +713,11 @@ MUTANTS: Sequence[Mutant] = (
         "self.batch.describe_service if service else self.batch.describe",
         ("tests/unit/guards/stop_run/test_session.py",),
     ),
+    Mutant(
+        "a service job that runs on after its stop was accepted was not cancelled",
+        "guards/stop_run/ends.py",
+        "                found.alive[job_id] = 1\n            else:",
+        "                pass\n            else:",
+        ("tests/integration/test_stop_runs.py",),
+    ),
 )

@@ -120,7 +120,9 @@ class EndsReader:
     ) -> None:
         action = stage.entry.stage
         if action == "cancel" and detail.get("status") in STARTED:
-            if not detail.get("isTerminated"):
+            if detail.get("isTerminated"):  # A service job can't be cancelled.
+                found.alive[job_id] = 1
+            else:
                 found.left.append(job_id)
             return
         child = array_child(job_id)
