@@ -111,8 +111,15 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a job that Batch does not show is asked for again",
         "rule_reports/workflow.py",
-        "if detail is None and job.missed < MISSED_MAX:",
+        "if not _is_whole(detail) and job.missed < MISSED_MAX:",
         "if False:",
+        _FOLLOWING,
+    ),
+    Mutant(
+        "an end that does not show whether the job had run is asked for again",
+        "rule_reports/workflow.py",
+        'return detail.get("status") not in ENDED or bool(',
+        "return True or bool(",
         _FOLLOWING,
     ),
     Mutant(

@@ -8,7 +8,7 @@ import pytest
 
 from batch_watchdog.aws.batch import BatchApi
 from batch_watchdog.budgets.periods import to_ms
-from batch_watchdog.core.effects import Announce
+from batch_watchdog.core.effects import STOP_MARK, Announce
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.policy.model import parse_policy
 from batch_watchdog.rule_reports import follow_items, tally_items
@@ -128,6 +128,27 @@ def test_a_job_that_batch_does_not_show_is_asked_for_again_and_then_unknown() ->
 
     [rule] = watching.console.answer({"command": "report"}, now)["rules"]
     assert (rule["unknown"], rule["verdict"]) == (1, "not-known")
+
+
+def test_an_end_that_does_not_show_whether_the_job_had_run_is_asked_for_again() -> None:
+    stopped = {"statusReason": f"{STOP_MARK}guard", "stoppedAt": to_ms(at("14:50"))}
+    ends = an_event("14:50", status="FAILED", **STARTED, **stopped)
+    watching = Watching(OBSERVE, [*STARTS_LATE[:3], ends])
+    watching.batch.lacking[JOB] = ("attempts", "startedAt")
+    watching.run(at("12:00"), at("15:30"))
+    assert reported(watching, at("15:30")) == {"jobs": 1, "open": 1}
+
+    watching.batch.lacking.clear()
+    watching.run(at("15:31"), at("16:00"))
+    assert reported(watching, at("16:00")) == {"jobs": 1, "went_on": 1}
+
+
+def test_an_end_of_which_batch_never_shows_more_counts_as_it_is_shown() -> None:
+    watching = Watching(ENFORCE, a_life(("12:00", "RUNNABLE")))
+    watching.batch.lacking[JOB] = ("attempts", "startedAt")
+    watching.run(at("12:00"), at("15:00"))
+
+    assert reported(watching, at("15:00")) == {"jobs": 1, "stopped": 1}
 
 
 def test_one_job_that_cannot_be_read_leaves_the_others() -> None:

@@ -12,6 +12,7 @@ from batch_watchdog.budgets.periods import to_ms
 from batch_watchdog.budgets.runs import runs_of
 from batch_watchdog.core.batch_payloads import event_from_detail
 from batch_watchdog.core.effects import Announce
+from batch_watchdog.core.job_event import ENDED
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.rule_reports import follow_items, tally_items
 from batch_watchdog.rule_reports.followed import End, FollowedJob, end_of
@@ -25,7 +26,7 @@ from batch_watchdog.store.reminders import Reminders
 from batch_watchdog.store.table import Table
 
 AGAIN = follow_items.LOOK_EVERY
-MISSED_MAX = 5  # looks in a row at a job that Batch does not show: then it is gone
+MISSED_MAX = 5  # looks in a row at a job that Batch does not show, or not whole
 
 _BUCKETS_MAX = 60  # in one write; it has room for the tallies of some limits
 
@@ -48,7 +49,7 @@ class FollowUp:
         ends: dict[FollowedJob, tuple[End, Amounts]] = {}
         later: dict[FollowedJob, datetime] = {}
         for job, detail in self._shown(jobs):
-            if detail is None and job.missed < MISSED_MAX:
+            if not _is_whole(detail) and job.missed < MISSED_MAX:
                 later[replace(job, missed=job.missed + 1)] = self.now
                 continue
             try:
@@ -125,6 +126,13 @@ class FollowUp:
             for job, (end, amounts) in some.items():
                 tallies[job.key] = tallies[job.key].with_end(end, job, amounts)
             yield from (each.put(week, tallies[key], self.now) for key, each in kept.items())
+
+
+def _is_whole(detail: Detail | None) -> bool:
+    """Whether Batch shows a job, and of one that has ended, whether it had run."""
+    if detail is None:
+        return False
+    return detail.get("status") not in ENDED or bool(detail.keys() & {"attempts", "eksAttempts"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
