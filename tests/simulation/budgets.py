@@ -50,10 +50,7 @@ def _sums(saw: Iterable[set[Use]]) -> set[Use]:
 
 
 def i16_what_is_used_up_is_told(seen: History) -> Iterator[str]:
-    told: set[str] = set()
-    for _, content in seen.published:
-        ids = content["facts"]["ids"] if content["notice"] == "digest" else [content["id"]]
-        told |= set(ids)
+    told = seen.told_ids()
     for name, state in items.read_all(seen.table).items():
         for threshold in state.told:
             kind = {"100": "reached", "forecast": "forecast"}.get(threshold, "warning")

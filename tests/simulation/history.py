@@ -24,6 +24,7 @@ from batch_watchdog.store.actions import PREFIX, Action, to_action
 from batch_watchdog.store.item_codec import Item, pack, unpack
 from batch_watchdog.store.memory_table import MemoryTable
 from batch_watchdog.store.table import Listener, Put, Table
+from batch_watchdog.threads.items import open_threads
 from batch_watchdog.wiring import container, install
 from local.aws import errors as aws
 from local.aws.clock import Order
@@ -154,6 +155,17 @@ class History:
         """Whether a person has changed a job's tags."""
         known = self.tags.get(job_id) or self.tags.get(job_id.partition(":")[0]) or ()
         return len(known) > 1
+
+    def told_ids(self) -> set[str]:
+        """The ids of all notices that were delivered, also in a digest, or that one is to tell."""
+        ids = {
+            each for thread in open_threads(self.table, self.ended) for each in thread.collected.ids
+        }
+        for _, content in self.published:
+            ids.add(content["id"])
+            if content["notice"] == "digest":
+                ids |= set(content["facts"]["ids"])
+        return ids
 
     def policy_at(self, at: datetime) -> Policy:
         return [policy for since, policy in self.policies if since <= at][-1]

@@ -25,7 +25,6 @@ from batch_watchdog.notices.text import iso, ranges
 from batch_watchdog.policy.model import TAG_PREFIX, Policy, is_exempt
 from batch_watchdog.store import operator_hold, sweep_cursor
 from batch_watchdog.store.actions import Action
-from batch_watchdog.threads.items import open_threads
 from local.batch.state import Call
 from tests.simulation import justified
 from tests.simulation.budgets import (
@@ -72,7 +71,7 @@ def i1_completions_are_recorded_once_and_delivered(seen: History) -> Iterator[st
     for job_id, count in recorded.items():
         if count > 1:
             yield f"array {job_id} recorded {count} times"
-    told = _told_ids(seen)
+    told = seen.told_ids()
     # What only fell with a job that it depends on is counted in that one's notice.
     fallen = {
         job_id
@@ -355,7 +354,7 @@ def i7_stages_are_entered_once_and_their_runs_finish(seen: History) -> Iterator[
     for notice_id, count in ids.items():
         if count > 1:
             yield f"{notice_id} was recorded {count} times"
-    told = _told_ids(seen)
+    told = seen.told_ids()
     notices = [notice for _, notice in seen.notices() if notice.kind.startswith("guard-")]
     for notice in notices:
         facts = notice.facts
@@ -677,7 +676,7 @@ def i15_nothing_is_told_twice_by_being_folded(seen: History) -> Iterator[str]:
 
 def i15_nothing_is_lost_by_being_folded(seen: History) -> Iterator[str]:
     """What was recorded to be told is told, or a digest that is still to come tells it."""
-    told = _told_ids(seen)
+    told = seen.told_ids()
     for action, notice in seen.notices():
         if action.result is None or {"given_up", "handed_on"} & action.result.keys():
             continue  # It was not carried out, or not by this action.
@@ -734,7 +733,7 @@ def i10_nothing_is_lost(seen: History) -> Iterator[str]:
         if notice.kind == "job-failed"
     ]
     failed = Counter(job_id for _, job_ids in failures for job_id in job_ids)
-    told_ids = _told_ids(seen)
+    told_ids = seen.told_ids()
     told = {job_id for id_, job_ids in failures if id_ in told_ids for job_id in job_ids}
     for job_id, job in seen.jobs.items():
         if failed[job_id] > 1:
@@ -1068,16 +1067,6 @@ def broken(seen: History) -> list[str]:
 
 
 # ---- What they are made of ----------------------------------------------------------------
-
-
-def _told_ids(seen: History) -> set[str]:
-    """The ids of all notices that were delivered, be it within a digest, or that one is to tell."""
-    ids = {each for thread in open_threads(seen.table, seen.ended) for each in thread.collected.ids}
-    for _, content in seen.published:
-        ids.add(content["id"])
-        if content["notice"] == "digest":
-            ids |= set(content["facts"]["ids"])
-    return ids
 
 
 def _announced(seen: History) -> Iterator[tuple[datetime, Mapping[str, Any]]]:
