@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -130,6 +131,20 @@ def test_a_sweep_that_is_killed_has_kept_what_it_did() -> None:
     assert len(watching.stopped()) == 3_000
     assert max(by_sweeps.values()) == 2
     assert sum(times == 2 for times in by_sweeps.values()) <= 1_000
+
+
+def test_sweeps_that_are_all_killed_come_through_what_an_outage_has_left_to_do() -> None:
+    events = [an_event(f"12:{n:02}", jobId=f"job-{n}", tags=TAGS) for n in range(20)]
+    watching = Noting(TWO_HOURS, events).run(at("12:00"), at("12:30"))
+    for sweep in range(20):
+        watching.calls.clear()
+        watching.killed_by = lambda: len(watching.calls) >= 5
+        with suppress(KilledError):
+            watching.sweep(at("15:00") + sweep * MINUTE)
+        watching.killed_by = lambda: False
+        watching.act()
+
+    assert len(watching.stopped()) == 20
 
 
 def test_a_listing_that_is_killed_goes_on_at_its_page() -> None:

@@ -220,4 +220,11 @@ MUTANTS: Sequence[Mutant] = (
         "found = self.batch.describe([job_id])",
         ("tests/unit/use_cases/test_console.py",),
     ),
+    Mutant(
+        "a sweep that is behind keeps each minute that it has done",
+        "use_cases/due_reminders.py",
+        "if minute < self.minute:",
+        "if False:",
+        ("tests/integration/test_slices.py",),
+    ),
 )

@@ -50,6 +50,8 @@ class DueReminders:
             cursor = self.progress.cursor
             if minute > cursor.minute:
                 self.progress.cursor = cursor.passed(minute, (), all_of_them=True)
+                if minute < self.minute:  # What is left is much, for a sweep that may die again.
+                    self.progress.save()
         return True
 
     def _see_to_entries(self, kind: Kind, entries: Iterable[Reminder], most: int) -> bool:
