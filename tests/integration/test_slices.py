@@ -135,7 +135,8 @@ def test_a_sweep_that_is_killed_has_kept_what_it_did() -> None:
 
 def test_sweeps_that_are_all_killed_come_through_what_an_outage_has_left_to_do() -> None:
     events = [an_event(f"12:{n:02}", jobId=f"job-{n}", tags=TAGS) for n in range(20)]
-    watching = Noting(TWO_HOURS, events).run(at("12:00"), at("12:30"))
+    watching = Noting(TWO_HOURS, events)
+    watching.run(at("12:00"), at("12:30"))
     for sweep in range(20):
         watching.calls.clear()
         watching.killed_by = lambda: len(watching.calls) >= 5

@@ -131,7 +131,7 @@ def test_a_job_that_batch_does_not_show_is_asked_for_again_and_then_unknown() ->
 
 
 def test_an_end_that_does_not_show_whether_the_job_had_run_is_asked_for_again() -> None:
-    stopped = {"statusReason": f"{STOP_MARK}guard", "stoppedAt": to_ms(at("14:50"))}
+    stopped: dict[str, Any] = {"statusReason": f"{STOP_MARK}guard", "stoppedAt": to_ms(at("14:50"))}
     ends = an_event("14:50", status="FAILED", **STARTED, **stopped)
     watching = Watching(OBSERVE, [*STARTS_LATE[:3], ends])
     watching.batch.lacking[JOB] = ("attempts", "startedAt")
