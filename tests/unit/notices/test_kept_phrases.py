@@ -11,7 +11,7 @@ from batch_watchdog.notices.languages import Language
 from batch_watchdog.notices.phrases import Kept, Name, lines, row, say, subject
 from tests.makers import at
 
-KEPT = "alarm soft is in ALARM"
+KEPT = "alarm soft went into ALARM"
 
 
 @pytest.mark.parametrize(

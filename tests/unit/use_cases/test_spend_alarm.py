@@ -76,7 +76,7 @@ def test_an_alarm_raises_its_guard_from_when_it_arrives() -> None:
     assert state.entry
     assert state.entry.since == at("15:00")
     assert state.alarms["cloudwatch:soft"].at == at("12:00")
-    assert why.startswith("monthly: cancel: alarm soft is in ALARM")
+    assert why.startswith("monthly: cancel: alarm soft went into ALARM")
 
 
 def test_an_alarm_that_no_guard_names_is_passed_over_without_a_look_at_the_table() -> None:

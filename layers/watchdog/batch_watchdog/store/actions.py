@@ -7,7 +7,7 @@ to `act`. So the actions are the outbox, and the audit trail.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -108,7 +108,9 @@ class Actions:
     def puts(self, effects: Iterable[Effect], now: datetime, asked_by: str) -> list[Put]:
         """The writes that record effects as actions, for the stream to hand on."""
         return [
-            _new(part, now, asked_by) for effect in effects for part in _of_storable_size(effect)
+            _new(part, body, now, asked_by)
+            for effect in effects
+            for part, body in _of_storable_size(effect)
         ]
 
     def get(self, pk: str, sk: str) -> Action | None:
@@ -174,7 +176,8 @@ class Actions:
         Raises:
             StaleItemError: the action has changed since it was read.
         """
-        new = _new(_left_of(action), now, action.asked_by)
+        left = _left_of(action)
+        new = _new(left, _body(left), now, action.asked_by)
         folded = {} if action.folded is None else {"folded": pack(action.folded)}
         again = Put({**new.item, "tries": action.tries + 1, **folded})
         result = {"handed_on": "/".join(again.key)}
@@ -208,26 +211,31 @@ def day_of(sk: str) -> str:
     return f"{PREFIX}{sk[:10]}"
 
 
-def _of_storable_size(effect: Effect) -> Sequence[Effect]:
-    """The effect, or several in its place where one item could not hold it."""
+def _of_storable_size(effect: Effect) -> Iterator[tuple[Effect, bytes]]:
+    """The effect with its body, or several in its place where one item could not hold it."""
     match effect:
         case StopJobs():
-            return [
-                replace(
+            for first in range(0, len(effect.job_ids), _JOBS_MAX):
+                part = replace(
                     effect,
                     job_ids=effect.job_ids[first : first + _JOBS_MAX],
                     since=effect.since[first : first + _JOBS_MAX],
                 )
-                for first in range(0, len(effect.job_ids), _JOBS_MAX)
-            ]
-        case Announce(notices=[_, _, *_]) if _is_too_large(effect):
-            middle = len(effect.notices) // 2
-            halves = effect.notices[:middle], effect.notices[middle:]
-            return [
-                part for half in halves for part in _of_storable_size(replace(effect, notices=half))
-            ]
+                yield part, _body(part)
+        case Announce(notices=[_, _, *_]) if _has_too_many(effect):
+            yield from _halves(effect)
         case _:
-            return [effect]
+            body = _body(effect)
+            if isinstance(effect, Announce) and len(effect.notices) > 1 and len(body) > _BODY_MAX:
+                yield from _halves(effect)
+            else:
+                yield effect, body
+
+
+def _halves(effect: Announce) -> Iterator[tuple[Effect, bytes]]:
+    middle = len(effect.notices) // 2
+    for half in (effect.notices[:middle], effect.notices[middle:]):
+        yield from _of_storable_size(replace(effect, notices=half))
 
 
 def _left_of(action: Action) -> Effect:
@@ -239,18 +247,17 @@ def _left_of(action: Action) -> Effect:
             return effect
 
 
-def _is_too_large(effect: Announce) -> bool:
+def _has_too_many(effect: Announce) -> bool:
     # A digest's ids stand in JSON that stands in JSON.
     ids = sum(len(json.dumps(json.dumps(notice.id))) for notice in effect.notices)
-    return ids > _IDS_MAX or len(effect.notices) > _NOTICES_MAX or len(_body(effect)) > _BODY_MAX
+    return ids > _IDS_MAX or len(effect.notices) > _NOTICES_MAX
 
 
 def _body(effect: Effect) -> bytes:
     return pack(_ADAPTERS[type(effect).__name__].dump_python(effect, mode="json"))
 
 
-def _new(effect: Effect, now: datetime, asked_by: str) -> Put:
-    body = _body(effect)
+def _new(effect: Effect, body: bytes, now: datetime, asked_by: str) -> Put:
     return Put(
         {
             "pk": day_of(iso(now)),
