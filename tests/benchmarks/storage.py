@@ -20,10 +20,12 @@ _CHILDREN = 10_000
 _CHANGES = ("RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED")
 
 
-# Gathered for 10 s, the array within 600 s takes 142 write units, 460 read units, 61 invocations.
-_WRITES = "a batch holds what comes within 5 s, and is a write for each array or bucket in it"
-_READS = "each batch reads the guards, the array and its parts, consistently; a race costs more"
-_SINGLES = "a job's stay is written with those that come within the same 5 s: few, at this rate"
+_WRITES = "a batch holds what comes within 10 s, and is a write for each array or bucket in it"
+_READS = (
+    "each batch reads the guards, the array and its parts, consistently; a sweep reads about 20"
+    " a minute, whatever comes"
+)
+_SINGLES = "a job's stay is written with those that come within the same 10 s: few, at this rate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

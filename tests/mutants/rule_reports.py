@@ -118,8 +118,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "an end that does not show whether the job had run is asked for again",
         "rule_reports/workflow.py",
-        'return detail.get("status") not in ENDED or bool(',
-        "return True or bool(",
+        'return detail.get("status") not in ENDED or shows_its_runs',
+        "return True",
         _FOLLOWING,
     ),
     Mutant(

@@ -132,7 +132,9 @@ def _is_whole(detail: Detail | None) -> bool:
     """Whether Batch shows a job, and of one that has ended, whether it had run."""
     if detail is None:
         return False
-    return detail.get("status") not in ENDED or bool(detail.keys() & {"attempts", "eksAttempts"})
+    # An empty list of eksAttempts is shown of other jobs, too.
+    shows_its_runs = "attempts" in detail or bool(detail.get("eksAttempts"))
+    return detail.get("status") not in ENDED or shows_its_runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
