@@ -5,11 +5,13 @@ python -m local gallery [--check]: writes docs/notices.md, or says whether it is
 """
 
 import argparse
+import json
 import logging
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from local.aws import stack as stacks
 from local.aws.stack import Stack
@@ -25,11 +27,19 @@ _HEAD = """# Notices
 What operators are sent, in English and in Japanese (`[notify] language`). Each notice comes from a
 real run of the watchdog on a simulated AWS Batch, under the policy that is shown. `make gallery`
 writes this page; a test fails while it is not up to date."""
+_CHAT = """## In a chat
+
+With `ChatTopic=yes`, Slack and Microsoft Teams are sent the same notices by Amazon Q Developer in
+chat applications, in its schema. What concerns one array, guard or queue is one conversation. This
+is the last notice of the first scene."""
 _TEXT_MAX = 40  # lines
 
 
-def page(play: Callable[[Scene, str], Sequence[Row]]) -> str:
-    """The whole page. `play` says what a scene tells, with these lines of the policy's [notify]."""
+def page(play: Callable[[Scene, str], Sequence[Row]], chat: Sequence[Any]) -> str:
+    """
+    The whole page. `play` says what a scene tells, with these lines of the policy's [notify].
+    `chat` is what a chat was told in the first scene.
+    """
     parts = [_HEAD]
     shown: set[str] = set()
     for scene in SCENES:
@@ -42,7 +52,15 @@ def page(play: Callable[[Scene, str], Sequence[Row]]) -> str:
         shown |= {_shape(one) for one, _ in pairs}
         if pairs:
             parts += [f"## {scene.title}", _policy(scene), *_notices(pairs)]
+    parts += [_CHAT, f"```json\n{json.dumps(chat[-1], indent=2, ensure_ascii=False)}\n```"]
     return "\n\n".join(parts) + "\n"
+
+
+def chat_of(stack: Stack) -> Sequence[Any]:
+    """What a chat is told in the first scene. The stack must have its topic."""
+    day = Day(stack, SCENES[0].policy)
+    SCENES[0].play(day)
+    return day.chat
 
 
 def told(stack: Stack, scene: Scene, notify: str, *, long: bool = False) -> list[Row]:
@@ -87,7 +105,8 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     logging.disable(logging.CRITICAL)
     stack = stacks.read()
-    text = page(lambda scene, notify: told(stack, scene, notify))
+    with_chat = stacks.read(parameters={"ChatTopic": "yes"})
+    text = page(lambda scene, notify: told(stack, scene, notify), chat_of(with_chat))
     if options.check:
         if PAGE.read_text() == text:
             return 0

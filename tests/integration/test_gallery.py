@@ -11,9 +11,10 @@ from pydantic import TypeAdapter
 from batch_watchdog.notices.japanese.catalogue import BETWEEN, TEXTS
 from batch_watchdog.notices.message import VERSION, Message
 from batch_watchdog.notices.notice import NoticeKind
+from local.aws import stack as stacks
 from local.aws.stack import Stack
 from local.gallery import message_schema
-from local.gallery.page import JAPANESE, PAGE, page, told
+from local.gallery.page import JAPANESE, PAGE, chat_of, page, told
 from local.gallery.scenes import SCENES, Scene
 
 pytestmark = pytest.mark.long
@@ -191,7 +192,10 @@ def test_the_page_is_up_to_date(gallery: Mapping[tuple[str, bool, str], Told]) -
     # To renew it: make gallery
     languages = {"": "en", JAPANESE: "ja"}
 
-    text = page(lambda scene, notify: gallery[languages[notify], False, scene.title])
+    with_chat = stacks.read(parameters={"ChatTopic": "yes"})
+    text = page(
+        lambda scene, notify: gallery[languages[notify], False, scene.title], chat_of(with_chat)
+    )
 
     assert text == PAGE.read_text()
 
