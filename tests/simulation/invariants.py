@@ -6,6 +6,7 @@ the watchdog should have done about it is counted again here, from the policy an
 """
 
 import json
+import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -26,7 +27,7 @@ from batch_watchdog.policy.model import TAG_PREFIX, Policy, is_exempt
 from batch_watchdog.store import operator_hold, sweep_cursor
 from batch_watchdog.store.actions import Action
 from local.batch.state import Call
-from tests.simulation import justified
+from tests.simulation import justified, live_budgets
 from tests.simulation.budgets import (
     i16_a_budgets_use_is_what_batch_saw,
     i16_what_is_told_to_be_used_is,
@@ -387,6 +388,9 @@ def _milder_stages(seen: History) -> Iterator[str]:
             at = seen.written_at[action.sk]
             # A stage that the policy has changed since need not be meant any more.
             is_same = name in last and not _stages_changed(seen, name, since[name], at)
+            # Nor need one whose budget has begun anew, which a hold keeps from being released.
+            trees = [tomllib.loads(text) for begins, text in seen.texts if begins <= at]
+            is_same = is_same and not live_budgets.has_ended(trees[-1], name, since[name], at)
             if is_same and not facts["by"] and hardness(stage) <= hardness(last[name]):
                 yield f"{notice.id}: {last[name]} was followed by {stage} at {action.at}"
             last.pop(name, None)

@@ -72,6 +72,19 @@ def rung(seen: "History", trees: Mapping[datetime, Mapping[str, Any]]) -> Iterat
         )
 
 
+def has_ended(tree: Mapping[str, Any], guard: str, since: datetime, until: datetime) -> bool:
+    """Whether a period of a budget that a guard names ended in a span of time."""
+    named = {
+        share["name"]
+        for rule in tree.get("guard", ())
+        for stage in rule["stage"]
+        for share in stage.get("budgets", ())
+        if rule["name"] == guard
+    }
+    budgets = [each for each in tree.get("budget", ()) if each["name"] in named]
+    return any(_period(each, since) != _period(each, until) for each in budgets)
+
+
 def _in_force(trees: Mapping[datetime, Mapping[str, Any]], at: datetime) -> list[Mapping[str, Any]]:
     """The policies that a sweep may have read that tells of something at a time."""
     before = [since for since in trees if since <= at - timedelta(minutes=1)][-1:]
