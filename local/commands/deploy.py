@@ -90,7 +90,8 @@ def _deploy(name: str) -> int:
 
 
 def _region(*, can_ask: bool) -> str:
-    known = os.environ.get("AWS_REGION") or boto3.Session().region_name
+    with told_in_words():
+        known = os.environ.get("AWS_REGION") or boto3.Session().region_name
     question = Question(
         text="Region of your job queues",
         variable="AWS_REGION",
@@ -141,4 +142,5 @@ def _next_steps(name: str, region: str, email: str, *, has_alarms: bool) -> Iter
         yield f"- For alarms on the account's charges: make deploy-billing{other}"
     if has_alarms:
         yield "- Turn on billing alerts in the account's billing preferences."
+        yield f"- Guards of the policy name the alarms: {name}-spend-soft, {name}-spend-hard."
     yield f"- A policy: make policy-push FILE=policy.toml{other}. The stack only observes so far."
