@@ -90,8 +90,7 @@ def _deploy(name: str) -> int:
 
 
 def _region(*, can_ask: bool) -> str:
-    with told_in_words():
-        known = os.environ.get("AWS_REGION") or boto3.Session().region_name
+    known = _known_region()
     question = Question(
         text="Region of your job queues",
         variable="AWS_REGION",
@@ -99,6 +98,11 @@ def _region(*, can_ask: bool) -> str:
         wrong=wrong_region,
     )
     return known or answer_to(question, input, can_ask=can_ask)
+
+
+def _known_region() -> str | None:
+    with told_in_words():
+        return os.environ.get("AWS_REGION") or boto3.Session().region_name
 
 
 def parameters_of(name: str, region: str) -> Mapping[str, str] | None:
@@ -116,7 +120,7 @@ def parameters_of(name: str, region: str) -> Mapping[str, str] | None:
     if stack["StackStatus"] == "ROLLBACK_COMPLETE":
         raise LiveError(
             f"The stack {name} could not be created before, and is of no use. Its events say why; "
-            f"delete it, and deploy again: aws cloudformation delete-stack --stack-name {name}"
+            f"delete it, and deploy again: make undeploy STACK={name}"
         )
     return {each["ParameterKey"]: each["ParameterValue"] for each in stack.get("Parameters", [])}
 
@@ -138,6 +142,8 @@ def _next_steps(name: str, region: str, email: str, *, has_alarms: bool) -> Iter
         yield f"- Confirm the subscription: AWS has written to {email}."
     else:
         yield "- Nobody receives notices yet: subscribe to the topic in the output TopicArn."
+    if not _known_region():
+        yield f"- Say for all other commands where the stack is: export AWS_REGION={region}"
     if region != BILLING_REGION:
         yield f"- For alarms on the account's charges: make deploy-billing{other}"
     if has_alarms:

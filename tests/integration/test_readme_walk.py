@@ -40,7 +40,7 @@ time.monotonic = lambda: _monotonic() + sum(_slept)
 # The AWS CLI, as far as the README has it.
 AWS = """
 import argparse, boto3, os
-parser = argparse.ArgumentParser()
+parser = argparse.ArgumentParser(allow_abbrev=False)
 for name in ("service", "operation", "out"):
     parser.add_argument(name)
 for name in ("--function-name", "--cli-binary-format", "--payload"):
@@ -197,6 +197,15 @@ def fine(said: Said) -> Said:
     return said
 
 
+@pytest.mark.long
+def test_the_readme_shows_of_the_demo_what_it_prints(clone: Clone) -> None:
+    [shown] = re.findall(r"^\$ make demo .*\n((?:[^$].*\n)*)", README, re.MULTILINE)
+
+    printed = fine(clone.run("make demo")).out.splitlines()
+
+    assert [each for each in shown.splitlines() if each != "…" and each not in printed] == []
+
+
 def test_the_readme_leads_from_a_clone_to_a_stack_that_works(clone: Clone) -> None:
     build, check, deploy, smoke, billing = commands("Deploy")
 
@@ -270,7 +279,9 @@ def test_to_delete_the_stack_says_what_stays_and_asks_sam(clone: Clone) -> None:
 
     assert f"the parameter /batch-watchdog/{NAME}/policy, as it is yours" in told
     assert "release all guards first" in told
-    assert clone.sam() == [["-m", "samcli", "delete", "--stack-name", NAME]]
+    # SAM CLI itself does not read AWS_REGION, and in another region a stack may have this name.
+    region = ["--region", "us-east-1"]
+    assert clone.sam() == [["-m", "samcli", "delete", "--stack-name", NAME, *region]]
 
 
 # ---- Wrong turns --------------------------------------------------------------------------
