@@ -101,16 +101,16 @@ class Clone:
         self.account = account
         self.folder = folder / "batch-watchdog"
         self.folder.mkdir()
-        for each in ("Makefile", "events", "functions", "layers", "local", "samconfig.toml"):
-            (self.folder / each).symlink_to(ROOT / each)
-        for each in ("template.yaml", "template-us-east-1.yaml"):
+        names = "Makefile events functions layers local samconfig.toml template.yaml"
+        for each in (*names.split(), "template-us-east-1.yaml"):
             (self.folder / each).symlink_to(ROOT / each)
         (self.folder / ".venv").symlink_to(sys.prefix)
         self._write("programs/sitecustomize.py", CLOCK)
         # What the environments are set up with is not to be asked for.
         make = f'exec {shutil.which("make")} -o .venv/.installed -o .venv-sam/.installed "$@"'
         self._write("programs/make", f"#!/bin/sh\n{make}\n")
-        self._write("programs/aws", f"#!{sys.executable}\n{AWS}")
+        self._write("programs/aws.py", AWS)
+        self._write("programs/aws", '#!/bin/sh\nexec .venv/bin/python programs/aws.py "$@"\n')
         self._write(".venv-sam/bin/python", SAM)
         layer = self.folder / "built/build/WatchdogLayer/python"
         for name in ("batch_watchdog", "botocore/data", "pydantic_core"):
