@@ -116,7 +116,7 @@ undeploy: $(venv) $(sam_venv) ## Delete the stack, and say what stays: [STACK=ba
 	@echo '  the stack of its billing alarms in us-east-1, if there is one: delete it by hand.'
 	@echo 'Queues that a guard has closed stay closed: release all guards first.'
 	@echo 'The kept events are deleted: make pull-events saves them.'
-	$(sam) delete --stack-name "$(STACK)"
+	$(sam) delete --stack-name "$(STACK)" $${AWS_REGION:+--region "$$AWS_REGION"}
 
 overrides = $(if $(ARCHITECTURE),--parameter-overrides Architecture=$(ARCHITECTURE))
 

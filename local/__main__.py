@@ -3,38 +3,25 @@
 import logging
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-from local.commands import (
-    demo,
-    deploy,
-    deploy_billing,
-    finish_build,
-    policy_check,
-    policy_live,
-    pull_events,
-)
-from local.console import server
-from local.deploy import check, smoke
-from local.gallery import page as gallery
-from local.replay import replay
-from local.suggest import suggest
-
+# Modules are imported when they are needed: the simulated AWS alone takes a second.
 _COMMANDS = {
-    "demo": demo.main,
-    "console": server.main,
-    "replay": replay.main,
-    "suggest": suggest.main,
-    "policy-check": policy_check.main,
-    "policy-push": policy_live.push,
-    "policy-show": policy_live.show,
-    "policy-undo": policy_live.undo,
-    "pull-events": pull_events.main,
-    "deploy": deploy.main,
-    "deploy-billing": deploy_billing.main,
-    "finish-build": finish_build.main,
-    "deploy-check": check.main,
-    "smoke": smoke.main,
-    "gallery": gallery.main,
+    "demo": "local.commands.demo:main",
+    "console": "local.console.server:main",
+    "replay": "local.replay.replay:main",
+    "suggest": "local.suggest.suggest:main",
+    "policy-check": "local.commands.policy_check:main",
+    "policy-push": "local.commands.policy_live:push",
+    "policy-show": "local.commands.policy_live:show",
+    "policy-undo": "local.commands.policy_live:undo",
+    "pull-events": "local.commands.pull_events:main",
+    "deploy": "local.commands.deploy:main",
+    "deploy-billing": "local.commands.deploy_billing:main",
+    "finish-build": "local.commands.finish_build:main",
+    "deploy-check": "local.deploy.check:main",
+    "smoke": "local.deploy.smoke:main",
+    "gallery": "local.gallery.page:main",
 }
 
 
@@ -45,7 +32,8 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     # EC2 and ECS tell nothing here: that they do not is no trouble worth a warning.
     logging.getLogger("batch_watchdog.diagnosis.gather").setLevel(logging.ERROR)
-    return _COMMANDS[arguments[0]](arguments[1:])
+    module, _, name = _COMMANDS[arguments[0]].partition(":")
+    return int(getattr(import_module(module), name)(arguments[1:]))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ written down here a second time.
 
 import json
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from unittest.mock import patch
 
 import boto3
 from moto import mock_aws
@@ -160,8 +162,18 @@ def read(template: Path = TEMPLATE, parameters: Mapping[str, str] = MappingProxy
     Raises:
         ValueError: the template is none, or has a part that is not understood here.
     """
-    with mock_aws():
+    with in_moto():
         return create(template, parameters)
+
+
+@contextmanager
+def in_moto() -> Iterator[None]:
+    """moto in place of AWS, also where the environment names an endpoint or a profile for AWS."""
+    own = {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}
+    with patch.dict(os.environ, own), mock_aws():
+        for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+            os.environ.pop(name, None)
+        yield
 
 
 def create(
@@ -174,9 +186,8 @@ def create(
     translated = _translated(source, parameters)
     _attach_policies(translated["Resources"])
     lost = _lost(translated["Resources"])
-    translated["Outputs"] = {
-        output: value for each in lost for output, value in each.outputs().items()
-    }
+    for each in lost:
+        translated.setdefault("Outputs", {}).update(each.outputs())
     cloudformation = boto3.client("cloudformation", REGION)
     with _only_our_warnings():
         cloudformation.create_stack(

@@ -90,7 +90,7 @@ def _deploy(name: str) -> int:
 
 
 def _region(*, can_ask: bool) -> str:
-    known = os.environ.get("AWS_REGION") or boto3.Session().region_name
+    known = _known_region()
     question = Question(
         text="Region of your job queues",
         variable="AWS_REGION",
@@ -98,6 +98,11 @@ def _region(*, can_ask: bool) -> str:
         wrong=wrong_region,
     )
     return known or answer_to(question, input, can_ask=can_ask)
+
+
+def _known_region() -> str | None:
+    with told_in_words():
+        return os.environ.get("AWS_REGION") or boto3.Session().region_name
 
 
 def parameters_of(name: str, region: str) -> Mapping[str, str] | None:
@@ -115,7 +120,7 @@ def parameters_of(name: str, region: str) -> Mapping[str, str] | None:
     if stack["StackStatus"] == "ROLLBACK_COMPLETE":
         raise LiveError(
             f"The stack {name} could not be created before, and is of no use. Its events say why; "
-            f"delete it, and deploy again: aws cloudformation delete-stack --stack-name {name}"
+            f"delete it, and deploy again: make undeploy STACK={name}"
         )
     return {each["ParameterKey"]: each["ParameterValue"] for each in stack.get("Parameters", [])}
 
@@ -137,8 +142,11 @@ def _next_steps(name: str, region: str, email: str, *, has_alarms: bool) -> Iter
         yield f"- Confirm the subscription: AWS has written to {email}."
     else:
         yield "- Nobody receives notices yet: subscribe to the topic in the output TopicArn."
+    if not _known_region():
+        yield f"- Say for all other commands where the stack is: export AWS_REGION={region}"
     if region != BILLING_REGION:
         yield f"- For alarms on the account's charges: make deploy-billing{other}"
     if has_alarms:
         yield "- Turn on billing alerts in the account's billing preferences."
+        yield f"- Guards of the policy name the alarms: {name}-spend-soft, {name}-spend-hard."
     yield f"- A policy: make policy-push FILE=policy.toml{other}. The stack only observes so far."

@@ -10,10 +10,13 @@ import boto3
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    EndpointConnectionError,
     NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
+    ProfileNotFound,
 )
+from botocore.parsers import ResponseParserError
 
 DEFAULT_NAME = "batch-watchdog"
 
@@ -76,8 +79,16 @@ def told_in_words() -> Iterator[None]:
                 f"AWS does not accept the credentials: {message} Sign in anew."
             ) from error
         raise LiveError(f"AWS says no to {error.operation_name}: {code}: {message}") from error
+    except ProfileNotFound as error:
+        raise LiveError(f"{error}: correct AWS_PROFILE=…, or set it up (aws configure).") from error
+    except EndpointConnectionError as error:
+        raise LiveError(
+            f"{error}. Is the region right (AWS_REGION=…), and is there a way to the internet?"
+        ) from error
     except BotoCoreError as error:
         raise LiveError(f"AWS cannot be asked: {error}") from error
+    except ResponseParserError as error:
+        raise LiveError(f"What answers is not AWS, but perhaps a proxy: {error}") from error
 
 
 def find(name: str) -> LiveStack:

@@ -25,6 +25,10 @@ from batch_watchdog.policy.model import LIMITED, Policy, parse_policy
 from batch_watchdog.policy.tables import ArrayRule, LimitRule, RunnableLimit, StateLimit, StopRest
 from local.commands.policy_warnings import ADVANCED_MAX, warnings
 
+_HOW_TO_BEGIN = (
+    "; the README has a policy to begin with, and events/policy.toml shows every setting"
+)
+
 
 class PolicyFileError(Exception):
     """
@@ -71,7 +75,10 @@ def _content_of(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise PolicyFileError(f"{path}: cannot be read: {error.strerror or error}") from error
+        missing = isinstance(error, FileNotFoundError)
+        raise PolicyFileError(
+            f"{path}: cannot be read: {error.strerror or error}{_HOW_TO_BEGIN if missing else ''}"
+        ) from error
 
 
 def _policy_in(content: bytes, path: Path) -> Policy:

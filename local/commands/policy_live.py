@@ -110,6 +110,11 @@ def push(arguments: Sequence[str]) -> int:
 
     def run() -> int:
         policy, text = read_policy_to_store(options.file)
+        if not text.strip():  # A shell leaves it so, if the program fails that was to write it.
+            raise LiveError(
+                f"{options.file}: the file is empty. To put a policy without rules, which only "
+                'observes, write mode = "observe" into it.'
+            )
         stack = live_stack.find(options.stack)
         with told_in_words():
             parameter = _Parameter(stack)
@@ -197,7 +202,10 @@ def _wanted(earlier: Sequence[_Version], now: _Version, number: int | None) -> _
         return found[0]
     different = [each for each in earlier if each.text != now.text]
     if not different:
-        raise LiveError("There is nothing to take back: no other policy was in force before.")
+        raise LiveError(
+            "There is nothing to take back: no other policy was in force before. To stop no job "
+            'any more, set mode = "observe" in your file: make policy-push FILE=…'
+        )
     return different[-1]
 
 

@@ -18,6 +18,7 @@ ADVANCED_MAX = 8_192
 
 _SHORT = timedelta(minutes=5)
 _GLOBS = ("name", "queue", "definition")
+_HOW_TO_COUNT = "; put it before, or leave it out"
 _ALTERNATIVES_MAX = 1_000  # of one rule with lists, that are looked at one by one
 
 type Rule = ArrayRule | LimitRule
@@ -68,10 +69,10 @@ def _of_order(policy: Policy, rules: Sequence[Rule]) -> Iterator[str]:
         if takers:
             everything = next((each for each in takers if each.match.everything), None)
             if everything is earlier[-1]:
-                yield f"{label} never counts: the rule before it takes every job"
+                yield f"{label} never counts: the rule before it takes every job{_HOW_TO_COUNT}"
             else:
                 who = " and ".join(policy.label_of(each) for each in takers[:3])
-                yield f"{label} never counts: {who}, before it, takes its jobs"
+                yield f"{label} never counts: {who}, before it, takes its jobs{_HOW_TO_COUNT}"
             continue
         for other in earlier:
             for key in _GLOBS:

@@ -127,7 +127,12 @@ def _pull(name: str, since: datetime, out: Path) -> int:
     if kept.cut:
         print(f"Of {kept.cut} seconds there are more than can be had.", file=sys.stderr)
     if not count:
-        print("None has been kept in this time.", file=sys.stderr)
+        print(
+            "None has been kept in this time: no job has changed its state since the stack is "
+            f"there, or its queues are not in {stack.region} (AWS_REGION=…), or it was earlier "
+            "(SINCE=30d).",
+            file=sys.stderr,
+        )
     return 0
 
 

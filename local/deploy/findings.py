@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from batch_watchdog.notices.text import plain
 
@@ -34,7 +35,7 @@ def asked(what: str, question: Callable[[], Iterable[Finding]], *, right: str) -
             f"{what}: could not be asked ({code} for {error.operation_name}).",
             f"Ask whoever administers the account for {right}, or look by yourself.",
         )
-    except BotoCoreError as error:
+    except (BotoCoreError, ResponseParserError) as error:
         yield Finding(
             "warning", f"{what}: could not be asked ({plain(str(error), 200)}).", "Try again."
         )

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 from local.batch.packed import PackedEvent, pack
 from local.replay.errors import InputError
-from local.replay.log_files import files_of, name_of, pieces_of
+from local.replay.log_files import WHERE_EVENTS_ARE, files_of, name_of, pieces_of
 from local.replay.log_forms import Unwrapped, unwrapped
 from local.replay.log_values import Found, TooDeep, values_of
 from local.replay.words import named
@@ -137,6 +137,17 @@ def lines_of(path: Path, tally: Tally) -> Iterator[Line]:
         InputError: as `read_log`.
     """
     return chain.from_iterable(_by_file(path, tally))
+
+
+def expect_any(path: Path, tally: Tally) -> None:
+    """
+    See that a log had an event at all: of nothing, nothing can be told.
+
+    Raises:
+        InputError: it had none.
+    """
+    if not tally.taken:
+        raise InputError(f"{name_of(path)}: no event is in it{WHERE_EVENTS_ARE}")
 
 
 def _packed(line: Line) -> Line:

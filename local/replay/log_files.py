@@ -18,6 +18,8 @@ from local.replay.errors import InputError
 
 STDIN = Path("-")
 
+WHERE_EVENTS_ARE = "; make pull-events brings the events that a stack has kept"
+
 _PIECE = 1 << 20  # characters of one line that are read at once
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
 _NOT_UTF_8 = re.compile("[\udc80-\udcff]")
@@ -73,7 +75,11 @@ def pieces_of(path: Path) -> Iterator[Piece]:
     except (EOFError, zlib.error) as error:
         raise InputError(f"{name_of(path)}: broken gzip: it is cut off, or damaged") from error
     except OSError as error:
-        raise InputError(f"{name_of(path)}: cannot be read: {error.strerror or error}") from error
+        missing = isinstance(error, FileNotFoundError)
+        raise InputError(
+            f"{name_of(path)}: cannot be read: {error.strerror or error}"
+            f"{WHERE_EVENTS_ARE if missing else ''}"
+        ) from error
 
 
 @contextmanager

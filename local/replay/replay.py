@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from moto import mock_aws
 
 from batch_watchdog.core.effects import Announce
 from batch_watchdog.core.errors import PolicyError
@@ -45,7 +44,7 @@ from local.commands.policy_check import PolicyFileError, read_policy_to_store
 from local.replay import timeline
 from local.replay.budget_days import BudgetDays
 from local.replay.errors import InputError
-from local.replay.event_log import Line, Tally, parse_time, read_log
+from local.replay.event_log import Line, Tally, expect_any, parse_time, read_log
 from local.replay.log_files import name_of
 from local.replay.rule_rows import rule_rows
 from local.replay.world_file import read_world
@@ -349,6 +348,7 @@ def main(arguments: Sequence[str]) -> int:
         until = _until(options.until)
         tally = Tally()
         lines = read_log(options.log, tally)
+        expect_any(options.log, tally)
         policy = read_policy_to_store(options.policy)[1] if options.policy else None
         world = read_world(options.world) if options.world else {}
         with _told_to(options.out) as tell:
@@ -419,7 +419,7 @@ def _write(report: Report, file: Path, lines: Sequence[Line]) -> None:
 def _run(lines: list[Line], tell: Callable[[Row], None], store: str, **options: Any) -> None:
     with ExitStack() as stack:
         if store == "moto":
-            stack.enter_context(mock_aws())
+            stack.enter_context(stacks.in_moto())
             created = stacks.create()
             client = boto3.client("dynamodb", REGION)
             options["make_table"] = lambda listener: _HeardTable(client, created.table, listener)

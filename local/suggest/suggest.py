@@ -23,7 +23,7 @@ from local.aws import stack as stacks
 from local.batch.log import child_of
 from local.replay import timeline
 from local.replay.errors import InputError
-from local.replay.event_log import Line, Tally, lines_of
+from local.replay.event_log import Line, Tally, expect_any, lines_of
 from local.replay.log_files import STDIN, name_of
 from local.replay.replay import replay
 from local.suggest import picture
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str]) -> int:
         with _rereadable(options.log) as log:
             tally = Tally()
             history = history_of(lines_of(log, tally))
+            expect_any(options.log, tally)
             console.print(f"{name_of(options.log)}: {tally}", markup=False, soft_wrap=True)
             text = _checked(log, tally, history, options.allow, console)
     except InputError as error:

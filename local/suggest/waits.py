@@ -83,9 +83,10 @@ def history_of(lines: Iterable[Line]) -> History:
     history = History(jobs=len(lives))
     if not times:
         return history
-    history.first, history.last = _time(min(times)), _time(max(times))
+    end_ms = max(times)
+    history.first, history.last = _time(min(times)), _time(end_ms)
     for job_id, life in lives.items():
-        stays = list(_stays(job_id, life.changes, max(times)))
+        stays = list(_stays(job_id, life.changes, end_ms))
         if stays:
             group = Group(life.queue, life.definition)
             history.stays.setdefault(group, []).extend(stays)

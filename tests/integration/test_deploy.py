@@ -85,6 +85,22 @@ def test_a_new_stack_gets_what_was_built_and_says_what_is_next(
     assert "make deploy-billing" in told
 
 
+def test_a_region_that_only_the_default_answers_is_to_be_said_for_other_commands(
+    ran: list[Sequence[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Output
+) -> None:
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    assert deploy.main([]) == 0
+    assert "export" not in capsys.readouterr().out
+
+    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    assert deploy.main([]) == 0
+
+    assert ran[1][ran[1].index("--region") + 1] == "us-east-1"
+    assert "export AWS_REGION=us-east-1" in capsys.readouterr().out
+
+
 def test_a_stack_keeps_what_it_has(
     ran: list[Sequence[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,6 +45,7 @@ class Live:
         self.targets = [STACK.names["JobEventsQueue"].rpartition("/")[2]]
         self.mappings = ["Enabled"]
         self.subscribed = True
+        self.has_events = True
         self.lines: dict[str, list[tuple[datetime, str]]] = {}
         self.messages: list[Mapping[str, Any]] = []
         self.said: list[str] = []
@@ -107,7 +108,7 @@ class Live:
 
     def _cloudwatch(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         if operation == "GetMetricStatistics":
-            return {"Datapoints": [{"Timestamp": NOON, "Sum": 1.0}]}
+            return {"Datapoints": [{"Timestamp": NOON, "Sum": 1.0}] * self.has_events}
         return {"MetricAlarms": [], "CompositeAlarms": []}
 
     def _refuse(self, operation: str) -> None:
@@ -243,6 +244,13 @@ def test_a_stack_that_works_passes_each_step_and_each_is_said(live: Live) -> Non
         "The stack works.",
     ]
     assert len(live.messages) == 1
+
+
+def test_a_stack_that_no_job_has_run_beside_works_all_the_same(live: Live) -> None:
+    live.has_events = False
+
+    assert live.smoke() == []
+    assert any("AWS Batch has told of no job for 14 days. If" in line for line in live.said)
 
 
 def test_nothing_is_left_of_the_job(live: Live) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from local.aws import stack as stacks
@@ -154,6 +155,16 @@ def test_a_condition_leaves_out_what_it_guards(everything: Stack, path: Path) ->
 
 
 def test_the_same_template_gives_the_same_names(everything: Stack, path: Path) -> None:
+    assert stacks.read(path).names == everything.names
+
+
+def test_no_account_is_asked_that_the_environment_names(
+    path: Path, everything: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+
     assert stacks.read(path).names == everything.names
 
 

@@ -86,7 +86,10 @@ def test_what_is_no_toml_is_told_with_its_line(policy_file: Path, output: Output
 
 
 def test_a_missing_file_is_told(policy_file: Path, output: Output) -> None:
-    assert refused(policy_file, output) == "FILE: cannot be read: No such file or directory\n"
+    assert refused(policy_file, output) == (
+        "FILE: cannot be read: No such file or directory; the README has a policy to begin with, "
+        "and events/policy.toml shows every setting\n"
+    )
 
 
 def test_a_folder_is_no_file(tmp_path: Path, output: Output) -> None:
@@ -141,7 +144,8 @@ def test_a_rule_that_never_counts_is_warned_of(policy_file: Path, output: Output
 
     assert main([str(policy_file)]) == 0
     assert [line for line in output.readouterr().out.splitlines() if "Warning" in line] == [
-        "  Warning: limit[2] (match name b) never counts: the rule before it takes every job."
+        "  Warning: limit[2] (match name b) never counts: the rule before it takes every job; "
+        "put it before, or leave it out."
     ]
 
 

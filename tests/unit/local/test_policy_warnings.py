@@ -102,15 +102,17 @@ def test_each_rule_that_never_counts_is_warned_of() -> None:
     policy = '[[limit]]\nmatch = { queue = "a" }\n' + f"[[limit]]\n{LIMIT}"
 
     assert told(policy + rules('queue = "b"', 'name = "c"')) == [
-        "limit[3] (match queue b) never counts: the rule before it takes every job",
-        "limit[4] (match name c) never counts: limit[2] (every job), before it, takes its jobs",
+        "limit[3] (match queue b) never counts: the rule before it takes every job"
+        "; put it before, or leave it out",
+        "limit[4] (match name c) never counts: limit[2] (every job), before it, takes its jobs"
+        "; put it before, or leave it out",
     ]
 
 
 def test_rules_that_together_take_all_jobs_of_a_later_one_leave_none_to_it() -> None:
     assert told(rules('queue = "a"', 'queue = "b"', 'queue = ["a", "b"]')) == [
         "limit[3] (match queue a or b) never counts: limit[1] (match queue a) and "
-        "limit[2] (match queue b), before it, takes its jobs"
+        "limit[2] (match queue b), before it, takes its jobs; put it before, or leave it out"
     ]
     assert told(rules('queue = "a"', 'queue = ["a", "b"]')) == []
 

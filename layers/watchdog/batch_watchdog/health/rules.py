@@ -234,7 +234,10 @@ def answer(
     return {
         "at": iso(facts.at),
         "fine": not found and not facts.not_known,
-        "problems": [{"what": each.what, "what_to_do": each.remedy} for each in found],
+        "problems": [
+            {"what": each.what, "what_to_do": each.remedy, "doubtful": each.doubtful}
+            for each in found
+        ],
         "not_known": dict(facts.not_known),
         "subscriptions": None
         if facts.confirmed is None
