@@ -126,4 +126,11 @@ MUTANTS: Sequence[Mutant] = (
         "if of_array is None and (of_array := {}):",
         ("tests/unit/policy/test_child_tags.py",),
     ),
+    Mutant(
+        "a limit that was taken from an array is none of its children's",
+        "policy/child_tags.py",
+        "if key in of_array or not _is_limit(key, own[key])",
+        "if True",
+        ("tests/unit/policy/test_child_tags.py",),
+    ),
 )

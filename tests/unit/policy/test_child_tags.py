@@ -22,6 +22,10 @@ CHILD, OTHER = f"{ARRAY}:0", f"{ARRAY}:1"
         ({"team": "old"}, {"team": "new"}, {"team": "new"}),
         ({"x": "y"}, {EXEMPT: "true"}, {"x": "y", EXEMPT: "true"}),
         ({"empty": None}, {"none": None}, {"empty": "", "none": ""}),
+        # What has been taken from the array since.
+        ({RUNNABLE: "6m"}, {}, {}),
+        ({RUNNABLE: "6m", EXEMPT: "true"}, {"team": "a"}, {EXEMPT: "true", "team": "a"}),
+        ({RUNNABLE: "soon", EXEMPT: "maybe"}, {}, {RUNNABLE: "soon", EXEMPT: "maybe"}),
     ],
 )
 def test_a_child_has_its_own_tags_and_its_arrays(
@@ -108,7 +112,8 @@ def test_a_child_whose_own_tags_are_not_shown_is_shown_as_it_is(tags: Any) -> No
 
 def test_by_an_event_a_child_has_its_arrays_tags_and_another_job_its_own() -> None:
     array = {"index": 0, "statusSummary": {}}
-    child = change(an_event(jobId=CHILD, arrayProperties=array, tags={"x": "y"}))
+    submitted_with = {"x": "y", RUNNABLE: "6m"}
+    child = change(an_event(jobId=CHILD, arrayProperties=array, tags=submitted_with))
     single = change(an_event(jobId="single"))
     shown = Batch(an_array(tags={"team": "a"}), a_described_job("single", tags={"team": "b"}))
 
@@ -117,5 +122,5 @@ def test_by_an_event_a_child_has_its_arrays_tags_and_another_job_its_own() -> No
         return tagged.tags
 
     assert tags(child, shown) == {"x": "y", "team": "a"}
-    assert tags(child, Batch()) == {"x": "y"}
+    assert tags(child, Batch()) == submitted_with
     assert tags(single, shown) == {"team": "b"}

@@ -81,22 +81,31 @@ def _tags_in(detail: Detail) -> dict[str, str]:
 
 
 def _tags_now(change: JobEvent, known: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:
-    if change.parent_id:
-        return tags_of_child(change.tags, known.get(change.parent_id, {}))
+    if change.parent_id in known:
+        return tags_of_child(change.tags, known[change.parent_id])
     return known.get(change.job_id, change.tags)
 
 
 def tags_of_child(
     own: Mapping[str, str | None], of_array: Mapping[str, str | None]
 ) -> dict[str, str]:
-    """A child's own tags and its array's. Where both have one, the array's counts, or what stops
-    less: the exemption, what cannot be read, the longer limit."""
-    joined = {key: value or "" for key, value in (*own.items(), *of_array.items())}
+    """
+    A child's own tags and its array's. Where both have one, the array's counts, or what stops less:
+    the exemption, what cannot be read, the longer limit. A limit that only the child shows was
+    taken from the array since it was submitted.
+    """
+    of_child = {key: own[key] for key in own if key in of_array or not _is_limit(key, own[key])}
+    joined = {key: value or "" for key, value in (*of_child.items(), *of_array.items())}
     for key in own.keys() & of_array.keys():
         if key.startswith(TAG_PREFIX):
             both = of_array[key] or "", own[key] or ""
             joined[key] = max(both, key=lambda value: _mildness(key, value))
     return joined
+
+
+def _is_limit(key: str, value: str | None) -> bool:
+    is_ours = key.startswith(TAG_PREFIX) and key != EXEMPT_TAG
+    return is_ours and not tag_problems({key: value or ""})
 
 
 def _mildness(key: str, value: str) -> tuple[int, timedelta]:
