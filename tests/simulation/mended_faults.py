@@ -707,6 +707,12 @@ _ARRAYS: Mapping[str, Mended] = {
         _retagged(2, {"batch-watchdog:RUNNABLE": "24h"}),
         shown="as submitted",
     ),
+    "children are stopped by a limit's tag that their array has no more": _children(
+        _LIMIT.replace("3m", "15m"),
+        _array(1, **{"batch-watchdog:RUNNABLE": "4m"}),
+        _retagged(2, {}),
+        shown="as submitted",
+    ),
     "children without tags are stopped at a later look, though their array is exempt": _children(
         _LIMIT,
         _array(1, **{"batch-watchdog:RUNNABLE": "8m"}),
