@@ -721,11 +721,10 @@ class _Model:
                 continue
             evidence = _of_budget(rung)
             yield rung.at, ("ALARM", False, evidence)
-            table = self._budget(rung.budget, rung.at)
             for at in self._policy_times:
                 if not rung.at < at < rung.ends:
                     continue
-                if self._budget(rung.budget, at) == table:
+                if self._budget(rung.budget, at) == rung.table:
                     # A guard that it has only now, or that names the budget only now, hears of it.
                     yield at, ("ALARM", False, evidence)
                 elif swept := self._read_by(rung.budget, at):

@@ -27,9 +27,13 @@ _KINDS = ("budget-warning", "budget-reached")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rung:
-    """A share (per cent) of a budget, told at a time; `against` says why that cannot be so."""
+    """
+    A share (per cent) of a budget, told at a time; `against` says why that cannot be so. `table` is
+    the budget as the policy has it that the sweep had read, if it may have read one.
+    """
 
     budget: str
+    table: Mapping[str, Any] | None
     percent: float
     at: datetime
     ends: datetime
@@ -65,6 +69,7 @@ def rung(seen: "History", trees: Mapping[datetime, Mapping[str, Any]]) -> Iterat
         ends = max((_period(each, at)[1] for each in budgets), default=at)
         yield Rung(
             budget=facts["budget"],
+            table=next((each for each in budgets if facts["limit"].items() <= each.items()), None),
             percent=float(facts["threshold"]),
             at=at,
             ends=ends,
