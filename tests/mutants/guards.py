@@ -720,4 +720,11 @@ MUTANTS: Sequence[Mutant] = (
         "                pass\n            else:",
         ("tests/integration/test_stop_runs.py",),
     ),
+    Mutant(
+        "of an array that still waits in part, what is at work was not cancelled",
+        "guards/stop_run/tally.py",
+        "for array_id in (*chunk.left, *chunk.alive):",
+        "for array_id in chunk.left:",
+        ("tests/unit/guards/stop_run/test_run.py",),
+    ),
 )

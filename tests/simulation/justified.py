@@ -771,9 +771,12 @@ class _Model:
         key = self._key(evidence)
         if (evidence.at, True) < guard.newest.get(key, (evidence.at, False)):
             return
-        if evidence in guard.heard or (key in guard.rings and guard.rings[key].at == evidence.at):
-            return  # The same again.
         is_meant = self._is_meant(guard, rule)
+        # What a budget says may have reached the guard only once its policy was another one.
+        is_late = evidence.source == "live" and not is_meant
+        is_known = key in guard.rings and guard.rings[key].at == evidence.at
+        if (evidence in guard.heard or is_known) and not is_late:
+            return  # The same again.
         guard.newest[key] = (evidence.at, True)
         if guard.unsure.get(key, evidence.at) <= evidence.at:
             guard.unsure.pop(key, None)

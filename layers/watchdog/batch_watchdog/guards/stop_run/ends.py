@@ -126,6 +126,6 @@ class EndsReader:
                 found.left.append(job_id)
             return
         child = array_child(job_id)
-        # Others are found by the look itself, and counted with their array.
-        if child and child[0] not in unsettled.arrays and detail.get(_MARKS[action]):
-            found.alive[job_id] = 1
+        is_of_stopped_array = child is not None and child[0] in unsettled.arrays
+        if detail.get(_MARKS[action]) and not is_of_stopped_array:
+            found.alive[job_id] = 1  # A list may be late to show it.

@@ -107,6 +107,9 @@ class PageReader:
             case "stop children" | "asked":
                 if there := stop_run.still_there(summary, action):
                     found.alive[job_id] = there
+                    counts = stop_run.children(summary)
+                    if counts and action == "cancel":
+                        found.arrays[job_id] = counts  # Those at work were not cancelled.
                 if verdict == "stop children":
                     found.stop += self._children(job, summary, stage)
             case "stop" | "left" | "spared":

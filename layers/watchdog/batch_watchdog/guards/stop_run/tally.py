@@ -82,7 +82,7 @@ class _Shown:
 
     def _take_in_recent(self, chunk: Chunk) -> None:
         self._recent |= {hash(job_id) for job_id in islice(chunk.stop, chunk.asked)}
-        for array_id in chunk.left:
+        for array_id in (*chunk.left, *chunk.alive):
             if array_id in chunk.arrays:
                 self._at_work[hash(array_id)] = chunk.arrays[array_id][1]
                 self._alive.pop(hash(array_id), None)
