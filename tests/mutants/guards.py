@@ -727,4 +727,11 @@ MUTANTS: Sequence[Mutant] = (
         "for array_id in chunk.left:",
         ("tests/unit/guards/stop_run/test_run.py",),
     ),
+    Mutant(
+        "until Batch has shown how many children have failed, none of them counts as stopped",
+        "guards/stop_run/tally.py",
+        "stopped = min(gone, failed or 0)",
+        "stopped = gone if failed is None else min(gone, failed)",
+        ("tests/unit/guards/stop_run/test_run.py",),
+    ),
 )

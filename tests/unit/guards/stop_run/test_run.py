@@ -178,8 +178,13 @@ def test_an_array_counts_by_its_children_as_they_were_when_it_was_stopped() -> N
     first = chunk(stop=(ARRAY,), arrays={ARRAY: (6, 4)})
     later = chunk(left=(ARRAY,), arrays={ARRAY: (0, 4)})
 
-    assert tally([first, later], "cancel") == Tally(cancelled=6, left_running=4)
-    assert tally([first], "terminate") == Tally(terminated=10)
+    def shown(failed: int) -> Chunk:
+        return chunk(ended={ARRAY: failed})
+
+    assert tally([first, shown(6), later], "cancel") == Tally(cancelled=6, left_running=4)
+    assert tally([first, shown(10)], "terminate") == Tally(terminated=10)
+    # Until Batch has shown how many have failed, it is not known how they ended.
+    assert tally([first, later], "cancel") == Tally(not_known=6, left_running=4)
     assert tally([replace(first, refused={ARRAY: "no"})], "cancel").failed == {"no": 6}
 
 
@@ -198,6 +203,7 @@ def test_an_arrays_children_that_are_stopped_singly_are_not_counted_again() -> N
     chunks = [
         chunk(stop=(ARRAY,), arrays={ARRAY: (6, 0)}),
         chunk(stop=children, refused={children[1]: "no"}),
+        chunk(ended={ARRAY: 5}),
     ]
 
     found = tally(chunks, "cancel")
@@ -236,7 +242,7 @@ def test_of_an_arrays_children_no_more_were_stopped_than_have_failed() -> None:
 
 
 def test_of_an_arrays_children_no_more_were_stopped_than_are_gone() -> None:
-    stopped = chunk(stop=(ARRAY,), arrays={ARRAY: (5, 1)})
+    stopped = chunk(stop=(ARRAY,), arrays={ARRAY: (5, 1)}, ended={ARRAY: 5})
     at_work = chunk(left=(ARRAY,), arrays={ARRAY: (0, 4)}, at=at("13:00"))
 
     assert tally([stopped, at_work], "cancel") == Tally(cancelled=2, left_running=1, escaped=3)
@@ -327,7 +333,7 @@ def test_a_stopped_job_that_the_last_look_found_has_not_ended() -> None:
 
 
 def test_of_a_stopped_array_those_children_have_not_ended_that_the_last_look_found() -> None:
-    stopped = chunk(stop=(ARRAY,), arrays={ARRAY: (6, 4)})
+    stopped = chunk(stop=(ARRAY,), arrays={ARRAY: (6, 4)}, ended={ARRAY: 7})
     found = chunk(alive={ARRAY: 3}, at=at("13:00"))
 
     counted = tally([stopped, found], "terminate")

@@ -10,7 +10,7 @@ whole look has not found it any more. It is not known yet where it was asked sin
 and has not ended where that look, or the present one, found it. For what was stopped on its
 arrival, and for an array's child that was stopped singly, only the former counts: it is not known
 whether Batch was asked, or no look would show it. And of an array's children no more were stopped
-than have failed, where Batch says how many, nor than are gone.
+than have failed, as Batch has shown, nor than are gone.
 """
 
 from collections import Counter, defaultdict
@@ -105,13 +105,14 @@ class _Shown:
         at_work = self._at_work.get(array, 0)
         is_new = array in self._recent or array in self._unproven
         gone = max(0, min(asked, count - at_work) - alive)
-        stopped = gone if failed is None else min(gone, failed)
-        if failed is None and is_new and not alive:
-            stopped = 0
+        stopped = min(gone, failed or 0)
         sums[_Fate.NOT_ENDED] += alive
         sums[_Fate.STOPPED] += stopped
-        # What has not failed ran, or ended by itself; but of a new stop that is not known yet.
-        sums[_Fate.NOT_KNOWN if is_new else _Fate.ESCAPED] += asked - alive - stopped
+        # What has not failed ran, or ended by itself; but where Batch has not said yet how many
+        # have, and of a new stop, that is not known.
+        how_unknown = failed is None or is_new
+        sums[_Fate.NOT_KNOWN if how_unknown else _Fate.ESCAPED] += gone - stopped
+        sums[_Fate.NOT_KNOWN if is_new else _Fate.ESCAPED] += asked - alive - gone
 
 
 class _Found:
