@@ -1,5 +1,5 @@
-# Every target sets up what it needs, once: git, make and Python 3.13 are enough, but for the two
-# that ask for Java and Maven.
+# Every target sets up what it needs, once: git, make and Python 3.13 are enough, but for those
+# that ask for more in what `make help` says of them.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -11,6 +11,8 @@ venv := .venv/.installed
 sam_venv := .venv-sam/.installed
 checkov_venv := .venv-checkov/.installed
 runtime_client := .build/runtime-client/.installed
+ministack := .build/ministack/.installed
+fakecloud := .build/fakecloud/bin/fakecloud
 selenium := .build/selenium/.installed
 built := .build/lambda/template.yaml
 dynamodb_local := .build/dynamodb-local/.installed
@@ -36,9 +38,9 @@ demo: $(venv) ## The watchdog at work on a simulated AWS Batch: no account, no D
 console: $(venv) ## The operator's page in your browser, over a simulated AWS Batch: [PORT=8080] [SPEED=20]
 	@.venv/bin/python -m local console $${PORT:+--port "$$PORT"} $${SPEED:+--speed "$$SPEED"}
 
-test: $(venv) ## All tests but those that take or need more: see test-long, -dynamodb, -patterns, -runtime, -scale.
+test: $(venv) ## All tests but those that take or need more: see test-long, -dynamodb, -patterns, -runtime, -ministack, -fakecloud, -scale.
 	.venv/bin/python -m pytest -n auto \
-		-m 'not long and not runtime and not dynamodb and not patterns and not scale and not browser and not sam_local'
+		-m 'not long and not runtime and not dynamodb and not patterns and not scale and not browser and not sam_local and not ministack and not fakecloud'
 
 test-long: $(venv) ## Random logs, crash points, whole days of notices. Six minutes on two cores.
 	.venv/bin/python -m pytest -n auto -m long
@@ -135,6 +137,12 @@ test-runtime: $(venv) $(built) $(runtime_client) ## Every sample in events/ thro
 test-sam-local: $(venv) $(built) $(runtime_client) ## The same by `sam local invoke`. Needs Docker, or root with docker.io and busybox-static.
 	.venv/bin/python -m pytest -ra -m sam_local tests/runtime
 
+test-ministack: $(venv) $(built) $(ministack) ## The built stack at work in another AWS emulator than moto. A minute.
+	.venv/bin/python -m pytest -m ministack tests/emulators
+
+test-fakecloud: $(venv) $(built) $(ministack) $(fakecloud) ## Jobs that really run, in a third emulator. Needs Rust, 20 minutes once, and Docker as test-sam-local.
+	.venv/bin/python -m pytest -ra -m fakecloud tests/emulators
+
 test-browser: $(venv) $(selenium) ## The operator's page in headless Chromium. Needs Chromium and its driver.
 	PYTHONPATH=.build/selenium .venv/bin/python -m pytest -m browser --noconftest \
 		--override-ini addopts= --import-mode=importlib -ra tests/browser
@@ -173,7 +181,7 @@ count: $(venv) ## Count it anew, for test-costs: after a change that is worth it
 pin: $(venv) ## Renew the pinned versions in requirements*.txt.
 	.venv/bin/python -m pip install --quiet uv
 	for file in layers/watchdog/requirements requirements-dev requirements-sam requirements-checkov \
-			requirements-runtime requirements-browser; do \
+			requirements-runtime requirements-browser requirements-ministack; do \
 		.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.13 --generate-hashes \
 			--no-emit-index-url --no-header --output-file $$file.txt $$file.in || exit; \
 	done
@@ -191,7 +199,7 @@ help: ## What can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo console test check format replay gallery suggest policy-check policy-push policy-show policy-undo pull-events build deploy-check deploy deploy-billing smoke undeploy invoke local-aws \
-	test-long test-runtime test-sam-local test-browser pictures test-dynamodb test-scale test-patterns simulate mutate bench test-costs count pin claims released clean help
+	test-long test-runtime test-sam-local test-ministack test-fakecloud test-browser pictures test-dynamodb test-scale test-patterns simulate mutate bench test-costs count pin claims released clean help
 
 # ---- Setting up -----------------------------------------------------------------------------
 
@@ -233,6 +241,11 @@ $(runtime_client): requirements-runtime.txt $(venv)
 	@.venv/bin/python $(pip_install) --target $(@D) --requirement $<
 	@touch $@
 
+$(ministack): requirements-ministack.txt $(venv)
+	@rm -rf $(@D)
+	@.venv/bin/python $(pip_install) --target $(@D) --requirement $<
+	@touch $@
+
 $(selenium): requirements-browser.txt $(venv)
 	@rm -rf $(@D)
 	@.venv/bin/python $(pip_install) --target $(@D) --requirement $<
@@ -259,6 +272,14 @@ $(dynamodb_local): tests/contract/dynamodb-local.xml
 
 $(event_ruler): tests/patterns/event-ruler.xml
 	$(fetch_jars)
+
+# Without optimisation, which would take much longer and is not needed here.
+$(fakecloud):
+	@command -v cargo >/dev/null || { echo 'Rust is needed for this, and cargo was not found.' >&2; exit 1; }
+	@echo 'Building fakecloud (once; takes about 20 minutes on two cores) ...' >&2
+	@CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0 cargo install --quiet --debug --locked \
+		--root .build/fakecloud --target-dir .build/fakecloud/target --version 0.51.0 fakecloud
+	@rm -rf .build/fakecloud/target
 
 # Built for this machine's processor, to be run here; `build` builds for Lambda's.
 $(built): template.yaml $(shell find functions layers -type f ! -name '*.pyc') $(venv) $(sam_venv)

@@ -27,7 +27,7 @@ OWN_IMAGE = "batch-watchdog-python:3.13"
 
 _START_S = 60
 _PULL_S = 300
-_BUSYBOX = Path("/bin/busybox")  # of busybox-static: it needs no library
+BUSYBOX = Path("/bin/busybox")  # of busybox-static: it needs no library
 # SAM CLI adds its emulator and the layer to an image by these.
 _COMMANDS = ("sh", "mv", "chmod", "cp", "rm")
 # What Lambda mounts or writes, and where SAM CLI puts its emulator.
@@ -113,7 +113,7 @@ def _fill(archive: tarfile.TarFile) -> None:
         *CLIENT.rglob("*.so"),
         *BUILT.rglob("*.so"),
     ]
-    archive.add(_BUSYBOX, "bin/busybox")
+    archive.add(BUSYBOX, "bin/busybox")
     for command in _COMMANDS:
         link = tarfile.TarInfo(f"bin/{command}")
         link.type, link.linkname = tarfile.SYMTYPE, "busybox"

@@ -210,6 +210,16 @@ def create(
     return stack
 
 
+def found(names: Mapping[str, str], folders: Mapping[str, Path]) -> Stack:
+    """
+    What stands behind these names in the AWS that boto3 speaks to, whoever plays it.
+
+    `folders` are those of the functions' code, by logical names. Subscriptions and retries of
+    events are not read.
+    """
+    return _stack(names, [], folders)
+
+
 def in_cloudformation(
     template: Path = TEMPLATE, parameters: Mapping[str, str] = MappingProxyType({})
 ) -> dict[str, Any]:

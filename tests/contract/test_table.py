@@ -197,6 +197,13 @@ def test_a_range_holds_both_its_ends(table: Table) -> None:
     assert sort_keys(table.query("P", last="12:00#a")) == ["12:00#a"]
 
 
+def test_nothing_is_in_a_range_that_ends_before_it_begins(table: Table) -> None:
+    table.write([a_put("a"), a_put("b")])
+
+    assert list(table.query("P", first="b", last="a")) == []
+    assert table.latest("P", 1, first="b", last="a") == []
+
+
 def test_a_partition_of_more_than_a_page_is_read_whole(table: Table) -> None:
     # DynamoDB gives 1 MB a page.
     for number in range(12):

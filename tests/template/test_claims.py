@@ -31,6 +31,7 @@ SUBJECTS = {
     "Updates",
     "Deletion",
     "Dead letters",
+    "Where emulators disagree",
 }
 
 

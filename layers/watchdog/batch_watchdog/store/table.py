@@ -51,7 +51,11 @@ class Table(Protocol):
         """Those of the items that exist, as they are now."""
 
     def query(self, pk: str, *, first: str = FIRST, last: str = LAST) -> Iterator[Item]:
-        """A partition's items from `first` to `last` sort key, in order; read page by page."""
+        """
+        A partition's items from `first` to `last` sort key, in order; read page by page.
+
+        There are none where `last` is before `first`.
+        """
 
     def latest(self, pk: str, most: int, *, first: str = FIRST, last: str = LAST) -> list[Item]:
         """
@@ -114,12 +118,14 @@ class DynamoTable:
         return found
 
     def query(self, pk: str, *, first: str = FIRST, last: str = LAST) -> Iterator[Item]:
+        if last < first:  # DynamoDB refuses such a range.
+            return
         pages = self._client.get_paginator("query").paginate(**self._range(pk, first, last))
         for page in pages:
             yield from map(from_image, page["Items"])
 
     def latest(self, pk: str, most: int, *, first: str = FIRST, last: str = LAST) -> list[Item]:
-        if most < 1:
+        if most < 1 or last < first:
             return []
         page = self._client.query(
             **self._range(pk, first, last), ScanIndexForward=False, Limit=most
