@@ -946,25 +946,24 @@ def i14_actions_are_carried_out(seen: History) -> Iterator[str]:
 
 def i14_queues_are_as_guards_asked(seen: History) -> Iterator[str]:
     """A queue ends as a guard asked for last, or an operator was told."""
-    last: dict[str, tuple[datetime, str]] = {}
+    last: dict[str, tuple[datetime, str, str]] = {}
     asked_at = dict(seen.written_at)
     for action in sorted(seen.actions, key=lambda each: each.sk):
         effect, at = action.effect, asked_at[action.sk]
         if action.result and "handed_on" in action.result:  # What was asked for stays as old.
             asked_at[action.result["handed_on"].rpartition("/")[2]] = at
         if isinstance(effect, SetQueueState) and at >= last.get(effect.queue, (at, ""))[0]:
-            last[effect.queue] = at, effect.state
+            last[effect.queue] = at, effect.state, effect.guard
     if operator_hold.read(seen.table).is_on:
         return
     stages_on = any(state.entry for state in guard_items.read_all(seen.table).values())
     updates = queue_update_items.read(seen.table).by_queue if stages_on else {}
-    for queue, (at, state) in last.items():
+    for queue, (at, state, guard) in last.items():
         name = resource_name(queue)
         if queue in updates and updates[queue].effect.state == state == "ENABLED":
             continue  # It waits while a stage that is on holds the queue closed.
         if state == "DISABLED" and any(
-            since >= at and not any(policy.mode_of(rule) == "enforce" for rule in policy.guard)
-            for since, policy in seen.policies
+            since >= at and not _closes_queues(policy, guard) for since, policy in seen.policies
         ):
             continue  # Nobody asks for it any more.
         by_people = any(call.queue and resource_name(call.queue) == name for call in seen.by_people)
@@ -976,6 +975,15 @@ def i14_queues_are_as_guards_asked(seen: History) -> Iterator[str]:
         )
         if not told:
             yield f"{queue} was to be {state} at {iso(at)}, and is {seen.queues[queue]}"
+
+
+def _closes_queues(policy: Policy, guard: str) -> bool:
+    """Whether a policy has a guard close queues, and not only observe."""
+    return any(
+        policy.mode_of(rule) == "enforce" and any(stage.close_queues for stage in rule.stage)
+        for rule in policy.guard
+        if rule.name == guard
+    )
 
 
 def i14_a_guard_that_vanishes_is_told(seen: History) -> Iterator[str]:
