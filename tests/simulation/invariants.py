@@ -517,7 +517,9 @@ def i8_nothing_starts_while_a_stage_is_on(seen: History) -> Iterator[str]:
                 if not waits and not (stage == "terminate" and before.status in STARTED):
                     continue
                 heard = _first_heard(seen, job, before)
-                late = _PATROL if heard is None else _GUARD_PROMPT
+                # An answer that lacks what decides is asked for again by the run's next look.
+                is_prompt = heard and not seen.plan.disorder.lacking
+                late = _GUARD_PROMPT if is_prompt else _PATROL
                 since = max(begins, before.since, heard or begins)
                 until = stay.since if stay else seen.ended
                 # A run whose function fails each time goes on once the queue delivers it again.
