@@ -520,7 +520,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "of an array's children no more were stopped than have failed",
         "guards/stop_run/tally.py",
-        "stopped = gone if failed is None else min(gone, failed)",
+        "stopped = min(gone, failed or 0)",
         "stopped = gone",
         ("tests/unit/guards/stop_run/test_run.py",),
     ),

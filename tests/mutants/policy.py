@@ -94,8 +94,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "of two tags of one name the array's counts",
         "policy/child_tags.py",
-        "(*own.items(), *of_array.items())",
-        "(*of_array.items(), *own.items())",
+        "(*of_child.items(), *of_array.items())",
+        "(*of_array.items(), *of_child.items())",
         ("tests/unit/policy/test_child_tags.py",),
     ),
     Mutant(
