@@ -224,4 +224,11 @@ MUTANTS: Sequence[Mutant] = (
         "Reminders(self.table).file([reminder(open_ids, self.now)])",
         "pass",
     ),
+    Mutant(
+        "where children bear our reason, those that do not were not stopped by us",
+        "arrays/groups.py",
+        '"" if bear_it else _stopper_of_all(array, cause)',
+        "_stopper_of_all(array, cause)",
+        ("tests/unit/arrays/test_stops.py",),
+    ),
 )

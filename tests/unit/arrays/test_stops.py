@@ -89,6 +89,20 @@ def test_what_a_guard_stopped_is_not_called_failed() -> None:
     assert f"once {BY_GUARD} is released" in notice.text
 
 
+@pytest.mark.parametrize(
+    "child", [failed(0, EXITED, 137), failed(0, "stopped by jane", 143), failed(0, "", None)]
+)
+def test_where_children_bear_our_reason_those_that_do_not_were_not_stopped_by_us(
+    child: JobEvent,
+) -> None:
+    array = ended(3, 3, reason=GUARD_TERMINATES)
+
+    facts = completed(array, [a_part(child, *(stopped(n, GUARD_TERMINATES) for n in (1, 2)))]).facts
+
+    assert (facts["failed"], facts["failed_indices"]) == (1, "0")
+    assert (facts["stopped"], facts["stopped_indices"]) == (2, "1-2")
+
+
 def test_an_array_of_which_nothing_failed_by_itself_has_nothing_to_resubmit_but_the_stopped() -> (
     None
 ):

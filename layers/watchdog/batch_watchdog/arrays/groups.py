@@ -2,9 +2,9 @@
 What did not succeed of an array: failures grouped by cause, and stops by who of us stopped.
 
 A stop is known by the reason that we gave, which Batch keeps as the child's. Where the array was
-stopped as a whole, AWS does not say what reason its children bear: so those count as stopped, too,
-that never began, that Batch calls cancelled or terminated, or that were killed, with no cause of
-their own.
+stopped as a whole, AWS does not say what reason its children bear. If some of them bear ours, the
+others ended otherwise. If none does, those count as stopped that never began, that Batch calls
+cancelled or terminated, or that were killed, with no cause of their own.
 """
 
 import re
@@ -125,7 +125,11 @@ def _by_cause(array: Array, parts: list[Part]) -> dict[FailureCause, Group]:
 
 def _take_stops(array: Array, by_cause: dict[FailureCause, Group]) -> list[Group]:
     """Take out the groups that were stopped, as groups by who stopped them."""
-    stoppers = {cause: cause.stopper or _stopper_of_all(array, cause) for cause in by_cause}
+    bear_it = any(cause.stopper and cause.stopper == array.stopper for cause in by_cause)
+    stoppers = {
+        cause: cause.stopper or ("" if bear_it else _stopper_of_all(array, cause))
+        for cause in by_cause
+    }
     named = [stopper for stopper in stoppers.values() if stopper]
     if named and all(stopper or cause.follows for cause, stopper in stoppers.items()):
         # Nothing failed by itself: what failed as a job before it had not succeeded, fell with us.
