@@ -69,7 +69,9 @@ def rung(seen: "History", trees: Mapping[datetime, Mapping[str, Any]]) -> Iterat
         ends = max((_period(each, at)[1] for each in budgets), default=at)
         yield Rung(
             budget=facts["budget"],
-            table=next((each for each in budgets if facts["limit"].items() <= each.items()), None),
+            table=next(
+                (each for each in budgets[::-1] if facts["limit"].items() <= each.items()), None
+            ),
             percent=float(facts["threshold"]),
             at=at,
             ends=ends,
