@@ -734,4 +734,11 @@ MUTANTS: Sequence[Mutant] = (
         "stopped = gone if failed is None else min(gone, failed)",
         ("tests/unit/guards/stop_run/test_run.py",),
     ),
+    Mutant(
+        "children that were left at work and wait again are counted as cancelled",
+        "guards/stop_run/tally.py",
+        "again = min(sums[_Fate.LEFT], max(0, (failed or 0) - gone))",
+        "again = 0",
+        ("tests/unit/guards/stop_run/test_run.py",),
+    ),
 )

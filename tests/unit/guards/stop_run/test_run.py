@@ -241,8 +241,17 @@ def test_of_an_arrays_children_no_more_were_stopped_than_have_failed() -> None:
     )
 
 
+def test_a_child_that_was_left_at_work_and_waits_again_may_be_stopped() -> None:
+    stopped = chunk(stop=(ARRAY,), arrays={ARRAY: (1, 3)}, failed_before={ARRAY: 0})
+    again = chunk(stop=(f"{ARRAY}:0", f"{ARRAY}:1"), arrived=True)
+
+    assert tally([stopped, again, chunk(ended={ARRAY: 3})], "cancel") == Tally(
+        cancelled=3, left_running=1
+    )
+
+
 def test_of_an_arrays_children_no_more_were_stopped_than_are_gone() -> None:
-    stopped = chunk(stop=(ARRAY,), arrays={ARRAY: (5, 1)}, ended={ARRAY: 5})
+    stopped = chunk(stop=(ARRAY,), arrays={ARRAY: (5, 1)}, ended={ARRAY: 2})
     at_work = chunk(left=(ARRAY,), arrays={ARRAY: (0, 4)}, at=at("13:00"))
 
     assert tally([stopped, at_work], "cancel") == Tally(cancelled=2, left_running=1, escaped=3)

@@ -113,6 +113,10 @@ class _Shown:
         how_unknown = failed is None or is_new
         sums[_Fate.NOT_KNOWN if how_unknown else _Fate.ESCAPED] += gone - stopped
         sums[_Fate.NOT_KNOWN if is_new else _Fate.ESCAPED] += asked - alive - gone
+        # Of those that were left at work some have waited again since, and were cancelled then.
+        again = min(sums[_Fate.LEFT], max(0, (failed or 0) - gone))
+        sums[_Fate.LEFT] -= again
+        sums[_Fate.STOPPED] += again
 
 
 class _Found:
