@@ -136,7 +136,10 @@ def i3_nobody_is_stopped_too_soon(seen: History) -> Iterator[str]:
                 yield f"{job_id} was {stay.status} when stopped for being {status}"
             continue
         tolerance = _tolerance(seen, job_id, stay)
-        shortest = min(_possible_limits(seen, job_id, status, decided), default=None)
+        # A sweep's calls take time: tags and policy may have changed since it began.
+        known = [*_possible_limits(seen, job_id, status, decided)]
+        known += _possible_limits(seen, job_id, status, seen.written_at[action.sk])
+        shortest = min(known, default=None)
         if shortest is None:
             yield f"{job_id} has no limit in {status}, and was stopped"
         elif decided - seen.known_since(job_id, decided) + tolerance < shortest:
