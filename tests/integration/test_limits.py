@@ -46,6 +46,33 @@ def test_in_observe_mode_it_is_said_what_would_be_done_and_nothing_is_done() -> 
     assert notice["facts"]["mode"] == "observe"
 
 
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_of_an_arrays_children_subject_and_text_name_the_index(language: str) -> None:
+    policy = SIX_HOURS + f'[notify]\nlanguage = "{language}"\n'
+    events = [
+        moved("RUNNABLE", "12:00", job_id=f"sweep:{index}", jobName="s" * 120,
+              arrayProperties={"index": index})
+        for index in (0, 9_999)
+    ]  # fmt: skip
+    watching = Watching(policy, events).run(at("12:00"), at("14:30"))
+
+    for kind in ("limit-warning", "limit-enforced"):
+        told = sorted(watching.told(kind), key=lambda each: str(each["id"]))
+        assert [each["subject"][-5:].strip("s ") for each in told] == ["[0]", "9999]"]
+        assert [
+            f"s [{index}]" in each["text"] for each, index in zip(told, (0, 9_999), strict=True)
+        ]
+        assert all(len(each["subject"]) < 100 for each in told)
+
+
+def test_a_job_whose_queue_is_shown_empty_is_not_stopped() -> None:
+    watching = Watching(SIX_HOURS, [moved("RUNNABLE", "12:00", jobQueue="")])
+    watching.run(at("12:00"), at("15:00"))
+
+    assert watching.stops == []
+    assert watching.told("limit-warning") == []
+
+
 def test_a_job_that_starts_in_time_is_left_alone() -> None:
     events = [moved("RUNNABLE", "12:00"), moved("STARTING", "13:59:59")]
     watching = Watching(SIX_HOURS, events).run(at("12:00"), at("15:00"))

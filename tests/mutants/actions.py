@@ -27,9 +27,16 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/unit/actions/test_stop_rules.py",),
     ),
     Mutant(
+        "a job of which a name is shown empty is not stopped",
+        "actions/stop_rules.py",
+        'if any(detail.get(name) in (None, "") for name in named_by):',
+        "if any(detail.get(name) is None for name in named_by):",
+        ("tests/unit/actions/test_stop_rules.py",),
+    ),
+    Mutant(
         "a job that is shown in part is not stopped",
         "actions/stop_rules.py",
-        "if any(detail.get(name) is None for name in named_by):",
+        'if any(detail.get(name) in (None, "") for name in named_by):',
         "if False:",
         ("tests/unit/actions/test_stop_rules.py",),
     ),

@@ -427,6 +427,20 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/unit/guards/test_rules.py",),
     ),
     Mutant(
+        "time in doubt that is also under a hold is left out once",
+        "guards/stages.py",
+        "now - state.in_doubt_since - _held(state.in_doubt_since, now, operator_holds)",
+        "now - state.in_doubt_since",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "only a hold in the time of doubt shortens it",
+        "guards/stages.py",
+        "min(end, until) - max(begin, since) for begin, end in holds",
+        "end - begin for begin, end in holds",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
         "a time to come is not told as the time of an alarm",
         "guards/rules.py",
         "evidence = replace(evidence, at=heard.at)  # In words too: its own time may be still to come.",

@@ -85,6 +85,20 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/unit/limits/test_rules.py",),
     ),
     Mutant(
+        "a job whose queue is shown empty is not stopped",
+        "limits/decisions.py",
+        '_NOTHING = (None, "")',
+        "_NOTHING = (None,)",
+        ("tests/integration/test_limits.py",),
+    ),
+    Mutant(
+        "a notice about an array's child names its index",
+        "limits/notices.py",
+        'f"{name} [{self.job.index}]" if self.job.kind == "child" else name',
+        "name",
+        ("tests/integration/test_limits.py",),
+    ),
+    Mutant(
         "a job whose own tag cannot be read is not stopped",
         "policy/model.py",
         'return replace(limit, rule=rule_name, action="warn", escalate=False)',

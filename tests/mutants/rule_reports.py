@@ -25,11 +25,29 @@ MUTANTS: Sequence[Mutant] = (
         _FOLLOWED,
     ),
     Mutant(
-        "the success of a later attempt is not that of the run",
+        "a job that is being retried after a long run is open",
         "rule_reports/followed.py",
-        "if any(run.start > decided for run in runs) or not job.ended:",
-        "if not job.ended:",
+        """if not job.ended:
+        return None
+    decided""",
+        """if not job.ended and all(not run.stop for run in runs):
+        return None
+    decided""",
         _FOLLOWED,
+    ),
+    Mutant(
+        "a job that succeeds by a retry did so when that ended",
+        "rule_reports/followed.py",
+        "to_time(max(run.stop for run in runs))",
+        "to_time(latest.stop)",
+        _FOLLOWED,
+    ),
+    Mutant(
+        "a run lasted until it was over, and not until a retry was",
+        "rule_reports/followed.py",
+        "return self.run_over or self.at",
+        "return self.at",
+        _TALLIES,
     ),
     Mutant(
         "a stop of ours is told apart",

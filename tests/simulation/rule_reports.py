@@ -40,11 +40,11 @@ def i17_what_passed_a_limit_is_counted_once_as_what_became_of_it(seen: History) 
     yield from (f"a followed job cannot be read: {error!r}" for error in look.failed)
 
     expected: Counter[tuple[str, str]] = Counter()
-    for action, notice in seen.notices():
+    for _, notice in seen.notices():
         if notice.kind == "limit-enforced" and notice.id.endswith(("Z", ":observed")):
             mode = notice.facts["mode"]
             expected[mode, "passed"] += 1
-            expected[mode, _became(seen, notice, datetime.fromisoformat(action.at))] += 1
+            expected[mode, _became(seen, notice)] += 1
     counted: Counter[tuple[str, str]] = Counter()
     week = tally_items.week_of(seen.policies[0][0])
     while week <= tally_items.week_of(seen.ended):
@@ -57,17 +57,13 @@ def i17_what_passed_a_limit_is_counted_once_as_what_became_of_it(seen: History) 
         yield f"counted {dict(+counted)}, and it was {dict(+expected)}"
 
 
-def _became(seen: History, notice: Notice, decided: datetime) -> str:
+def _became(seen: History, notice: Notice) -> str:
+    """What became of the job as a whole: a stop of a run would have cost it all its retries."""
     job_id, since = notice.facts["job_id"], datetime.fromisoformat(notice.facts["since"])
     stays = seen.stays[job_id]
-    if notice.facts["status"] == "RUNNING":
-        place = max(n for n, stay in enumerate(stays) if stay.since <= decided)
-        while stays[place].status != "RUNNING" and place:
-            place -= 1
-        stays = stays[place:]
-        if len(stays) > 1 and stays[1].status not in ("SUCCEEDED", "FAILED"):
-            return "ended"
-    elif any(each.status == "RUNNING" and each.since >= since for each in stays):
+    if notice.facts["status"] != "RUNNING" and any(
+        each.status == "RUNNING" and each.since >= since for each in stays
+    ):
         return "went_on"
     match stays[-1].status:
         case "SUCCEEDED":

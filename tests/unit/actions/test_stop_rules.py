@@ -285,6 +285,15 @@ def test_a_job_that_is_shown_in_part_is_left_alone(stop: StopJobs, lacks: str) -
     assert why_not(stop, 0, job | {"attempts": 7}, whole)
 
 
+@pytest.mark.parametrize("stop", [BY_LIMIT, BY_GUARD, BY_ARRAY])
+@pytest.mark.parametrize("empty", ["jobName", "jobQueue", "jobDefinition"])
+def test_a_job_of_which_a_name_is_shown_empty_is_left_alone(stop: StopJobs, empty: str) -> None:
+    job = an_array_job() if stop is BY_ARRAY else a_described_job()
+    whole = grounds(guards=at_stage(), array=an_array_job())
+
+    assert why_not(stop, 0, job | {empty: ""}, whole) == "AWS Batch shows only a part of the job"
+
+
 def test_a_service_job_has_no_definition() -> None:
     job = a_described_job() | {"serviceJobType": "SAGEMAKER_TRAINING"}
     del job["jobDefinition"]

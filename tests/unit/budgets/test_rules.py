@@ -212,6 +212,21 @@ def test_a_forecast_is_told_once_it_lies_within_the_period() -> None:
     assert "Thursday" in notice.subject
 
 
+@pytest.mark.parametrize(
+    ("millis", "words"),
+    [
+        (1_000, "uses 1 vCPU hour an hour"),
+        (1_500, "uses 1.5 vCPU hours an hour"),
+        (100, "uses 0.1 vCPU hours an hour"),
+    ],
+)
+def test_an_hour_of_a_unit_is_said_in_the_singular(millis: int, words: str) -> None:
+    counted = rules.begin(state(), DAY, fact(amounts=(millis, 0, 0, 0)))
+    reading = rules.read(counted, DAY, NOON + HOUR)
+
+    assert words in notices.in_words(DAY, reading)
+
+
 def test_the_limit_of_which_most_is_used_counts() -> None:
     budget = Budget(name="b", per="day", vcpu_hours=1_000.0, gpu_hours=2.0)
     counted = rules.end(state(budget), budget, fact(stop=NOON + HOUR), None)

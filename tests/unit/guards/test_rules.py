@@ -479,6 +479,33 @@ def test_the_time_under_a_hold_does_not_count() -> None:
     assert story.stage == "terminate"
 
 
+@pytest.mark.parametrize(
+    ("hold", "terminates"),
+    [
+        pytest.param(("13:00", "13:30"), "15:30", id="within"),
+        pytest.param(("12:15", "13:00"), "15:45", id="before and in it"),
+        pytest.param(("13:30", "14:20"), "15:50", id="in and after it"),
+        pytest.param(("14:05", "14:25"), "15:50", id="after it"),
+        pytest.param(("12:10", "14:10"), "16:00", id="around it"),
+    ],
+)
+def test_time_in_doubt_that_is_also_under_a_hold_is_left_out_once(
+    hold: tuple[str, str], terminates: str
+) -> None:
+    story = a_raised_story()
+    story.told(lacks_data(when="12:30"))
+    begin, end = at(hold[0]), at(hold[1])
+    story.operator_holds = ((begin, min(end, at("14:00"))),) if begin < at("14:00") else ()
+    story.told(word("soft", when="14:00"))
+    story.operator_holds = ((begin, end),)
+
+    due = at(terminates)
+    story.sweep((due - timedelta(minutes=1)).strftime("%H:%M"))
+    assert story.stage == "cancel"
+    story.sweep(terminates)
+    assert story.stage == "terminate"
+
+
 def test_of_a_hold_only_the_time_within_the_stage_does_not_count() -> None:
     two_hours = timedelta(hours=2)
     noon, holds = at("12:00"), ((at("11:00"), at("12:30")), (at("14:00"), at("15:00")))

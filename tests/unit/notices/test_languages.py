@@ -129,6 +129,15 @@ def test_a_notice_has_the_same_facts_and_plain_texts_in_each_language() -> None:
     assert english_sentences(japanese) == ["Essential container in task exited"]
 
 
+def test_of_a_job_whose_queue_an_event_lacks_it_is_said_that_it_is_unknown() -> None:
+    event = a_failure("12:00")
+    del event["detail"]["jobQueue"]
+    notice = job_failed(change(event))
+
+    assert notice.text.startswith("The job render, in an unknown queue, failed at 2026-")
+    assert JAPANESE.worded(notice).text.startswith("キューが不明なジョブ render は、1 回の試行")
+
+
 def english_sentences(notice: Notice) -> list[str]:
     """Lines that are neither Japanese nor a link, a name or a number."""
     return [

@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import pytest
+
 from batch_watchdog.budgets.periods import to_ms
 from batch_watchdog.budgets.runs import runs_of
 from batch_watchdog.core.batch_payloads import event_from_detail
-from batch_watchdog.rule_reports.followed import End, FollowedJob, RuleKey, end_of
+from batch_watchdog.core.effects import STOP_MARK
+from batch_watchdog.rule_reports.followed import End, FollowedJob, How, RuleKey, end_of
 from tests.makers import JOB, a_described_job, at
 
 
@@ -88,6 +91,13 @@ def test_a_stop_of_ours_is_told_apart() -> None:
 
 # ---- Jobs that run for too long -------------------------------------------------------------
 
+FIRST = attempt("12:00", "15:00")
+RETRY: dict[str, Any] = {"startedAt": millis("15:10"), "stoppedAt": millis("16:00")}
+
+
+def ended_run(how: How, clock: str, run_over: str = "15:00") -> End:
+    return End(how=how, at=at(clock), run_over=at(run_over))
+
 
 def test_a_run_goes_on() -> None:
     assert became("RUNNING", "RUNNING", startedAt=millis("12:00")) is None
@@ -96,23 +106,35 @@ def test_a_run_goes_on() -> None:
 def test_a_run_that_succeeds_after_all() -> None:
     ended = {"startedAt": millis("12:00"), "stoppedAt": millis("15:00")}
 
-    assert became("SUCCEEDED", "RUNNING", **ended) == End(how="went-on", at=at("15:00"))
+    assert became("SUCCEEDED", "RUNNING", **ended) == ended_run("went-on", "15:00")
 
 
 def test_a_run_that_fails_has_ended_when_it_stopped() -> None:
     ended = {"startedAt": millis("12:00"), "stoppedAt": millis("15:00")}
 
-    assert became("FAILED", "RUNNING", **ended) == End(how="ended", at=at("15:00"))
+    assert became("FAILED", "RUNNING", **ended) == ended_run("ended", "15:00")
 
 
-def test_the_success_of_a_later_attempt_is_not_that_of_the_run() -> None:
-    made = [attempt("12:00", "15:00"), attempt("15:10", "16:00")]
-    ended = {"startedAt": millis("15:10"), "stoppedAt": millis("16:00"), "attempts": made}
+def test_a_job_that_succeeds_by_a_retry_has_gone_on_and_its_run_was_over_before() -> None:
+    made = {"attempts": [FIRST, attempt("15:10", "16:00")]}
 
-    assert became("SUCCEEDED", "RUNNING", **ended) == End(how="ended", at=at("15:00"))
+    assert became("SUCCEEDED", "RUNNING", **RETRY, **made) == ended_run("went-on", "16:00")
 
 
-def test_a_run_whose_job_waits_again_has_ended() -> None:
-    waits = became("RUNNABLE", "RUNNING", attempts=[attempt("12:00", "15:00")])
+def test_a_job_whose_retry_fails_too_has_ended() -> None:
+    made = {"attempts": [FIRST, attempt("15:10", "16:00")]}
 
-    assert waits == End(how="ended", at=at("15:00"))
+    assert became("FAILED", "RUNNING", **RETRY, **made) == ended_run("ended", "16:00")
+
+
+def test_a_job_whose_retry_was_stopped_by_us_was_stopped() -> None:
+    made = {"attempts": [FIRST], "statusReason": f"{STOP_MARK}guard"}
+
+    assert became("FAILED", "RUNNING", **made) == ended_run("stopped", "15:00")
+
+
+@pytest.mark.parametrize("status", ["RUNNABLE", "STARTING", "RUNNING"])
+def test_a_job_that_is_being_retried_is_open(status: str) -> None:
+    started = {"startedAt": millis("15:10")} if status == "RUNNING" else {}
+
+    assert became(status, "RUNNING", attempts=[FIRST], **started) is None

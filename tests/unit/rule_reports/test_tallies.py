@@ -51,6 +51,14 @@ def test_an_end_before_the_decision_counts_as_no_time() -> None:
     assert (tally.median, tally.latest, tally.hours) == (0, 0, (0.0, 0.0))
 
 
+def test_a_success_by_a_retry_counts_when_it_came_and_the_run_as_long_as_it_lasted() -> None:
+    end = End(how="went-on", at=at("17:00"), run_over=at("14:30"))
+    tally = Tally().with_passed(1, 0).with_end(end, JOB, AMOUNTS)
+
+    assert (tally.latest, tally.longest) == (4 * 3_600, 9_000)
+    assert tally.hours == (6.0, 1.5)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_the_median_is_right_to_a_tenth_and_the_longest_exactly(seed: int) -> None:
     random = Random(seed)  # noqa: S311

@@ -77,7 +77,7 @@ def why_not(stop: StopJobs, place: int, detail: Mapping[str, Any] | None, ground
 
 def _read(detail: Mapping[str, Any], stop: StopJobs, now: datetime) -> JobEvent | None:
     named_by = _NAMED_BY if stop.service else (*_NAMED_BY, "jobDefinition")
-    if any(detail.get(name) is None for name in named_by):
+    if any(detail.get(name) in (None, "") for name in named_by):
         return None
     try:
         return event_from_detail(detail, now)

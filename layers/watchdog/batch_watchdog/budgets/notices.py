@@ -12,12 +12,18 @@ from batch_watchdog.notices.phrases import Name, Phrase, lines, row, say, subjec
 from batch_watchdog.notices.text import fact, iso, plain
 from batch_watchdog.policy.budget_tables import Budget
 
-_UNITS: Mapping[str, Phrase] = {
+_UNITS: dict[str, Phrase] = {
     "vcpu_hours": say("vCPU hours"),
     "gpu_hours": say("GPU hours"),
     "memory_gib_hours": say("GiB hours of memory"),
     "instance_hours": say("instance hours"),
     "usd": say("USD"),
+}
+_UNITS_OF_ONE: Mapping[str, Phrase] = _UNITS | {
+    "vcpu_hours": say("vCPU hour"),
+    "gpu_hours": say("GPU hour"),
+    "memory_gib_hours": say("GiB hour of memory"),
+    "instance_hours": say("instance hour"),
 }
 _PERIODS: Mapping[str, Phrase] = {
     "day": say("day"),
@@ -114,7 +120,7 @@ def _standing(budget: Budget, reading: Reading) -> list[Phrase]:
                     "{used} of {limit} {unit}",
                     used=_amount(reading.used[unit]),
                     limit=_amount(limit),
-                    unit=_UNITS[unit],
+                    unit=_unit(unit, limit),
                 )
                 for unit, limit in reading.limit.items()
             ),
@@ -123,7 +129,7 @@ def _standing(budget: Budget, reading: Reading) -> list[Phrase]:
     ]
     if any(reading.rate_per_hour.values()):
         rates = row(
-            say("{n} {unit}", n=_amount(rate), unit=_UNITS[unit])
+            say("{n} {unit}", n=_amount(rate), unit=_unit(unit, rate))
             for unit, rate in reading.rate_per_hour.items()
         )
         told.append(
@@ -181,6 +187,10 @@ def _advice(reading: Reading) -> Phrase:
 
 def _amount(number: float) -> str:
     return f"{number:,.0f}" if number >= 1_000 else f"{number:.4g}"  # noqa: PLR2004
+
+
+def _unit(unit: str, number: float) -> Phrase:
+    return (_UNITS_OF_ONE if _amount(number) == "1" else _UNITS)[unit]
 
 
 def _day_and_hour(at: int, zone: ZoneInfo) -> Phrase:

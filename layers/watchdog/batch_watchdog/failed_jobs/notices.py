@@ -31,7 +31,6 @@ def is_news(change: JobEvent) -> bool:
 
 def job_failed(change: JobEvent, followers: Sequence[JobEvent] = ()) -> Notice:
     """The notice of a failure, and of the jobs that failed because of it."""
-    name = _name(change)
     known = known_cause(change.exit_code, words_of(change))
     return Notice(
         kind="job-failed",
@@ -40,14 +39,7 @@ def job_failed(change: JobEvent, followers: Sequence[JobEvent] = ()) -> Notice:
         subject=_subject(change, known, len(followers)),
         text=lines(
             [
-                say(
-                    "The job {name} in queue {queue} failed at {at} after {attempts}: {end}.",
-                    name=name,
-                    queue=plain(resource_name(change.queue)),
-                    at=change.at,
-                    attempts=counted(change.attempts, "{n} attempt", "{n} attempts"),
-                    end=_tell_end(change),
-                ),
+                _tell_failure(change),
                 *(plain(text, 500) for text in (change.reason, change.container_reason) if text),
                 *_tell_known(known),
                 *_tell_followers(followers),
@@ -89,6 +81,21 @@ def _subject(change: JobEvent, known: KnownCause | None, followers: int) -> Phra
 def _exit_code(change: JobEvent) -> Phrase:
     code = change.exit_code
     return say("no exit code") if code is None else say("exit code {code}", code=str(code))
+
+
+def _tell_failure(change: JobEvent) -> Phrase:
+    parts = {
+        "name": _name(change),
+        "queue": plain(resource_name(change.queue)),
+        "at": change.at,
+        "attempts": counted(change.attempts, "{n} attempt", "{n} attempts"),
+        "end": _tell_end(change),
+    }
+    if not change.queue:
+        return say(
+            "The job {name}, in an unknown queue, failed at {at} after {attempts}: {end}.", **parts
+        )
+    return say("The job {name} in queue {queue} failed at {at} after {attempts}: {end}.", **parts)
 
 
 def _tell_end(change: JobEvent) -> Phrase:

@@ -48,7 +48,7 @@ what is to be done. The rules:
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import assert_never
 
 from batch_watchdog.guards.inputs import (
@@ -228,7 +228,12 @@ def _lacking(moment: Transition, rule: Guard, evidence: Evidence) -> Transition:
         if at > known.get(signal, BEFORE)
     }
     state = replace(moment.state, lacking={**known, **lacking})
-    return replace(moment, state=with_doubt(state, rule, moment.now, at))
+    return _with_doubt(replace(moment, state=state), rule, at)
+
+
+def _with_doubt(moment: Transition, rule: Guard, at: datetime) -> Transition:
+    state = with_doubt(moment.state, rule, moment.now, at, moment.operator_holds)
+    return replace(moment, state=state)
 
 
 def _news(
@@ -246,7 +251,7 @@ def _news(
     rang, before = ringing(state, rule, now), stage_in_force(moment, rule)
     signals = {signal: following(heard, state.alarms.get(signal)) for _, signal in fresh}
     state = replace(state, alarms={**state.alarms, **signals})
-    moment = replace(moment, state=with_doubt(state, rule, now, heard.at))
+    moment = _with_doubt(replace(moment, state=state), rule, heard.at)
     if evidence.state == "OK":
         return _relieved(moment, rule, what, rang=any(signal in rang for signal in signals))
     if heard.ends and heard.ends <= now:
@@ -283,7 +288,7 @@ def _relieved(moment: Transition, rule: Guard, what: Phrase, *, rang: bool) -> G
 
 
 def _time_passed(moment: Transition, rule: Guard) -> GuardDecision:
-    moment = replace(moment, state=with_doubt(moment.state, rule, moment.now, moment.now))
+    moment = _with_doubt(moment, rule, moment.now)
     state, entry = moment.state, moment.state.entry
     if entry is None:
         return moment.reopen()

@@ -96,15 +96,25 @@ def surely_ringing(state: GuardState, rule: Guard, now: datetime) -> frozenset[s
     )
 
 
-def with_doubt(state: GuardState, rule: Guard, now: datetime, at: datetime) -> GuardState:
-    """The state, with account kept of the time in which all that rings has too little data."""
-    doubted = bool(ringing(state, rule, now)) and not surely_ringing(state, rule, now)
-    if doubted and state.in_doubt_since is None:
+def with_doubt(
+    state: GuardState,
+    rule: Guard,
+    now: datetime,
+    at: datetime,
+    operator_holds: Sequence[HoldSpan] = (),
+) -> GuardState:
+    """
+    The state, with account kept of the time in which all that rings has too little data.
+
+    Time under a hold is left out: it is no part of `after_previous` by itself.
+    """
+    is_doubted = bool(ringing(state, rule, now)) and not surely_ringing(state, rule, now)
+    if is_doubted and state.in_doubt_since is None:
         entered = state.entry.since if state.entry else BEFORE
         return replace(state, in_doubt_since=max(min(now, at), entered))
-    if not doubted and state.in_doubt_since:
-        doubted_for = state.doubted_for + (now - state.in_doubt_since)
-        return replace(state, in_doubt_since=None, doubted_for=doubted_for)
+    if not is_doubted and state.in_doubt_since:
+        doubted = now - state.in_doubt_since - _held(state.in_doubt_since, now, operator_holds)
+        return replace(state, in_doubt_since=None, doubted_for=state.doubted_for + doubted)
     return state
 
 
@@ -260,6 +270,12 @@ def without_holds(since: datetime, span: timedelta, holds: Sequence[HoldSpan]) -
         if end > since and begin < at:
             at += end - max(begin, since)
     return at
+
+
+def _held(since: datetime, until: datetime, holds: Sequence[HoldSpan]) -> timedelta:
+    """How much of a time was under a hold."""
+    held = (min(end, until) - max(begin, since) for begin, end in holds)
+    return sum((span for span in held if span > timedelta()), timedelta())
 
 
 def releasing_signals(state: GuardState, rule: Guard, now: datetime) -> list[str]:

@@ -76,9 +76,9 @@ class GuardState:
     operator raised it while no alarm did: then no alarm releases it. `ringing_since` is when its
     alarms, none of them in ALARM until then, last began to ring. `in_doubt_since` says since when
     all that rings has too little data, and `doubted_for` how long that was so before, in this
-    stage. `released_at` is when an operator last released it: no older evidence rings. `reopens`
-    says that an operator released it when the policy had lost it, so that its queues are reopened
-    though no rule says so.
+    stage and under no hold. `released_at` is when an operator last released it: no older evidence
+    rings. `reopens` says that an operator released it when the policy had lost it, so that its
+    queues are reopened though no rule says so.
     """
 
     guard: str

@@ -50,7 +50,9 @@ class OverdueJob:
 
     @property
     def name(self) -> Name:
-        return Name(plain(self.job.job_name, 128) or plain(self.job.job_id))
+        """The job's name; of an array's child with its index, as all children have one name."""
+        name = plain(self.job.job_name, 128) or plain(self.job.job_id)
+        return Name(f"{name} [{self.job.index}]" if self.job.kind == "child" else name)
 
     @property
     def parts(self) -> dict[str, Any]:

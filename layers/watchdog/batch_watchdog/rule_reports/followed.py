@@ -5,7 +5,7 @@ What Batch shows of a job's runs tells to the second when it went on, however la
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -15,7 +15,7 @@ from batch_watchdog.core.effects import STOP_MARK
 from batch_watchdog.core.job_event import JobEvent
 from batch_watchdog.policy.tables import Action, Mode
 
-# "went-on": it started after all, or (of a limit on RUNNING) it succeeded after all.
+# "went-on": it started after all, or (of a limit on RUNNING) it succeeded, if by a retry.
 type How = Literal["went-on", "ended", "stopped", "unknown"]
 
 
@@ -58,10 +58,20 @@ class FollowedJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """What became of a followed job, and when."""
+    """
+    What became of a followed job, and when.
+
+    `run_over` is when the run was over that had lasted too long: a retry may end much later.
+    """
 
     how: How
     at: datetime
+    run_over: datetime | None = None
+
+    @property
+    def left_at(self) -> datetime:
+        """When the job left the state that its limit is for."""
+        return self.run_over or self.at
 
 
 def end_of(followed: FollowedJob, job: JobEvent, runs: Sequence[Run], now: datetime) -> End | None:
@@ -82,14 +92,19 @@ def end_of(followed: FollowedJob, job: JobEvent, runs: Sequence[Run], now: datet
 def _end_of_run(
     followed: FollowedJob, job: JobEvent, runs: Sequence[Run], now: datetime
 ) -> End | None:
-    """The end of the run that had lasted too long; what a later attempt does is no part of it."""
+    """
+    The end of a job that ran for too long, whichever attempt brings it about.
+
+    AWS Batch does not retry a job that was terminated: a stop would have cost it later attempts.
+    """
+    if not job.ended:
+        return None
     decided = to_ms(followed.decided_at)
     latest = max((run for run in runs if 0 < run.start <= decided), key=_start, default=None)
     if latest is None or not latest.stop:
-        return _end(job, now) if job.ended else None
-    if any(run.start > decided for run in runs) or not job.ended:
-        return End(how="ended", at=to_time(latest.stop))
-    return _end(job, to_time(latest.stop))
+        return _end(job, now)
+    ended = _end(job, to_time(max(run.stop for run in runs)))
+    return replace(ended, run_over=to_time(latest.stop))
 
 
 def _start(run: Run) -> int:

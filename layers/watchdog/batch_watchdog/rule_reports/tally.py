@@ -68,7 +68,7 @@ class Tally:
         """The same with what became of one of the jobs."""
         if end.how == "unknown":
             return replace(self, unknown=self.unknown + 1)
-        lasted = max(0, round((end.at - job.decided_at).total_seconds() * 1_000))
+        lasted = max(0, round((end.left_at - job.decided_at).total_seconds() * 1_000))
         vcpus, gpus = (
             kept + each * lasted for kept, each in zip(self.waited, amounts, strict=False)
         )
@@ -79,8 +79,9 @@ class Tally:
             case "stopped":
                 return replace(known, stopped=self.stopped + 1)
             case "went-on":
-                stayed = max(self.longest, int((end.at - job.since).total_seconds()))
-                return _went_on(replace(known, longest=stayed), lasted // 1_000)
+                stayed = max(self.longest, int((end.left_at - job.since).total_seconds()))
+                later = max(0, int((end.at - job.decided_at).total_seconds()))
+                return _went_on(replace(known, longest=stayed), later)
 
     def plus(self, other: "Tally") -> "Tally":
         """Both together."""

@@ -38,6 +38,7 @@ TEXTS = {
     "A job that they depend on had failed.": "依存先のジョブが失敗しました。",
     "The job {name} had failed.": "ジョブ {name} が失敗しました。",
     "The job {name} had failed, {exit_code}.": "ジョブ {name} が失敗しました ({exit_code})。",
+    "The job {name}, in an unknown queue, failed at {at} after {attempts}: {end}.": "キューが不明なジョブ {name} は、{attempts}のあと {at} に失敗しました: {end}。",
     "The job {name} in queue {queue} failed at {at} after {attempts}: {end}.": "キュー {queue} のジョブ {name} は、{attempts}のあと {at} に失敗しました: {end}。",
     "{n} attempt": "{n} 回の試行",
     "{n} attempts": "{n} 回の試行",
