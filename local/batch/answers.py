@@ -97,6 +97,9 @@ def _told_detail(job: Job) -> dict[str, Any]:
     if job.children:
         summary = job.children.summary()
         detail["arrayProperties"] = {"size": job.children.size, "statusSummary": summary}
+        if job.children.tags:  # A child has what its array was submitted with.
+            own = detail.get("tags")
+            detail["tags"] = job.children.tags | (own if isinstance(own, dict) else {})
     if job.reason:
         detail["statusReason"] = job.reason
     if job.stopped_ms and not job.children:

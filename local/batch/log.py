@@ -228,6 +228,16 @@ class Log:
         }
         job.told = missing | detail if missing else detail
         job.version += 1
+        if job.array:
+            self._note_tags(job.array, detail)
+
+    @staticmethod
+    def _note_tags(array: Array, detail: Mapping[str, Any]) -> None:
+        tags = detail.get("tags")
+        if isinstance(tags, dict):
+            array.tags |= {name: it for name, it in tags.items() if name != "resourceArn"}
+            if array.parent:
+                array.parent.version += 1
 
     # ---- Coming true ----------------------------------------------------------------------
 
@@ -251,6 +261,7 @@ class Log:
             return job
         if child:
             job.array, job.index = self._arrays[child[0]], child[1]
+            self._note_tags(job.array, detail)
             if job.array.parent is None:
                 self._imagine_parent(job, child[0], told.at_ms)
         job.key = told[:3]

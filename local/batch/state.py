@@ -132,6 +132,7 @@ class Array:
 
     # What a log tells, as a whole, and what it leaves open.
     told: dict[str, Any] = field(default_factory=dict)  # of the parent, by its first event
+    tags: dict[str, Any] = field(default_factory=dict)  # that its children's events show
     told_size: int = 0
     highest: int = -1  # index of a child
     told_end: bool = False
