@@ -618,10 +618,12 @@ class _Model:
         if now.by_operator:
             return stages & has
         rings = [each for each in now.rings if not each.ends or at < each.ends]
-        if at < now.at + timedelta(minutes=3):
-            # Of two policies within a minute the sweep sees the later one: what rings counts by it.
-            named = rule.get("stage", ())
-            stages |= {str(s["action"]) for s in named if any(r.names_stage(s) for r in rings)}
+        # Of two policies within a minute the sweep sees the later one: what rings counts by it. And
+        # what a budget says may have reached the guard only once its stage was no stage any more.
+        late = [r for r in rings if r.source == "live" and now.stage not in has]
+        heard = rings if at < now.at + timedelta(minutes=3) else late
+        named = rule.get("stage", ())
+        stages |= {str(s["action"]) for s in named if any(r.names_stage(s) for r in heard)}
         return {each for each in stages if self._is_asked_for(each, rule, rings, now.asked)}
 
     def _is_meant(self, guard: _Guard, rule: Mapping[str, Any]) -> bool:
@@ -771,12 +773,9 @@ class _Model:
         key = self._key(evidence)
         if (evidence.at, True) < guard.newest.get(key, (evidence.at, False)):
             return
-        is_meant = self._is_meant(guard, rule)
-        # What a budget says may have reached the guard only once its policy was another one.
-        is_late = evidence.source == "live" and not is_meant
-        is_known = key in guard.rings and guard.rings[key].at == evidence.at
-        if (evidence in guard.heard or is_known) and not is_late:
+        if evidence in guard.heard or (key in guard.rings and guard.rings[key].at == evidence.at):
             return  # The same again.
+        is_meant = self._is_meant(guard, rule)
         guard.newest[key] = (evidence.at, True)
         if guard.unsure.get(key, evidence.at) <= evidence.at:
             guard.unsure.pop(key, None)
