@@ -213,7 +213,7 @@ def test_different_causes_are_not_hidden_in_each_other(night: Night) -> None:
     rows = night.told([*failures(300, 2), other], "", "14:00")
 
     assert [row["at"] for row in sent(rows) if row["id"] == "job-failed:other"] == [
-        "2026-01-01T12:05:06Z"
+        "2026-01-01T12:05:11Z"
     ]
 
 
