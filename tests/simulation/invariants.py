@@ -488,6 +488,8 @@ def _unfinished_runs(seen: History) -> Iterator[str]:
         return
     # One run works at a time, and each of the others tries again every five seconds.
     takes = timedelta(minutes=1) + timedelta(seconds=6) * len(policy.guard)
+    # One that fails keeps the others waiting, too.
+    takes += timedelta(seconds=15) * sum(name == "stop_jobs" for _, name, _ in seen.failures)
     reported = {n.facts["run_id"] for _, n in seen.notices() if n.kind == "guard-report"}
     told_of = {n.facts["run_id"] for _, n in seen.notices() if ":guard-not-meant:" in n.id}
     for name, state in guard_items.read_all(seen.table).items():
