@@ -12,21 +12,19 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/DynamoDBLocal.h
 import base64
 import json
 import math
-import socket
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import boto3
 from samtranslator.yaml_helper import yaml_parse
 
 from batch_watchdog.store.item_codec import Item, from_image
 from batch_watchdog.store.table import DynamoTable, Key, Listener, Put
+from local.commands import servers
 
 _ROOT = Path(__file__).parents[1]
 _JARS = _ROOT / ".build/dynamodb-local"
@@ -36,9 +34,7 @@ _START_S = 60
 @contextmanager
 def running() -> Iterator[str]:
     """A DynamoDB with nothing in it, for a while; the answer is its address."""
-    with closing(socket.socket()) as one:
-        one.bind(("127.0.0.1", 0))
-        port = int(one.getsockname()[1])
+    port = servers.free_port()
     command = [
         "java",
         f"-Djava.library.path={_JARS}",
@@ -49,33 +45,20 @@ def running() -> Iterator[str]:
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        _wait_for(port, server)
+        if not servers.listens(port, server, _START_S):
+            raise RuntimeError(
+                f"DynamoDB Local did not start within {_START_S} s: make test-dynamodb"
+            )
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
         server.wait()
 
 
-def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline and server.poll() is None:
-        with closing(socket.socket()) as one:
-            if one.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise RuntimeError(f"DynamoDB Local did not start within {_START_S} s: make test-dynamodb")
-
-
 @cache
 def client(service: Any, address: str) -> Any:
     """A client of "dynamodb" or "dynamodbstreams" there. It takes long to make, so it is kept."""
-    return boto3.client(
-        service,
-        region_name="us-east-1",
-        endpoint_url=address,
-        aws_access_key_id="local",
-        aws_secret_access_key="local",  # noqa: S106 - there is nothing that it would open
-    )
+    return servers.client(address, service)
 
 
 @cache

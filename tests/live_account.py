@@ -7,7 +7,6 @@ call puts into a queue, or into the table's stream, is handed on before the call
 
 import base64
 import json
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,8 +19,6 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import dynamodb_backends
 from moto.events.responses import EventsHandler
 from moto.iam.responses import IamResponse
-from moto.moto_api._internal.models import moto_api_backend
-from moto.server import ThreadedMotoServer
 from moto.sns.models import sns_backends
 
 from batch_watchdog.notices.text import iso
@@ -29,6 +26,8 @@ from batch_watchdog.store.table import DynamoTable
 from local.aws import stack as stacks
 from local.aws.functions import Functions
 from local.aws.patterns import Pattern
+from local.commands.runtime import moto_server
+from local.commands.servers import CREDENTIALS
 
 _ALLOWED = """
 <SimulatePrincipalPolicyResponse><SimulatePrincipalPolicyResult>
@@ -46,9 +45,8 @@ class LiveAccount:
 
     def __init__(self, endpoint: str) -> None:
         self.environment = {
+            **CREDENTIALS,
             "AWS_ENDPOINT_URL": endpoint,
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
             "AWS_REGION": stacks.REGION,
         }
         self._seen = 0  # records of the stream
@@ -155,32 +153,24 @@ def _in_json(value: object) -> str | float:
 @contextmanager
 def running() -> Iterator[LiveAccount]:
     """An account for a while, without a stack. This process's own calls go there, too."""
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    account = LiveAccount(f"http://{host}:{port}")
+    with moto_server() as endpoint, pytest.MonkeyPatch.context() as patched:
+        account = LiveAccount(endpoint)
 
-    def invoke(function: LambdaFunction, body: str, _: object, headers: dict[str, str]) -> bytes:
-        answer, error = account.invoked(function.function_arn, json.loads(body))
-        if error:
-            headers["x-amz-function-error"] = "Unhandled"
-        return json.dumps({"errorMessage": error} if error else answer).encode()
+        def invoke(
+            function: LambdaFunction, body: str, _: object, headers: dict[str, str]
+        ) -> bytes:
+            answer, error = account.invoked(function.function_arn, json.loads(body))
+            if error:
+                headers["x-amz-function-error"] = "Unhandled"
+            return json.dumps({"errorMessage": error} if error else answer).encode()
 
-    def matches(asked: EventsHandler) -> str:
-        pattern, event = asked._get_param("EventPattern"), asked._get_param("Event")  # noqa: SLF001
-        return json.dumps({"Result": Pattern(pattern).matches(json.loads(event))})
+        def matches(asked: EventsHandler) -> str:
+            pattern, event = asked._get_param("EventPattern"), asked._get_param("Event")  # noqa: SLF001
+            return json.dumps({"Result": Pattern(pattern).matches(json.loads(event))})
 
-    moto_api_backend.reset()  # What other tests have left there.
-    try:
-        with pytest.MonkeyPatch.context() as patched:
-            for name, value in account.environment.items():
-                patched.setenv(name, value)
-            patched.setattr(LambdaFunction, "invoke", invoke)
-            patched.setattr(EventsHandler, "test_event_pattern", matches)
-            patched.setattr(
-                IamResponse, "simulate_principal_policy", lambda _: _ALLOWED, raising=False
-            )
-            yield account
-    finally:
-        server.stop()
+        for name, value in account.environment.items():
+            patched.setenv(name, value)
+        patched.setattr(LambdaFunction, "invoke", invoke)
+        patched.setattr(EventsHandler, "test_event_pattern", matches)
+        patched.setattr(IamResponse, "simulate_principal_policy", lambda _: _ALLOWED, raising=False)
+        yield account

@@ -20,7 +20,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -28,22 +27,20 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-import boto3
 from moto.server import ThreadedMotoServer
 from samtranslator.yaml_helper import yaml_parse
 
 from batch_watchdog.core.effects import Announce, Effect, StopJobs
 from batch_watchdog.store.actions import PREFIX, to_action
 from batch_watchdog.store.item_codec import Item, from_image
+from local.commands import servers
+from local.commands.servers import CREDENTIALS, REGION
 
 ROOT = Path(__file__).parents[2]
 BUILT = ROOT / ".build/lambda"
 CLIENT = ROOT / ".build/runtime-client"
 
 STACK = "local"
-REGION = "us-east-1"
-# moto takes any credentials; real ones must not get this far.
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
 
 # What functions use while they run, and the property that names it: here after the template,
 # so that settings can be written down (events/env.json).
@@ -110,13 +107,7 @@ class Stack:
 
     def client(self, service: Any) -> Any:
         """A boto3 client of this stack's AWS."""
-        return boto3.client(
-            service,
-            endpoint_url=self.endpoint,
-            region_name=REGION,
-            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-        )
+        return servers.client(self.endpoint, service)
 
     def write_what_the_stream_tells(self, event: Mapping[str, Any]) -> None:
         """Put the items into the table that a stream's event says were written there."""
@@ -129,17 +120,24 @@ class Stack:
 
 
 @contextmanager
-def stack(address: str = "127.0.0.1", port: int = 0) -> Iterator[Stack]:
-    """The stack's resources for a while, on a free port unless one is given."""
+def moto_server(address: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+    """An AWS with nothing in it for a while, on a free port unless one is given: its endpoint."""
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = ThreadedMotoServer(ip_address=address, port=port, verbose=False)
     server.start()
     try:
         host, port = server.get_host_and_port()
         _post(address, port, "/moto-api/reset", {})  # moto keeps its state for the whole process
-        yield Stack(f"http://{host}:{port}")
+        yield f"http://{host}:{port}"
     finally:
         server.stop()
+
+
+@contextmanager
+def stack(address: str = "127.0.0.1", port: int = 0) -> Iterator[Stack]:
+    """The stack's resources for a while, on a free port unless one is given."""
+    with moto_server(address, port) as endpoint:
+        yield Stack(endpoint)
 
 
 @contextmanager
@@ -151,7 +149,7 @@ def running(function: str, stack: Stack) -> Iterator[Invoke]:
         RuntimeUnavailableError: something has not been set up, or this is no Linux.
     """
     folder, layer = _built(function)
-    port, runtime_port = _free_port(), _free_port()
+    port, runtime_port = servers.free_port(), servers.free_port()
     command = [
         str(_emulator()),
         "--runtime-interface-emulator-address",
@@ -180,7 +178,10 @@ def running(function: str, stack: Stack) -> Iterator[Invoke]:
     # Both logs go to standard error: standard output is for the answer.
     process = subprocess.Popen(command, cwd=folder, env=environment, stdout=2)  # noqa: S603
     try:
-        _wait_for(port, process)
+        if not servers.listens(port, process, _START_S):
+            raise RuntimeUnavailableError(
+                f"Lambda's emulator did not start within {_START_S:.0f} s"
+            )
         yield lambda event: json.loads(_post("127.0.0.1", port, _INVOCATIONS, event))
     finally:
         process.terminate()
@@ -231,22 +232,6 @@ def _emulator() -> Path:
 def machine() -> str:
     """This machine's processor, as Lambda names it."""
     return {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
-
-
-def _free_port() -> int:
-    with closing(socket.socket()) as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline and process.poll() is None:
-        with closing(socket.socket()) as one:
-            if one.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    raise RuntimeUnavailableError(f"Lambda's emulator did not start within {_START_S:.0f} s")
 
 
 def _post(address: str, port: int, path: str, content: Mapping[str, Any]) -> bytes:

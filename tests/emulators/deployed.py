@@ -9,11 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import boto3
 from samtranslator.yaml_helper import yaml_parse
 
 from local.aws import stack as stacks
-from local.commands.runtime import BUILT, CREDENTIALS
+from local.commands import servers
+from local.commands.runtime import BUILT
 from tests.logs import iso
 
 EVENTS = Path(__file__).parents[2] / "events"
@@ -37,7 +37,7 @@ class Deployed:
 
     def client(self, service: Any) -> Any:
         """A boto3 client of this AWS."""
-        return _client(self.endpoint, service)
+        return servers.client(self.endpoint, service)
 
     def invoke(self, name: str, payload: Any) -> Any:
         """Call a function and wait for its answer, which is no error."""
@@ -82,16 +82,6 @@ def arn_of(sqs: Any, url: str) -> str:
     return str(told["Attributes"]["QueueArn"])
 
 
-def _client(endpoint: str, service: Any) -> Any:
-    return boto3.client(
-        service,
-        endpoint_url=endpoint,
-        region_name=stacks.REGION,
-        aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-    )
-
-
 def deploy(
     endpoint: str,
     unknown: Callable[[Mapping[str, Any]], bool] = lambda _: False,
@@ -103,13 +93,13 @@ def deploy(
     translated["Resources"] = {
         name: each for name, each in translated["Resources"].items() if not unknown(each)
     }
-    s3 = _client(endpoint, "s3")
+    s3 = servers.client(endpoint, "s3")
     s3.create_bucket(Bucket=_BUCKET)
     for key, folder in _code(translated["Resources"]):
         s3.put_object(Bucket=_BUCKET, Key=key, Body=_zipped(folder))
     # It is too long for a request.
     s3.put_object(Bucket=_BUCKET, Key="template", Body=json.dumps(translated))
-    cloudformation = _client(endpoint, "cloudformation")
+    cloudformation = servers.client(endpoint, "cloudformation")
     cloudformation.create_stack(
         StackName=NAME,
         TemplateURL=f"{endpoint}/{_BUCKET}/template",

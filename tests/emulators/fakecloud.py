@@ -18,15 +18,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from local.commands import servers
 from local.commands.samples import MOTO_ACCOUNT, REGION
 from tests.docker_engine import BUSYBOX
-from tests.emulators.starting import a_free_port, wait_for
 from tests.logs import iso
 
 IMAGE = "batch-watchdog-job:1"
 
 _PROGRAM = Path(__file__).parents[2] / ".build/fakecloud/bin/fakecloud"
 _NO_ENGINE = "unix:///nowhere"
+_START_S = 60
 _JOBS_S = 120
 _ENDED = {"SUCCEEDED", "FAILED"}
 
@@ -38,7 +39,7 @@ def running(engine: str = _NO_ENGINE) -> Iterator[str]:
 
     Jobs run in this Docker engine. Without one they stay SUBMITTED.
     """
-    port = a_free_port()
+    port = servers.free_port()
     with tempfile.TemporaryDirectory(prefix="fakecloud-") as folder:
         environment = {
             "PATH": os.environ["PATH"],
@@ -53,7 +54,8 @@ def running(engine: str = _NO_ENGINE) -> Iterator[str]:
                 [_PROGRAM], cwd=folder, env=environment, stdout=log, stderr=log
             )
             try:
-                wait_for(port, server, "fakecloud")
+                if not servers.listens(port, server, _START_S):
+                    raise RuntimeError(f"fakecloud did not start within {_START_S} s")
                 yield f"http://127.0.0.1:{port}"
             finally:
                 server.terminate()

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from local.commands import servers
 from local.commands.samples import MOTO_ACCOUNT
-from tests.emulators.starting import a_free_port, wait_for
 
 _PACKAGES = Path(__file__).parents[2] / ".build/ministack"
+_START_S = 60
 # Each process of a function has its own copy of the layer, 2,900 files.
 _MEMORY = "/dev/shm"  # noqa: S108 - the folder made there is ours alone
 
@@ -30,7 +31,7 @@ def running(batch: str = "") -> Iterator[str]:
     Its functions ask another one for AWS Batch, where the address of one is given: MiniStack's own
     ends each job as soon as it is submitted, and knows no arrays.
     """
-    port = a_free_port()
+    port = servers.free_port()
     where = _MEMORY if os.access(_MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="ministack-", dir=where) as folder:
         environment = {
@@ -56,7 +57,8 @@ def running(batch: str = "") -> Iterator[str]:
                 start_new_session=True,
             )
             try:
-                wait_for(port, server, "MiniStack")
+                if not servers.listens(port, server, _START_S):
+                    raise RuntimeError(f"MiniStack did not start within {_START_S} s")
                 yield f"http://127.0.0.1:{port}"
             finally:
                 # The functions' processes are of its group. None has anything to save.

@@ -5,11 +5,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
 import pytest
 
-from local.aws import stack as stacks
-from local.commands.runtime import CREDENTIALS
+from local.commands import servers
 from tests.emulators.deployed import Deployed, a_minute, as_records, until
 from tests.emulators.fakecloud import IMAGE, events_of
 from tests.logs import iso
@@ -24,13 +22,7 @@ _FAILS_IN_THE_SECOND = 'test "$AWS_BATCH_JOB_ARRAY_INDEX" != 1 || exit 7'
 @pytest.fixture(scope="module")
 def client(batch: str) -> Any:
     """A client of AWS Batch, with a queue."""
-    client = boto3.client(
-        "batch",
-        endpoint_url=batch,
-        region_name=stacks.REGION,
-        aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-    )
+    client = servers.client(batch, "batch")
     client.create_compute_environment(computeEnvironmentName="ce", type="UNMANAGED")
     client.create_job_queue(
         jobQueueName="queue",
@@ -60,12 +52,17 @@ def submit(client: Any) -> Submit:
     return submit
 
 
+def an_array(client: Any, submit: Submit, name: str) -> tuple[str, list[dict[str, Any]]]:
+    """An array of three, of which the second fails: its id, and what Batch would send of it."""
+    array = submit(name, _FAILS_IN_THE_SECOND, arrayProperties={"size": 3})
+    return array, events_of(client, [array, *(f"{array}:{index}" for index in range(3))])
+
+
 def test_an_array_is_told_of_with_the_children_that_failed(
     over_batch: Deployed, client: Any, submit: Submit
 ) -> None:
     box = over_batch.subscriber("array")
-    array = submit("array", _FAILS_IN_THE_SECOND, arrayProperties={"size": 3})
-    events = events_of(client, [array, *(f"{array}:{index}" for index in range(3))])
+    array, events = an_array(client, submit, "array")
 
     over_batch.invoke("JobEventsFunction", as_records(*events, sent=datetime.now(UTC)))
 
@@ -96,8 +93,7 @@ def test_an_array_whose_end_was_not_told_is_found_by_asking(
     over_batch: Deployed, client: Any, submit: Submit
 ) -> None:
     box = over_batch.subscriber("lost")
-    array = submit("lost", _FAILS_IN_THE_SECOND, arrayProperties={"size": 3})
-    events = events_of(client, [array, *(f"{array}:{index}" for index in range(3))])
+    array, events = an_array(client, submit, "lost")
     now = datetime.now(UTC)
     sent = now - timedelta(minutes=5)
     told = [each | {"time": iso(sent)} for each in events if each["detail"]["status"] != "FAILED"]

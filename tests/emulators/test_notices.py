@@ -11,7 +11,7 @@ import pytest
 
 from local.aws import stack as stacks
 from local.commands import live_stack
-from local.commands.runtime import CREDENTIALS
+from local.commands.servers import CREDENTIALS
 from local.deploy.smoke import Smoke
 from tests.emulators.deployed import EVENTS, Deployed, a_minute, as_records, until
 from tests.logs import an_array, event

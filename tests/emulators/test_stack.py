@@ -9,7 +9,7 @@ import pytest
 
 from local.aws import stack as stacks
 from local.aws.stack import Function, Stack, Subscription
-from local.commands.runtime import CREDENTIALS
+from local.commands.servers import CREDENTIALS
 from tests.emulators.deployed import Deployed
 
 pytestmark = pytest.mark.enable_socket
