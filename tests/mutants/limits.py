@@ -86,7 +86,7 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "a job whose queue is shown empty is not stopped",
-        "limits/decisions.py",
+        "core/payload_parts.py",
         '_NOTHING = (None, "")',
         "_NOTHING = (None,)",
         ("tests/integration/test_limits.py",),

@@ -20,6 +20,7 @@ from batch_watchdog.core.batch_payloads import event_from_detail
 from batch_watchdog.core.effects import StopJobs
 from batch_watchdog.core.errors import MalformedEventError
 from batch_watchdog.core.job_event import JobEvent
+from batch_watchdog.core.payload_parts import shows
 from batch_watchdog.guards import precedence
 from batch_watchdog.guards.state import GuardState
 from batch_watchdog.limits import rules as limit_rules
@@ -77,7 +78,7 @@ def why_not(stop: StopJobs, place: int, detail: Mapping[str, Any] | None, ground
 
 def _read(detail: Mapping[str, Any], stop: StopJobs, now: datetime) -> JobEvent | None:
     named_by = _NAMED_BY if stop.service else (*_NAMED_BY, "jobDefinition")
-    if any(detail.get(name) in (None, "") for name in named_by):
+    if not shows(detail, named_by):
         return None
     try:
         return event_from_detail(detail, now)

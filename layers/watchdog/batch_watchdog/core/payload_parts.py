@@ -21,6 +21,8 @@ class LenientModel(BaseModel):
 NAME_MAX = 500
 TEXT_MAX = 4_000
 
+_NOTHING = (None, "")
+
 
 def cut(text: str | None, length: int) -> str:
     """A text of bounded length, and fit for UTF-8: Python may hold half a surrogate pair."""
@@ -75,6 +77,11 @@ class PreemptionSummary(LenientModel):
 
 def in_tasks(tasks: Iterable[TaskPayload] | None) -> list[ContainerPayload]:
     return [container for task in tasks or [] for container in task.containers or []]
+
+
+def shows(detail: Mapping[str, Any], names: Iterable[str]) -> bool:
+    """Whether a JobDetail shows all of these: a text that is empty is as good as none."""
+    return all(detail.get(name) not in _NOTHING for name in names)
 
 
 def is_stop_accepted(detail: Mapping[str, Any]) -> bool:

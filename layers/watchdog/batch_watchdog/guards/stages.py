@@ -101,7 +101,7 @@ def with_doubt(
     rule: Guard,
     now: datetime,
     at: datetime,
-    operator_holds: Sequence[HoldSpan] = (),
+    operator_holds: Sequence[HoldSpan],
 ) -> GuardState:
     """
     The state, with account kept of the time in which all that rings has too little data.

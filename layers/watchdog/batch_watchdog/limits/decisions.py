@@ -14,6 +14,7 @@ from typing import TypeIs
 from batch_watchdog.aws.batch import Detail
 from batch_watchdog.core.effects import Announce, Effect, StopJobs
 from batch_watchdog.core.job_event import EPOCH, from_millis
+from batch_watchdog.core.payload_parts import shows
 from batch_watchdog.limits import brake_items, passing_items, stay_items
 from batch_watchdog.limits import notices as limit_notices
 from batch_watchdog.limits import rules as limit_rules
@@ -40,7 +41,6 @@ _BUCKETS_MAX = 60  # in one write; it has room for the brake, reminders, tallies
 # What rules match. Batch shows the tags of a job that has none, too: as an empty map. What a job
 # lacks might exempt it; and by when it was created, what was decided of it is found again.
 _NAMED_BY = ("jobName", "jobQueue", "status", "tags", "createdAt")
-_NOTHING = (None, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +129,7 @@ class CheckResult:
 
 def is_whole(detail: Detail | None) -> TypeIs[Detail]:
     """Whether Batch shows all of a job that rules and its own tags are about."""
-    return detail is not None and all(detail.get(name) not in _NOTHING for name in _NAMED_BY)
+    return detail is not None and shows(detail, _NAMED_BY)
 
 
 def missed(stay: Stay, detail: Detail | None) -> CheckResult:

@@ -224,12 +224,11 @@ def _of_storable_size(effect: Effect) -> Iterator[tuple[Effect, bytes]]:
                 yield part, _body(part)
         case Announce(notices=[_, _, *_]) if _has_too_many(effect):
             yield from _halves(effect)
-        case _:
+        case Announce(notices=[_, _, *_]):
             body = _body(effect)
-            if isinstance(effect, Announce) and len(effect.notices) > 1 and len(body) > _BODY_MAX:
-                yield from _halves(effect)
-            else:
-                yield effect, body
+            yield from _halves(effect) if len(body) > _BODY_MAX else [(effect, body)]
+        case _:
+            yield effect, _body(effect)
 
 
 def _halves(effect: Announce) -> Iterator[tuple[Effect, bytes]]:
