@@ -236,19 +236,13 @@ $(checkov_venv): requirements-checkov.txt
 	@.venv-checkov/bin/python $(pip_install) --requirement $<
 	@touch $@
 
-$(runtime_client): requirements-runtime.txt $(venv)
+# Packages that are not to be in .venv.
+$(runtime_client): requirements-runtime.txt
+$(ministack): requirements-ministack.txt
+$(selenium): requirements-browser.txt
+$(runtime_client) $(ministack) $(selenium): $(venv)
 	@rm -rf $(@D)
-	@.venv/bin/python $(pip_install) --target $(@D) --requirement $<
-	@touch $@
-
-$(ministack): requirements-ministack.txt $(venv)
-	@rm -rf $(@D)
-	@.venv/bin/python $(pip_install) --target $(@D) --requirement $<
-	@touch $@
-
-$(selenium): requirements-browser.txt $(venv)
-	@rm -rf $(@D)
-	@.venv/bin/python $(pip_install) --target $(@D) --requirement $<
+	@.venv/bin/python $(pip_install) --target $(@D) --requirement $(filter %.txt,$^)
 	@touch $@
 
 # Java libraries, by the names that Maven knows them by. Each has a folder of its own, as the two
