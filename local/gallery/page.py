@@ -58,16 +58,18 @@ def page(play: Callable[[Scene, str], Sequence[Row]], chat: Sequence[Any]) -> st
 
 def chat_of(stack: Stack) -> Sequence[Any]:
     """What a chat is told in the first scene. The stack must have its topic."""
-    day = Day(stack, SCENES[0].policy)
-    SCENES[0].play(day)
-    return day.chat
+    return _played(stack, SCENES[0]).chat
 
 
 def told(stack: Stack, scene: Scene, notify: str, *, long: bool = False) -> list[Row]:
     """What a scene tells, in order."""
+    return _played(stack, scene, notify, long=long).told
+
+
+def _played(stack: Stack, scene: Scene, notify: str = "", *, long: bool = False) -> Day:
     day = Day(stack, scene.policy, notify, long=long, alarms=scene.alarms)
     scene.play(day)
-    return day.told
+    return day
 
 
 def _shape(notice: Row) -> str:

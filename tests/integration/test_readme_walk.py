@@ -29,6 +29,7 @@ pytestmark = [
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)$", re.MULTILINE)
 NAME = "batch-watchdog"
 # Each program's clock: what it sleeps has passed at once.
 CLOCK = """
@@ -61,16 +62,12 @@ def commands(section: str) -> list[str]:
     """The commands in the console blocks of a section of the README."""
     [text] = re.findall(rf"^##+ {section}\n(.*?)(?=^##+ |\Z)", README, re.MULTILINE | re.DOTALL)
     blocks = re.findall(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    return [
-        without_comment(line)
-        for block in blocks
-        for line in re.findall(r"^\$ ((?:.*\\\n)*.*)$", block, re.MULTILINE)
-    ]
+    return [without_comment(line) for block in blocks for line in COMMAND.findall(block)]
 
 
 def command(start: str) -> str:
     """The first command of the README that begins so, without its comment."""
-    every = re.findall(r"^\$ ((?:.*\\\n)*.*)$", README, re.MULTILINE)
+    every = COMMAND.findall(README)
     return next(without_comment(each) for each in every if f"{each} ".startswith(f"{start} "))
 
 

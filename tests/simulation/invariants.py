@@ -391,9 +391,10 @@ def _milder_stages(seen: History) -> Iterator[str]:
             at = seen.written_at[action.sk]
             # A stage that the policy has changed since need not be meant any more.
             is_same = name in last and not _stages_changed(seen, name, since[name], at)
-            # Nor need one whose budget has begun anew, which a hold keeps from being released.
-            trees = [tomllib.loads(text) for begins, text in seen.texts if begins <= at]
-            is_same = is_same and not live_budgets.has_ended(trees[-1], name, since[name], at)
+            if is_same:  # Nor need one whose budget has begun anew: a hold keeps it from a release.
+                text = [text for begins, text in seen.texts if begins <= at][-1]
+                tree = tomllib.loads(text)
+                is_same = not live_budgets.has_ended(tree, name, since[name], at)
             if is_same and not facts["by"] and hardness(stage) <= hardness(last[name]):
                 yield f"{notice.id}: {last[name]} was followed by {stage} at {action.at}"
             last.pop(name, None)
