@@ -7,6 +7,7 @@ each folder of the package. Run by `make mutate`.
 
 import argparse
 import importlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -33,6 +34,7 @@ _COPIED = (
 _HISTORIES = 300
 _BROKEN = "broken by "  # So the simulation tells of a history.
 _TIMEOUT_S = 900
+_times = itertools.count(1)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -113,13 +115,13 @@ def _source(root: Path, mutant: Mutant) -> str:
 def _caught(copy: Path, mutant: Mutant) -> str:
     """What fails when the rule is broken; "" if nothing does."""
     path, text = copy / _CORE / mutant.file, _source(copy, mutant)
-    path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+    _write(path, text.replace(mutant.old, mutant.new))
     try:
         ended = _run(copy, mutant.tests)
         if mutant.tests and not ended.returncode:
             ended = _run(copy, ())
     finally:
-        path.write_text(text, encoding="utf-8")
+        _write(path, text)
     lines = [line.strip() for line in (ended.stdout + ended.stderr).splitlines() if line.strip()]
     telling = ("FAILED", "ERROR", _BROKEN)
     at = next((n for n, line in enumerate(lines) if line.startswith(telling)), None)
@@ -129,6 +131,17 @@ def _caught(copy: Path, mutant: Mutant) -> str:
         return lines[-1] if lines else "no output"
     found = lines[at : at + 2] if lines[at].startswith(_BROKEN) else lines[at : at + 1]
     return " ".join(found)
+
+
+def _write(path: Path, text: str) -> None:
+    """
+    Write a source file whose compiled file, if there is one, is out of date.
+
+    Python tells a compiled file's age by whole seconds: two writes can fall into the same one.
+    """
+    path.write_text(text, encoding="utf-8")
+    written = next(_times)
+    os.utime(path, (written, written))
 
 
 def _run(copy: Path, tests: Sequence[str]) -> subprocess.CompletedProcess[str]:
@@ -141,7 +154,6 @@ def _run(copy: Path, tests: Sequence[str]) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
         "PYTHONPATH": f"{copy}:{copy / 'layers/watchdog'}",
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
     return subprocess.run(  # noqa: S603 - our own tests
         command,
