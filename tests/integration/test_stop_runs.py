@@ -579,6 +579,30 @@ def test_a_scope_by_tags_asks_for_them() -> None:
     assert running.report()["found"] == 130
 
 
+@pytest.mark.parametrize("described", [True, False])
+def test_who_is_spared_by_a_definition_is_not_stopped_where_lists_lack_it(
+    monkeypatch: pytest.MonkeyPatch, *, described: bool
+) -> None:
+    running = Running(POLICY.replace('name = "spared-*"', 'definition = "kept"'))
+    kept = running.submit(10, definition="kept:3")
+    jobs = running.submit(10, definition="render:1")
+    call = running.batch.call
+
+    def lacks_it(operation: str, params: dict[str, Any]) -> dict[str, Any]:
+        answer = call(operation, params)
+        for summary in answer.get("jobSummaryList", ()):
+            summary.pop("jobDefinition", None)
+        return answer
+
+    monkeypatch.setattr(running.batch, "call", lacks_it)
+    running.batch.lacking = {} if described else {job: ["jobDefinition"] for job in kept}
+    running.enter("cancel").run(minutes=20)
+
+    assert running.stops == dict.fromkeys(jobs, 1)
+    report = running.report()
+    assert (report["cancelled"], report["spared"]) == (10, 10 if described else 0)
+
+
 def test_in_observe_mode_a_run_counts_and_does_no_more() -> None:
     running = Running(POLICY.replace('"enforce"', '"observe"'))
     running.submit(2_500)

@@ -170,7 +170,7 @@ MUTANTS: Sequence[Mutant] = (
         "guards/signals/evidence.py",
         "            return self.over_at\n",
         "            return None\n",
-        _REPLAY,
+        ("tests/unit/guards/test_rules.py",),
     ),
     Mutant(
         "a run that two budgets count is looked at for both",
@@ -254,6 +254,34 @@ MUTANTS: Sequence[Mutant] = (
         "budgets/workflow.py",
         "if fact.run.start and fact.run.start < to_ms(self.now - _PROMPT) and not fact.run.stop",
         "if fact.run.guessed and not fact.run.stop",
+        _COUNTING,
+    ),
+    Mutant(
+        "a late start of a job that is shown without its runs is asked about again",
+        "budgets/workflow.py",
+        "if not job.lacks_runs",
+        "if job",
+        _COUNTING,
+    ),
+    Mutant(
+        "an end that is shown without its start is looked at again",
+        "budgets/looks.py",
+        "if shown is None or (shown.lacks_runs and fact.run.start):",
+        "if shown is None:",
+        _COUNTING,
+    ),
+    Mutant(
+        "a listing counts no end that is shown without its start",
+        "budgets/listing.py",
+        "if not shows(detail, _NAMED_BY) or lacks_its_runs(detail):",
+        "if not shows(detail, _NAMED_BY):",
+        _COUNTING,
+    ),
+    Mutant(
+        "a listing counts no job that does not show its queue",
+        "budgets/listing.py",
+        "if not shows(detail, _NAMED_BY) or lacks_its_runs(detail):",
+        "if lacks_its_runs(detail):",
         _COUNTING,
     ),
     Mutant(

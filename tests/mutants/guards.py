@@ -504,6 +504,20 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/integration/test_stop_runs.py",),
     ),
     Mutant(
+        "whom a definition may spare is described where a list lacks it",
+        "guards/stop_run/listing.py",
+        "if not shows(each, names)",
+        "if False",
+        ("tests/integration/test_stop_runs.py",),
+    ),
+    Mutant(
+        "who may be spared by what a description lacks is not stopped",
+        "guards/stop_run/listing.py",
+        'if shows(detail, ("tags", *names))',
+        'if shows(detail, ("tags",))',
+        ("tests/integration/test_stop_runs.py",),
+    ),
+    Mutant(
         "what a late list shows is asked about",
         "guards/stop_run/listing.py",
         "if stop_run.must_be_sure(self.session.run):",

@@ -29,6 +29,7 @@ MUTANTS: Sequence[Mutant] = (
         "policy/model.py",
         "return tuple(guard for guard in self.guard if guard.covers(job) and not guard.spares(job))",
         "return tuple(guard for guard in self.guard if guard.covers(job))",
+        tests=("tests/unit/policy/test_model.py",),
     ),
     Mutant(
         "a bad policy changes nothing",

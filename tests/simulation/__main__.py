@@ -49,6 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     console = Console(highlight=False)
     _stack[:] = [stacks.read(), stacks.read(parameters={"ChatTopic": "yes"})]
     gc.freeze()
+    gc.set_threshold(50_000)  # Histories make much, and little of it in circles.
     logging.disable(logging.CRITICAL)
     seeds = range(options.first, options.first + options.seeds)
     began = time.monotonic()

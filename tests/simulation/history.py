@@ -176,9 +176,11 @@ class History:
         first = started[0] if started else self.policies[0][0]
         return [policy for at, policy in self.policies if first <= at <= max(begin, end)]
 
-    def known_since(self, job_id: str, at: datetime) -> datetime:
+    def known_since(
+        self, job_id: str, at: datetime, heard_until: datetime | None = None
+    ) -> datetime:
         """
-        Since when a job is in its state, as far as can be known.
+        Since when a job is in its state at a time, as far as can be known then, or later.
 
         Batch itself tells nothing of a start that led back to RUNNABLE without an attempt: where
         all events of it are lost or late, the stay before cannot be told from this one. Of a
@@ -194,7 +196,9 @@ class History:
             told = [
                 heard.told_at
                 for heard in self.heard.get(job_id, ())
-                if stay.since < heard.told_at and heard.at <= at and heard.attempts == now.attempts
+                if stay.since < heard.told_at <= at
+                and heard.at <= (heard_until or at)
+                and heard.attempts == now.attempts
             ]
             if told:
                 return min(since, max(told))

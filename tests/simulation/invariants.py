@@ -869,8 +869,9 @@ def i14_what_is_told_of_a_limits_stop_is_so(seen: History) -> Iterator[str]:
         if notice.kind != "limit-enforced" or notice.id.endswith(":observed"):
             continue
         put_right = any(job == job_id and later >= at for job, later in left)
-        # A guard may have been faster.
-        of_it = (call for call in seen.journal if job_id in call.jobs)
+        # A guard may have been faster, with the whole array, too.
+        whole = {job_id, job_id.partition(":")[0]}
+        of_it = (call for call in seen.journal if whole & {*call.jobs})
         is_asked = any(
             call.at >= at and (call.at in asked or _guard_of(call.reason)) for call in of_it
         )

@@ -507,7 +507,8 @@ class _Model:
                 for made in self._seen.made
             )
             if stay.status == status and asked:
-                waited: timedelta = until - stay.since
+                last = max(stay.since, until.replace(microsecond=0) - _SECOND)
+                waited: timedelta = until - self._seen.known_since(job_id, last, at)
                 return waited
             if self._is_known_back(job_id, stays[:place], stay, at):
                 return None
@@ -674,6 +675,8 @@ class _Model:
                     # A guard that the policy did not have, or that did not name it, heard nothing.
                     is_named = any(map(evidence.names_stage, (rule or {}).get("stage", ())))
                     guard.heard |= {evidence} if for_certain and is_named else set()
+                case ("STILL ALARM", _Evidence() as evidence):
+                    self._hear_late(guard, rule, evidence, at)
                 case ("OK", _Evidence() as evidence):
                     self._calm(guard, rule, evidence)
                 case ("INSUFFICIENT_DATA", _Evidence() as evidence):
@@ -723,6 +726,7 @@ class _Model:
                 continue
             evidence = _of_budget(rung)
             yield rung.at, ("ALARM", False, evidence)
+            yield self._told_by(rung), ("STILL ALARM", evidence)
             for at in self._policy_times:
                 if not rung.at < at < rung.ends:
                     continue
@@ -733,6 +737,11 @@ class _Model:
                     if not self._is_told_anew(rung, at, swept):
                         yield swept, ("OK", replace(evidence, state="OK", at=swept))
                     break
+
+    def _told_by(self, rung: Rung) -> datetime:
+        """The end of the first sweep that went well: one that fails may have told no guard."""
+        ends = (ended for _, ended in self._seen.swept if ended >= rung.at)
+        return next(ends, rung.at)
 
     def _read_by(self, name: str, changed: datetime) -> datetime | None:
         """The end of the first sweep that went well and has read a changed budget."""
@@ -788,6 +797,17 @@ class _Model:
         if _HARDNESS[hardest] > _HARDNESS[in_force]:
             guard.stage, guard.enforced, guard.since = hardest, enforced, at
             guard.by_operator = False
+
+    def _hear_late(
+        self, guard: _Guard, rule: Mapping[str, Any] | None, evidence: _Evidence, at: datetime
+    ) -> None:
+        """Hear of what an operator's command may have come before."""
+        key = self._key(evidence)
+        if guard.by_operator and guard.rings.get(key) == evidence:
+            del guard.rings[key]
+            since = guard.ringing_since
+            self._hear(guard, rule, evidence, at)
+            guard.ringing_since = since
 
     @staticmethod
     def _key(evidence: _Evidence) -> str:

@@ -34,9 +34,13 @@ class Client:
 
     def __init__(self) -> None:
         self.jobs: dict[str, dict[str, Any]] = {}
+        self.lacking: set[str] = set()  # in descriptions, and not in lists
 
     def describe_jobs(self, jobs: Iterable[str]) -> dict[str, Any]:
-        return {"jobs": [self.jobs[each] for each in jobs if each in self.jobs]}
+        shown = [self.jobs[each].items() for each in jobs if each in self.jobs]
+        return {
+            "jobs": [{key: it for key, it in each if key not in self.lacking} for each in shown]
+        }
 
     def list_jobs(self, **asked: Any) -> dict[str, Any]:
         status = asked.get("jobStatus")
@@ -279,6 +283,33 @@ def test_a_job_that_batch_leaves_out_is_asked_about_again() -> None:
     watch.shows("a", "FAILED", NOON, NOON + HOUR / 8)
     watch.look(NOON + HOUR / 4 + timedelta(minutes=1))
     assert watch.used(NOON + 3 * HOUR) == 0.5
+
+
+def test_an_answer_that_shows_no_runs_of_a_job_that_has_ended_counts_nothing() -> None:
+    watch = Watch()
+    begun = watch.fact("a", NOON + MINUTE, guessed=True)
+    late = unnumbered(to_ms(NOON + MINUTE))
+    watch.told(NOON + MINUTE, replace(begun, run=replace(begun.run, attempt=late)))
+    watch.shows("a", "SUCCEEDED", NOON, NOON + 15 * MINUTE)
+
+    watch.client.lacking = {"attempts", "startedAt"}
+    watch.look(NOON + 30 * MINUTE)
+    watch.told(NOON + 31 * MINUTE, watch.fact("a", NOON))
+    watch.list_all(NOON + 31 * MINUTE)
+    watch.client.lacking = set()
+    watch.look(NOON + 32 * MINUTE)
+
+    assert watch.used(NOON + 9 * HOUR) == 1
+
+
+def test_a_listing_counts_no_job_that_does_not_show_its_queue() -> None:
+    watch = Watch()
+    watch.shows("a", "RUNNING", NOON)
+    watch.client.lacking = {"jobQueue"}
+    watch.list_all(NOON)
+    watch.client.lacking = set()
+    watch.list_all(NOON + HOUR)
+    assert items.read_all(watch.table)["b"].use.running.keys() == {QUEUE}
 
 
 def test_a_listing_finds_what_runs_and_what_has_come_and_gone() -> None:

@@ -570,6 +570,18 @@ def test_the_name_of_a_budget_means_its_100_per_cent(percent: float | None, stag
     assert bool(story.to_tell) == (stage == "calm")
 
 
+def test_a_budget_that_is_counted_live_rings_until_its_period_is_over() -> None:
+    live = a_stage(alarms=[], budgets=[{"name": "day", "percent": 100}])
+    story = Story(rule=a_rule(stage=[live]))
+    story.told(word("day", source="live", share=100.0, over_at=at("13:00")))
+
+    story.sweep("12:59")
+    before = story.stage
+    story.sweep("13:00")
+
+    assert (before, story.stage) == ("cancel", "calm")
+
+
 def test_the_name_of_a_budget_does_not_mean_a_forecast_unless_the_stage_says_so() -> None:
     story = Story(rule=BY_NAME)
 

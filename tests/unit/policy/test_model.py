@@ -176,6 +176,22 @@ def test_a_job_matches_when_all_that_is_given_applies(match: str, *, matches: bo
     assert (rule is not None) is matches
 
 
+def test_a_guard_may_stop_whom_it_covers_and_does_not_spare() -> None:
+    policy = parse_policy("""
+    [[guard]]
+    name = "monthly"
+    match = { queue = "gpu" }
+    spare = { tags = { critical = "true" } }
+    [[guard.stage]]
+    alarms = ["soft"]
+    action = "cancel"
+    """)
+
+    assert policy.guards_for(AJob(queue="gpu")) == policy.guard
+    assert policy.guards_for(AJob(queue="gpu", tags={"critical": "true"})) == ()
+    assert policy.guards_for(AJob(queue="cpu")) == ()
+
+
 def test_a_queue_and_a_definition_may_be_told_by_name() -> None:
     text = '[[array]]\nmatch = { queue = "gpu", definition = "align" }'
 

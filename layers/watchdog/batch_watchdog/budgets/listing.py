@@ -22,15 +22,17 @@ from batch_watchdog.budgets.facts import Fact, latest
 from batch_watchdog.budgets.ledger_items import Ledger
 from batch_watchdog.budgets.listing_items import Listing, Part
 from batch_watchdog.budgets.periods import period_of, to_ms
-from batch_watchdog.budgets.runs import unnumbered
+from batch_watchdog.budgets.runs import lacks_its_runs, unnumbered
 from batch_watchdog.core.batch_payloads import event_from_detail
 from batch_watchdog.core.errors import StaleItemError
 from batch_watchdog.core.job_event import ENDED, from_millis
+from batch_watchdog.core.payload_parts import shows
 from batch_watchdog.policy.child_tags import TaggedJobs
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store.decisions import ITEM_ERRORS
 from batch_watchdog.store.table import Table
 
+_NAMED_BY = ("jobName", "jobQueue")
 _MS = timedelta(milliseconds=1)
 _EVERY = timedelta(minutes=15)
 _AGAIN = timedelta(minutes=15)  # by so much two listings of new jobs overlap
@@ -173,6 +175,8 @@ class BudgetListing:
             except ITEM_ERRORS as error:
                 self.failed.append(error)
                 continue
+            if not shows(detail, _NAMED_BY) or lacks_its_runs(detail):
+                continue  # It could be counted for other budgets than its own, or twice.
             if budgets := counting(self.policy, job):
                 yield from facts_of(job, detail, budgets)
 

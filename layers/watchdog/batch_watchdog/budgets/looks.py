@@ -17,11 +17,16 @@ _MISSED_MAX = 60  # looks in a row, a minute apart, that may show nothing of a r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """A job as Batch shows it: its state, its runs, and the one that is to be expected."""
+    """
+    A job as Batch shows it: its state, its runs, and the one that is to be expected.
+
+    `lacks_runs` says that it has ended, and is shown without its runs.
+    """
 
     status: str
     facts: Sequence[Fact]
     expected: Run | None = None
+    lacks_runs: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +40,7 @@ class Answer:
 
 def answer(fact: Fact, shown: Shown | None) -> Answer:  # noqa: PLR0911 - each is one case
     """What follows for a run from what Batch shows of its job (None: nothing)."""
-    if shown is None:
+    if shown is None or (shown.lacks_runs and fact.run.start):
         if fact.missed < _MISSED_MAX:
             return Answer(ask_again=True)
         if not fact.run.start:

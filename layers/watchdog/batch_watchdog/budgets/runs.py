@@ -79,6 +79,12 @@ def expected_run(detail: Mapping[str, Any]) -> Run | None:
     )
 
 
+def lacks_its_runs(detail: Mapping[str, Any]) -> bool:
+    """Whether a job has ended, and is shown without its attempts and without its start."""
+    lists_attempts = any(isinstance(detail.get(name), list) for name in ("attempts", "eksAttempts"))
+    return detail.get("status") in ENDED and not lists_attempts and not detail.get("startedAt")
+
+
 def _has_no_run(job_id: str, detail: Mapping[str, Any]) -> bool:
     if "#" in job_id or "#" in str(detail.get("jobArn", "")):
         return True

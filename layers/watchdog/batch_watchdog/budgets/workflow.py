@@ -19,7 +19,7 @@ from batch_watchdog.budgets.facts import BudgetKey, Fact
 from batch_watchdog.budgets.ledger_items import Ledger
 from batch_watchdog.budgets.looks import Shown
 from batch_watchdog.budgets.periods import to_ms
-from batch_watchdog.budgets.runs import expected_run
+from batch_watchdog.budgets.runs import expected_run, lacks_its_runs
 from batch_watchdog.core.batch_payloads import event_from_detail
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store.decisions import ITEM_ERRORS
@@ -57,7 +57,7 @@ class BudgetKeeper:
         ]
         if not late:
             return list(facts)
-        shown = self._shown(late)
+        shown = {job_id: job for job_id, job in self._shown(late).items() if not job.lacks_runs}
         proven = [fact for fact in facts if fact not in late]
         omitted = [fact for fact in late if fact.run.job_id not in shown]
         Reminders(self.table).file(items.soon_again(omitted, self.now))
@@ -80,6 +80,7 @@ class BudgetKeeper:
                     status=job.status,
                     facts=list(facts_of(job, detail, ())),
                     expected=expected_run(detail),
+                    lacks_runs=lacks_its_runs(detail),
                 )
         return shown
 

@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from batch_watchdog.aws.batch import STOP_MAX, Detail
 from batch_watchdog.core.job_event import ENDED, STARTED, WAITING, array_child
+from batch_watchdog.core.payload_parts import shows
 from batch_watchdog.guards.stop_run import run as stop_run
 from batch_watchdog.guards.stop_run.run import Listed, Listing
 from batch_watchdog.guards.stop_run.session import RunSession, RunStage
@@ -76,25 +77,32 @@ class PageReader:
         self, summaries: Sequence[Detail], listing: Listing, stage: RunStage, found: FoundJobs
     ) -> Iterator[tuple[Listed, Detail]]:
         """
-        The jobs, with their tags where these decide; without those whose tags are not known.
+        The jobs, with all that decides; without those of which that is not known.
 
         Such a job is still there, whatever was asked before: that is written to `found`.
         """
-        jobs = {each["jobId"]: _listed(each, listing.queue) for each in summaries}
+        jobs = {each["jobId"]: stop_run.as_listed(each, listing.queue) for each in summaries}
+        names = stop_run.named_by(stage.rule, service=listing.service)
         needing = [
-            job_id
-            for job_id, job in jobs.items()
-            if stop_run.needs_tags(stage.rule, job, listing.status, stage.entry.stage)
+            each["jobId"]
+            for each in summaries
+            if not shows(each, names)
+            or stop_run.needs_tags(
+                stage.rule, jobs[each["jobId"]], listing.status, stage.entry.stage
+            )
         ]
         known = self.session.described(needing, service=listing.service)
-        # Without its tags it is not known whether a job is spared: the next look asks again.
-        tags = {job_id: detail["tags"] for job_id, detail in known.items() if "tags" in detail}
-        unclear = set(needing) - tags.keys()
+        # What a job lacks might spare it: the next look asks again.
+        clear = {
+            job_id: stop_run.as_listed(detail, listing.queue)
+            for job_id, detail in known.items()
+            if shows(detail, ("tags", *names))
+        }
+        unclear = set(needing) - clear.keys()
         for summary in summaries:
             job_id = summary["jobId"]
             if job_id not in unclear:
-                job = jobs[job_id]
-                yield replace(job, tags=tags[job_id]) if job_id in tags else job, summary
+                yield clear.get(job_id, jobs[job_id]), summary
             elif known.get(job_id, {}).get("status") not in ENDED:
                 found.alive[job_id] = 1
 
@@ -149,14 +157,6 @@ class PageReader:
 def _is_part(job_id: str) -> bool:
     """Whether this is an array's child or a node: whatever is done is done to the whole."""
     return "#" in job_id or array_child(job_id) is not None
-
-
-def _listed(summary: Detail, queue: str) -> Listed:
-    return Listed(
-        job_name=summary.get("jobName") or "",
-        queue=queue,
-        definition=summary.get("jobDefinition") or "",
-    )
 
 
 def _cut(found: FoundJobs, count: int) -> FoundJobs:

@@ -243,6 +243,23 @@ class Listed:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
+def as_listed(detail: Mapping[str, Any], queue: str) -> Listed:
+    """A job of a queue, from what a list or a description shows of it."""
+    return Listed(
+        job_name=detail.get("jobName") or "",
+        queue=queue,
+        definition=detail.get("jobDefinition") or "",
+        tags=detail.get("tags") or {},
+    )
+
+
+def named_by(rule: Guard, *, service: bool) -> Sequence[str]:
+    """What must be known of a job, that a list shows, to tell whether it is the guard's."""
+    matches = [rule.match, *([rule.spare] if rule.spare else [])]
+    by_definition = any(each.definition is not None for each in matches) and not service
+    return ("jobName", "jobDefinition") if by_definition else ("jobName",)
+
+
 type Verdict = Literal["stop", "stop children", "asked", "left", "spared", "no matter"]
 
 

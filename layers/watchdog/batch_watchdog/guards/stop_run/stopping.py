@@ -18,12 +18,12 @@ from typing import Literal
 from batch_watchdog.aws.batch import PASSING, REASON_MAX, STOP_MAX, Detail
 from batch_watchdog.core.errors import HeldBackError, OutOfTimeError, StaleItemError, ThrottledError
 from batch_watchdog.core.job_event import ENDED
+from batch_watchdog.core.payload_parts import shows
 from batch_watchdog.guards.stop_run import items as run_items
 from batch_watchdog.guards.stop_run import run as stop_run
-from batch_watchdog.guards.stop_run.run import Chunk, Listed
+from batch_watchdog.guards.stop_run.run import Chunk
 from batch_watchdog.guards.stop_run.session import DESCRIBED_AT_ONCE, RunSession, RunStage
 
-_NAMED_BY = {"jobName", "jobQueue", "tags"}  # what a rule may match
 _SERVICE_JOBS_AT_ONCE = 10  # judged again; each takes a call
 _ROUNDS = 5  # for jobs whose stop was throttled or failed on Batch's side
 _PAGES_MAX = 10  # read again, at most, where an invocation dies
@@ -213,6 +213,7 @@ def _judge_again(session: RunSession, chunk: Chunk, stage: RunStage) -> tuple[Ch
     last = first + (_SERVICE_JOBS_AT_ONCE if chunk.service else DESCRIBED_AT_ONCE)
     some, rest = chunk.stop[first:last], chunk.stop[last:]
     details = session.described(some, service=chunk.service)
+    names = ("jobQueue", "tags", *stop_run.named_by(stage.rule, service=chunk.service))
     again = FoundJobs()
     asked: list[str] = []
     for job_id in some:
@@ -224,10 +225,10 @@ def _judge_again(session: RunSession, chunk: Chunk, stage: RunStage) -> tuple[Ch
             is_ours = detail.get("statusReason") == chunk.reason[:REASON_MAX]
             (asked if is_ours and status == "FAILED" else again.escaped).append(job_id)
             continue
-        job, action = _from_detail(detail), stage.entry.stage
-        if not detail.keys() >= _NAMED_BY:
+        if not shows(detail, names):
             continue  # What it lacks might spare it.
-        verdict = stop_run.judge(stage.rule, job, detail, status, action)
+        job = stop_run.as_listed(detail, detail["jobQueue"])
+        verdict = stop_run.judge(stage.rule, job, detail, status, stage.entry.stage)
         match verdict:
             case "asked" | "stop children":
                 asked.append(job_id)
@@ -244,12 +245,3 @@ def _judge_again(session: RunSession, chunk: Chunk, stage: RunStage) -> tuple[Ch
         failed_before={**chunk.failed_before, **again.failed_before},
     )
     return chunk, _Judged(upto=chunk.asked + len(again.stop), at=now, by=stage.policy)
-
-
-def _from_detail(detail: Detail) -> Listed:
-    return Listed(
-        job_name=detail.get("jobName") or "",
-        queue=detail.get("jobQueue") or "",
-        definition=detail.get("jobDefinition") or "",
-        tags=detail.get("tags") or {},
-    )
