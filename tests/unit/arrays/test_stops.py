@@ -164,7 +164,8 @@ def test_children_of_an_array_that_we_terminated_are_stopped_where_nothing_else_
 def test_what_ran_while_a_guard_cancelled_the_rest_was_not_killed_by_it() -> None:
     array = ended(3, 2, reason=GUARD)
 
-    facts = completed(array, [a_part(failed(0, EXITED, 137), stopped(1), a_child(2))]).facts
+    cancelled = failed(1, "Canceled", None)
+    facts = completed(array, [a_part(failed(0, EXITED, 137), cancelled, a_child(2))]).facts
 
     assert (facts["failed_indices"], facts["stopped_indices"]) == ("0", "1")
 
@@ -191,9 +192,10 @@ def test_what_a_person_cancelled_is_not_told_as_stopped_by_an_array_rule() -> No
     ours = stopped(0, f"{STOP_MARK}the array was stopped before (array[1] (every job))")
     theirs = [stopped(index, "no longer needed") for index in (1, 2)]
 
-    notice = completed(array, [a_part(ours, *theirs)])
+    some, none = (completed(array, [a_part(each, *theirs)]).facts for each in (ours, failed(0)))
 
-    assert (notice.facts["stopped"], notice.facts["failed_indices"]) == (1, "1-2")
+    assert (some["stopped"], some["failed_indices"]) == (1, "1-2")
+    assert (none["stopped"], none["failed_indices"]) == (0, "0-2")
 
 
 def test_children_that_never_existed_or_that_no_list_shows_were_stopped_with_their_array() -> None:
