@@ -16,7 +16,7 @@ from batch_watchdog.store.operator_hold import OperatorHold
 from batch_watchdog.store.table import Key, Put
 from local.aws.errors import ApiError
 from local.aws.functions import Crash
-from tests.running import NOON, POLICY, Running
+from tests.running import MINUTE, NOON, POLICY, Running
 
 pytestmark = pytest.mark.long
 
@@ -173,6 +173,27 @@ def test_who_is_spared_by_now_is_not_stopped_by_a_run_that_comes_back() -> None:
     assert running.policy == new_policy
     assert running.alive() == 100
     assert running.report()["spared"] == 100
+
+
+def test_a_run_that_comes_back_under_another_policy_lists_anew() -> None:
+    old_policy = POLICY.replace("spared-*", "render")
+    running = Running(old_policy)
+    running.submit(2_500)
+    call = running.batch.call
+
+    def dies(operation: str, params: dict[str, Any]) -> dict[str, Any]:
+        if params.get("nextToken") and running.policy == old_policy:
+            running.policy = POLICY
+            raise Crash(operation)
+        return call(operation, params)
+
+    running.batch.call = dies  # type: ignore[method-assign]
+    running.enter("cancel").run(minutes=10)
+
+    report = running.report()
+    assert (report["cancelled"], report["spared"], report["found"]) == (2_500, 0, 2_500)
+    # What was judged by the policy in force need not be described to be judged again.
+    assert running.calls["DescribeJobs"] == 0
 
 
 def test_a_run_that_lost_a_race_goes_on_after_seconds_in_case_nobody_else_does() -> None:
@@ -360,6 +381,30 @@ def test_jobs_that_do_not_end_are_counted_apart_and_told_of_once() -> None:
     running.enter("calm").run(minutes=1)
     (released,) = running.told("guard-released")
     assert (released["terminated"], released["not_ended"]) == (3, 2)
+
+
+@pytest.mark.parametrize("spare", ['name = "spared-*"', 'tags = { critical = "true" }'])
+def test_a_service_job_that_a_late_list_shows_waiting_is_left_to_run(spare: str) -> None:
+    running = Running(POLICY.replace('name = "spared-*"', spare))
+    training = {"jobQueueName": "training", "jobQueueType": "SAGEMAKER_TRAINING"}
+    running.batch.add_world({"jobQueues": [training]})
+    job = running.batch.submit("train", "training", service=True)
+    call = running.batch.call
+
+    def late(operation: str, params: dict[str, Any]) -> dict[str, Any]:
+        """The job runs; the lists of the first minute show it as it was before."""
+        answer = call(operation, params)
+        if operation == "ListServiceJobs":
+            status = "RUNNABLE" if running.now < NOON + MINUTE else "RUNNING"
+            summary = {"jobId": job, "jobName": "train", "createdAt": 1, "status": status}
+            answer["jobSummaryList"] = [summary] if params.get("jobStatus") == status else []
+        return answer | {"status": "RUNNING"} if operation == "DescribeServiceJob" else answer
+
+    running.batch.call = late  # type: ignore[method-assign]
+    running.enter("cancel").run(minutes=10)
+
+    assert not running.stops
+    assert running.report()["left_running"] == 1
 
 
 def test_a_service_job_that_starts_after_its_stop_was_accepted_is_not_told_as_cancelled() -> None:

@@ -193,8 +193,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "what a person has stopped has not failed",
         "arrays/own_failures.py",
-        "return not (cause.stopper or cause.follows or is_stop_accepted(child))",
-        "return not (cause.stopper or cause.follows)",
+        "cause.stopper or is_stop_accepted(child) or",
+        "cause.stopper or",
         ("tests/unit/arrays/test_own_failures.py",),
     ),
     Mutant(
@@ -207,8 +207,15 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "what fell with another child has not failed by itself",
         "arrays/own_failures.py",
-        "return not (cause.stopper or cause.follows or is_stop_accepted(child))",
-        "return not (cause.stopper or is_stop_accepted(child))",
+        "return not (stopped or cause.follows)",
+        "return not stopped",
+        ("tests/unit/arrays/test_own_failures.py",),
+    ),
+    Mutant(
+        "what a queue's own time limit has cancelled has not failed by itself",
+        "arrays/own_failures.py",
+        "(known and known.code == QUEUE_LIMIT)",
+        "False",
         ("tests/unit/arrays/test_own_failures.py",),
     ),
     Mutant(

@@ -504,6 +504,13 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/integration/test_stop_runs.py",),
     ),
     Mutant(
+        "a service job is looked at in the second in which a guard would cancel it",
+        "guards/stop_run/stopping.py",
+        'may_end_it = service and stage.entry.stage == "cancel"',
+        "may_end_it = False",
+        ("tests/integration/test_stop_runs.py",),
+    ),
+    Mutant(
         "whom a definition may spare is described where a list lacks it",
         "guards/stop_run/listing.py",
         "if not shows(each, names)",

@@ -515,4 +515,11 @@ MUTANTS: Sequence[Mutant] = (
         "self.batch.describe_service if service else self.batch.describe",
         ("tests/integration/test_array_tags.py",),
     ),
+    Mutant(
+        "an array has no limit of its own",
+        "actions/stop_rules.py",
+        'if job.kind in ("array", "node"):',
+        "if False:",
+        ("tests/unit/actions/test_stop_rules.py",),
+    ),
 )

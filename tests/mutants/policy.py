@@ -95,8 +95,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "of two tags of one name the array's counts",
         "policy/child_tags.py",
-        "(*of_child.items(), *of_array.items())",
-        "(*of_array.items(), *of_child.items())",
+        "joined = _texts({**kept, **of_array})",
+        "joined = _texts({**of_array, **own})",
         ("tests/unit/policy/test_child_tags.py",),
     ),
     Mutant(
@@ -128,10 +128,38 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/unit/policy/test_child_tags.py",),
     ),
     Mutant(
-        "a limit that was taken from an array is none of its children's",
+        "a tag that was taken from an array is none of its children's",
         "policy/child_tags.py",
-        "if key in of_array or not _is_limit(key, own[key])",
+        "if _protects(key, own[key])",
         "if True",
+        ("tests/unit/policy/test_child_tags.py",),
+    ),
+    Mutant(
+        "who judges a stop does not keep an old policy",
+        "wiring.py",
+        "return self._policies(min(self.policy_max_age, STOPS_MAX_AGE))",
+        "return self._policies(self.policy_max_age)",
+        ("tests/unit/policy/test_loader.py",),
+    ),
+    Mutant(
+        "an ARN without a revision means every revision",
+        "policy/match.py",
+        "globs, arn=arn.removesuffix(name) + every_revision",
+        "globs, arn=arn",
+        ("tests/unit/policy/test_model.py",),
+    ),
+    Mutant(
+        "a tag that is nearly one of the watchdog's is told of",
+        "policy/model.py",
+        "if not key.strip().casefold().startswith(TAG_PREFIX):",
+        "if not key.startswith(TAG_PREFIX):",
+        ("tests/unit/policy/test_model.py",),
+    ),
+    Mutant(
+        "a child whose array's tags are not shown keeps those of its event",
+        "policy/child_tags.py",
+        'if isinstance(detail.get("tags"), Mapping)\n    }',
+        'for detail in [{"tags": {}} | detail]\n    }',
         ("tests/unit/policy/test_child_tags.py",),
     ),
 )

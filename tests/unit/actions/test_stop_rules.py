@@ -94,6 +94,21 @@ def test_a_job_that_has_moved_on_is_left_alone(status: str) -> None:
     assert why_not(BY_LIMIT, 0, a_described_job(status=status), grounds())
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"arrayProperties": {"size": 4, "statusSummary": {"RUNNING": 4}}},
+        {"nodeProperties": {"nodeIndex": 0}, "jobId": f"{JOB}#0"},
+    ],
+)
+def test_a_limits_stop_of_an_array_or_a_node_is_not_meant(parts: dict[str, Any]) -> None:
+    policy = POLICY.replace("RUNNABLE", "PENDING").replace(BY_CAUSE, "")
+    stop = replace(BY_LIMIT, status="PENDING")
+
+    assert why_not(stop, 0, a_described_job(status="PENDING"), grounds(policy)) == ""
+    assert why_not(stop, 0, a_described_job(status="PENDING") | parts, grounds(policy))
+
+
 def test_another_attempt_begins_another_stay() -> None:
     noon_ms = 1_767_268_800_000
     attempts = [{"stoppedAt": noon_ms - 3_600_000}]

@@ -18,17 +18,17 @@ CHILD, OTHER = f"{ARRAY}:0", f"{ARRAY}:1"
     ("own", "of_array", "joined"),
     [
         ({}, {"team": "a"}, {"team": "a"}),
-        ({"team": "a"}, {}, {"team": "a"}),
         ({"team": "old"}, {"team": "new"}, {"team": "new"}),
-        ({"x": "y"}, {EXEMPT: "true"}, {"x": "y", EXEMPT: "true"}),
-        ({"empty": None}, {"none": None}, {"empty": "", "none": ""}),
+        ({}, {"x": "y", EXEMPT: "true"}, {"x": "y", EXEMPT: "true"}),
+        ({"empty": None}, {"empty": None, "none": None}, {"empty": "", "none": ""}),
         # What has been taken from the array since.
+        ({"team": "a", EXEMPT: "false"}, {"x": "y"}, {"x": "y"}),
         ({RUNNABLE: "6m"}, {}, {}),
         ({RUNNABLE: "6m", EXEMPT: "true"}, {"team": "a"}, {EXEMPT: "true", "team": "a"}),
         ({RUNNABLE: "soon", EXEMPT: "maybe"}, {}, {RUNNABLE: "soon", EXEMPT: "maybe"}),
     ],
 )
-def test_a_child_has_its_own_tags_and_its_arrays(
+def test_a_child_has_the_tags_of_its_array(
     own: dict[str, str | None], of_array: dict[str, str | None], joined: dict[str, str]
 ) -> None:
     assert tags_of_child(own, of_array) == joined
@@ -121,6 +121,7 @@ def test_by_an_event_a_child_has_its_arrays_tags_and_another_job_its_own() -> No
         [tagged] = with_tags([of], lambda _: True, batch.describe, lambda _: {})
         return tagged.tags
 
-    assert tags(child, shown) == {"x": "y", "team": "a"}
+    assert tags(child, shown) == {"team": "a"}
     assert tags(child, Batch()) == submitted_with
+    assert tags(child, Batch(an_array(tags=None))) == submitted_with
     assert tags(single, shown) == {"team": "b"}

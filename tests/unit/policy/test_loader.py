@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
+from batch_watchdog import wiring
+from batch_watchdog.aws.settings import Settings
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.policy.loader import PolicyLoader
 from batch_watchdog.store.actions import to_action
 from batch_watchdog.store.item_codec import pack
 from batch_watchdog.store.memory_table import MemoryTable
 from batch_watchdog.store.table import Put
-from local.aws.errors import ApiError, session
+from local.aws.errors import ApiError, Responder, session
 from tests.makers import at
 
 ENFORCE = 'mode = "enforce"\n[[limit]]\nRUNNABLE = { after = "2h" }\n'
@@ -35,6 +37,18 @@ class Parameter:
     def policies_for(self, *, max_age: int) -> PolicyLoader:
         client = session({"ssm": self._answer}).client("ssm")
         return PolicyLoader(client, "/policy", self.table, max_age=max_age)
+
+    def container(self) -> wiring.Container:
+        settings = Settings(
+            table_name="table", topic_arn="arn:aws:sns:us-east-1:111122223333:notices",
+            dead_letter_queue_url="https://sqs/letters", policy_parameter="/policy",
+            stop_queue_url="https://sqs/stops", stop_calls_per_second=10,
+        )  # fmt: skip
+        responders: dict[str, Responder] = dict.fromkeys(("batch", "sns", "sqs"), lambda *_: {})
+        aws = session(responders | {"ssm": self._answer})
+        container = wiring.Container(settings=settings, session=aws)
+        container.table = self.table
+        return container
 
     def put(self, text: str) -> None:
         self.text, self.version = text, self.version + 1
@@ -261,3 +275,17 @@ def test_a_parameter_that_is_deleted_leaves_the_last_good_policy_in_force_and_is
     [notice] = parameter.told
     assert notice.subject == "The policy cannot be used; the last good one stays in force"
     assert "there is no such parameter any more" in notice.text
+
+
+def test_what_is_about_to_be_stopped_is_judged_by_the_policy_of_this_second(
+    monkeypatch: pytest.MonkeyPatch, parameter: Parameter
+) -> None:
+    monkeypatch.setattr(wiring, "STOPS_MAX_AGE", 0)  # in place of a second
+    container = parameter.container()
+    readers = (container.actor, container.stop_runner, container.spend_listener)
+    parameter.put(ENFORCE)
+    before = [reader.policy().mode for reader in readers]
+    parameter.put(OBSERVE)
+
+    assert before == ["enforce"] * 3
+    assert [reader.policy().mode for reader in readers] == ["observe", "observe", "enforce"]

@@ -160,6 +160,9 @@ def test_a_span_is_read_as_it_is_written(seconds: int) -> None:
         ('{ definition = "align:4" }', False),
         ('{ definition = "alig" }', False),
         (f'{{ definition = "{DEFINITION_ARN}align:3" }}', True),
+        (f'{{ definition = "{DEFINITION_ARN}align" }}', True),
+        (f'{{ definition = "{DEFINITION_ARN}alig" }}', False),
+        (f'{{ definition = "{DEFINITION_ARN}align:4" }}', False),
         ('{ tags = { team = "imaging" } }', True),
         ('{ tags = { team = "imag*" } }', False),
         ('{ tags = { Team = "imaging" } }', False),
@@ -174,22 +177,6 @@ def test_a_job_matches_when_all_that_is_given_applies(match: str, *, matches: bo
     rule = policy.array_rule_for(AJob(tags={"team": "imaging", "other": "x"}))
 
     assert (rule is not None) is matches
-
-
-def test_a_guard_may_stop_whom_it_covers_and_does_not_spare() -> None:
-    policy = parse_policy("""
-    [[guard]]
-    name = "monthly"
-    match = { queue = "gpu" }
-    spare = { tags = { critical = "true" } }
-    [[guard.stage]]
-    alarms = ["soft"]
-    action = "cancel"
-    """)
-
-    assert policy.guards_for(AJob(queue="gpu")) == policy.guard
-    assert policy.guards_for(AJob(queue="gpu", tags={"critical": "true"})) == ()
-    assert policy.guards_for(AJob(queue="cpu")) == ()
 
 
 def test_a_queue_and_a_definition_may_be_told_by_name() -> None:
@@ -483,6 +470,9 @@ def test_a_job_whose_tag_cannot_be_read_is_only_reported() -> None:
         "tag 'batch-watchdog:runing': unknown; did you mean batch-watchdog:RUNNING?",
     )
     assert tag_problems({"batch-watchdog:exempt": "true", "x": "y"}) == ()
+    assert tag_problems({" Batch-Watchdog:exempt": "true"}) == (
+        "tag ' Batch-Watchdog:exempt': unknown; did you mean batch-watchdog:exempt?",
+    )
 
 
 @pytest.mark.parametrize("key", ["exempted", "Exempt", "runnable"])

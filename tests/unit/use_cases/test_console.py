@@ -227,6 +227,13 @@ def test_a_job_may_be_named_by_its_arn(desk: Desk, kind: str) -> None:
     assert exemption_items.read_all(desk.table, NOW).keys() == {JOB}
 
 
+def test_who_exempts_a_node_exempts_its_job(desk: Desk) -> None:
+    answer = desk.ask("exempt", job_id=f"{JOB}#0", until="2026-01-01T13:00:00Z", by="jane")
+
+    assert answer["decided"].startswith(f"{JOB} is exempt")
+    assert exemption_items.read_all(desk.table, NOW).keys() == {JOB}
+
+
 @pytest.mark.parametrize("job_id", [f"{JOB}:03", f"{JOB}:1:2", f"{JOB}:", "of two words"])
 def test_what_is_no_id_of_a_job_is_refused(desk: Desk, job_id: str) -> None:
     answer = desk.ask("exempt", job_id=job_id, until="2026-01-01T13:00:00Z", by="jane")

@@ -87,6 +87,8 @@ def _read(detail: Mapping[str, Any], stop: StopJobs, now: datetime) -> JobEvent 
 
 
 def _not_over_its_limit(stop: StopJobs, since: datetime, job: JobEvent, grounds: Grounds) -> str:
+    if job.kind in ("array", "node"):
+        return "an array has no limit, its children have"
     if {job.job_id, job.parent_id} & set(grounds.exempt):
         return "an operator has exempted the job"
     seen = grounds.seen_since.get(job.job_id, since)

@@ -2,8 +2,9 @@
 Which children of an array have failed by themselves: their failures stop the rest, stops do not.
 
 Batch counts both as FAILED. A child's reason says whether one of us stopped it, and Batch's mark
-that somebody did. What fell with another child does not count either: that one may have been
-stopped, in this array or in the one on which it depends. What is not known stops nobody.
+that somebody did. What a queue's own time limit cancelled has not failed by itself either. What
+fell with another child does not count: that one may have been stopped, in this array or in the one
+on which it depends. What is not known stops nobody.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,6 +14,7 @@ from batch_watchdog.core.batch_payloads import event_from_detail
 from batch_watchdog.core.errors import MalformedEventError
 from batch_watchdog.core.failure_cause import cause_of
 from batch_watchdog.core.job_event import EPOCH, JobEvent
+from batch_watchdog.core.known_causes import QUEUE_LIMIT, known_cause
 from batch_watchdog.core.payload_parts import is_stop_accepted
 
 STOPPED = "STOPPED"  # beside Batch's own states
@@ -45,7 +47,9 @@ def _failed_by_itself(child: Mapping[str, Any]) -> bool:
         return False
     # The exit code does not tell: it may be that of an attempt before, or a program's own answer.
     cause = cause_of(job)
-    return not (cause.stopper or cause.follows or is_stop_accepted(child))
+    known = known_cause(None, cause.reason)
+    stopped = cause.stopper or is_stop_accepted(child) or (known and known.code == QUEUE_LIMIT)
+    return not (stopped or cause.follows)
 
 
 def _read(child: Mapping[str, Any]) -> JobEvent | None:

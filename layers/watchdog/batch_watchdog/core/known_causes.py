@@ -51,6 +51,7 @@ def _words(pattern: str) -> re.Pattern[str]:
 
 
 NO_CAUSE_OF_ITS_OWN = "container-exited"  # the code of a cause that says no more than that
+QUEUE_LIMIT = "job-queue-limit"  # the code of what a queue's own time limit has cancelled
 # The order counts: a full disk is the cause of a pull that failed, and not the other way round.
 KNOWN_CAUSES: Sequence[KnownCause] = (
     KnownCause(
@@ -168,7 +169,7 @@ KNOWN_CAUSES: Sequence[KnownCause] = (
         pattern=_words(r"Cannot(?:Create|Start)ContainerError|CannotCreateVolumeError"),
     ),
     KnownCause(
-        code="job-queue-limit",
+        code=QUEUE_LIMIT,
         title=say("cancelled by AWS Batch"),
         meaning=say("The queue's own time limit for RUNNABLE jobs has cancelled it, not a person."),
         next_step=say("See the reason that it names, and the queue's jobStateTimeLimitActions."),

@@ -1,5 +1,5 @@
 """
-The tags by which rules see an array's child: its own, and its array's.
+The tags by which rules see an array's child: its array's.
 
 AWS lets nobody tag a child, and does not say which tags DescribeJobs shows of one. So a child may
 show its array's tags, none, or those that the array was submitted with: what counts is what the
@@ -72,12 +72,16 @@ def with_tags(
     }
     details = dict(describe(each for each, service in asked.items() if not service))
     details |= describe_service(each for each, service in asked.items() if service)
-    known = {job_id: _tags_in(detail) for job_id, detail in details.items()}
+    known = {
+        job_id: _texts(detail["tags"])
+        for job_id, detail in details.items()
+        if isinstance(detail.get("tags"), Mapping)
+    }
     return [replace(change, tags=_tags_now(change, known)) for change in changes]
 
 
-def _tags_in(detail: Detail) -> dict[str, str]:
-    return {str(key): str(value or "") for key, value in (detail.get("tags") or {}).items()}
+def _texts(tags: Mapping[str, str | None]) -> dict[str, str]:
+    return {str(key): str(value or "") for key, value in tags.items()}
 
 
 def _tags_now(change: JobEvent, known: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:
@@ -90,12 +94,12 @@ def tags_of_child(
     own: Mapping[str, str | None], of_array: Mapping[str, str | None]
 ) -> dict[str, str]:
     """
-    A child's own tags and its array's. Where both have one, the array's counts, or what stops less:
-    the exemption, what cannot be read, the longer limit. A limit that only the child shows was
-    taken from the array since it was submitted.
+    The tags of a child: its array's. What only the child shows was taken from the array since it
+    was submitted, and counts no more, unless it keeps limits from it: the exemption, or what cannot
+    be read. Of a tag for the watchdog that both have, the one that stops less counts.
     """
-    of_child = {key: own[key] for key in own if key in of_array or not _is_limit(key, own[key])}
-    joined = {key: value or "" for key, value in (*of_child.items(), *of_array.items())}
+    kept = {key: own[key] for key in own.keys() - of_array.keys() if _protects(key, own[key])}
+    joined = _texts({**kept, **of_array})
     for key in own.keys() & of_array.keys():
         if key.startswith(TAG_PREFIX):
             both = of_array[key] or "", own[key] or ""
@@ -103,9 +107,8 @@ def tags_of_child(
     return joined
 
 
-def _is_limit(key: str, value: str | None) -> bool:
-    is_ours = key.startswith(TAG_PREFIX) and key != EXEMPT_TAG
-    return is_ours and not tag_problems({key: value or ""})
+def _protects(key: str, value: str | None) -> bool:
+    return is_exempt({key: value or ""}) or bool(tag_problems({key: value or ""}))
 
 
 def _mildness(key: str, value: str) -> tuple[int, timedelta]:

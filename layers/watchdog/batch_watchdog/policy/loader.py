@@ -35,6 +35,7 @@ from batch_watchdog.store.once import OnceKey
 from batch_watchdog.store.table import Put, Table
 
 MAX_AGE = 60  # seconds for which a container keeps the text
+STOPS_MAX_AGE = 1  # where it decides a call: AWS allows 40 reads a second, for the whole account
 
 _LAST_GOOD = ("POLICY", "LAST-GOOD")
 _GONE = "there is no such parameter any more."

@@ -148,5 +148,8 @@ def _fits_queue(globs: tuple[str, ...], queue: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _fits_definition(globs: tuple[str, ...], definition: str) -> bool:
-    name = resource_name(definition)
-    return any_glob(globs, name, name.partition(":")[0], arn=definition)
+    name, arn = resource_name(definition), definition
+    every_revision = name.partition(":")[0]
+    return any_glob(globs, name, every_revision, arn=arn) or any_glob(
+        globs, arn=arn.removesuffix(name) + every_revision
+    )

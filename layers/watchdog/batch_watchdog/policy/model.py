@@ -277,7 +277,7 @@ _YES_OR_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False,
 def _tag_problems(tags: Mapping[str, str]) -> Iterator[str]:
     known = [EXEMPT_TAG, *(TAG_PREFIX + status for status in LIMITED)]
     for key, value in sorted(tags.items()):
-        if not key.startswith(TAG_PREFIX):
+        if not key.strip().casefold().startswith(TAG_PREFIX):
             continue
         if key not in known:
             yield f"tag {shown(key)}: unknown{did_you_mean(key, known)}"

@@ -7,6 +7,7 @@ It may stand in an envelope, {"command": {…}}. A command takes effect when it 
 no time of its own: one is refused.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -24,16 +25,18 @@ type GuardName = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 def _id_in(told: Any) -> Any:
-    """A job's id, also where its ARN was given."""
-    is_arn = isinstance(told, str) and told.startswith("arn:")
-    return told.rpartition("/")[2] if is_arn else told
+    """A job's id, also where its ARN was given, or a node's: a node is no job of its own."""
+    if not isinstance(told, str):
+        return told
+    job_id = told.rpartition("/")[2] if told.startswith("arn:") else told
+    return re.sub(r"(?<=.)#[0-9]+$", "", job_id)
 
 
 # An index has no leading zeros: Batch knows no such child.
 type JobId = Annotated[
     str,
     BeforeValidator(_id_in),
-    Field(pattern=r"^[!-9;-~]{1,256}(:(0|[1-9][0-9]{0,4}))?(#[0-9]+)?$"),
+    Field(pattern=r"^[!-9;-~]{1,256}(:(0|[1-9][0-9]{0,4}))?$"),
 ]
 
 

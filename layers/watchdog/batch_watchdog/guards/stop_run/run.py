@@ -249,7 +249,7 @@ def as_listed(detail: Mapping[str, Any], queue: str) -> Listed:
         job_name=detail.get("jobName") or "",
         queue=queue,
         definition=detail.get("jobDefinition") or "",
-        tags=detail.get("tags") or {},
+        tags={key: value or "" for key, value in (detail.get("tags") or {}).items()},
     )
 
 

@@ -118,7 +118,9 @@ class JobStopper:
         )
         self.session.save(chunk)
         if must_stop:
-            self.stop_chunk(replace(chunk, version=1), found.judged_at)
+            # A service job cannot be cancelled: what has begun since it was listed would end.
+            may_end_it = service and stage.entry.stage == "cancel"
+            self.stop_chunk(replace(chunk, version=1), None if may_end_it else found.judged_at)
 
     def last_chunk(self) -> Chunk:
         number = self.session.run.chunks - 1
@@ -213,7 +215,7 @@ def _judge_again(session: RunSession, chunk: Chunk, stage: RunStage) -> tuple[Ch
     last = first + (_SERVICE_JOBS_AT_ONCE if chunk.service else DESCRIBED_AT_ONCE)
     some, rest = chunk.stop[first:last], chunk.stop[last:]
     details = session.described(some, service=chunk.service)
-    names = ("jobQueue", "tags", *stop_run.named_by(stage.rule, service=chunk.service))
+    names = ("jobQueue", "status", "tags", *stop_run.named_by(stage.rule, service=chunk.service))
     again = FoundJobs()
     asked: list[str] = []
     for job_id in some:
