@@ -196,7 +196,8 @@ class History:
             told = [
                 heard.told_at
                 for heard in self.heard.get(job_id, ())
-                if stay.since < heard.told_at <= at
+                if stay.since < heard.told_at
+                and (heard_until is None or heard.told_at <= at)
                 and heard.at <= (heard_until or at)
                 and heard.attempts == now.attempts
             ]

@@ -385,10 +385,12 @@ class _Model:
         stay = self._seen.status_at(job_id, at)
         return stay.status if stay else "SUBMITTED"
 
-    def _moments(self, made: "Made", job_id: str = "") -> list[datetime]:
+    def _moments(
+        self, made: "Made", job_id: str = "", within: timedelta = _INVOCATION
+    ) -> list[datetime]:
         """The seconds that the call may rest on: where something changed, and both ends."""
         until = made.call.at
-        since = max(made.since, until - _INVOCATION) - _RACE
+        since = max(made.since, until - within) - _RACE
         times = {since, until}
         times |= {at for at, _ in self._trees if since < at <= until}
         if made.unread:
@@ -416,7 +418,9 @@ class _Model:
         if status in _ENDED or (status in _STARTED and call.api.startswith("Cancel")):
             return ""  # Nothing changes.
         against = ""
-        for at in self._moments(made, whole):
+        # A service job cannot be cancelled: it is looked at just before the call that may end it.
+        looked_at = call.api.startswith("TerminateService") and '" is at cancel' in call.reason
+        for at in self._moments(made, whole, _RACE if looked_at else _INVOCATION):
             found = self._against_at(call, whole, at)
             if not found:
                 return ""

@@ -735,9 +735,36 @@ _ARRAYS: Mapping[str, Mended] = {
         _alarm(4, "ALARM"),
         shown="as submitted",
     ),
+    "a guard stops children that show a tag which their array has no more": _children(
+        _OPEN.replace('action = "cancel"', 'action = "terminate"').replace(
+            "spare", 'match = { tags = { team = "a" } }\nspare'
+        ),
+        _runs(1, array_size=2, tags={"team": "a"}, attempts=2, seconds=300, outcome=1),
+        _retagged(3, {"project": "b"}),
+        _alarm(4, "ALARM"),
+        shown="as submitted",
+    ),
+}
+
+# ---- Lists show jobs as they were --------------------------------------------------------------
+
+_LATE_LISTS: Mapping[str, Mended] = {
+    "a service job that has started since it was listed is ended by a guard at cancel": Mended(
+        replace(
+            _plan(
+                _CANCELS_ONLY,
+                _step(3, "job", name="train", queue="train", service=True, seconds=3_600),
+                _step(3.07, "batch", does="requeue", number=0, wait_s=120),
+                _alarm(5.25, "ALARM"),
+            ),
+            disorder=Disorder(list_lag_s=60.0),
+        ),
+        _I13,
+    ),
 }
 
 MENDED: Mapping[str, Mended] = {
+    **_LATE_LISTS,
     **_ARRAYS,
     **_OURS,
     **_REPEATED,

@@ -399,7 +399,7 @@ def _disorder(random: Random, seed: int) -> Disorder:
         slow_stops=_perhaps(random, 0.3, 0.2),
         ignores_terminate=_perhaps(random, 0.2, 0.1),
         ignored_s=random.choice((None, (60, 4_000))),
-        list_lag_s=_perhaps(random, 0.3, 5.0),
+        list_lag_s=_perhaps(random, 0.3, 20.0),
         lacking=_perhaps(random, 0.1, 0.05),
         left_out=_perhaps(random, 0.1, 0.05),
         preempted=_perhaps(random, 0.4, 0.3),
