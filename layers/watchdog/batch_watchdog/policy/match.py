@@ -95,8 +95,8 @@ class Match(Table):
     queue: Globs | None = None
     """Globs on the name (or the ARN) of the job queue."""
     definition: Globs | None = None
-    """Globs on the job definition: "align" is every revision of it, "align:3" is one.
-    Service jobs have no definition."""
+    """Globs on the job definition: "align" is every revision of it, "align:3" is one; so it is with
+    ARNs. Service jobs have no definition."""
     tags: Mapping[Text, Value] = Field(default_factory=dict)
     """Tags that the job has, each with exactly this value. Events of service jobs carry no tags."""
 
