@@ -86,7 +86,10 @@ MUTANTS: Sequence[Mutant] = (
         (
             "        self.session.save(chunk)\n"
             "        if must_stop:\n"
-            "            self.stop_chunk(replace(chunk, version=1), found.judged_at)\n"
+            "            # A service job cannot be cancelled: what has begun since it was listed would end.\n"
+            '            may_end_it = service and stage.entry.stage == "cancel"\n'
+            "            self.stop_chunk("
+            "replace(chunk, version=1), None if may_end_it else found.judged_at)\n"
         ),
         (
             "        if must_stop:\n"

@@ -136,9 +136,9 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "who judges a stop does not keep an old policy",
-        "wiring.py",
-        "return self._policies(min(self.policy_max_age, STOPS_MAX_AGE))",
-        "return self._policies(self.policy_max_age)",
+        "policy/loader.py",
+        "self._provider_for_stops, min(self._max_age, STOPS_MAX_AGE)",
+        "self._provider_for_stops, self._max_age",
         ("tests/unit/policy/test_loader.py",),
     ),
     Mutant(

@@ -24,7 +24,7 @@ from batch_watchdog.aws.queues import DeadLetters, StopQueue
 from batch_watchdog.aws.rate_limiter import RateLimiter
 from batch_watchdog.aws.settings import Settings
 from batch_watchdog.measures.measures import Meter
-from batch_watchdog.policy.loader import MAX_AGE, STOPS_MAX_AGE, PolicyLoader
+from batch_watchdog.policy.loader import MAX_AGE, PolicyLoader
 from batch_watchdog.store.table import DynamoTable, Table
 
 if TYPE_CHECKING:
@@ -73,16 +73,8 @@ class Container:
 
     @cached_property
     def policies(self) -> PolicyLoader:
-        return self._policies(self.policy_max_age)
-
-    @cached_property
-    def _policies_of_stops(self) -> PolicyLoader:
-        """The policy for what is about to be stopped: as it is now, not as it was a while ago."""
-        return self._policies(min(self.policy_max_age, STOPS_MAX_AGE))
-
-    def _policies(self, max_age: int) -> PolicyLoader:
         parameter = self.settings.policy_parameter
-        return PolicyLoader(self._client("ssm"), parameter, self.table, max_age)
+        return PolicyLoader(self._client("ssm"), parameter, self.table, self.policy_max_age)
 
     @cached_property
     def batch(self) -> BatchApi:
@@ -133,7 +125,7 @@ class Container:
                 clock=self.clock,
             ),
             stop_queue=self._stop_queue,
-            policy=self._policies_of_stops.current,
+            policy=self.policies.current_for_stops,
             clock=self.clock,
             meter=self.meter or (lambda _: None),
         )
@@ -157,7 +149,7 @@ class Container:
             batch=BatchApi(client, pace.wait),
             pace=pace,
             queue=self._stop_queue,
-            policy=self._policies_of_stops.current,
+            policy=self.policies.current_for_stops,
         )
 
     @cached_property

@@ -9,6 +9,7 @@ import pytest
 from batch_watchdog import wiring
 from batch_watchdog.aws.settings import Settings
 from batch_watchdog.notices.notice import Notice
+from batch_watchdog.policy import loader
 from batch_watchdog.policy.loader import PolicyLoader
 from batch_watchdog.store.actions import to_action
 from batch_watchdog.store.item_codec import pack
@@ -280,7 +281,7 @@ def test_a_parameter_that_is_deleted_leaves_the_last_good_policy_in_force_and_is
 def test_what_is_about_to_be_stopped_is_judged_by_the_policy_of_this_second(
     monkeypatch: pytest.MonkeyPatch, parameter: Parameter
 ) -> None:
-    monkeypatch.setattr(wiring, "STOPS_MAX_AGE", 0)  # in place of a second
+    monkeypatch.setattr(loader, "STOPS_MAX_AGE", 0)  # in place of a second
     container = parameter.container()
     readers = (container.actor, container.stop_runner, container.spend_listener)
     parameter.put(ENFORCE)

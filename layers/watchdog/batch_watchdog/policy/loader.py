@@ -86,6 +86,7 @@ class PolicyLoader:
 
     def __init__(self, ssm: Any, parameter: str, table: Table, max_age: int = MAX_AGE) -> None:
         self._provider = _Parameters(ssm)
+        self._provider_for_stops = _Parameters(ssm)
         self._parameter = parameter
         self._table = table
         self._max_age = max_age
@@ -93,6 +94,10 @@ class PolicyLoader:
     def current(self) -> Policy:
         """The policy in force."""
         return self._read().policy
+
+    def current_for_stops(self) -> Policy:
+        """The policy in force at this second, for what is about to be stopped."""
+        return self._read_by(self._provider_for_stops, min(self._max_age, STOPS_MAX_AGE)).policy
 
     def settle(self, now: datetime) -> Policy:
         """
@@ -114,9 +119,12 @@ class PolicyLoader:
         return reading.policy
 
     def _read(self) -> _Reading:
+        return self._read_by(self._provider, self._max_age)
+
+    def _read_by(self, provider: _Parameters, max_age: int) -> _Reading:
         version = 0
         try:
-            read = str(self._provider.get(self._parameter, max_age=self._max_age))
+            read = str(provider.get(self._parameter, max_age=max_age))
             version, text = json.loads(read)
             if text is not None:
                 return _Reading(policy=_parsed(text), text=text, version=version)

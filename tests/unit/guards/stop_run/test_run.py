@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from batch_watchdog.guards.state import StopAction
 from batch_watchdog.guards.stop_run import tally as run_tally
 from batch_watchdog.guards.stop_run.counts import Tally
+from batch_watchdog.guards.stop_run.listed import Listed, needs_tags
 from batch_watchdog.guards.stop_run.run import (
     LOOKS_MAX,
     Chunk,
-    Listed,
     Run,
     failed_waiting,
     how_it_ended,
@@ -23,7 +23,6 @@ from batch_watchdog.guards.stop_run.run import (
     look,
     must_be_sure,
     must_look_again,
-    needs_tags,
 )
 from batch_watchdog.guards.stop_run.tally import Unsettled, still_there
 from batch_watchdog.policy.guard_tables import Guard

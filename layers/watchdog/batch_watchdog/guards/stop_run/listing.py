@@ -11,7 +11,8 @@ from batch_watchdog.aws.batch import STOP_MAX, Detail
 from batch_watchdog.core.job_event import ENDED, STARTED, WAITING, array_child
 from batch_watchdog.core.payload_parts import shows
 from batch_watchdog.guards.stop_run import run as stop_run
-from batch_watchdog.guards.stop_run.run import Listed, Listing
+from batch_watchdog.guards.stop_run.listed import Listed, as_listed, named_by, needs_tags
+from batch_watchdog.guards.stop_run.run import Listing
 from batch_watchdog.guards.stop_run.session import RunSession, RunStage
 from batch_watchdog.guards.stop_run.stopping import FoundJobs, JobStopper
 
@@ -81,20 +82,18 @@ class PageReader:
 
         Such a job is still there, whatever was asked before: that is written to `found`.
         """
-        jobs = {each["jobId"]: stop_run.as_listed(each, listing.queue) for each in summaries}
-        names = stop_run.named_by(stage.rule, service=listing.service)
+        jobs = {each["jobId"]: as_listed(each, listing.queue) for each in summaries}
+        names = named_by(stage.rule, service=listing.service)
         needing = [
             each["jobId"]
             for each in summaries
             if not shows(each, names)
-            or stop_run.needs_tags(
-                stage.rule, jobs[each["jobId"]], listing.status, stage.entry.stage
-            )
+            or needs_tags(stage.rule, jobs[each["jobId"]], listing.status, stage.entry.stage)
         ]
         known = self.session.described(needing, service=listing.service)
         # What a job lacks might spare it: the next look asks again.
         clear = {
-            job_id: stop_run.as_listed(detail, listing.queue)
+            job_id: as_listed(detail, listing.queue)
             for job_id, detail in known.items()
             if shows(detail, ("tags", *names))
         }

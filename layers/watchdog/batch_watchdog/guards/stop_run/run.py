@@ -22,6 +22,7 @@ from typing import Any, Literal
 from batch_watchdog.core.effects import STOP_MARK
 from batch_watchdog.core.job_event import ENDED, STARTED, WAITING
 from batch_watchdog.guards.state import StageEntry, StopAction
+from batch_watchdog.guards.stop_run.listed import Listed
 from batch_watchdog.policy.guard_tables import Guard
 
 QUIET = timedelta(minutes=3)  # until a run that should be at work is taken to be lost
@@ -233,44 +234,7 @@ def stop_reason(guard: str, entry: StageEntry) -> str:
 # ---- What is done about a job -------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
-    """A job fit for matching, as a list shows it (without tags), or as it is described."""
-
-    job_name: str
-    queue: str
-    definition: str
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-
-def as_listed(detail: Mapping[str, Any], queue: str) -> Listed:
-    """A job of a queue, from what a list or a description shows of it."""
-    return Listed(
-        job_name=detail.get("jobName") or "",
-        queue=queue,
-        definition=detail.get("jobDefinition") or "",
-        tags={key: value or "" for key, value in (detail.get("tags") or {}).items()},
-    )
-
-
-def named_by(rule: Guard, *, service: bool) -> Sequence[str]:
-    """What must be known of a job, that a list shows, to tell whether it is the guard's."""
-    matches = [rule.match, *([rule.spare] if rule.spare else [])]
-    by_definition = any(each.definition is not None for each in matches) and not service
-    return ("jobName", "jobDefinition") if by_definition else ("jobName",)
-
-
 type Verdict = Literal["stop", "stop children", "asked", "left", "spared", "no matter"]
-
-
-def needs_tags(rule: Guard, job: Listed, status: str, action: StopAction) -> bool:
-    """Whether what is to be done about a job depends on its tags."""
-    if not rule.match.may_match(job):
-        return False
-    if rule.match.tags:
-        return True
-    stops = status in WAITING or action == "terminate"
-    return bool(stops and rule.spare and rule.spare.tags and rule.spare.may_match(job))
 
 
 def judge(

@@ -21,6 +21,7 @@ from batch_watchdog.core.job_event import ENDED
 from batch_watchdog.core.payload_parts import shows
 from batch_watchdog.guards.stop_run import items as run_items
 from batch_watchdog.guards.stop_run import run as stop_run
+from batch_watchdog.guards.stop_run.listed import as_listed, named_by
 from batch_watchdog.guards.stop_run.run import Chunk
 from batch_watchdog.guards.stop_run.session import DESCRIBED_AT_ONCE, RunSession, RunStage
 
@@ -215,7 +216,7 @@ def _judge_again(session: RunSession, chunk: Chunk, stage: RunStage) -> tuple[Ch
     last = first + (_SERVICE_JOBS_AT_ONCE if chunk.service else DESCRIBED_AT_ONCE)
     some, rest = chunk.stop[first:last], chunk.stop[last:]
     details = session.described(some, service=chunk.service)
-    names = ("jobQueue", "status", "tags", *stop_run.named_by(stage.rule, service=chunk.service))
+    names = ("jobQueue", "status", "tags", *named_by(stage.rule, service=chunk.service))
     again = FoundJobs()
     asked: list[str] = []
     for job_id in some:
@@ -229,7 +230,7 @@ def _judge_again(session: RunSession, chunk: Chunk, stage: RunStage) -> tuple[Ch
             continue
         if not shows(detail, names):
             continue  # What it lacks might spare it.
-        job = stop_run.as_listed(detail, detail["jobQueue"])
+        job = as_listed(detail, detail["jobQueue"])
         verdict = stop_run.judge(stage.rule, job, detail, status, stage.entry.stage)
         match verdict:
             case "asked" | "stop children":
