@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from ipaddress import ip_network
 from pathlib import Path
 
 from local.commands.runtime import BUILT, CLIENT, machine
@@ -78,10 +79,12 @@ def running() -> Iterator[str]:
 
 def address_of_this_machine(engine: str) -> str:
     """Where containers reach this machine: the engine's bridge."""
-    of_gateway = "{{(index .IPAM.Config 0).Gateway}}"
-    told = _docker(engine, "network", "inspect", "bridge", "--format", of_gateway)
+    of_bridge = "{{with index .IPAM.Config 0}}{{.Gateway}} {{.Subnet}}{{end}}"
+    told = _docker(engine, "network", "inspect", "bridge", "--format", of_bridge)
     told.check_returncode()
-    return told.stdout.decode().strip()
+    *gateway, subnet = told.stdout.decode().split()
+    # One that has just made its bridge does not tell the gateway: it is the first address.
+    return gateway[0] if gateway else str(next(ip_network(subnet).hosts()))
 
 
 def image(engine: str) -> str:
