@@ -44,13 +44,6 @@ MUTANTS: Sequence[Mutant] = (
         _RULES,
     ),
     Mutant(
-        "an unreadable policy is not missed",
-        "health/rules.py",
-        "if policy.readable:",
-        "if True:",
-        _RULES,
-    ),
-    Mutant(
         "a check is made once a day",
         "health/workflow.py",
         "if last and now < last.next_at:",

@@ -62,13 +62,12 @@ def problems(facts: Facts, policy: Policy, heard: Sequence[str]) -> list[Problem
                 doubtful=True,
             )
         )
-    if policy.readable:
-        found += [
-            *_of_alarms(facts, policy, heard),
-            *_of_thresholds(facts, policy),
-            *_of_globs(facts, policy),
-        ]
-    return found
+    return [
+        *found,
+        *_of_alarms(facts, policy, heard),
+        *_of_thresholds(facts, policy),
+        *_of_globs(facts, policy),
+    ]
 
 
 def _of_subscriptions(facts: Facts) -> Iterator[Problem]:
