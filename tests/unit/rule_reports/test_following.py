@@ -135,12 +135,12 @@ def test_an_end_that_does_not_show_whether_the_job_had_run_is_asked_for_again() 
     ends = an_event("14:50", status="FAILED", **STARTED, **stopped)
     watching = Watching(OBSERVE, [*STARTS_LATE[:3], ends])
     watching.batch.lacking[JOB] = ("attempts", "startedAt")
-    watching.run(at("12:00"), at("15:30"))
-    assert reported(watching, at("15:30")) == {"jobs": 1, "open": 1}
+    watching.run(at("12:00"), at("16:00"))
+    assert reported(watching, at("16:00")) == {"jobs": 1, "open": 1}
 
     watching.batch.lacking.clear()
-    watching.run(at("15:31"), at("16:00"))
-    assert reported(watching, at("16:00")) == {"jobs": 1, "went_on": 1}
+    watching.run(at("16:01"), at("17:00"))
+    assert reported(watching, at("17:00")) == {"jobs": 1, "went_on": 1}
 
 
 def test_an_end_of_which_batch_never_shows_more_counts_as_it_is_shown() -> None:

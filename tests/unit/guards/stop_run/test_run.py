@@ -262,6 +262,20 @@ def test_of_an_arrays_children_no_more_were_stopped_than_are_gone() -> None:
     )
 
 
+def test_what_failed_after_it_was_seen_at_work_was_not_stopped_before_that() -> None:
+    """Of six children five waited at the stop; the one at work may have waited again since."""
+    stopped = chunk(stop=(ARRAY,), arrays={ARRAY: (5, 1)}, ended={ARRAY: 4})
+    at_work = chunk(left=(ARRAY,), arrays={ARRAY: (0, 4)}, at=at("13:00"))
+
+    assert tally([stopped, at_work], "cancel") == Tally(cancelled=3, escaped=3)
+
+    some_wait = chunk(alive={ARRAY: 2}, arrays={ARRAY: (2, 3)}, at=at("13:00"))
+
+    assert tally([replace(stopped, ended={ARRAY: 3}), some_wait], "cancel") == Tally(
+        cancelled=2, escaped=2, not_ended=2, not_ended_jobs=(ARRAY,)
+    )
+
+
 @pytest.mark.parametrize(
     ("status", "reason", "how"),
     [
