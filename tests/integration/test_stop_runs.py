@@ -441,6 +441,19 @@ def test_a_service_job_that_starts_after_its_stop_was_accepted_is_not_told_as_ca
     assert report["not_ended_jobs"] == [job]
 
 
+def test_a_child_that_failed_at_work_while_the_others_were_cancelled_was_left_to_run() -> None:
+    running = Running()
+    running.submit(array_size=3, seconds=75, outcome=1)
+    running.run(minutes=1)
+    running.give_room(vcpus=1)
+    running.run(minutes=1)
+
+    running.enter("cancel").run(minutes=30)
+
+    report = running.report()
+    assert (report["cancelled"], report["left_running"], report["escaped"]) == (2, 1, 0)
+
+
 def test_a_list_that_is_late_does_not_make_a_job_count_as_still_there() -> None:
     running = Running()
     jobs = running.submit(3)

@@ -602,7 +602,7 @@ MUTANTS: Sequence[Mutant] = (
         "guards/stop_run/ends.py",
         "failed = sum(stop_run.failed_waiting(child, reason) for child in children)",
         "failed = len(children)",
-        ("tests/simulation/test_simulation.py",),
+        ("tests/integration/test_stop_runs.py",),
     ),
     Mutant(
         "what a stage that observed would have stopped is not told as stopped",
