@@ -136,7 +136,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "an end that does not show whether the job had run is asked for again",
         "rule_reports/workflow.py",
-        'return detail.get("status") not in ENDED or shows_its_runs',
+        'return detail.get("status") not in ENDED or shows_its_attempts(detail)',
         "return True",
         _FOLLOWING,
     ),

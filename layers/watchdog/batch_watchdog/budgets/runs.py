@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from batch_watchdog.core.job_event import ENDED, array_child
+from batch_watchdog.core.payload_parts import shows_its_attempts
 from batch_watchdog.diagnosis.lenient import items, mapping
 
 _YEAR = 366 * 86_400_000  # ms
@@ -81,8 +82,8 @@ def expected_run(detail: Mapping[str, Any]) -> Run | None:
 
 def lacks_its_runs(detail: Mapping[str, Any]) -> bool:
     """Whether a job has ended, and is shown without its attempts and without its start."""
-    lists_attempts = any(isinstance(detail.get(name), list) for name in ("attempts", "eksAttempts"))
-    return detail.get("status") in ENDED and not lists_attempts and not detail.get("startedAt")
+    shows_them = shows_its_attempts(detail) or detail.get("startedAt")
+    return detail.get("status") in ENDED and not shows_them
 
 
 def _has_no_run(job_id: str, detail: Mapping[str, Any]) -> bool:

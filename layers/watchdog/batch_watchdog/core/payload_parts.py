@@ -84,6 +84,11 @@ def shows(detail: Mapping[str, Any], names: Iterable[str]) -> bool:
     return all(detail.get(name) not in _NOTHING for name in names)
 
 
+def shows_its_attempts(detail: Mapping[str, Any]) -> bool:
+    """Whether a job shows its attempts: an empty `eksAttempts` is shown of other jobs, too."""
+    return isinstance(detail.get("attempts"), list) or bool(detail.get("eksAttempts"))
+
+
 def is_stop_accepted(detail: Mapping[str, Any]) -> bool:
     """
     Whether a JobDetail shows that Batch has accepted a stop of the job, whoever asked for it.

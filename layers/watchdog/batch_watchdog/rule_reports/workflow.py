@@ -13,6 +13,7 @@ from batch_watchdog.budgets.runs import runs_of
 from batch_watchdog.core.batch_payloads import event_from_detail
 from batch_watchdog.core.effects import Announce
 from batch_watchdog.core.job_event import ENDED
+from batch_watchdog.core.payload_parts import shows_its_attempts
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.rule_reports import follow_items, tally_items
 from batch_watchdog.rule_reports.followed import End, FollowedJob, end_of
@@ -132,9 +133,7 @@ def _is_whole(detail: Detail | None) -> bool:
     """Whether Batch shows a job, and of one that has ended, whether it had run."""
     if detail is None:
         return False
-    # An empty list of eksAttempts is shown of other jobs, too.
-    shows_its_runs = "attempts" in detail or bool(detail.get("eksAttempts"))
-    return detail.get("status") not in ENDED or shows_its_runs
+    return detail.get("status") not in ENDED or shows_its_attempts(detail)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
