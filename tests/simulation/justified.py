@@ -389,7 +389,7 @@ class _Model:
         self, made: "Made", job_id: str = "", within: timedelta = _INVOCATION
     ) -> list[datetime]:
         """The seconds that the call may rest on: where something changed, and both ends."""
-        until = made.call.at
+        until = max(made.call.at, made.since)  # Batch keeps whole milliseconds.
         since = max(made.since, until - within) - _RACE
         times = {since, until}
         times |= {at for at, _ in self._trees if since < at <= until}
