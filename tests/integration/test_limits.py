@@ -337,3 +337,24 @@ def test_a_job_that_an_answer_shows_without_its_creation_is_told_of_once() -> No
     watching.batch.lacking.clear()
     watching.run(at("13:04"), at("13:30"))
     assert len(watching.told("limit-warning")) == 1
+
+
+def test_a_job_that_an_answer_shows_without_its_definition_has_no_other_rules_limit() -> None:
+    policy = """
+    mode = "enforce"
+    [[limit]]
+    match = { definition = "render" }
+    RUNNABLE = { after = "6m", action = "cancel" }
+    [[limit]]
+    RUNNABLE = { after = "2m", action = "warn" }
+    """
+    watching = Watching(policy, [moved("RUNNABLE", "12:00:30")])
+    shown: dict[str, Sequence[str]] = {JOB: ("jobDefinition",)}
+    watching.run(at("12:00"), at("12:05"))
+    watching.batch.lacking |= shown
+    watching.run(at("12:06"), at("12:08"))
+    assert watching.told("limit-enforced") == []
+
+    watching.batch.lacking.clear()
+    watching.run(at("12:09"), at("12:15"))
+    assert [each["facts"]["limit_seconds"] for each in watching.told("limit-enforced")] == [360]

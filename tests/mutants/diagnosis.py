@@ -6,6 +6,13 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "a queue of service jobs needs no compute environment",
+        "diagnosis/environments.py",
+        'if not text(queue.get("jobQueueType")).startswith("SAGEMAKER"):',
+        "if True:",
+        ("tests/unit/diagnosis/test_rules.py",),
+    ),
+    Mutant(
         "the first of a share waits for the jobs before it in the queue",
         "diagnosis/queue_position.py",
         "is_first = self.number == 1 or (self.is_head and reason.startswith(_BLOCKED))",

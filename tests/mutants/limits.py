@@ -502,6 +502,13 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/integration/test_limits.py",),
     ),
     Mutant(
+        "of a job that is shown without its definition nothing is decided",
+        "limits/decisions.py",
+        '("serviceJobType" in detail or "jobDefinition" in detail)',
+        "True",
+        ("tests/integration/test_limits.py",),
+    ),
+    Mutant(
         "each look at a child counts its array's tags",
         "limits/workflow.py",
         "details = jobs.described(",

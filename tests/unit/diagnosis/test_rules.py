@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batch_watchdog.diagnosis import lenient
-from batch_watchdog.diagnosis.environments import BatchSnapshot
+from batch_watchdog.diagnosis.environments import BatchSnapshot, queue_trouble
 from batch_watchdog.diagnosis.findings import CAUSE_OF, CODES, Finding, FindingCode
 from batch_watchdog.diagnosis.instance_types import patterns, sizes
 from batch_watchdog.diagnosis.needs import needs_of
@@ -980,6 +980,14 @@ def test_a_service_job_is_diagnosed_by_its_service_environment() -> None:
     assert codes(a_service_world(snapshot={"frontOfQueue": front})) == ["waiting-its-turn"]
     assert codes(a_service_world(job={"status": "SCHEDULED"})) == ["insufficient-capacity"]
     assert "sm_job_stuck" in first(a_service_world()).page
+
+
+def test_a_queue_of_service_jobs_needs_no_compute_environment() -> None:
+    queue = {"jobQueueType": "SAGEMAKER_TRAINING", "computeEnvironmentOrder": []}
+
+    assert queue_trouble(queue) is None
+    assert queue_trouble(queue | {"serviceEnvironmentOrder": []}) is not None
+    assert queue_trouble(queue | {"jobQueueType": "ECS"}) is not None
 
 
 # ---- Waiting -----------------------------------------------------------------------------------

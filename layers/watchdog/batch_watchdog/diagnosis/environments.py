@@ -93,7 +93,10 @@ def queue_trouble(queue: Mapping[Any, Any]) -> Clue | None:
             code="queue-invalid",
             evidence=say("{shown} is {status}{told}", shown=shown, status=status, told=told),
         )
-    orders = [queue.get(each) for each in ("computeEnvironmentOrder", "serviceEnvironmentOrder")]
+    orders = [queue.get("serviceEnvironmentOrder")]
+    # A queue of service jobs has an empty list of compute environments.
+    if not text(queue.get("jobQueueType")).startswith("SAGEMAKER"):
+        orders.append(queue.get("computeEnvironmentOrder"))
     if any(isinstance(each, list | tuple) for each in orders) and not any(map(items, orders)):
         return Clue(
             code="queue-invalid", evidence=say("{shown} has no environment attached", shown=shown)

@@ -129,7 +129,10 @@ class CheckResult:
 
 def is_whole(detail: Detail | None) -> TypeIs[Detail]:
     """Whether Batch shows all of a job that rules and its own tags are about."""
-    return detail is not None and shows(detail, _NAMED_BY)
+    if detail is None:
+        return False
+    # Service jobs have no definition.
+    return shows(detail, _NAMED_BY) and ("serviceJobType" in detail or "jobDefinition" in detail)
 
 
 def missed(stay: Stay, detail: Detail | None) -> CheckResult:
