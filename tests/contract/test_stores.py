@@ -555,7 +555,11 @@ def observer_on(table: Table, text: str = "") -> JobEventIntake:
     aws = Aws()
     policy = parse_policy(text)
     return JobEventIntake(
-        table=table, batch=aws.batch, dead_letters=aws.dead_letters, policy=lambda: policy
+        table=table,
+        batch=aws.batch,
+        dead_letters=aws.dead_letters,
+        policy=lambda: policy,
+        clock=lambda: at("12:10"),
     )
 
 

@@ -6,6 +6,13 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "what is filed late is filed where the sweep still comes",
+        "use_cases/job_events.py",
+        "now = max(sent_at, self.clock())",
+        "now = sent_at",
+        ("tests/unit/use_cases/test_job_events.py",),
+    ),
+    Mutant(
         "a chat that takes nothing holds up nobody",
         "use_cases/announce.py",
         "                return None\n",

@@ -89,6 +89,7 @@ class Container:
             batch=self.batch,
             dead_letters=self._dead_letters,
             policy=self.policies.current,
+            clock=self.clock,
         )
 
     @cached_property
@@ -181,7 +182,7 @@ class Container:
     def _facts(self, policy: "Policy", now: datetime) -> "Facts":
         from batch_watchdog.health.gather import HealthGatherer, names_in
 
-        gatherer = HealthGatherer(
+        return HealthGatherer(
             batch=self.batch,
             sns=self._client("sns"),
             sqs=self._client("sqs"),
@@ -192,8 +193,7 @@ class Container:
             topic_arn=self.settings.topic_arn,
             letters=names_in(self.settings.dead_letter_queue_urls),
             rule=self.settings.job_events_rule,
-        )
-        return gatherer.facts(policy, now)
+        ).facts(policy, now)
 
     def _client(self, service: Any, region: str | None = None) -> Any:
         key = f"{service} {region or ''}"

@@ -21,7 +21,6 @@ from batch_watchdog.failed_jobs import workflow as failed_jobs
 from batch_watchdog.guards.arrivals import ArrivalStopper
 from batch_watchdog.limits import sighting_items, stay_items, stays
 from batch_watchdog.policy.model import Policy
-from batch_watchdog.store import sweep_cursor
 from batch_watchdog.store.decisions import Outcome, Recorder
 from batch_watchdog.store.once import OnceKey
 from batch_watchdog.store.reminders import Reminders
@@ -44,6 +43,7 @@ class JobEventIntake:
     batch: BatchApi
     dead_letters: DeadLetters
     policy: Callable[[], Policy]
+    clock: Callable[[], datetime]
 
     def observe(self, messages: Sequence[Message]) -> list[str]:
         """
@@ -67,9 +67,9 @@ class JobEventIntake:
                 else:
                     blocked[message.id] = event
         sent_at = max(message.sent_at for message in messages)
-        # A batch that comes again bears the time at which it was sent first; meanwhile it is at
-        # least as late as the sweep has come.
-        now = max(sent_at, sweep_cursor.read(self.table, sent_at).minute)
+        # A batch may be taken in long after it was sent. What is filed for a minute that the sweep
+        # has passed by then is read by nobody.
+        now = max(sent_at, self.clock())
         changes = self._with_parents_known(changes)
         bodies = {message.id: message.body for message in messages}
         BudgetIntake(table=self.table, batch=self.batch, policy=self.policy()).file(
