@@ -135,6 +135,20 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/unit/policy/test_child_tags.py",),
     ),
     Mutant(
+        "nothing is stopped by a policy that could not be read",
+        "policy/loader.py",
+        "if reading.unread:",
+        "if False:",
+        ("tests/unit/policy/test_loader.py",),
+    ),
+    Mutant(
+        "a stop whose policy cannot be read is left to those who asked for it",
+        "use_cases/act.py",
+        "except UnreadPolicyError as error:",
+        "except ZeroDivisionError as error:",
+        ("tests/unit/use_cases/test_act.py",),
+    ),
+    Mutant(
         "who judges a stop does not keep an old policy",
         "policy/loader.py",
         "self._provider_for_stops, min(self._max_age, STOPS_MAX_AGE)",

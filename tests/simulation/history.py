@@ -77,13 +77,12 @@ class Made:
     A changing call of the watchdog.
 
     It may rest on what it read from `since` on: the invocation that made it began then, and time
-    passed in it. `unread` says that the policy's parameter could not be read meanwhile.
+    passed in it.
     """
 
     call: Call
     since: datetime
     folder: str
-    unread: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +280,6 @@ class _Stage:
         self._ids: list[str] = []
         self._losing: set[tuple[str, str]] = set()  # jobs and states of which no event comes
         self._stumbles: list[str] = []  # operations before whose next call a function crashes
-        self._unread_at = NOON - _HOUR
         self._sweeps_late_until = NOON - _HOUR
         self._late_sweeps: set[str] = set()
         names = {each.environment["POLICY_PARAMETER"] for each in stack.functions.values()}
@@ -319,7 +317,6 @@ class _Stage:
             service: self._stumbling(self.faults.on_responder(service, responder))
             for service, responder in responders.items()
         }
-        faulty["ssm"] = self._noting_unread(faulty["ssm"])
         if self.plan.seed % REAL_CLIENTS_EVERY:
             return LightSession(faulty)
         _answering[:] = [faulty]
@@ -331,16 +328,6 @@ class _Stage:
                 self._stumbles.remove(operation)
                 raise Crash(f"before {operation}")
             return responder(operation, params)
-
-        return answer
-
-    def _noting_unread(self, responder: Responder) -> Responder:
-        def answer(operation: str, params: dict[str, Any]) -> dict[str, Any]:
-            try:
-                return responder(operation, params)
-            except ApiError:
-                self._unread_at = self.dispatcher.clock.now
-                raise
 
         return answer
 
@@ -479,8 +466,8 @@ class _Stage:
             self.seen.journal += calls
             if calls and self._under_way:
                 arn, _, began = self._under_way[-1]
-                folder, unread = self._stack.functions[arn].folder.name, self._unread_at >= began
-                self.seen.made += [Made(call, began, folder, unread) for call in calls]
+                folder = self._stack.functions[arn].folder.name
+                self.seen.made += [Made(call, began, folder) for call in calls]
                 stops = sum(_FOR_A_BUDGET in call.reason for call in calls if not call.error)
                 self.seen.counts["stop for a live budget's sake"] += stops
 

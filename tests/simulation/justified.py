@@ -10,8 +10,6 @@ which the call is justified:
   invocation only where others are faster, or where calls take time, and never more than
   `_INVOCATION`), or up to `_RACE` before: that long a change takes from the table through the
   stream to the function that makes the call.
-* Where the parameter with the policy could not be read in that invocation, the policies of the
-  last `_UNREAD` count too: the last good one is in force then.
 * A live budget rings from when it was told to be reached, if so much was used then by a count of
   our own. It does so until its period is over, or the policy's budget is another one.
 * Events tell whole seconds; where the plan has clocks that are wrong, they may be behind by
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
 
 _RACE = timedelta(seconds=2)
 _INVOCATION = timedelta(seconds=60)
-_UNREAD = timedelta(minutes=10)
 _JUMP = timedelta(seconds=20)
 _SECOND = timedelta(seconds=1)
 _DAY = timedelta(days=1)
@@ -393,8 +390,6 @@ class _Model:
         since = max(made.since, until - within) - _RACE
         times = {since, until}
         times |= {at for at, _ in self._trees if since < at <= until}
-        if made.unread:
-            times |= {at - _SECOND for at, _ in self._trees if until - _UNREAD < at <= until}
         times |= {at for hold in self._holds for at in hold if since < at <= until}
         for stay in self._seen.stays.get(job_id, ()):
             times |= {stay.since} if since < stay.since <= until else set()

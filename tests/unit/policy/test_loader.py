@@ -8,6 +8,7 @@ import pytest
 
 from batch_watchdog import wiring
 from batch_watchdog.aws.settings import Settings
+from batch_watchdog.core.errors import UnreadPolicyError
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.policy import loader
 from batch_watchdog.policy.loader import PolicyLoader
@@ -188,6 +189,17 @@ def test_while_ssm_does_not_answer_the_last_good_text_stays_in_force(
     assert policy.mode == ("enforce" if known else "observe")
     [notice] = parameter.told
     assert code in notice.text
+
+
+def test_while_ssm_does_not_answer_nothing_is_about_to_be_stopped(parameter: Parameter) -> None:
+    parameter.put(ENFORCE)
+    parameter.settle()
+    parameter.put(OBSERVE)
+    parameter.error = ApiError("ThrottlingException", "Rate exceeded")
+
+    with pytest.raises(UnreadPolicyError, match="/policy"):
+        parameter.policies.current_for_stops()
+    assert parameter.policies.current().mode == "enforce"
 
 
 # ---- A mode that falls --------------------------------------------------------------------

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch_watchdog.core.effects import Announce, Effect, SetQueueState, StartRun, StopJobs
-from batch_watchdog.core.errors import OutOfTimeError, StaleItemError
+from batch_watchdog.core.errors import OutOfTimeError, StaleItemError, UnreadPolicyError
 from batch_watchdog.failed_jobs.notices import job_failed
 from batch_watchdog.guards import items as guard_items
 from batch_watchdog.guards import queue_update_items
@@ -22,7 +22,7 @@ from batch_watchdog.guards.state import GuardState, LatestSignal, StageEntry
 from batch_watchdog.limits import brake_items, exemption_items, sighting_items, stop_results
 from batch_watchdog.limits.exemption_items import Exemption
 from batch_watchdog.limits.stays import Sighting
-from batch_watchdog.policy.model import parse_policy
+from batch_watchdog.policy.model import Policy, parse_policy
 from batch_watchdog.store import operator_hold
 from batch_watchdog.store.actions import Action, Actions, to_action
 from batch_watchdog.store.item_codec import to_image
@@ -701,6 +701,22 @@ def test_a_stop_of_others_is_not_taken_for_ours(scene: Scene) -> None:
         "refused": {},
         "not_meant": {"the job is RUNNING": [JOB]},
     }
+
+
+def test_while_the_policy_cannot_be_read_nothing_is_stopped(scene: Scene) -> None:
+    scene.show(JOB)
+
+    def unread() -> Policy:
+        raise UnreadPolicyError("the policy could not be read (/policy)")
+
+    scene.actor = replace(scene.actor, policy=unread)
+    scene.carry_out(a_limit_stop())
+
+    assert scene.aws.changing_calls == []
+    [outcome] = [stop_results.of_job(scene.actions(), JOB, "RUNNABLE")]
+    assert outcome is not None
+    assert outcome.outcome == "not asked"
+    assert outcome.why == "it is decided anew: the policy could not be read (/policy)"
 
 
 def test_a_hold_leaves_unsure_what_the_try_before_may_have_asked(scene: Scene) -> None:

@@ -80,6 +80,10 @@ class Problem:
         return ": ".join(part for part in (f"line {self.line}", self.key, self.message) if part)
 
 
+class UnreadPolicyError(WatchdogError):
+    """The policy's parameter could not be read, and what may be stopped is not known."""
+
+
 class PolicyError(WatchdogError):
     """
     A policy cannot be used. Retrying does not help: somebody must correct the text.

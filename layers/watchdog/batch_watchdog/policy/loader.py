@@ -23,7 +23,7 @@ from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterEr
 from botocore.exceptions import ClientError
 
 from batch_watchdog.core.effects import Announce
-from batch_watchdog.core.errors import PolicyError
+from batch_watchdog.core.errors import PolicyError, UnreadPolicyError
 from batch_watchdog.core.job_event import EPOCH
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.notices.phrases import lines, say, subject
@@ -48,13 +48,14 @@ class _Reading:
 
     Without a text it is the one that is in force until an operator puts one. With a problem it is
     the last good policy, or an unreadable one. `version` counts how often
-    the parameter was put; it is 0 where there is none, or it could not be read.
+    the parameter was put; it is 0 where there is none, or it could not be read (`unread`).
     """
 
     policy: Policy
     text: str | None = None
     version: int = 0
     problem: str = ""
+    unread: bool = False
 
 
 class _Parameters(BaseProvider):
@@ -96,8 +97,17 @@ class PolicyLoader:
         return self._read().policy
 
     def current_for_stops(self) -> Policy:
-        """The policy in force at this second, for what is about to be stopped."""
-        return self._read_by(self._provider_for_stops, min(self._max_age, STOPS_MAX_AGE)).policy
+        """
+        The policy in force at this second, for what is about to be stopped.
+
+        Raises:
+            UnreadPolicyError: it cannot be read. The last good one may be older than the one that
+                an operator has put meanwhile to stop nothing more.
+        """
+        reading = self._read_by(self._provider_for_stops, min(self._max_age, STOPS_MAX_AGE))
+        if reading.unread:
+            raise UnreadPolicyError(f"the policy could not be read ({self._parameter})")
+        return reading.policy
 
     def settle(self, now: datetime) -> Policy:
         """
@@ -122,7 +132,7 @@ class PolicyLoader:
         return self._read_by(self._provider, self._max_age)
 
     def _read_by(self, provider: _Parameters, max_age: int) -> _Reading:
-        version = 0
+        version, unread = 0, False
         try:
             read = str(provider.get(self._parameter, max_age=max_age))
             version, text = json.loads(read)
@@ -132,12 +142,13 @@ class PolicyLoader:
         except PolicyError as error:
             problem = str(error)
         except GetParameterError as error:
-            problem = f"it cannot be read: {error}"
+            problem, unread = f"it cannot be read: {error}", True
         item = self._table.get(*_LAST_GOOD)
         if item is None and problem == _GONE:
             return _Reading(policy=_parsed(""))
         policy = _last_good(item) if item else None
-        return _Reading(policy=policy or UnreadablePolicy(), version=version, problem=problem)
+        policy = policy or UnreadablePolicy()
+        return _Reading(policy=policy, version=version, problem=problem, unread=unread)
 
     def _remember(self, reading: _Reading) -> Outcome:
         item = self._table.get(*_LAST_GOOD)

@@ -20,7 +20,7 @@ from batch_watchdog.arrays.own_failures import with_own_failures
 from batch_watchdog.aws.batch import STOP_MAX, BatchApi, Detail
 from batch_watchdog.aws.queues import StopQueue
 from batch_watchdog.core.effects import Announce, Chat, SetQueueState, StartRun, StopJobs
-from batch_watchdog.core.errors import OutOfTimeError, StaleItemError
+from batch_watchdog.core.errors import OutOfTimeError, StaleItemError, UnreadPolicyError
 from batch_watchdog.guards import items as guard_items
 from batch_watchdog.limits import exemption_items, sighting_items
 from batch_watchdog.limits.stop_results import settled, shows_it
@@ -137,7 +137,10 @@ class Actor:
             if self.clock() > asked_at + _STALE:
                 return progress.ended(overtaken=f"{_ANEW}: it came too late")
             progress = replace(progress, asked=tried)
-            progress = self._stop_some(stop, some, shown, progress, asked_at)
+            try:
+                progress = self._stop_some(stop, some, shown, progress, asked_at)
+            except UnreadPolicyError as error:
+                return progress.ended(overtaken=f"{_ANEW}: {error}")
         return progress.result
 
     def _stop_some(
@@ -151,7 +154,7 @@ class Actor:
         """Stop those of the jobs whose stop, asked for then, is still meant."""
         now = self.clock()
         grounds = Grounds(
-            policy=self.policy(),
+            policy=self.policy(),  # before Batch is asked for anything
             now=now,
             exempt=exemption_items.read_all(self.table, now).keys() if stop.status else (),
             guards=guard_items.read_all(self.table) if stop.guard else {},
@@ -212,7 +215,11 @@ def _shown(
     jobs = TaggedJobs(batch.describe)
     shown = jobs.described([*job_ids, *([stop.array_id] if stop.array_id else [])])
     array = shown.get(stop.array_id)
-    return {**shown, stop.array_id: with_own_failures(array, failed)} if array else shown
+    if array is None:
+        return shown
+    # Where its children are stopped, the array has been before.
+    by_rule = stop.array_id not in stop.job_ids
+    return {**shown, stop.array_id: with_own_failures(array, failed, stopped_by_rule=by_rule)}
 
 
 def _seen_since(
