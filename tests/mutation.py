@@ -52,9 +52,11 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     with tempfile.TemporaryDirectory() as folder, _copies(Path(folder), options.jobs) as copies:
         copy = copies.get()
-        if _run(copy, ()).returncode:
-            console.print("the simulation fails without any rule broken")
-            return 1
+        for tests in sorted({each.tests for each in chosen}):
+            if _run(copy, tests).returncode:
+                what = ", ".join(tests) or "the simulation"
+                console.print(f"without any rule broken fails: {what}", markup=False)
+                return 1
         copies.put(copy)
 
         def seen(mutant: Mutant) -> tuple[Mutant, str]:

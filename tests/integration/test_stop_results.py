@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.makers import JOB, an_event, at
+from tests.makers import ARRAY, JOB, a_child_event, a_parent_event, an_event, at
 from tests.watching import Watching
 
 TWO_HOURS = """
@@ -309,3 +309,53 @@ def test_a_stop_that_batch_has_refused_is_counted_when_it_is_accepted() -> None:
 
     # The brake is free when the other's time comes.
     assert [call.jobs for call in watching.stops] == [("a1",), ("b1",)]
+
+
+# ---- Arrays --------------------------------------------------------------------------------
+
+SIX = [
+    an_event("12:00", jobId=ARRAY, status="PENDING", arrayProperties={"size": 6}),
+    *(a_child_event(index, "RUNNING", "12:00") for index in range(6)),
+    *(a_child_event(index, "FAILED", "12:05", exit_code=1) for index in range(2)),
+]
+
+
+def of_six(policy: str, *events: Any) -> Watching:
+    every = [*SIX, *events]
+    for event in every:
+        event["detail"]["tags"] = {"team": "wind"}
+    return Watching(policy, every)
+
+
+def test_an_array_whose_stop_was_not_made_has_failed_by_itself() -> None:
+    policy = 'mode = "enforce"\n[[array]]\nstop_rest_when = { failed = 1 }\n'
+    killed = [a_child_event(index, "FAILED", "12:40", exit_code=137) for index in range(2, 6)]
+    watching = of_six(policy, *killed, a_parent_event(6, 6, "12:41"))
+    watching.run(at("12:00"), at("12:04"))
+    watching.hear(*SIX[-2:], now=at("12:05"))
+    watching.sweep(at("12:06"))
+    watching.policy = policy.replace("enforce", "observe")
+    watching.act()
+    watching.run(at("12:07"), at("13:00"))
+
+    assert watching.stops == []
+    stopped, left = watching.told("array-stopped")
+    assert left["id"] == f"{stopped['id']}:left-alone"
+    [done] = watching.told("array-completed")
+    assert (done["facts"]["failed"], done["facts"]["stopped"]) == (6, 0)
+
+
+def test_an_arrays_progress_tells_what_was_stopped_from_what_failed() -> None:
+    policy = """
+    mode = "enforce"
+    [[array]]
+    progress = [50]
+    [[limit]]
+    RUNNABLE = { after = "10m", action = "cancel" }
+    """
+    waiting = [a_child_event(index, "RUNNABLE", "12:01") for index in range(2, 4)]
+    watching = of_six(policy, *waiting).run(at("12:00"), at("12:30"))
+
+    [notice] = watching.told("array-progress")
+    assert (notice["facts"]["failed"], notice["facts"]["stopped"]) == (2, 2)
+    assert "4 of 6 ended, 2 failed, 2 stopped." in notice["text"]

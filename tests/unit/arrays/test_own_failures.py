@@ -32,7 +32,7 @@ def told_apart(summary: Any, listed: Any, **array: Any) -> dict[str, int]:
 def failed(*children: Any, **array: Any) -> int:
     summary = {"SUCCEEDED": 2, "FAILED": len(children)}
     found = told_apart(summary, children, **array)
-    assert found["FAILED"] + found["STOPPED"] == len(children)
+    assert found["FAILED"] + found["STOPPED"] + found["FELL"] == len(children)
     assert found["SUCCEEDED"] == 2
     return found["FAILED"]
 
@@ -75,11 +75,30 @@ def test_of_an_array_that_was_cancelled_nothing_is_taken_to_have_failed_by_itsel
     assert failed(*children, isCancelled=False) == 2
 
 
+def test_of_an_array_that_was_terminated_nothing_is_unless_its_own_rule_asked_for_that() -> None:
+    children = [a_child(index, "no longer needed", 137) for index in (1, 2)]
+    array = {"arrayProperties": {"statusSummary": {"FAILED": 2}}, "isTerminated": True}
+
+    by_others = with_own_failures(array, children)
+    by_rule = with_own_failures(array, children, stopped_by_rule=True)
+
+    assert by_others["arrayProperties"]["statusSummary"]["FAILED"] == 0
+    assert by_rule["arrayProperties"]["statusSummary"]["FAILED"] == 2
+
+
+def test_what_was_stopped_is_told_apart_from_what_fell_with_it() -> None:
+    children = [a_child(0, GUARD), a_child(1, "Dependent Job failed"), a_child(2, "Oops", 1)]
+
+    found = told_apart({"SUCCEEDED": 1, "FAILED": 3}, children)
+
+    assert found == {"SUCCEEDED": 1, "FAILED": 1, "STOPPED": 1, "FELL": 1}
+
+
 def test_what_batch_does_not_list_yet_does_not_count() -> None:
     child = a_child(0, "Essential container in task exited", 1)
 
-    assert told_apart({"FAILED": 5}, [child]) == {"FAILED": 1, "STOPPED": 4}
-    assert told_apart({}, [child]) == {"FAILED": 0, "STOPPED": 0}
+    assert told_apart({"FAILED": 5}, [child]) == {"FAILED": 1, "STOPPED": 0, "FELL": 4}
+    assert told_apart({}, [child]) == {"FAILED": 0, "STOPPED": 0, "FELL": 0}
 
 
 def test_an_array_is_shown_with_the_failures_of_its_own() -> None:
@@ -87,5 +106,5 @@ def test_an_array_is_shown_with_the_failures_of_its_own() -> None:
 
     assert with_own_failures(shown, [a_child(0, GUARD)]) == {
         "jobId": ARRAY,
-        "arrayProperties": {"size": 9, "statusSummary": {"FAILED": 0, "STOPPED": 1}},
+        "arrayProperties": {"size": 9, "statusSummary": {"FAILED": 0, "STOPPED": 1, "FELL": 0}},
     }

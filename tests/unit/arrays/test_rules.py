@@ -1,12 +1,19 @@
 """What a policy asks of an array under way: its progress told, its rest stopped."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from batch_watchdog.arrays.progress import Array
-from batch_watchdog.arrays.rules import ArrayDecision, decide, has_outlived_its_stop, stop_children
+from batch_watchdog.arrays.rules import (
+    ArrayDecision,
+    decide,
+    has_outlived_its_stop,
+    leave,
+    stop_children,
+)
 from batch_watchdog.core.effects import STOP_MARK, Announce, StopJobs
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.policy.model import parse_policy
@@ -186,6 +193,21 @@ def test_a_silent_rule_still_tells_what_the_watchdog_stops() -> None:
     )
 
     assert told(decide(a_hundred(), summary(0, 1), policy, at("12:10")))
+
+
+# ---- What came of the stop ----------------------------------------------------------------
+
+
+def test_a_stop_that_was_not_made_is_taken_back() -> None:
+    array = decide(a_hundred(), summary(16, 4), ENFORCED, at("12:10")).array
+
+    left = leave(array, "jane holds it")
+
+    [notice] = told(left)
+    assert (notice.kind, notice.id) == ("array-stopped", f"array-stopped:{ARRAY}:left-alone")
+    assert "jane holds it." in notice.text
+    assert notice.facts["rule"] == "array[1] (every job)"
+    assert left.array == replace(array, rest_stopped_by="", rest_stop_known=True)
 
 
 # ---- When the stop does not reach the children --------------------------------------------

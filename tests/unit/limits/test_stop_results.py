@@ -1,5 +1,6 @@
 """What came of a stop, as an action's result says: of this version, or of an older one."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,6 +25,18 @@ ACCEPTED: dict[str, Any] = {"accepted": 3, "refused": {}}
 def an_action(result: Any, effect: Any = STOP) -> Action:
     at_noon = "2026-01-01T12:00:00Z"
     return Action(pk="p", sk="s", at=at_noon, asked_by="sweep", effect=effect, result=result)
+
+
+def test_what_came_of_an_arrays_stop_is_found_by_the_array() -> None:
+    of_array = replace(STOP, status="", since=(), array_id="a")
+    others = replace(of_array, array_id="b")
+    actions = [an_action(ACCEPTED, others), an_action({"held_by": "jane"}, of_array)]
+
+    found = stop_results.of_array(actions, "a")
+
+    assert found is not None
+    assert (found.outcome, found.why) == ("not asked", "the watchdog is held by jane")
+    assert stop_results.of_array(actions, "c") is None
 
 
 def outcomes(*results: Any) -> list[str]:

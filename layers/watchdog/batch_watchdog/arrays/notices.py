@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
 from batch_watchdog.arrays.groups import Group, Unsuccessful, unsuccessful
 from batch_watchdog.arrays.progress import (
     SUCCEEDED_CODE,
     Array,
-    ChildCounts,
     Part,
     failed_indices,
     indices_without_result,
@@ -25,103 +23,6 @@ from batch_watchdog.notices.text import fact, iso, plain, ranges
 _STOPPERS_NAMED = 2  # in a subject
 
 
-def rest_stopped(array: Array, counts: ChildCounts, label: str, *, enforced: bool) -> Notice:
-    """Too many children have failed: the others are stopped, or in observe mode would be."""
-    name = _name(array)
-    left = counts.size - counts.ended
-    parts = {"name": name, "failed": counts.failed, "ended": counts.ended}
-    news = (
-        say(
-            "More children have failed than the policy allows ({rule}), so the {left} that are "
-            "left are terminated.",
-            rule=plain(label),
-            left=left,
-        )
-        if enforced
-        else say(
-            "More children have failed than the policy allows ({rule}), so the {left} that are "
-            "left would be terminated.",
-            rule=plain(label),
-            left=left,
-        )
-    )
-    return Notice(
-        kind="array-stopped",
-        id=f"array-stopped:{array.job_id}{'' if enforced else ':observe'}",
-        severity="critical" if enforced else "warning",
-        subject=subject("Array stopped, {failed} of {ended} failed: {name}", **parts)
-        if enforced
-        else subject("Array would be stopped, {failed} of {ended} failed: {name}", **parts),
-        text=lines(
-            [
-                say(
-                    "Of the array job {name}, {failed} of the first {ended} children have failed.",
-                    **parts,
-                ),
-                news,
-                say("A notice follows when the array has ended.")
-                if enforced
-                else say(
-                    'Nothing is stopped in observe mode; mode = "enforce" in the policy would.'
-                ),
-                *link_lines(array),
-            ]
-        ),
-        facts=progress_facts(array, counts)
-        | {"left": left, "rule": label, "mode": "enforce" if enforced else "observe"},
-    )
-
-
-def progressed(
-    array: Array, counts: ChildCounts, percent: int, left: timedelta, now: datetime
-) -> Notice:
-    """So many per cent of the children have ended; the rest takes as long as this pace says."""
-    parts = {
-        "name": _name(array),
-        "percent": percent,
-        "ended": counts.ended,
-        "size": counts.size,
-        "failed": counts.failed,
-    }
-    return Notice(
-        kind="array-progress",
-        id=f"array-progress:{array.job_id}:{percent}",
-        severity="info",
-        subject=subject(
-            "Array at {percent} %, {ended} of {size} ended, {failed} failed: {name}", **parts
-        ),
-        text=lines(
-            [
-                say(
-                    "The array job {name} has passed {percent} %: {ended} of {size} ended, "
-                    "{failed} failed.",
-                    **parts,
-                ),
-                say(
-                    "At this pace the rest takes another {left}, until {end}.",
-                    left=left,
-                    end=now + left,
-                ),
-                *link_lines(array),
-            ]
-        ),
-        facts=progress_facts(array, counts)
-        | {"percent": percent, "estimated_end": iso(now + left)},
-    )
-
-
-def progress_facts(array: Array, counts: ChildCounts) -> dict[str, Any]:
-    return {
-        "job_id": array.job_id,
-        "job_name": fact(array.job_name),
-        "queue": fact(resource_name(array.queue)),
-        "size": array.size,
-        "succeeded": counts.succeeded,
-        "failed": counts.failed,
-        "stopped": counts.stopped,
-    }
-
-
 def link_lines(array: Array) -> list[str]:
     return [
         "",
@@ -130,7 +31,7 @@ def link_lines(array: Array) -> list[str]:
     ]
 
 
-def _name(array: Array) -> Name:
+def name_of(array: Array) -> Name:
     return Name(plain(array.job_name) or plain(array.job_id))
 
 
@@ -151,12 +52,12 @@ def completed(array: Array, parts: Sequence[Part]) -> Notice:
         kind="array-completed",
         id=f"array-completed:{array.job_id}",
         severity="warning" if failed or found.stops or array.status == "FAILED" else "info",
-        subject=counts.subject(_name(array)),
+        subject=counts.subject(name_of(array)),
         text=lines(
             [
                 say(
                     "The array job {name} in queue {queue} is done:",
-                    name=_name(array),
+                    name=name_of(array),
                     queue=plain(resource_name(array.queue)),
                 ),
                 say("{counts}.", counts=counts.in_words()),

@@ -17,39 +17,49 @@ from batch_watchdog.core.job_event import EPOCH, JobEvent
 from batch_watchdog.core.known_causes import QUEUE_LIMIT, known_cause
 from batch_watchdog.core.payload_parts import is_stop_accepted
 
-STOPPED = "STOPPED"  # beside Batch's own states
+# Beside Batch's own states: what is shown to have been stopped, and the rest of what failed.
+STOPPED, FELL = "STOPPED", "FELL"
 
 
 def with_own_failures(
-    detail: Mapping[str, Any], listed: Iterable[Mapping[str, Any]]
+    detail: Mapping[str, Any],
+    listed: Iterable[Mapping[str, Any]],
+    *,
+    stopped_by_rule: bool = False,
 ) -> dict[str, Any]:
     """
     What Batch shows of an array, where `FAILED` is only what failed by itself.
 
-    ListJobs shows the failed children as `listed`. Where the array itself was cancelled, AWS does
-    not say whether its children show that: then none is taken to have failed by itself.
+    ListJobs shows the failed children as `listed`. Where the array itself was cancelled or
+    terminated, AWS does not say whether its children show that: then none is taken to have failed
+    by itself, unless it was its own rule that had it terminated (`stopped_by_rule`).
     """
+    children = list(listed)
     properties = detail.get("arrayProperties", {})
     summary = properties.get("statusSummary", {})
     failed = summary.get("FAILED", 0)
-    own = 0 if detail.get("isCancelled") else min(failed, _own_failures(listed))
-    told_apart = {**summary, "FAILED": own, STOPPED: failed - own}
+    terminated = detail.get("isTerminated") and not stopped_by_rule
+    whole = detail.get("isCancelled") or terminated
+    own = 0 if whole else min(failed, sum(map(_failed_by_itself, children)))
+    stopped = min(failed - own, sum(map(_was_stopped, children)))
+    told_apart = {**summary, "FAILED": own, STOPPED: stopped, FELL: failed - own - stopped}
     return {**detail, "arrayProperties": {**properties, "statusSummary": told_apart}}
 
 
-def _own_failures(listed: Iterable[Mapping[str, Any]]) -> int:
-    return sum(map(_failed_by_itself, listed))
-
-
 def _failed_by_itself(child: Mapping[str, Any]) -> bool:
+    job = _read(child)
+    return job is not None and not (_was_stopped(child) or cause_of(job).follows)
+
+
+def _was_stopped(child: Mapping[str, Any]) -> bool:
     job = _read(child)
     if job is None:
         return False
     # The exit code does not tell: it may be that of an attempt before, or a program's own answer.
     cause = cause_of(job)
     known = known_cause(None, cause.reason)
-    stopped = cause.stopper or is_stop_accepted(child) or (known and known.code == QUEUE_LIMIT)
-    return not (stopped or cause.follows)
+    by_queue = known is not None and known.code == QUEUE_LIMIT
+    return bool(cause.stopper) or is_stop_accepted(child) or by_queue
 
 
 def _read(child: Mapping[str, Any]) -> JobEvent | None:

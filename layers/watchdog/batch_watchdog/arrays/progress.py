@@ -29,11 +29,12 @@ class ChildCounts:
     size: int
     succeeded: int
     failed: int
-    stopped: int = 0  # known not to have failed by themselves
+    stopped: int = 0
+    fell: int = 0  # failed, and not by themselves as far as is known
 
     @property
     def ended(self) -> int:
-        return self.succeeded + self.failed + self.stopped
+        return self.succeeded + self.failed + self.stopped + self.fell
 
 
 PART_SIZE = 4_000  # indices
@@ -102,6 +103,7 @@ class Array:
     rest_told: bool = False  # what would be stopped, in observe mode
     rest_stopped_at: datetime | None = None
     rest_stopped_by: str = ""  # the rule, as its label
+    rest_stop_known: bool = False  # what came of it
     depends_on: tuple[str, ...] = ()  # ids of jobs
     version: int = 0
 

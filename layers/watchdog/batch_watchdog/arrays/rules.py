@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from batch_watchdog.arrays.notices import progressed, rest_stopped
-from batch_watchdog.arrays.own_failures import STOPPED
+from batch_watchdog.arrays.own_failures import FELL, STOPPED
 from batch_watchdog.arrays.progress import Array, ChildCounts
+from batch_watchdog.arrays.running_notices import progressed, rest_left, rest_stopped
 from batch_watchdog.core.effects import STOP_MARK, Announce, Effect, StopJobs
 from batch_watchdog.core.job_event import ENDED
 from batch_watchdog.notices.text import plain
@@ -44,8 +44,10 @@ def decide(
     rule = policy.array_rule_for(array)
     if rule is None or array.size is None:
         return ArrayDecision(array=array)
-    succeeded, failed, stopped = (summary.get(state, 0) for state in (*ENDED, STOPPED))
-    counts = ChildCounts(size=array.size, succeeded=succeeded, failed=failed, stopped=stopped)
+    succeeded, failed, stopped, fell = (summary.get(s, 0) for s in (*ENDED, STOPPED, FELL))
+    counts = ChildCounts(
+        size=array.size, succeeded=succeeded, failed=failed, stopped=stopped, fell=fell
+    )
     if counts.ended >= counts.size:
         return ArrayDecision(array=array)  # The end itself is told as such.
     stopping = _stop_rest(array, counts, rule, policy, now)
@@ -58,8 +60,7 @@ def decide(
 def _progress(
     array: Array, counts: ChildCounts, rule: ArrayRule, policy: Policy, now: datetime
 ) -> ArrayDecision:
-    passed = [at for at in rule.progress if counts.ended * 100 >= at * counts.size]
-    percent = max(passed, default=0)
+    percent = _percent_passed(rule, counts.ended, counts.size)
     if percent <= array.told_percent:
         return ArrayDecision(array=array)
     since = max(timedelta(), now - array.first_at)  # An event's clock may be ahead.
@@ -67,6 +68,10 @@ def _progress(
     notice = progressed(array, counts, percent, left, now)
     announce = Announce(notices=(notice,))
     return ArrayDecision(array=replace(array, told_percent=percent), effects=(announce,))
+
+
+def _percent_passed(rule: ArrayRule, ended: int, size: int) -> int:
+    return max((at for at in rule.progress if ended * 100 >= at * size), default=0)
 
 
 # ---- Stopping the rest --------------------------------------------------------------------
@@ -102,19 +107,24 @@ def asks_who_failed(
     array: Array, summary: Mapping[str, int], policy: Policy, now: datetime
 ) -> bool:
     """
-    Whether it matters which children failed by themselves: by Batch's count it would be too many.
+    Whether it matters which children failed by themselves: by Batch's count it would be too many,
+    or how far the array has come is to be told.
 
     `summary` is that count. Where this says so, decide by what `with_own_failures` shows.
     """
     rule = policy.array_rule_for(array)
-    if rule is None or rule.stop_rest_when is None:
+    if rule is None or not summary.get("FAILED"):
+        return False
+    ended = sum(summary.get(state, 0) for state in ENDED)
+    if array.size and _percent_passed(rule, ended, array.size) > array.told_percent:
+        return True
+    if rule.stop_rest_when is None:
         return False
     if array.rest_stopped_at and now < array.rest_stopped_at + CASCADE_WAIT:
         return False
     if array.rest_told and policy.mode_of(rule) != "enforce":
         return False
-    succeeded, failed = (summary.get(state, 0) for state in ENDED)
-    return rule.stop_rest_when.is_met(failed=failed, ended=succeeded + failed)
+    return rule.stop_rest_when.is_met(failed=summary["FAILED"], ended=ended)
 
 
 def why_rest_goes_on(array: Job, summary: Mapping[str, int], policy: Policy) -> str:
@@ -143,6 +153,12 @@ def has_outlived_its_stop(
         and now >= array.rest_stopped_at + CASCADE_WAIT
         and not why_rest_goes_on(array, summary, policy)
     )
+
+
+def leave(array: Array, why: str) -> ArrayDecision:
+    """The stop that was decided was not made: none of us has stopped the array. That is told."""
+    left = replace(array, rest_stopped_by="", rest_stop_known=True)
+    return ArrayDecision(array=left, effects=(Announce(notices=(rest_left(array, why),)),))
 
 
 def stop_children(

@@ -1,6 +1,6 @@
 """Track arrays: from events, and from AWS Batch's answers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -11,13 +11,16 @@ from batch_watchdog.arrays.fallen import as_follower, fell_with_another
 from batch_watchdog.arrays.items import Arrays
 from batch_watchdog.arrays.own_failures import with_own_failures
 from batch_watchdog.arrays.progress import Array, Part
+from batch_watchdog.arrays.rules import ArrayDecision
 from batch_watchdog.aws.batch import BatchApi, Detail
 from batch_watchdog.core.batch_payloads import event_from_detail
 from batch_watchdog.core.effects import Announce
 from batch_watchdog.core.job_event import JobEvent, blames_a_dependency
 from batch_watchdog.failed_jobs import workflow as failed_jobs
+from batch_watchdog.limits import stop_results
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store import reminders as reminder_items
+from batch_watchdog.store.actions import Actions
 from batch_watchdog.store.decisions import Outcome
 from batch_watchdog.store.item_codec import pack
 from batch_watchdog.store.reminders import Reminder
@@ -112,10 +115,9 @@ class ArrayTracker:
     ) -> Outcome:
         if detail is None:
             return Outcome()
-        summary = detail.get("arrayProperties", {}).get("statusSummary", {})
-        if array_rules.asks_who_failed(array, summary, self.policy, now):
-            shown = with_own_failures(detail, self.batch.children(array.job_id, "FAILED"))
-            summary = shown["arrayProperties"]["statusSummary"]
+        stopped = self._after_stop(array)
+        array = stopped.array
+        summary = self._summary(array, detail, now)
         # Where Batch shows no tags, `act` would stop nothing.
         held = self.held or detail.get("tags") is None
         decision = array_rules.decide(array, summary, self.policy, now, held=held)
@@ -124,7 +126,28 @@ class ArrayTracker:
             decision = array_rules.stop_children(array, alive, self.policy, now)
         changed = decision.array != known
         puts = [Arrays(self.table).put(decision.array, now)] if changed else []
-        return Outcome(puts=puts, effects=decision.effects)
+        return Outcome(puts=puts, effects=[*stopped.effects, *decision.effects])
+
+    def _summary(self, array: Array, detail: Detail, now: datetime) -> Mapping[str, int]:
+        """How many children are in each state; those that were stopped apart, where it matters."""
+        summary: Mapping[str, int] = detail.get("arrayProperties", {}).get("statusSummary", {})
+        if not array_rules.asks_who_failed(array, summary, self.policy, now):
+            return summary
+        failed = self.batch.children(array.job_id, "FAILED")
+        by_rule = array.rest_stopped_at is not None
+        shown = with_own_failures(detail, failed, stopped_by_rule=by_rule)
+        told_apart: Mapping[str, int] = shown["arrayProperties"]["statusSummary"]
+        return told_apart
+
+    def _after_stop(self, array: Array) -> ArrayDecision:
+        """What is known by now of what came of the array's stop."""
+        if array.rest_stopped_at is None or not array.rest_stopped_by or array.rest_stop_known:
+            return ArrayDecision(array=array)
+        recorded = Actions(self.table).recorded_at(array.rest_stopped_at)
+        result = stop_results.of_array(recorded, array.job_id)
+        if result is None or result.outcome in ("refused", "not asked"):
+            return array_rules.leave(array, result.why if result else "it was not carried out")
+        return ArrayDecision(array=replace(array, rest_stop_known=result.outcome != "open"))
 
     def _filled(self, array: Array, parts: Sequence[Part]) -> list[Part]:
         """The parts, with the failures that Batch lists in place of those that events told."""
@@ -141,6 +164,7 @@ class ArrayTracker:
 
         One that only fell with a job that it depends on is told with that one's failure.
         """
+        array = self._after_stop(array).array
         rule, parts = self.policy.array_rule_for(array), list(parts)
         told = Arrays(self.table).put(replace(array, announced=True), now)
         if rule and rule.silent:

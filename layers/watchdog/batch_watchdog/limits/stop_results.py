@@ -45,6 +45,17 @@ def of_job(actions: Iterable[Action], job_id: str, status: str) -> StopResult | 
     return min(found, key=lambda each: _SUREST_FIRST.index(each.outcome), default=None)
 
 
+def of_array(actions: Iterable[Action], array_id: str) -> StopResult | None:
+    """What came of a stop that an array's rule asked for; None where none of the actions is one."""
+    found = [
+        _at(action, action.effect, place)
+        for action in actions
+        if isinstance(action.effect, StopJobs) and action.effect.array_id == array_id
+        for place in range(len(action.effect.job_ids))
+    ]
+    return min(found, key=lambda each: _SUREST_FIRST.index(each.outcome), default=None)
+
+
 def shows_it(detail: Mapping[str, Any], reason: str) -> bool:
     """Whether Batch shows of a job that it has accepted a stop, or ended it for this reason."""
     return is_stop_accepted(detail) or detail.get("statusReason") == reason
