@@ -12,13 +12,13 @@ from batch_watchdog.store.item_codec import Item, to_image
 from batch_watchdog.store.memory_table import MemoryTable
 from batch_watchdog.use_cases.job_events import Message
 from batch_watchdog.wiring import Container
-from local.aws.errors import ApiError, session
+from local.aws.errors import ApiError, Responder, session
 from local.batch.simulated import SimulatedBatch
 from local.batch.state import Call
 
 MINUTE = timedelta(minutes=1)
 
-_SETTINGS = Settings(
+SETTINGS = Settings(
     table_name="table",
     topic_arn="arn:aws:sns:us-east-1:111122223333:notices",
     dead_letter_queue_url="https://sqs/dead-letters",
@@ -33,7 +33,8 @@ class Watching:
     A watchdog and the jobs that it watches.
 
     `events` are true from their own time on and delivered then, but for those in `lost`. AWS
-    Batch refuses calls of which `refuses` says so. `meter` takes what is measured.
+    Batch refuses calls of which `refuses` says so, and other services answer by `responders`.
+    `meter` takes what is measured.
     """
 
     def __init__(
@@ -52,20 +53,18 @@ class Watching:
         self.batch = SimulatedBatch(emit=self._inbox.append, **batch)
         self.batch.load([*self._inbox, *lost])
         self.table = MemoryTable(self._on_write)
-        clients = session(
-            {
-                "batch": self._batch,
-                "sns": self._sns,
-                "ec2": lambda *_: {"InstanceTypes": []},
-                "cloudwatch": lambda *_: {},
-                "ecs": lambda *_: {"containerInstanceArns": []},
-                "ssm": lambda *_: {"Parameter": {"Value": self.policy}},
-                "sqs": lambda *_: {},
-            }
-        )
+        self.responders: dict[str, Responder] = {
+            "batch": self._batch,
+            "sns": self._sns,
+            "ec2": lambda *_: {"InstanceTypes": []},
+            "cloudwatch": lambda *_: {},
+            "ecs": lambda *_: {"containerInstanceArns": []},
+            "ssm": lambda *_: {"Parameter": {"Value": self.policy}},
+            "sqs": lambda *_: {},
+        }
         container = Container(
-            settings=_SETTINGS,
-            session=clients,
+            settings=SETTINGS,
+            session=session(self.responders),
             policy_max_age=0,
             clock=lambda: self.batch.now,
             meter=meter,

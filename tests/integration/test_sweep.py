@@ -1,6 +1,9 @@
 """A sweep that cannot find something out: it sees to all else, and asks again."""
 
+from typing import Any
+
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
 from batch_watchdog.core.errors import MalformedEventError
 from batch_watchdog.use_cases.sweep import time_of
@@ -29,6 +32,30 @@ def test_what_cannot_be_found_out_about_a_queue_keeps_no_other_job_from_being_se
     watching.refuses = lambda *_: False
     watching.run(at("14:01"), at("14:05"))
     assert watching.stopped() == {JOB: "14:00", "job-of-other": "14:01"}
+
+
+def test_while_ecs_cannot_be_reached_jobs_are_stopped_all_the_same() -> None:
+    policy = 'mode = "enforce"\n[[limit]]\nRUNNABLE = { after = "1h" }\n'
+    watching = Watching(policy, [an_event("12:00", jobId=f"job-{n}") for n in range(3)])
+    environment = {"computeEnvironmentName": "ce", "ecsClusterArn": PREFIX + "cluster/ce"}
+    order = [{"order": 1, "computeEnvironment": "ce"}]
+    watching.batch.add_world(
+        {
+            "jobQueues": [{"jobQueueName": "gpu", "computeEnvironmentOrder": order}],
+            "computeEnvironments": [environment],
+        }
+    )
+    asked: list[str] = []
+
+    def unreachable(operation: str, _: object) -> dict[str, Any]:
+        asked.append(operation)
+        raise ReadTimeoutError(endpoint_url="https://ecs")
+
+    watching.responders["ecs"] = unreachable
+    watching.run(at("12:00"), at("13:00"))
+
+    assert watching.stopped() == dict.fromkeys(("job-0", "job-1", "job-2"), "13:00")
+    assert asked == ["ListContainerInstances"]
 
 
 def test_a_blocked_queue_that_cannot_be_asked_about_is_asked_about_again() -> None:

@@ -131,4 +131,47 @@ MUTANTS: Sequence[Mutant] = (
         "if True:",
         ("tests/unit/diagnosis/test_gather.py",),
     ),
+    Mutant(
+        "what EC2 or ECS does not tell keeps no job from being stopped",
+        "diagnosis/gather.py",
+        "            return ask()\n        except ITEM_ERRORS as error:",
+        "            return ask()\n        except RecursionError as error:",
+        ("tests/integration/test_sweep.py",),
+    ),
+    Mutant(
+        "a service that cannot be reached is asked once a sweep",
+        "diagnosis/gather.py",
+        "self._unreachable.add(service)",
+        "pass",
+        ("tests/unit/diagnosis/test_gather.py",),
+    ),
+    Mutant(
+        "a queue of which Batch tells nothing is asked about once",
+        "diagnosis/gather.py",
+        "            except ITEM_ERRORS as error:\n                self._refused[queue] = error",
+        "            except RecursionError as error:\n                self._refused[queue] = error",
+        ("tests/unit/diagnosis/test_gather.py",),
+    ),
+    Mutant(
+        "of a family that is told in part nothing is said",
+        "diagnosis/gather.py",
+        'return {each["InstanceType"]: each for page in pages for each in page["InstanceTypes"]}',
+        (
+            "found: dict[str, Any] = {}\n"
+            "        try:\n"
+            "            for page in pages:\n"
+            '                found |= {each["InstanceType"]: each for each in page["InstanceTypes"]}\n'
+            "        except ITEM_ERRORS:\n"
+            "            pass\n"
+            "        return found"
+        ),
+        ("tests/unit/diagnosis/test_gather.py",),
+    ),
+    Mutant(
+        "what EC2 and ECS do not tell leaves a sweep most of its time",
+        "wiring.py",
+        "connect_timeout=2, read_timeout=4",
+        "connect_timeout=2, read_timeout=60",
+        ("tests/unit/diagnosis/test_gather.py",),
+    ),
 )

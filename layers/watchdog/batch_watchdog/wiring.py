@@ -42,6 +42,11 @@ if TYPE_CHECKING:
 _CONFIG = Config(retries={"mode": "adaptive", "total_max_attempts": 6}, connect_timeout=5)
 # Stop runs have a pace of their own: for them one more try is enough, should a connection break.
 _CONFIG_OF_RUNS = Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=5)
+# A diagnosis does without what EC2 or ECS does not tell within some seconds. With the usual minute
+# for an answer, a sweep would be killed before it has stopped a job.
+_BRIEF_CONFIG = Config(
+    retries={"mode": "adaptive", "total_max_attempts": 3}, connect_timeout=2, read_timeout=4
+)
 
 BILLING_REGION = "us-east-1"  # AWS publishes estimated charges there only.
 
@@ -65,7 +70,7 @@ class Container:
     pause: Callable[[float], None] = sleep
     clock: Callable[[], datetime] = _now
     meter: Meter | None = None
-    _clients: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    _clients: dict[tuple[Any, ...], Any] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def table(self) -> Table:
@@ -176,7 +181,7 @@ class Container:
     def _inquiry(self, now: datetime) -> "DiagnosisGatherer":
         from batch_watchdog.diagnosis.gather import DiagnosisGatherer
 
-        ec2, ecs = self._client("ec2"), self._client("ecs")
+        ec2, ecs = self._client("ec2", _BRIEF_CONFIG), self._client("ecs", _BRIEF_CONFIG)
         return DiagnosisGatherer(batch=self.batch, ec2=ec2, ecs=ecs, now=now)
 
     def _facts(self, policy: "Policy", now: datetime) -> "Facts":
@@ -187,7 +192,7 @@ class Container:
             sns=self._client("sns"),
             sqs=self._client("sqs"),
             ec2=self._client("ec2"),
-            cloudwatch=lambda region: self._client("cloudwatch", region),
+            cloudwatch=lambda region: self._client("cloudwatch", region=region),
             region=self.settings.topic_arn.split(":")[3],
             billing_region=BILLING_REGION,
             topic_arn=self.settings.topic_arn,
@@ -195,11 +200,11 @@ class Container:
             rule=self.settings.job_events_rule,
         ).facts(policy, now)
 
-    def _client(self, service: Any, region: str | None = None) -> Any:
-        key = f"{service} {region or ''}"
+    def _client(self, service: Any, config: Config = _CONFIG, region: str | None = None) -> Any:
+        key = service, id(config), region
         if key not in self._clients:
             where: dict[str, Any] = {"region_name": region} if region else {}
-            self._clients[key] = self.session.client(service, **where, config=_CONFIG)
+            self._clients[key] = self.session.client(service, **where, config=config)
         return self._clients[key]
 
 

@@ -5,17 +5,27 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    ReadTimeoutError,
+)
 
 from batch_watchdog.aws.batch import BatchApi
 from batch_watchdog.diagnosis.gather import DiagnosisGatherer
+from batch_watchdog.wiring import Container
+from functions.sweep.handler import SPARE_MS
 from local.aws.errors import ApiError, session
+from tests.watching import SETTINGS
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 NOON_MS = int(NOON.timestamp()) * 1000
 ACCOUNT = "arn:aws:batch:us-east-1:111122223333"
 QUEUE = f"{ACCOUNT}:job-queue/queue"
 CLUSTER = "arn:aws:ecs:us-east-1:111122223333:cluster/ce"
+SWEEP_S = 60  # the time limit of the function, in the template
 INSTANCE = "arn:aws:ecs:us-east-1:111122223333:container-instance/ce/1"
 
 
@@ -40,6 +50,8 @@ class Account:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.calls: list[str] = []
         self.refuses: set[str] = set()
+        self.breaks: dict[str, Exception] = {}
+        self.types: list[dict[str, Any]] = []  # the pages of them
         self.instances: dict[str, Any] = {"containerInstanceArns": []}
         self.front = [
             {"jobArn": f"{ACCOUNT}:job/{job_id}", "earliestTimeAtPosition": NOON_MS}
@@ -78,6 +90,10 @@ class Account:
         self.calls.append(operation)
         if operation in self.refuses:
             raise ApiError("AccessDeniedException", f"no {operation}", 403)
+        if operation in self.breaks:
+            raise self.breaks[operation]
+        if operation == "DescribeInstanceTypes" and self.types:
+            return self.types.pop(0)
         order = [{"order": 1, "computeEnvironment": "ce"}]
         queue = {"jobQueueName": "queue", "computeEnvironmentOrder": order}
         answers: dict[str, dict[str, Any]] = {
@@ -148,6 +164,80 @@ def test_instances_that_are_not_told_of_are_not_missing() -> None:
 
     assert asked == ["instances-not-joining"]
     assert account.codes(a_job("a")) == ["undetermined"]
+
+
+UNREACHABLE: Any = [
+    EndpointConnectionError(endpoint_url="https://ecs"),
+    ConnectTimeoutError(endpoint_url="https://ecs"),
+    ReadTimeoutError(endpoint_url="https://ecs"),
+]
+
+
+@pytest.mark.parametrize("error", UNREACHABLE, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("operation", ["DescribeInstanceTypes", "ListContainerInstances"])
+def test_a_service_that_cannot_be_reached_is_asked_once_and_no_job_is_left_without_an_answer(
+    operation: str, error: Exception
+) -> None:
+    account = Account(desired=8)
+    account.breaks = {operation: error}
+    inquiry = account.inquiry(NOON)
+
+    for queue in ("queue", "other"):
+        for job_id in "ab":
+            assert inquiry.findings(a_job(job_id, jobQueue=QUEUE.replace("/queue", f"/{queue}")))
+
+    assert account.calls.count(operation) == 1
+
+
+def test_where_neither_ec2_nor_ecs_answers_a_sweep_has_time_left_to_stop_jobs() -> None:
+    clients = session(dict.fromkeys(("batch", "ec2", "ecs", "dynamodb"), Account().answer))
+    inquiry = Container(settings=SETTINGS, session=clients).sweeper.inquiry(NOON)
+
+    configs = [client.meta.config for client in (inquiry.ec2, inquiry.ecs)]
+    longest_s = sum(
+        each.retries["total_max_attempts"] * (each.connect_timeout + each.read_timeout)
+        for each in configs
+    )
+    assert longest_s < SWEEP_S - SPARE_MS / 1000
+
+
+def test_what_cannot_be_read_of_instances_is_not_told_either() -> None:
+    account = Account(desired=8)
+    account.instances = {}
+
+    assert account.codes(a_job("a")) == ["undetermined"]
+
+
+def test_of_a_family_that_is_told_in_part_nothing_is_said_of_its_largest() -> None:
+    account = Account()
+    small = {
+        "InstanceType": "m5.large",
+        "VCpuInfo": {"DefaultVCpus": 2},
+        "MemoryInfo": {"SizeInMiB": 8192},
+    }
+    vcpus = [{"type": "VCPU", "value": "16"}, {"type": "MEMORY", "value": "2048"}]
+    job = a_job("a", container={"resourceRequirements": vcpus})
+    account.types = [{"InstanceTypes": [small]}]
+    told_whole = account.codes(job)
+    account.types = [{"InstanceTypes": [small], "NextToken": "more"}, {}]
+
+    assert told_whole == ["exceeds-instance-size"]
+    assert account.codes(job) == ["undetermined"]
+
+
+@pytest.mark.parametrize(
+    "error", [*UNREACHABLE, KeyError("jobQueues")], ids=lambda error: type(error).__name__
+)
+def test_a_queue_of_which_batch_tells_nothing_is_asked_about_once(error: Exception) -> None:
+    account = Account()
+    account.breaks = {"GetJobQueueSnapshot": error}
+    inquiry = account.inquiry(NOON)
+
+    for job_id in "abc":
+        with pytest.raises((BotoCoreError, KeyError)):
+            inquiry.findings(a_job(job_id))
+
+    assert account.calls.count("GetJobQueueSnapshot") == 1
 
 
 def test_of_more_instances_than_are_asked_for_nothing_is_said_of_all() -> None:

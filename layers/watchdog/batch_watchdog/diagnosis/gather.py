@@ -1,13 +1,14 @@
 """Asking AWS what a diagnosis needs: the only module that calls EC2 and ECS."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from itertools import batched
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError
 
 from batch_watchdog.aws.batch import BatchApi, Detail
 from batch_watchdog.core.job_event import ENDED, STARTED
@@ -15,6 +16,7 @@ from batch_watchdog.diagnosis.environments import BatchSnapshot
 from batch_watchdog.diagnosis.findings import Finding
 from batch_watchdog.diagnosis.instance_types import patterns
 from batch_watchdog.diagnosis.rules import diagnose
+from batch_watchdog.store.decisions import ITEM_ERRORS
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +30,9 @@ class DiagnosisGatherer:
     """
     Finds out why jobs are stuck at `now`. It lives as long as a sweep: what it has learnt of a
     queue serves for all jobs in it. `ec2` and `ecs` are boto3 clients.
+
+    Without what EC2 or ECS will not tell, a finding may be missing, and no stop is. Each call of a
+    service that cannot be reached takes seconds, so that one is not asked again.
     """
 
     batch: BatchApi
@@ -35,7 +40,8 @@ class DiagnosisGatherer:
     ecs: Any
     now: datetime
     _surroundings: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    _refused: dict[str, ClientError] = field(default_factory=dict)
+    _refused: dict[str, Exception] = field(default_factory=dict)
+    _unreachable: set[str] = field(default_factory=set)
     _fronts: dict[str, frozenset[str]] = field(default_factory=dict)
     _shares: dict[str, Mapping[str, str]] = field(default_factory=dict)
     _known: dict[tuple[str, str], tuple[Finding, ...]] = field(default_factory=dict)
@@ -45,7 +51,8 @@ class DiagnosisGatherer:
         Why a job, given as Batch describes it, does not start; the likeliest reason first.
 
         Raises:
-            ClientError: Batch does not answer about the queue; it is asked once.
+            Exception: one of `ITEM_ERRORS`: Batch does not answer about the queue, or not as it
+                should. It is asked once.
         """
         if detail["status"] in _NOT_IN_QUEUE:  # Its queue does not keep it from going on.
             return diagnose(BatchSnapshot(job=detail), self.now)
@@ -55,7 +62,7 @@ class DiagnosisGatherer:
         if queue not in self._surroundings:
             try:
                 self._surroundings[queue] = self._look_around(queue) if queue else {}
-            except ClientError as error:
+            except ITEM_ERRORS as error:
                 self._refused[queue] = error
                 raise
             self._fronts[queue] = _front(self._surroundings[queue].get("snapshot"))
@@ -74,15 +81,23 @@ class DiagnosisGatherer:
         """The share identifiers of the listed jobs that have one; asked once, in one call."""
         if queue not in self._shares:
             front = _listed(self._surroundings[queue].get("snapshot"))
-            try:
-                details = self.batch.describe(front)
-            except ClientError as error:
-                _without(error)
-                details = {}
+            details = self._told("batch", partial(self.batch.describe, front)) or {}
             self._shares[queue] = {
                 job_id: str(each.get("shareIdentifier") or "") for job_id, each in details.items()
             }
         return self._shares[queue]
+
+    def _told[T](self, service: str, ask: Callable[[], T]) -> T | None:
+        """What a service tells; None where it does not."""
+        if service in self._unreachable:
+            return None
+        try:
+            return ask()
+        except ITEM_ERRORS as error:
+            logger.warning("a diagnosis does without: %s", error)
+            if isinstance(error, BotoCoreError):
+                self._unreachable.add(service)
+            return None
 
     def _look_around(self, queue: str) -> dict[str, Any]:
         described = self.batch.queue(queue)
@@ -103,27 +118,23 @@ class DiagnosisGatherer:
         ]
         found: dict[str, Any] = {}
         for some in batched(patterns(allowed), _PATTERNS_MAX, strict=False):
-            pages = self.ec2.get_paginator("describe_instance_types").paginate(
-                Filters=[{"Name": "instance-type", "Values": list(some)}]
-            )
-            try:
-                for page in pages:
-                    found |= {each["InstanceType"]: each for each in page["InstanceTypes"]}
-            except ClientError as error:
-                _without(error)
+            # Of a part of a family, nothing can be said of all of it.
+            found |= self._told("ec2", partial(self._described_types, some)) or {}
         return found
+
+    def _described_types(self, wanted: Sequence[str]) -> dict[str, Any]:
+        pages = self.ec2.get_paginator("describe_instance_types").paginate(
+            Filters=[{"Name": "instance-type", "Values": list(wanted)}]
+        )
+        return {each["InstanceType"]: each for page in pages for each in page["InstanceTypes"]}
 
     def _container_instances(self, environments: Sequence[Detail]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for environment in environments:
             if cluster := environment.get("ecsClusterArn"):
-                try:
-                    instances = self._instances_of(cluster)
-                except ClientError as error:
-                    _without(error)
-                else:
-                    if instances is not None:
-                        found[cluster] = instances
+                instances = self._told("ecs", partial(self._instances_of, cluster))
+                if instances is not None:
+                    found[cluster] = instances
         return found
 
     def _instances_of(self, cluster: str) -> list[Any] | None:
@@ -136,11 +147,6 @@ class DiagnosisGatherer:
             return []
         described = self.ecs.describe_container_instances(cluster=cluster, containerInstances=arns)
         return list(described["containerInstances"])
-
-
-def _without(error: ClientError) -> None:
-    """Go on without what EC2 or ECS will not tell: a finding may be missing, and no stop is."""
-    logger.warning("a diagnosis does without: %s", error)
 
 
 _OWN = frozenset(  # what tells a job from its likes, and not why it waits
