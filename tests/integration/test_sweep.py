@@ -5,7 +5,19 @@ from typing import Any
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
+from batch_watchdog.core.effects import SetQueueState, StartRun
 from batch_watchdog.core.errors import MalformedEventError
+from batch_watchdog.guards import items as guard_items
+from batch_watchdog.guards import queue_update_items
+from batch_watchdog.guards.queue_update_items import QueueUpdate, QueueUpdates
+from batch_watchdog.guards.signals.evidence import Evidence
+from batch_watchdog.guards.state import GuardState, LatestSignal, StageEntry
+from batch_watchdog.guards.stop_run import items as run_items
+from batch_watchdog.guards.stop_run import run as stop_run
+from batch_watchdog.guards.workflow import GuardUpdater
+from batch_watchdog.store.actions import to_action
+from batch_watchdog.store.item_codec import pack
+from batch_watchdog.store.table import Put
 from batch_watchdog.use_cases.sweep import time_of
 from tests.makers import ARRAY, JOB, PREFIX, a_child_event, a_parent_event, an_event, at
 from tests.watching import Watching
@@ -89,6 +101,98 @@ def test_an_array_that_cannot_be_asked_about_keeps_no_other_from_being_told() ->
     told = {notice["facts"]["job_id"]: notice for notice in watching.told("array-completed")}
     assert {each["facts"]["failed_indices"] for each in told.values()} == {"1"}
     assert told.keys() == {ARRAY, OTHER}
+
+
+# ---- Guards, queues and actions -----------------------------------------------------------
+
+GUARDED = """
+mode = "enforce"
+[[limit]]
+RUNNABLE = { after = "1h" }
+[[guard]]
+name = "a"
+[[guard.stage]]
+alarms = ["soft"]
+action = "cancel"
+[[guard]]
+name = "b"
+[[guard.stage]]
+alarms = ["soft"]
+action = "cancel"
+"""
+RINGS = {"cloudwatch:soft": LatestSignal(state="ALARM", at=at("11:00"))}
+SPARED = f"{PREFIX}job-queue/other"
+
+
+def guarded() -> Watching:
+    """Two guards are at `cancel`; what is known of the stop run of one cannot be read."""
+    watching = Watching(GUARDED, [an_event("12:00", tags={"batch-watchdog:exempt": "no"})])
+    for name in ("a", "b"):
+        entry = StageEntry(
+            run_id=f"run-{name}", stage="cancel", since=at("11:00"), mode="enforce", why="soft"
+        )
+        run = run_items.put(stop_run.begin(name, entry, at("11:00")), at("11:00"))
+        if name == "a":
+            run = Put({**run.item, "body": pack({"run_id": "run-a"})})
+        state = GuardState(guard=name, entry=entry, alarms=RINGS)
+        watching.table.write([guard_items.put(state, at("11:00")), run])
+    return watching
+
+
+def begun(watching: Watching) -> set[str]:
+    """The stop runs that were begun anew."""
+    actions = map(to_action, watching.table.query("ACTION#2026-01-01"))
+    effects = (action.effect for action in actions)
+    return {effect.run_id for effect in effects if isinstance(effect, StartRun)}
+
+
+def test_a_guard_about_which_nothing_can_be_decided_keeps_nothing_else_from_being_seen_to() -> None:
+    watching = guarded()
+    policy = watching.sweeper.policies.settle(at("12:00"))
+    updater = GuardUpdater(table=watching.table, policy=policy, now=at("12:00"))
+
+    (error,) = updater.time_passes()
+
+    assert isinstance(error, ValueError)
+    assert begun(watching) == {"run-b"}
+    with pytest.raises(ExceptionGroup, match="not all that was due"):
+        watching.sweep(at("12:01"))
+
+
+def test_a_guard_that_cannot_hear_keeps_no_other_from_hearing() -> None:
+    watching = guarded()
+    policy = watching.sweeper.policies.settle(at("12:00"))
+    over = Evidence(
+        source="cloudwatch", alarm="soft", names=frozenset({"soft"}), state="OK", at=at("11:59")
+    )
+    updater = GuardUpdater(table=watching.table, policy=policy, now=at("12:00"))
+
+    (error,) = updater.hear([over])
+
+    assert isinstance(error, ValueError)
+    raised = {name for name, state in guard_items.read_all(watching.table).items() if state.entry}
+    assert raised == {"a"}
+
+
+def test_a_queues_update_that_cannot_be_looked_at_keeps_no_limit_waiting() -> None:
+    policy = 'mode = "enforce"\n[[limit]]\nRUNNABLE = { after = "1h" }\n'
+    watching = Watching(policy, [an_event("12:00")]).run(at("12:00"), at("12:59"))
+    update = QueueUpdate(
+        effect=SetQueueState(queue=SPARED, state="ENABLED", guard="g"),
+        since=at("12:59"),
+        due_at=at("13:00"),
+        why="refused",
+        refused=True,
+    )
+    watching.table.write([queue_update_items.put(QueueUpdates().having(SPARED, update))])
+    watching.refuses = lambda _, params: params.get("jobQueues") == [SPARED]
+
+    with pytest.raises(ExceptionGroup, match="not all that was due") as raised:
+        watching.sweep(at("13:00"))
+    watching.act()
+
+    assert "DescribeJobQueues" in str(raised.value.exceptions)
+    assert watching.stopped() == {JOB: "13:00"}
 
 
 @pytest.mark.parametrize("event", [{}, {"time": "2026-01-01"}, {"time": "now"}, {"time": 5}, "x"])

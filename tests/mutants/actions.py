@@ -68,4 +68,11 @@ MUTANTS: Sequence[Mutant] = (
         'return Unfinished(sk=str(item["sk"]), due_at=at + _AGE)',
         ("tests/unit/actions/test_unfinished.py",),
     ),
+    Mutant(
+        "an action that cannot be read keeps no other waiting",
+        "actions/unfinished.py",
+        "except ITEM_ERRORS as error:  # The sweep raises it, when it has seen to all others.",
+        "except RecursionError as error:  # The sweep raises it, when it has seen to all others.",
+        ("tests/unit/actions/test_unfinished.py",),
+    ),
 )

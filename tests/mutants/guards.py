@@ -779,4 +779,32 @@ MUTANTS: Sequence[Mutant] = (
         "again = 0",
         ("tests/unit/guards/stop_run/test_run.py",),
     ),
+    Mutant(
+        "a queue that cannot be looked at keeps no other from its turn",
+        "guards/queue_updates.py",
+        "            except ITEM_ERRORS as error:  # The sweep raises it",
+        "            except RecursionError as error:  # The sweep raises it",
+        ("tests/unit/guards/test_queue_updates.py",),
+    ),
+    Mutant(
+        "a queue that cannot be looked at for long is asked about more rarely",
+        "guards/queue_updates.py",
+        "changed = updates.having(queue, self._later(update, update.why))",
+        "changed = updates",
+        ("tests/unit/guards/test_queue_updates.py",),
+    ),
+    Mutant(
+        "that time passes for one guard keeps nothing else waiting",
+        "guards/workflow.py",
+        "return [*moved.failed.values(), *told.failed.values(), *runs.failed.values()]",
+        "runs.raise_failed()\n        return []",
+        ("tests/integration/test_sweep.py",),
+    ),
+    Mutant(
+        "a guard that cannot hear keeps no other from hearing",
+        "guards/workflow.py",
+        "            failed += written.failed.values()\n",
+        "            written.raise_failed()\n",
+        ("tests/integration/test_sweep.py",),
+    ),
 )

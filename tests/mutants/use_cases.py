@@ -234,4 +234,11 @@ MUTANTS: Sequence[Mutant] = (
         "if False:",
         ("tests/integration/test_slices.py",),
     ),
+    Mutant(
+        "what guards, queues and actions could not decide is raised by the sweep",
+        "use_cases/sweep.py",
+        "failed = [*early, *due.failed,",
+        "failed = [*due.failed,",
+        ("tests/integration/test_sweep.py",),
+    ),
 )

@@ -6,14 +6,17 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from batch_watchdog.actions.unfinished import UnfinishedActionChecker
 from batch_watchdog.core.effects import Announce, Effect, SetQueueState, StartRun, StopJobs
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store import sweep_cursor
 from batch_watchdog.store.actions import Action, Actions, Progress, to_action
+from batch_watchdog.store.item_codec import pack
 from batch_watchdog.store.memory_table import MemoryTable
 from batch_watchdog.store.sweep_cursor import Cursor
+from batch_watchdog.store.table import Put
 from tests.fakes import RacedTable
 from tests.makers import JOB, QUEUE, a_notice, at
 
@@ -30,6 +33,7 @@ class Watched:
         self.table = MemoryTable()
         self.read: list[tuple[str, str, str]] = []
         self.now = at("12:00")
+        self.failed: list[Exception] = []
 
     def record(self, *effects: Effect, clock: str = "12:00", done: bool = False) -> None:
         self.record_at(at(clock), *effects, done=done)
@@ -48,9 +52,8 @@ class Watched:
 
     def look(self, *, out_of_time: bool = False) -> None:
         table = Recording(self.table, self.read)
-        UnfinishedActionChecker(policy=Policy(), table=table, now=self.now).see_to(
-            lambda: out_of_time
-        )
+        checker = UnfinishedActionChecker(policy=Policy(), table=table, now=self.now)
+        self.failed += checker.see_to(lambda: out_of_time)
 
     def run(self, minutes: int) -> "Watched":
         """Look every minute; the other parts of the sweep keep up."""
@@ -99,6 +102,19 @@ def test_a_lost_notice_or_closing_is_handed_on_as_a_new_action(
     old, new = watched.actions()
     assert old.result == {"handed_on": f"{new.pk}/{new.sk}"}
     assert (new.effect, new.result, new.tries, new.asked_by) == (effect, None, 1, "sweep")
+
+
+def test_an_action_that_cannot_be_read_keeps_no_other_from_being_handed_on(
+    watched: Watched,
+) -> None:
+    watched.record(ANNOUNCE, CLOSE)
+    broken, whole = watched.table.query("ACTION#2026-01-01")
+    watched.table.write([Put({**broken, "body": pack({})}, read=1)])
+
+    watched.run(7)
+
+    assert "result" in (watched.table.get(str(whole["pk"]), str(whole["sk"])) or {})
+    assert [type(error) for error in watched.failed] == [ValidationError] * 2
 
 
 def test_nothing_is_done_about_an_action_that_is_younger_than_five_minutes(

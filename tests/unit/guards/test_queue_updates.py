@@ -18,6 +18,7 @@ from batch_watchdog.store import operator_hold
 from batch_watchdog.store.actions import to_action
 from batch_watchdog.store.memory_table import MemoryTable
 from batch_watchdog.store.operator_hold import OperatorHold
+from local.aws.errors import ApiError
 from tests.fakes import Aws
 from tests.makers import QUEUE, at
 
@@ -65,11 +66,11 @@ class Scene:
             self.now += MINUTE
             self.look()
 
-    def look(self, *, out_of_time: bool = False) -> None:
+    def look(self, *, out_of_time: bool = False) -> list[Exception]:
         watch = QueueUpdateRetrier(
             table=self.table, batch=self.aws.batch, policy=self.policy, now=self.now
         )
-        watch.see_to(lambda: out_of_time)
+        return watch.see_to(lambda: out_of_time)
 
     def recorded(self, kind: type[Effect] = SetQueueState) -> list[Any]:
         actions = map(to_action, self.table.query("ACTION#2026-01-01"))
@@ -157,6 +158,53 @@ def test_what_is_as_it_is_to_be_is_forgotten(
 
     assert (scene.handed_on, scene.waits) == ([], False)
     assert scene.closed == guard.closed
+
+
+def test_a_queue_that_cannot_be_looked_at_waits_and_keeps_no_other_from_its_turn(
+    scene: Scene,
+) -> None:
+    other = f"{QUEUE}-2"
+    for queue in (QUEUE, other):
+        update = QueueUpdate(
+            effect=replace(CLOSE, queue=queue), since=scene.now, due_at=at("12:01"), why="refused"
+        )
+        updates = queue_update_items.read(scene.table).having(queue, update)
+        scene.table.write([queue_update_items.put(updates)])
+    both = replace(RAISED, closed=(QUEUE, other))
+    scene.table.write([guard_items.put(both, scene.now)])
+    scene.shows("ENABLED")
+    hidden = {QUEUE}
+
+    def answer(_: str, params: dict[str, Any]) -> dict[str, Any]:
+        if hidden & set(params["jobQueues"]):
+            raise ApiError("TooManyRequestsException", "slow down", 429)
+        return {"jobQueues": [scene.queue]}
+
+    scene.aws.on_call = answer
+    scene.now = at("12:01")
+
+    (error,) = scene.look()
+    assert "slow down" in str(error)
+    assert [each.effect.queue for each in scene.recorded()] == [other]
+    hidden.clear()
+    scene.now = at("12:02")
+    assert scene.look() == []
+    assert sorted(each.effect.queue for each in scene.recorded()) == [QUEUE, other, other]
+
+
+def test_a_queue_that_cannot_be_looked_at_for_long_is_asked_about_more_rarely(
+    scene: Scene,
+) -> None:
+    scene.refused(CLOSE, RAISED)
+
+    def refuse(*_: object) -> dict[str, Any]:
+        raise ApiError("AccessDeniedException", "not authorized", 403)
+
+    scene.aws.on_call = refuse
+    scene.run(60)
+
+    assert len(scene.aws.calls) == 15 + 9  # each minute, and then every five minutes
+    assert (scene.told, scene.waits) == ([], True)  # Whether it is wrong is not known.
 
 
 def test_a_closing_is_not_repeated_after_the_release(scene: Scene) -> None:

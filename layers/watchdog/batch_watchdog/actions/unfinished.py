@@ -37,6 +37,7 @@ from batch_watchdog.notices.text import iso, plain
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store import sweep_cursor
 from batch_watchdog.store.actions import Action, Actions, day_of
+from batch_watchdog.store.decisions import ITEM_ERRORS
 from batch_watchdog.store.item_codec import Item
 from batch_watchdog.store.table import Table
 
@@ -57,8 +58,13 @@ class UnfinishedActionChecker:
     policy: Policy
     now: datetime
 
-    def see_to(self, out_of_time: Callable[[], bool]) -> None:
-        """Read on, and see to what is due, as far as the time goes."""
+    def see_to(self, out_of_time: Callable[[], bool]) -> list[Exception]:
+        """
+        Read on, and see to what is due, as far as the time goes.
+
+        Returns what prevented something being done about some of them.
+        """
+        failed: list[Exception] = []
         begin_at = iso(self.now - _BEGUN_BEFORE)
         before = action_cursor.read(self.table, begin_at)
         cursor, end = before, self._end()
@@ -73,10 +79,11 @@ class UnfinishedActionChecker:
             )
         else:  # The days before have been read whole, even if they had no action.
             cursor = replace(cursor, read_to=max(cursor.read_to, iso(_midnight(end))))
-        cursor = self._see_to_due(cursor, out_of_time)
+        cursor = self._see_to_due(cursor, out_of_time, failed)
         if cursor != before:
             with suppress(StaleItemError):  # Another sweep saw to the same.
                 self.table.write([action_cursor.put(cursor)])
+        return failed
 
     def _end(self) -> str:
         """The time to which actions are read."""
@@ -93,7 +100,9 @@ class UnfinishedActionChecker:
             day += timedelta(days=1)
             first = iso(day)
 
-    def _see_to_due(self, cursor: ActionCursor, out_of_time: Callable[[], bool]) -> ActionCursor:
+    def _see_to_due(
+        self, cursor: ActionCursor, out_of_time: Callable[[], bool], failed: list[Exception]
+    ) -> ActionCursor:
         due = [each for each in cursor.unfinished if each.due_at <= self.now]
         left = [each for each in cursor.unfinished if each.due_at > self.now]
         given_up: list[Action] = []
@@ -102,13 +111,16 @@ class UnfinishedActionChecker:
             if out_of_time():
                 left += islice(due, number, None)
                 break
-            action = actions.get(day_of(each.sk), each.sk)
-            if action is None or action.result is not None:
-                continue
             try:
+                action = actions.get(day_of(each.sk), each.sk)
+                if action is None or action.result is not None:
+                    continue
                 if not self._is_settled(actions, action):
                     given_up.append(action)
             except StaleItemError:  # `act` is at work on it just now.
+                left.append(each)
+            except ITEM_ERRORS as error:  # The sweep raises it, when it has seen to all others.
+                failed.append(error)
                 left.append(each)
         self._give_up(given_up)
         return replace(cursor, unfinished=sorted(left, key=lambda each: each.sk))

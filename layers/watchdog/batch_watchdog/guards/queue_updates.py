@@ -29,7 +29,7 @@ from batch_watchdog.notices.phrases import Name, kept, lines, say, subject
 from batch_watchdog.notices.text import fact, iso, plain
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store import operator_hold
-from batch_watchdog.store.decisions import Outcome, Recorder
+from batch_watchdog.store.decisions import ITEM_ERRORS, Outcome, Recorder
 from batch_watchdog.store.table import Table
 
 _TOLD_AFTER = timedelta(minutes=15)
@@ -45,25 +45,36 @@ class QueueUpdateRetrier:
     policy: Policy
     now: datetime
 
-    def see_to(self, out_of_time: Callable[[], bool]) -> None:
+    def see_to(self, out_of_time: Callable[[], bool]) -> list[Exception]:
         """
         Look at what is due. Where there is nothing, this is one read.
 
-        While an operator holds the watchdog, or no policy can be read, all of it waits.
+        While an operator holds the watchdog, or no policy can be read, all of it waits. A queue
+        that cannot be looked at waits too, and keeps no other from its turn.
+
+        Returns what prevented a decision about some queues.
         """
         updates = queue_update_items.read(self.table)
         due = [queue for queue, each in updates.by_queue.items() if each.due_at <= self.now]
         if not due or not self.policy.readable or operator_hold.read(self.table).is_on:
-            return
+            return []
+        failed: list[Exception] = []
         recorder = Recorder(table=self.table, asked_by="sweep")
         for queue in islice(due, _AT_ONCE):
             updates, states = queue_update_items.read(self.table), guard_items.read_all(self.table)
             if out_of_time() or queue not in updates.by_queue:
-                return
-            changed, outcome = self._look(updates, queue, states)
+                break
+            try:
+                changed, outcome = self._look(updates, queue, states)
+            except ITEM_ERRORS as error:  # The sweep raises it, when it has seen to all others.
+                failed.append(error)
+                update = updates.by_queue[queue]
+                changed = updates.having(queue, self._later(update, update.why))
+                outcome = Outcome()
             puts = [queue_update_items.put(changed), *outcome.puts]
             with suppress(StaleItemError):  # `act` or a guard has changed it: the next sweep looks.
                 recorder.write([replace(outcome, puts=puts)], self.now)
+        return failed
 
     def _look(
         self, updates: QueueUpdates, queue: str, states: Mapping[str, GuardState]

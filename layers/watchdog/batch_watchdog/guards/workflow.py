@@ -63,11 +63,16 @@ class GuardUpdater:
             puts.append(run_items.put(stop_run.begin(name, entry, self.now), self.now))
         return decision, Outcome(puts=puts, effects=decision.effects)
 
-    def hear(self, words: Iterable[Evidence]) -> None:
-        """Have the guards decide about words that they have not heard, each of them once."""
+    def hear(self, words: Iterable[Evidence]) -> list[Exception]:
+        """
+        Have the guards decide about words that they have not heard, each of them once.
+
+        Returns what prevented a decision of some guards.
+        """
         words = tuple(words)
         if not words:
-            return
+            return []
+        failed: list[Exception] = []
         states = guard_items.read_all(self.table)
         recorder = Recorder(table=self.table, asked_by="sweep")
         for word in words:
@@ -77,7 +82,13 @@ class GuardUpdater:
                 for rule in matching.concerned(self.policy, word)
                 if not stages.has_heard(states.get(rule.name), rule, word)
             ]
-            recorder.decide(concerned, lambda name: self.decide(name, happening)[1], self.now)  # noqa: B023
+            written = recorder.write_each(
+                concerned,
+                lambda name: self.decide(name, happening)[1],  # noqa: B023
+                self.now,
+            )
+            failed += written.failed.values()
+        return failed
 
     def _stopped(
         self, state: GuardState, rule: Guard | None, happening: GuardInput
@@ -101,27 +112,30 @@ class GuardUpdater:
         run = run_items.read(self.table, entry.run_id)
         return tally(run_items.found(self.table, entry.run_id), entry.stage, run)
 
-    def time_passes(self) -> None:
+    def time_passes(self) -> list[Exception]:
         """
         Let time pass for each guard, and see to it that no stop run stands still.
 
         While an operator holds the watchdog, or no policy can be read, all of it waits: a guard
         that an unreadable policy lacks has not been taken out of the policy.
+
+        Returns what prevented a decision about some of them.
         """
         states = guard_items.read_all(self.table)
         if not states or not self.policy.readable or operator_hold.read(self.table).is_on:
-            return
+            return []
         happening = TimePassed(now=self.now)
         recorder = Recorder(table=self.table, asked_by="sweep")
-        recorder.decide(
+        moved = recorder.write_each(
             [name for name, state in states.items() if state.entry or state.closed],
             lambda name: self.decide(name, happening)[1],
             self.now,
         )
         # Many guards may be lost at once, with one policy: that is one digest.
         unasked = {OnceKey(notice.id, EPOCH): notice for notice in self._unasked(states)}
-        recorder.announce_once(unasked, self.now).raise_failed()
-        recorder.decide(self._runs(states), self._run_on, self.now)
+        told = recorder.announce_once(unasked, self.now)
+        runs = recorder.write_each(self._runs(states), self._run_on, self.now)
+        return [*moved.failed.values(), *told.failed.values(), *runs.failed.values()]
 
     def _unasked(self, states: Mapping[str, GuardState]) -> Iterable[Notice]:
         """What is to be said of guards that are raised, and by the policy need not be."""

@@ -18,7 +18,7 @@ def watch(budgets: BudgetTeller, guards: GuardUpdater) -> None:
     """Tell of the budgets, and have the guards hear of what rings."""
     asked = asked_of(budgets.policy)
     states = budgets.tell(asked)
-    guards.hear(
+    budgets.failed += guards.hear(
         evidence
         for name, percents in asked.items()
         if name in states and (budget := budgets.policy.budget_named(name))

@@ -83,11 +83,11 @@ class Sweeper:
         What is not reached before the time is up stays due, and the next sweep goes on there.
 
         Raises:
-            ExceptionGroup: nothing could be decided about some jobs, arrays or queues. All else has
-                been seen to, and these are due again in the next minute.
+            ExceptionGroup: nothing could be decided about some jobs, arrays, queues, guards or
+                actions. All else has been seen to, and these are due again soon.
         """
         minute, policy = minute_of(now), self.policies.settle(now)
-        self._see_to_what_time_brings(policy, out_of_time)
+        early = self._see_to_what_time_brings(policy, out_of_time)
         progress = SweepProgress(
             table=self.table, cursor=sweep_cursor.read(self.table, minute), clock=self.clock
         )
@@ -149,19 +149,26 @@ class Sweeper:
         if self.meter:
             swept = progress.cursor.minute
             self.meter(measures(self.table, policy, swept, overview.listed, self.clock()))
-        failed = [*due.failed, *listing.failed, *budgets.failed, *limits.failed.values()]
+        failed = [*early, *due.failed, *listing.failed, *budgets.failed, *limits.failed.values()]
         if failed:
             raise ExceptionGroup("not all that was due could be decided", failed)
 
-    def _see_to_what_time_brings(self, policy: Policy, out_of_time: Callable[[], bool]) -> None:
-        """See to guards whose time has passed, and to actions that have no result."""
-        GuardUpdater(table=self.table, policy=policy, now=self.clock()).time_passes()
-        UnfinishedActionChecker(table=self.table, policy=policy, now=self.clock()).see_to(
-            out_of_time
-        )
-        QueueUpdateRetrier(
+    def _see_to_what_time_brings(
+        self, policy: Policy, out_of_time: Callable[[], bool]
+    ) -> list[Exception]:
+        """
+        See to guards whose time has passed, and to actions that have no result.
+
+        Returns what could not be decided.
+        """
+        guards = GuardUpdater(table=self.table, policy=policy, now=self.clock())
+        failed = guards.time_passes()
+        actions = UnfinishedActionChecker(table=self.table, policy=policy, now=self.clock())
+        failed += actions.see_to(out_of_time)
+        queues = QueueUpdateRetrier(
             table=self.table, batch=self.batch, policy=policy, now=self.clock()
-        ).see_to(out_of_time)
+        )
+        return failed + queues.see_to(out_of_time)
 
     def _limits(self, policy: Policy, now: datetime) -> LimitEnforcer:
         return LimitEnforcer(
