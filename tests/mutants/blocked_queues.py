@@ -54,4 +54,32 @@ MUTANTS: Sequence[Mutant] = (
         "if False)",
         ("tests/unit/blocked_queues/test_rules.py",),
     ),
+    Mutant(
+        "one answer without a job does not end what it blocks",
+        "blocked_queues/rules.py",
+        "if head.missed < MISSED_MAX:",
+        "if False:",
+        ("tests/unit/blocked_queues/test_rules.py",),
+    ),
+    Mutant(
+        "only looks in a row at which a job is missing count",
+        "blocked_queues/rules.py",
+        "    head = replace(head, missed=0)\n",
+        "",
+        ("tests/unit/blocked_queues/test_rules.py",),
+    ),
+    Mutant(
+        "a notice waits until all that it names are shown",
+        "blocked_queues/rules.py",
+        "if not blocking or self.is_unsure:",
+        "if not blocking or all(head.missed for head in blocking):",
+        ("tests/unit/blocked_queues/test_rules.py",),
+    ),
+    Mutant(
+        "a queue whose job was not shown is asked about a minute later",
+        "blocked_queues/workflow.py",
+        "reminder_items.MINUTE if seen.is_unsure else _ASKED_AGAIN",
+        "_ASKED_AGAIN",
+        ("tests/unit/blocked_queues/test_rules.py",),
+    ),
 )

@@ -6,7 +6,7 @@ import pytest
 
 from batch_watchdog.blocked_queues import items as blocked_items
 from batch_watchdog.blocked_queues import notices as blocked_notices
-from batch_watchdog.blocked_queues.rules import HEADS_MAX, Blockage, look, take_in
+from batch_watchdog.blocked_queues.rules import HEADS_MAX, MISSED_MAX, Blockage, look, take_in
 from batch_watchdog.core.job_event import QueueBlocked
 from batch_watchdog.store.item_codec import pack
 from batch_watchdog.store.memory_table import MemoryTable
@@ -69,7 +69,8 @@ def test_a_notice_names_all_heads_that_are_known() -> None:
 
 def test_a_head_that_blocks_again_is_waited_for_again() -> None:
     known = take_in(take_in(None, blocking("a", "12:00")), blocking("b", "12:01"))
-    known = look(known, {"b": {"jobId": "b", "status": "RUNNABLE"}}, at("12:05"))
+    shown = {"a": {"jobId": "a", "status": "STARTING"}, "b": {"jobId": "b", "status": "RUNNABLE"}}
+    known = look(known, shown, at("12:05"))
     assert [head.job_id for head in known.blocking] == ["b"]
 
     known = take_in(known, blocking("a", "12:06"))
@@ -122,7 +123,9 @@ def test_a_service_job_that_is_scheduled_has_not_started() -> None:
 
 def test_of_very_many_heads_those_that_still_block_are_kept() -> None:
     known = take_in(take_in(None, blocking("waits", "12:00")), blocking("gone", "12:01"))
-    known = look(known, {"waits": {"jobId": "waits", "status": "RUNNABLE"}}, at("12:02"))
+    shown = {"waits": "RUNNABLE", "gone": "STARTING"}
+    details = {name: {"jobId": name, "status": status} for name, status in shown.items()}
+    known = look(known, details, at("12:02"))
     for number in range(HEADS_MAX - 1):
         known = take_in(known, blocking(f"head-{number}", f"12:{number + 3:02}"))
 
@@ -211,7 +214,60 @@ def test_what_became_of_the_job_is_told_apart(event: Any, outcome: str, words: s
 
 
 def test_a_job_that_batch_has_forgotten_blocks_no_longer() -> None:
-    known = look(take_in(None, blocking("a", "12:00")), {}, at("12:05"))
+    known = take_in(None, blocking("a", "12:00"))
+    for minute in range(MISSED_MAX):
+        known = look(known, {}, at(f"12:0{minute}"))
+        assert not known.over
+
+    known = look(known, {}, at("12:06"))
 
     assert known.over
     assert known.heads[0].outcome == "forgotten"
+
+
+def test_only_looks_in_a_row_at_which_a_job_is_missing_count() -> None:
+    known = take_in(None, blocking("a", "12:00"))
+    for _ in range(MISSED_MAX):
+        known = look(known, {}, at("12:05"))
+    known = look(known, {"a": {"jobId": "a", "status": "RUNNABLE"}}, at("12:06"))
+    known = look(known, {}, at("12:07"))
+
+    assert not known.over
+
+
+class Forgetful(Watching):
+    """AWS Batch leaves some jobs out of what it describes, at some times ("12:06")."""
+
+    def __init__(self, *events: Any, omits: dict[str, set[str]]) -> None:
+        super().__init__("", events)
+        self._omits = omits
+        self.responders["batch"] = self._without
+
+    def _without(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
+        answer = self.batch.call(operation, params)
+        if operation != "DescribeJobs":
+            return answer
+        left_out = self._omits.get(f"{self.batch.now:%H:%M}", set())
+        return {"jobs": [job for job in answer["jobs"] if job["jobId"] not in left_out]}
+
+
+def test_an_answer_without_the_job_ends_no_blockage_and_puts_off_its_notice_by_a_minute() -> None:
+    omits = {"12:06": {"a"}, "12:31": {"a"}, "12:33": {"a"}}
+    watching = Forgetful(waits("a"), blocks("a", "12:05"), starts("a", "12:50"), omits=omits)
+
+    watching.run(at("12:00"), at("12:06"))
+    assert watching.told("queue-blocked") == []
+    watching.run(at("12:07"), at("12:07"))
+    assert [each["facts"]["state"] for each in watching.told("queue-blocked")] == ["blocked"]
+    watching.run(at("12:08"), at("13:00"))
+
+    _, ended = watching.told("queue-blocked")
+    assert ended["facts"]["heads"][0]["outcome"] == "started"
+
+
+def test_a_notice_waits_until_all_that_it_names_are_shown() -> None:
+    events = (waits("a"), waits("b"), blocks("a", "12:05"), blocks("b", "12:05"))
+    watching = Forgetful(*events, omits={"12:06": {"a"}}).run(at("12:00"), at("12:10"))
+
+    (notice,) = watching.told("queue-blocked")
+    assert "its first jobs, name-of-a, name-of-b," in notice["text"]

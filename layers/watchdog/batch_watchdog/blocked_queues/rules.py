@@ -20,6 +20,7 @@ from batch_watchdog.notices.text import fact
 
 HEADS_MAX = 20  # of one queue that are kept, the latest
 NAMED_MAX = 5  # of them in a text
+MISSED_MAX = 5  # looks in a row at a job that Batch does not show: then it is gone
 
 type Outcome = Literal[
     "",  # it is blocked
@@ -37,7 +38,8 @@ class Head:
     """
     A job that blocked its queue at a time, and how that ended, and by which reason.
 
-    `named` says whether a notice has named it; an earlier version did not keep that.
+    `named` says whether a notice has named it; an earlier version did not keep that. `missed`
+    counts the latest looks at which Batch did not show it.
     """
 
     job_id: str
@@ -46,6 +48,7 @@ class Head:
     outcome: Outcome = ""
     reason: str = ""
     named: bool = True
+    missed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +83,16 @@ class Blockage:
 
     @property
     def needs_notice(self) -> bool:
-        """Whether the queue is blocked, and by no job that a notice has named."""
+        """Whether the queue is blocked, by jobs that Batch shows and none that a notice named."""
         blocking = self.blocking
-        return bool(blocking) and not (self.told and any(head.named for head in blocking))
+        if not blocking or self.is_unsure:
+            return False
+        return not (self.told and any(head.named for head in blocking))
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether the latest look did not show all that may block the queue."""
+        return any(head.missed for head in self.blocking)
 
     def announced(self) -> "Blockage":
         """The blockage once a notice has named all heads that block now."""
@@ -140,8 +150,11 @@ def look(blockage: Blockage, details: Mapping[str, Mapping[str, Any]], now: date
 
 
 def _after(head: Head, detail: Mapping[str, Any] | None, now: datetime) -> Head:
-    if detail is None:
+    if detail is None:  # An answer may lack a job that is there.
+        if head.missed < MISSED_MAX:
+            return replace(head, missed=head.missed + 1)
         return replace(head, outcome="forgotten")
+    head = replace(head, missed=0)
     job = event_from_detail(detail, now)
     if job.status == "RUNNABLE":
         return head

@@ -85,7 +85,8 @@ class BlockedQueueChecker:
             notices = [blocked_notices.ended(seen, self.now)] if known.told else []
             effects = [Announce(notices=(notice,)) for notice in notices]
             return Outcome(puts=[blocked_items.put(seen, self.now)], effects=effects)
-        Reminders(self.table).file([reminder(queue, self.now + _ASKED_AGAIN)])
+        again_in = reminder_items.MINUTE if seen.is_unsure else _ASKED_AGAIN
+        Reminders(self.table).file([reminder(queue, self.now + again_in)])
         if not seen.needs_notice:
             return Outcome(puts=[blocked_items.put(seen, self.now)] if seen != known else [])
         notice = blocked_notices.began(
