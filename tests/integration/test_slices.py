@@ -317,3 +317,12 @@ def test_two_sweeps_at_once_lose_nothing_and_stop_nobody_twice() -> None:
     assert begun
     stopped = [job for call in watching.stops for job in call.jobs]
     assert len(stopped) == len(set(stopped)) == 1_500
+
+
+def test_a_sweep_for_a_minute_that_is_over_does_not_bring_the_cursor_back() -> None:
+    watching = taken_in(TWO_HOURS, 1)
+    watching.run(at("12:02"), at("12:20"))
+
+    watching.sweeper.sweep(at("12:05"), out_of_time=lambda: False)
+
+    assert sweep_cursor.read(watching.table, at("12:20")).minute == at("12:20")

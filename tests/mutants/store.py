@@ -21,7 +21,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "the wheel is read from the cursor on",
         "store/sweep_cursor.py",
-        "minute = now if all_of_them else self.minute",
+        "minute = max(now, self.minute) if all_of_them else self.minute",
         "minute = now + LOOKBACK",
     ),
     Mutant(
@@ -118,5 +118,12 @@ MUTANTS: Sequence[Mutant] = (
         "if table.get(*put.key) is None:",
         "if False:",
         ("tests/contract/test_table.py",),
+    ),
+    Mutant(
+        "a late sweep does not move the cursor back",
+        "store/sweep_cursor.py",
+        "minute = max(now, self.minute) if",
+        "minute = now if",
+        ("tests/integration/test_slices.py",),
     ),
 )

@@ -96,8 +96,12 @@ class Cursor:
         return self.begun.get(entry.minute, {}).get(entry.key, 0)
 
     def passed(self, now: datetime, entries: Iterable[Reminder], *, all_of_them: bool) -> "Cursor":
-        """The cursor after these entries have been seen to, or all that were due at `now`."""
-        minute = now if all_of_them else self.minute
+        """
+        The cursor after these entries have been seen to, or all that were due at `now`.
+
+        It never goes back: a sweep may come late, after others for later minutes.
+        """
+        minute = max(now, self.minute) if all_of_them else self.minute
         seen = {at: set(keys) for at, keys in self.seen.items()}
         for entry in entries:
             seen.setdefault(entry.minute, set()).add(entry.key)
@@ -139,7 +143,7 @@ class Cursor:
             if getattr(self, name) != getattr(before, name)
         }
         both = replace(other, seen=seen, begun=begun, **moved)
-        return both.passed(max(self.minute, other.minute), (), all_of_them=True)
+        return both.passed(self.minute, (), all_of_them=True)
 
 
 _ADAPTER = TypeAdapter(Cursor)
