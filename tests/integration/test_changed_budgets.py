@@ -63,6 +63,33 @@ def test_a_limit_that_is_raised_releases_the_guard_until_it_is_reached(guarding:
     assert [percent >= 100 for _, percent in rung(guarding)] == [True, True]
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        'per = "day"\ntime_zone = "Australia/Sydney"',  # A day begins there at 13:00.
+        'per = "week"\nmatch = { queue = "cpu" }',
+    ],
+)
+def test_other_periods_release_the_guard_until_the_budget_is_reached_in_one(
+    stack: Stack, changed: str
+) -> None:
+    guarding = Guarding(stack, POLICY)
+    guarding.submit(seconds=40 * 60)
+    guarding.run(minutes=65)
+    assert guarding.state_of("gpu") == "DISABLED"
+
+    put(guarding, POLICY.replace('per = "day"', changed))
+
+    [released] = guarding.told("guard-released")
+    assert "budget day is OK" in released["text"]
+    assert guarding.state_of("gpu") == "ENABLED"
+    runs = guarding.submit(queue="cpu")
+    guarding.run(minutes=20)
+    assert guarding.statuses(runs) == ["RUNNING"]
+    guarding.run(minutes=15)
+    assert len(guarding.told("guard-raised")) == 2
+
+
 def test_a_limit_that_is_reached_anew_raises_a_guard_that_an_operator_has_released(
     guarding: Guarding,
 ) -> None:

@@ -229,6 +229,13 @@ MUTANTS: Sequence[Mutant] = (
         _CHANGED,
     ),
     Mutant(
+        "a budget whose periods are others rings no longer for the one before",
+        "guards/stages.py",
+        "each and _rings_at(each, evidence.at) for each in known",
+        "each and each.ends == evidence.ends_at(evidence.at) for each in known",
+        _CHANGED,
+    ),
+    Mutant(
         "a run is not known because the one before it is",
         "budgets/listing.py",
         "(start is not None and (job_id, to_ms(start)) in believed)",

@@ -763,7 +763,34 @@ _LATE_LISTS: Mapping[str, Mended] = {
     ),
 }
 
+# ---- A live budget whose periods become others rings on for the one before ---------------------
+
+_DAY = """
+[[budget]]
+name = "day"
+per = "day"
+vcpu_hours = 0.1
+"""
+_LIVE = _GUARD.replace('alarms = ["spend-80"]', 'budgets = [{ name = "day" }]') + _DAY
+_PERIODS: Mapping[str, Mended] = {
+    f"a guard that a budget by the day has raised stops by it though the budget is {what}": Mended(
+        _plan(
+            _LIVE,
+            _runs(1, seconds=1_200),
+            _policy(62, _LIVE.replace('per = "day"', changed)),
+            _job(68),
+            minutes=75,
+        ),
+        _I13,
+    )
+    for what, changed in (
+        ("by the week, of other jobs", 'per = "week"\nmatch = { queue = "small" }'),
+        ("of another time zone", 'per = "day"\ntime_zone = "Australia/Sydney"'),
+    )
+}
+
 MENDED: Mapping[str, Mended] = {
+    **_PERIODS,
     **_LATE_LISTS,
     **_ARRAYS,
     **_OURS,

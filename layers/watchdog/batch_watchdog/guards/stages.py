@@ -145,10 +145,16 @@ def has_heard(state: GuardState | None, rule: Guard, evidence: Evidence) -> bool
     """Whether a guard has nothing to learn from a word about a budget that is counted live."""
     alarms = state.alarms if state else {}
     known = [alarms.get(signal) for _, signal in named_stages(rule, evidence)]
+    if evidence.state == "OK":
+        # What rang for a period that is over ends by itself. Any other period counts: an operator
+        # may have changed how long the budget's are, and where they begin.
+        return not any(each and _rings_at(each, evidence.at) for each in known)
     ends = evidence.ends_at(evidence.at)
-    if evidence.state == "OK":  # What rang for a period that is over ends by itself.
-        return not any(each and each.state == "ALARM" and each.ends == ends for each in known)
     return all(each and each.at >= evidence.at and each.ends == ends for each in known)
+
+
+def _rings_at(heard: LatestSignal, at: datetime) -> bool:
+    return heard.state == "ALARM" and (heard.ends is None or at < heard.ends)
 
 
 def following(heard: LatestSignal, known: LatestSignal | None) -> LatestSignal:
