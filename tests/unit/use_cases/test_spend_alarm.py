@@ -113,6 +113,22 @@ def test_that_an_alarm_rings_no_longer_is_known_where_no_guard_names_it_any_more
     assert ("cloudwatch:soft" in known.lacking) is (state != "OK")
 
 
+def test_the_ok_of_one_contributor_releases_nothing_while_the_alarm_rings() -> None:
+    listening = Listening()
+    listening.listen(an_alarm("12:00"))
+    message = {"AlarmName": "soft", "NewStateValue": "OK", "StateChangeTime": stamp("12:05")}
+    of_one = message | {"AlarmContributorId": "6d44", "OldStateValue": "ALARM"}
+
+    (why,) = listening.listen(sns(json.dumps(of_one)), "12:06")
+
+    assert (why, listening.stage) == (
+        "ignored: of one contributor to an alarm: no change of the alarm's state",
+        "cancel",
+    )
+    listening.listen(sns(json.dumps(message)), "12:06")
+    assert listening.stage == "calm"
+
+
 def test_of_several_records_each_counts() -> None:
     listening = Listening()
 

@@ -139,14 +139,35 @@ def test_an_alarm_whose_actions_are_suppressed_is_in_alarm_all_the_same() -> Non
     assert "suppressed: WaitPeriod" in evidence_of(event).detail
 
 
+A_CONTRIBUTOR: dict[str, Any] = {"id": "6d44", "attributes": {"ServiceName": "AWS Batch"}}
+CONTRIBUTORS = [
+    pytest.param(
+        an_sns_record(an_alarm_message(NewStateValue=state, **of_one)), id=f"{id_}, {state}"
+    )
+    for state in ("ALARM", "OK")
+    for id_, of_one in (
+        ("contributor by SNS", {"AlarmContributorId": "6d44"}),
+        ("contributor by SNS, as in events", {"alarmContributor": A_CONTRIBUTOR}),
+        ("contributor by SNS, attributes", {"CONTRIBUTOR_ATTRIBUTES": {"ServiceName": "EC2"}}),
+    )
+] + [
+    pytest.param(
+        {
+            "source": "aws.cloudwatch",
+            "alarmArn": ARN,
+            "time": "2026-01-01T12:00:00Z",
+            "alarmData": an_alarm_event(state, alarmContributor=A_CONTRIBUTOR)["detail"],
+        },
+        id=f"contributor by Lambda, {state}",
+    )
+    for state in ("ALARM", "OK")
+]
+
+
 @pytest.mark.parametrize(
     "uninteresting",
     [
         pytest.param(an_alarm_event("ALARM", "ALARM"), id="same state, by EventBridge"),
-        pytest.param(
-            an_sns_record(an_alarm_message(NewStateValue="OK", OldStateValue="OK")),
-            id="same state, by SNS",
-        ),
         pytest.param(
             an_alarm_event() | {"detail-type": "CloudWatch Alarm Configuration Change"},
             id="configuration",
@@ -155,6 +176,7 @@ def test_an_alarm_whose_actions_are_suppressed_is_in_alarm_all_the_same() -> Non
             an_alarm_event() | {"detail-type": "CloudWatch Alarm Contributor State Change"},
             id="contributor",
         ),
+        *CONTRIBUTORS,
         pytest.param(an_alarm_event() | {"source": "custom.app"}, id="somebody else's event"),
         pytest.param(
             an_sns_record("You have chosen to subscribe", Type="SubscriptionConfirmation"),
@@ -179,10 +201,18 @@ def test_half_a_character_in_a_reason_does_no_harm() -> None:
     assert evidence_of(an_sns_record(message)).detail == "? 424.2"
 
 
-def test_an_alarm_after_an_alarm_counts_by_sns() -> None:
-    message = an_alarm_message(OldStateValue="ALARM")
+@pytest.mark.parametrize("told", [{"alarmContributors": [A_CONTRIBUTOR]}, {"contributors": 2}])
+def test_an_alarm_that_tells_of_all_its_contributors_counts(told: dict[str, Any]) -> None:
+    assert evidence_of(an_sns_record(an_alarm_message(**told))).state == "ALARM"
 
-    assert evidence_of(an_sns_record(message)).state == "ALARM"
+
+@pytest.mark.parametrize("state", ["ALARM", "OK"])
+def test_an_alarms_own_message_counts_whatever_its_state_was_before(state: str) -> None:
+    message = an_alarm_message(NewStateValue=state, OldStateValue=state)
+    detail = an_alarm_event(state, state)["detail"]
+
+    assert evidence_of(an_sns_record(message)).state == state
+    assert evidence_of({"alarmArn": ARN, "alarmData": detail}).state == state
 
 
 def test_an_alarm_without_a_time_of_its_own_counts_from_when_it_was_sent() -> None:

@@ -1,4 +1,11 @@
-"""Reads CloudWatch alarms."""
+"""
+Reads CloudWatch alarms.
+
+An alarm of several time series acts for each of them too, by SNS and by calling a function. What
+it says of one contributor says nothing of the alarm: others may be in another state.
+
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Acting_Alarm_Changes.html
+"""
 
 import re
 from datetime import datetime
@@ -29,7 +36,6 @@ class _AlarmMessage(LenientModel):
     AlarmArn: SoftText = ""
     NewStateValue: AlarmState
     NewStateReason: SoftText = ""
-    OldStateValue: SoftText = ""
     StateChangeTime: TimeOrNone = None
 
 
@@ -47,11 +53,11 @@ class _AlarmDetail(LenientModel):
 
 
 def read_alarm_message(message: object, envelope: Envelope) -> Evidence | Ignored:
+    if _is_of_one_contributor(message):
+        return _OF_ONE_CONTRIBUTOR
     alarm = checked(_AlarmMessage, "a CloudWatch alarm by SNS", message)
-    # A composite alarm whose actions were suppressed speaks by SNS only when that has ended, and
-    # may be in ALARM since before: so an ALARM after an ALARM counts here.
-    if alarm.NewStateValue == alarm.OldStateValue != "ALARM":
-        return Ignored(why=f"{plain(alarm.AlarmName)} was {alarm.OldStateValue} before")
+    # Its state before does not matter. A composite alarm whose actions were suppressed acts only
+    # when that has ended: it may be in ALARM, or OK, since before.
     return _alarm(
         name=alarm.AlarmName,
         arn=alarm.AlarmArn,
@@ -62,7 +68,10 @@ def read_alarm_message(message: object, envelope: Envelope) -> Evidence | Ignore
 
 
 def read_alarm_event(event: dict[str, Any]) -> Evidence | Ignored:
-    detail = checked(_AlarmDetail, "a CloudWatch alarm by EventBridge", event.get("detail"))
+    told = event.get("detail")
+    if _is_of_one_contributor(told):
+        return _OF_ONE_CONTRIBUTOR
+    detail = checked(_AlarmDetail, "a CloudWatch alarm by EventBridge", told)
     state, previous = detail.state, detail.previousState
     if isinstance(previous, dict) and previous.get("value") == state.value:
         return Ignored(why=f"{plain(detail.alarmName)} was {state.value} before")
@@ -80,8 +89,25 @@ def read_alarm_event(event: dict[str, Any]) -> Evidence | Ignored:
 
 def read_alarm_action(payload: dict[str, Any], data: dict[Any, Any]) -> Evidence | Ignored:
     """What CloudWatch calls a function with, where that is the action of an alarm."""
-    event = {"time": payload.get("time"), "resources": [payload.get("alarmArn")], "detail": data}
+    detail = {**data, "previousState": None}  # As by SNS, it does not matter.
+    event = {"time": payload.get("time"), "resources": [payload.get("alarmArn")], "detail": detail}
     return read_alarm_event(event)
+
+
+_OF_ONE_CONTRIBUTOR = Ignored(why="of one contributor to an alarm: no change of the alarm's state")
+
+
+def _is_of_one_contributor(told: object) -> bool:
+    """
+    Whether an alarm speaks for one of its time series only.
+
+    AWS shows the key `alarmContributor` in events, and not what SNS messages have: so any key that
+    names a contributor counts. A list or a number would be about all of them.
+    """
+    return isinstance(told, dict) and any(
+        isinstance(value, dict | str) and value and "contributor" in str(key).lower()
+        for key, value in told.items()
+    )
 
 
 def _first_resource(event: dict[str, Any]) -> str:
