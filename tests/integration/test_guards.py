@@ -592,6 +592,29 @@ def test_a_stage_that_nothing_asks_for_any_more_stops_nothing_and_is_told_once(
     assert guarding.state_of("cpu") == "ENABLED"
 
 
+@pytest.mark.parametrize("relief", ["OK", "policy"])
+def test_what_an_operator_set_is_enforced_again_when_a_harder_alarm_is_over(
+    guarding: Guarding, relief: str
+) -> None:
+    guarding.command("set-stage", guard="monthly", stage="cancel", by="jane")
+    guarding.run(minutes=5)
+    guarding.batch.call("UpdateJobQueue", {"jobQueue": "gpu", "state": "ENABLED"})
+    guarding.alarm("hard")
+    guarding.run(minutes=5)
+
+    if relief == "OK":
+        guarding.alarm("hard", "OK")
+    else:
+        (parameter,) = guarding.dispatcher.parameters
+        guarding.dispatcher.parameters[parameter] = POLICY.replace('"hard"', '"harder"')
+    guarding.run(minutes=30)
+    jobs = [guarding.submit() for _ in range(6)]
+    guarding.run(minutes=30)
+
+    assert guarding.statuses(*jobs) == ["RUNNING"] * 4 + ["FAILED"] * 2
+    assert not guarding.told("watchdog-trouble")
+
+
 def test_what_runs_is_not_stopped_after_a_hold_if_the_policy_only_cancels_by_then(
     guarding: Guarding,
 ) -> None:

@@ -486,6 +486,61 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/unit/guards/signals/test_envelope.py",),
     ),
     Mutant(
+        "what an alarm made harder goes back to what an operator set, at the OK",
+        "guards/rules.py",
+        ("        return go_back(moment, rule, operators)\n    if state.by_operator:\n"),
+        ("        pass\n    if state.by_operator:\n"),
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "what made an operator's stage harder may be over without an OK",
+        "guards/rules.py",
+        (
+            "        return go_back(moment, rule, operators)\n"
+            '    if in_force(state, moment.mode) == "calm":\n'
+        ),
+        ('        pass\n    if in_force(state, moment.mode) == "calm":\n'),
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "a guard goes back to an operator's stage only where nothing asks for more",
+        "guards/stages.py",
+        (
+            "if entry is None or entry.by or not state.by_operator"
+            " or not why_not_meant(state, rule, now):"
+        ),
+        "if entry is None or entry.by or not state.by_operator:",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "a guard goes back to what an operator set last",
+        "guards/stages.py",
+        "(each.entry for each in reversed(state.earlier) if each.entry.by)",
+        "(each.entry for each in state.earlier if each.entry.by)",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "a guard goes back to no stage that was set in another mode, or that it has no more",
+        "guards/stages.py",
+        "if back is None or back.mode != mode or stage_of(rule, back.stage) is None:",
+        "if back is None:",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "a guard goes back to no harder stage",
+        "guards/stages.py",
+        "return back if hardness(back.stage) <= hardness(entry.stage) else None",
+        "return back",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "a guard that has gone back to an operator's stage is not told of as one nobody asks for",
+        "guards/workflow.py",
+        "if stages.operators_stage(state, rule, self.policy.mode_of(rule), self.now):",
+        "if False:",
+        ("tests/integration/test_guards.py",),
+    ),
+    Mutant(
         "a stop is not made under a hold that came between two calls",
         "guards/stop_run/session.py",
         "if operator_hold.read(table).is_on:",

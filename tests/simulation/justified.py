@@ -329,6 +329,7 @@ class _Guard:
     heard: set[_Evidence] = field(default_factory=set)  # what was taken in for certain
     unknown: bool = False  # after a command that crashed
     released_at: datetime | None = None  # by an operator
+    set_stage: str = ""  # what an operator asked for, under enforcement: no alarm ends that
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,6 +342,7 @@ class _Stage:
     hardens_at: datetime | None
     unknown: bool
     by_operator: bool
+    set_stage: str
     rings: tuple[_Evidence, ...]
     asked: frozenset[_Evidence]
 
@@ -609,9 +611,11 @@ class _Model:
         now = timeline[place]
         if now.unknown:
             return None
-        if now.stage == "calm" or not now.enforced:
-            return set()
         has = {str(each.get("action")) for each in rule.get("stage", ())}
+        # An alarm may make an operator's stage harder, and when it is OK, that stage is on again.
+        operators = {now.set_stage} & has
+        if now.stage == "calm" or not now.enforced:
+            return operators
         stages = {now.stage}
         if now.hardens_at and at >= now.hardens_at:
             stages.add("terminate")
@@ -624,7 +628,8 @@ class _Model:
         heard = rings if at < now.at + timedelta(minutes=3) else late
         named = rule.get("stage", ())
         stages |= {str(s["action"]) for s in named if any(r.names_stage(s) for r in heard)}
-        return {each for each in stages if self._is_asked_for(each, rule, rings, now.asked)}
+        asked_for = {each for each in stages if self._is_asked_for(each, rule, rings, now.asked)}
+        return operators | asked_for
 
     def _is_meant(self, guard: _Guard, rule: Mapping[str, Any]) -> bool:
         if guard.by_operator:
@@ -694,6 +699,7 @@ class _Model:
                 hardens_at=hardens_at,
                 unknown=guard.unknown,
                 by_operator=guard.by_operator,
+                set_stage=guard.set_stage,
                 rings=tuple(guard.rings.values()),
                 asked=frozenset(guard.asked),
             )
@@ -857,13 +863,14 @@ class _Model:
         guard.unknown = bool(command["problem"])
         if stage == "calm":
             guard.stage, guard.since, guard.by_operator = "calm", None, False
+            guard.set_stage = ""
             guard.rings, guard.released_at = {}, at
             return
         enforced = rule is not None and _mode(self._tree(at), rule) == "enforce"
         is_on = stage == guard.stage and (guard.enforced or not enforced)
         if not (is_on and self._is_meant(guard, rule or {})):
             guard.stage, guard.enforced, guard.since = stage, enforced, at
-            guard.by_operator = True
+            guard.by_operator, guard.set_stage = True, stage if enforced else ""
 
     def _take_seriously(self, guard: _Guard, rule: Mapping[str, Any] | None, at: datetime) -> None:
         """A guard that observes no longer means the alarms that ring still."""

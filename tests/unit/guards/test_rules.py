@@ -1079,6 +1079,96 @@ def test_what_an_operator_raised_no_alarm_releases() -> None:
     assert story.stage == "cancel"
 
 
+def a_story_that_an_operator_raised(**changes: Any) -> Story:
+    """Jane has set `cancel` at 11, with nothing ringing; the hard alarm has rung at noon."""
+    story = Story(**changes)
+    story.set_stage("cancel", now="11:00")
+    story.told(word("hard"))
+    assert (story.stage, story.entry.by) == ("terminate", "")
+    return story
+
+
+def test_what_an_alarm_made_harder_goes_back_to_what_an_operator_set() -> None:
+    story = a_story_that_an_operator_raised()
+    assert story.sweep("12:05").effects == ()
+    story.told(word("soft", when="12:10"))
+
+    story.told(word("hard", "OK", when="12:30"))
+    assert story.stage == "terminate"  # The soft alarm rings, and makes nothing milder.
+
+    story.told(word("soft", "OK", when="12:40"))
+    assert (story.stage, story.entry.by, story.entry.since) == ("cancel", "jane", at("12:40"))
+    assert why_not(story, "12:50") == ""
+    assert len(set(story.runs)) == 3
+    assert "jane had asked for cancel" in story.notices[-1].text
+    assert "Only an operator releases it" in story.notices[-1].text
+
+    story.told(word("hard", when="13:00"))
+    story.told(word("hard", "OK", when="13:10"))
+    assert (story.stage, story.entry.by) == ("cancel", "jane")
+    assert story.sweep("16:00").effects == ()
+
+    story.set_stage("calm", now="16:01")
+    story.told(word("hard", when="17:00"))
+    story.told(word("hard", "OK", when="17:10"))
+    assert story.stage == "calm"
+
+
+def test_what_an_operator_set_last_is_what_the_guard_goes_back_to() -> None:
+    story = Story()
+    story.set_stage("terminate", now="11:00")
+    story.set_stage("cancel", now="11:10")
+    story.told(word("hard"))
+
+    story.told(word("hard", "OK", when="12:30"))
+
+    assert (story.stage, story.entry.by) == ("cancel", "jane")
+
+
+@pytest.mark.parametrize("relief", ["a period that is over", "another policy"])
+def test_without_an_ok_too_a_guard_goes_back_to_what_an_operator_set(relief: str) -> None:
+    story = a_story_that_an_operator_raised()
+    if relief == "another policy":
+        story.rule = RENAMED
+    else:
+        day_of_an_anomaly = LatestSignal(state="ALARM", at=at("12:00"), ends=at("12:30"))
+        story.state = replace(story.state, alarms={"cloudwatch:hard": day_of_an_anomaly})
+
+    story.sweep("12:30")
+
+    assert (story.stage, story.entry.by) == ("cancel", "jane")
+
+
+def test_a_guard_goes_back_to_no_stage_that_it_has_no_more_or_that_is_harder() -> None:
+    harder = Story()
+    harder.set_stage("terminate", now="11:00")
+    harder.rule = ONLY_MILD
+    harder.told(word("soft"))
+    assert harder.stage == "cancel"
+    harder.rule = a_rule()
+    harder.told(word("soft", "OK", when="12:30"))
+    assert harder.stage == "cancel"
+    assert harder.sweep("12:31").effects == ()
+
+    lost = a_story_that_an_operator_raised()
+    lost.rule = a_rule(stage=[a_stage("terminate", after_previous=None)])
+    lost.told(word("hard", "OK", when="12:30"))
+    assert lost.stage == "terminate"
+    assert why_not(lost, "12:31") != ""
+
+
+def test_a_guard_that_acts_does_not_go_back_to_what_was_set_while_it_observed() -> None:
+    story = a_story_that_an_operator_raised(mode="observe")
+    story.mode = "enforce"
+    story.sweep("12:10")
+    assert (story.stage, story.entry.mode) == ("terminate", "enforce")
+
+    story.told(word("hard", "OK", when="12:30"))
+
+    assert story.stage == "terminate"
+    assert why_not(story, "12:31") != ""
+
+
 def test_an_operators_release_ends_what_the_operator_raised() -> None:
     story = Story()
     story.set_stage("cancel", now="11:00")

@@ -9,7 +9,8 @@ what is to be done. The rules:
   ALARM. Older evidence, or the same again, changes nothing. A time that is still to come counts
   as the time of arrival.
 * An ALARM raises the guard to the stage that names it, if that is harder than the current one.
-  Nothing but a release or an operator makes a guard milder.
+  Nothing but a release or an operator makes a guard milder; and what an alarm made harder that
+  an operator had raised goes back to the operator's stage, once nothing asks for more.
 * A stage names a threshold of an AWS Budget: by `aws_budgets`, or by the budget's name alone, which
   means a cost budget and its 100 % or more, ACTUAL. `aws_budgets` means exactly its threshold. A
   message that raises nothing is passed on to operators: its threshold is another one, cannot be
@@ -81,6 +82,7 @@ from batch_watchdog.guards.stages import (
     is_over,
     is_repeated_anomaly,
     is_the_same,
+    operators_stage,
     rang_by,
     ringing,
     signal_of,
@@ -96,6 +98,7 @@ from batch_watchdog.guards.transition import (
     NOTHING_STOPPED,
     Transition,
     close_found_open,
+    go_back,
     source_in_words,
     stage_in_force,
     words_of,
@@ -281,6 +284,8 @@ def _relieved(moment: Transition, rule: Guard, what: Phrase, *, rang: bool) -> G
         return moment.stay(f"{what} is OK, but not yet {', '.join(map(alarm_of, sorted(left)))}")
     if rule.release == "manual":
         return moment.stay(f"{what} is OK; an operator releases this guard")
+    if operators := operators_stage(state, rule, moment.mode, moment.now):
+        return go_back(moment, rule, operators)
     if state.by_operator:
         return moment.stay(f"{what} is OK; an operator raised the guard, and releases it")
     why = say("{what} is OK, and no other alarm rings", what=what)
@@ -297,6 +302,8 @@ def _time_passed(moment: Transition, rule: Guard) -> GuardDecision:
         which = ", ".join(subject_of(signal) for signal in ended)
         why = say("{which} has ended, and no alarm rings", which=which)
         return moment.release(why, ringing=())
+    if operators := operators_stage(state, rule, moment.mode, moment.now):
+        return go_back(moment, rule, operators)
     if in_force(state, moment.mode) == "calm":
         return _taken_seriously(moment, rule)
     at = terminates_at(state, rule, moment.now, moment.operator_holds)

@@ -64,6 +64,22 @@ def is_over(state: GuardState, rule: Guard, now: datetime) -> bool:
     return bool(ended_signals(state, rule, now)) and not ringing(state, rule, now)
 
 
+def operators_stage(state: GuardState, rule: Guard, mode: Mode, now: datetime) -> StageEntry | None:
+    """
+    The stage that an operator had set, where an alarm has made it harder and asks no more for that.
+
+    No alarm releases a guard that an operator raised, so it goes back to that stage. It does so
+    only where the stage was set in this mode, and is none that is harder than what is on.
+    """
+    entry = state.entry
+    if entry is None or entry.by or not state.by_operator or not why_not_meant(state, rule, now):
+        return None
+    back = next((each.entry for each in reversed(state.earlier) if each.entry.by), None)
+    if back is None or back.mode != mode or stage_of(rule, back.stage) is None:
+        return None
+    return back if hardness(back.stage) <= hardness(entry.stage) else None
+
+
 def in_force(state: GuardState, mode: Mode) -> StageName:
     """The stage, but calm where it was entered in observe mode and the mode is "enforce" now."""
     entry = state.entry

@@ -223,6 +223,17 @@ def words_of(evidence: Evidence) -> Phrase:
             assert_never(evidence.source)
 
 
+def go_back(moment: Transition, rule: Guard, operators: StageEntry) -> GuardDecision:
+    """Enter the stage anew that an operator had set: nothing asks for a harder one any more."""
+    why = say(
+        "nothing asks for {harder} any more, and {who} had asked for {stage}",
+        harder=moment.state.stage,
+        who=plain(operators.by, 100),
+        stage=operators.stage,
+    )
+    return moment.enter(rule, operators.stage, why, by=operators.by)
+
+
 def close_found_open(moment: Transition, rule: Guard, found: QueuesFoundOpen) -> GuardDecision:
     """Close queues in scope that are open, where the stage that is on does."""
     state = moment.state

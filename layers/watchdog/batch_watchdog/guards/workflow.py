@@ -145,6 +145,8 @@ class GuardUpdater:
                 yield alert_notices.vanished(state, self.now)
             if not (state.entry and rule) or stages.is_over(state, rule, self.now):
                 continue  # What is over is released, and that is told.
+            if stages.operators_stage(state, rule, self.policy.mode_of(rule), self.now):
+                continue  # It has gone back to what an operator set, and that is told.
             if why := stages.why_not_meant(state, rule, self.now):
                 yield alert_notices.not_meant(state, why, self.now)
 

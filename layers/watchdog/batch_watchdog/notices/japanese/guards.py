@@ -86,6 +86,7 @@ TEXTS = {
     "{which} has ended, and no alarm rings": "{which} の期間が終わり、鳴っているアラームはありません",
     "{lasted} at {stage} without relief: {alarms} still in ALARM": "{stage} のまま {lasted} 改善なし: {alarms} が引き続き ALARM",
     "{who} asked for it": "{who} の要求",
+    "nothing asks for {harder} any more, and {who} had asked for {stage}": "{harder} を求めるものがなくなり、{who} が {stage} を要求していました",
     "{what}: {why}": "{what}: {why}",
     "{what}: not newer than what is known": "{what}: 既知のものより新しくありません",
     "{what}, and the guard no longer observes only": "{what}。ガードは observe ではなくなりました",
