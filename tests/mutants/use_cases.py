@@ -116,6 +116,20 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/unit/use_cases/test_act.py",),
     ),
     Mutant(
+        "a queue that a hold kept from being closed is not reopened",
+        "use_cases/queue_state.py",
+        "if waits and waits.state != effect.state and not self._may_be_made(waits):",
+        "if False:",
+        ("tests/unit/use_cases/test_act.py",),
+    ),
+    Mutant(
+        "a queue that may have been closed before a hold is reopened after it",
+        "use_cases/queue_state.py",
+        "return known.calls > 0 and not known.refused",
+        "return False",
+        ("tests/unit/use_cases/test_act.py",),
+    ),
+    Mutant(
         "a queue whose reopening was refused is still closed",
         "use_cases/queue_state.py",
         "refused=not is_closed,  # No call of it has been made.",

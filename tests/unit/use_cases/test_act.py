@@ -306,6 +306,51 @@ def test_a_queue_whose_reopening_was_refused_is_still_closed_by_the_guard(scene:
     assert (update.effect, update.refused) == (CLOSE, False)
 
 
+def test_a_queue_that_a_hold_kept_from_being_closed_is_not_reopened(scene: Scene) -> None:
+    scene.raise_guard()
+    scene.table.write([operator_hold.put(OperatorHold(since=at("12:00"), by="jane"))])
+    scene.carry_out(CLOSE)
+    scene.table.write([guard_items.put(GuardState(guard="g", version=1), at("12:01"))])
+
+    (image,) = scene.record(REOPEN)
+    scene.hand_on(image)
+    scene.hand_on(image)  # Each may come twice.
+    resume(scene)
+
+    assert not scene.aws.changing_calls
+    assert queue_update_items.read(scene.table).by_queue == {}
+
+
+def test_a_queue_that_may_have_been_closed_before_a_hold_is_reopened_after_it(
+    scene: Scene,
+) -> None:
+    """The closing died after the call, and comes again under the hold."""
+    scene.raise_guard()
+    scene.aws.on_call = refuses("ServerException")
+    with pytest.raises(ClientError):
+        scene.carry_out(CLOSE)
+    scene.aws.on_call = lambda *_: None
+    scene.table.write([operator_hold.put(OperatorHold(since=at("12:00"), by="jane"))])
+    scene.carry_out(replace(CLOSE, guard="g "))
+    scene.table.write([guard_items.put(GuardState(guard="g", version=1), at("12:01"))])
+
+    scene.carry_out(REOPEN)
+    resume(scene)
+
+    assert scene.aws.changing_calls[-1] == (
+        "UpdateJobQueue",
+        {"jobQueue": QUEUE, "state": "ENABLED"},
+    )
+
+
+def resume(scene: Scene) -> None:
+    """End the hold; what has waited for that is carried out."""
+    held = operator_hold.read(scene.table)
+    scene.table.write([operator_hold.put(held.resumed(at("12:10")))])
+    scene.now = at("12:10")
+    scene.carry_out(*(replace(each, guard="again") for each in held.queues.values()))
+
+
 def test_a_queue_may_have_been_closed_where_no_answer_is_known(scene: Scene) -> None:
     """The closing was refused; its next try died after the call, and the guard was released."""
     scene.raise_guard()

@@ -5,7 +5,7 @@ Batch refuses an update while it is at work on another one. What is refused, or 
 for the sweep.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -50,11 +50,8 @@ class QueueStateSetter:
                 # The guard takes the queue for closed by it: the sweep looks whether it is.
                 self._remember(effect, why=why, refused=False)
             return {"overtaken": why}
-        while (held := operator_hold.read(self.table)).is_on:
-            queues = {**held.queues, effect.queue: effect}
-            with suppress(StaleItemError):  # Then it may be over by now.
-                self.table.write([operator_hold.put(replace(held, queues=queues))])
-                return {"held_by": held.by}
+        if held_back := self._hold_back(effect):
+            return held_back
         known = queue_update_items.read(self.table).by_queue.get(effect.queue)
         if known and known.refused and (known.effect.state, effect.state) == _NEVER_CLOSED:
             self._forget(effect.queue)
@@ -75,6 +72,26 @@ class QueueStateSetter:
                 self._remember(effect, why=why, refused=True, call=call)
             return {"refused": why}
         return {"state": effect.state}
+
+    def _hold_back(self, effect: SetQueueState) -> Mapping[str, str] | None:
+        """Keep an update for when an operator's hold is over; None where there is no hold."""
+        while (held := operator_hold.read(self.table)).is_on:
+            waits = held.queues.get(effect.queue)
+            if waits and waits.state != effect.state and not self._may_be_made(waits):
+                # The queue is as it is to be. What waits is dropped when the hold is over.
+                return {"overtaken": f"{waits.state} was never set, as {held.by} held the watchdog"}
+            queues = {**held.queues, effect.queue: effect}
+            with suppress(StaleItemError):  # Then it may be over by now.
+                self.table.write([operator_hold.put(replace(held, queues=queues))])
+                return {"held_by": held.by}
+        return None
+
+    def _may_be_made(self, effect: SetQueueState) -> bool:
+        """Whether Batch may have been asked for an update, and may have made it."""
+        known = queue_update_items.read(self.table).by_queue.get(effect.queue)
+        if known is None or known.effect.state != effect.state:
+            return False
+        return known.calls > 0 and not known.refused
 
     def _begin_update(self, effect: SetQueueState) -> int:
         """
