@@ -5,7 +5,8 @@ The policy in force: show it, put another one, take the last change back.
     python -m local policy-show [--stack NAME]
     python -m local policy-undo [--stack NAME] [--version NUMBER]
 
-Each says in which account, region and stack, and what changes. A policy that was put is waited for.
+Each says in which account, region and stack, and what changes. A policy that was put is waited for,
+and what the watchdog then finds wrong is told.
 """
 
 import argparse
@@ -255,7 +256,7 @@ def _wait(stack: LiveStack, policy: Policy, *, changed: bool) -> int:
     began = time.monotonic()
     while True:
         waited = timedelta(seconds=time.monotonic() - began)
-        status = _status(stack)
+        status = _ask(stack, "status", "policy")
         if isinstance(status, str):
             print(f"It is in force within two minutes. (To see that was not possible: {status})")
             return 0
@@ -272,23 +273,37 @@ def _wait(stack: LiveStack, policy: Policy, *, changed: bool) -> int:
             )
             return 1
         time.sleep(_PAUSE)
-    print(f"In force: policy {policy.version}, mode {policy.mode}.")
+    print(f"In force: policy {policy.version}, mode {policy.mode}.", flush=True)
+    for line in _troubles(stack):
+        print(line)
     return 0
 
 
-def _status(stack: LiveStack) -> dict[str, Any] | str:
-    """What the console answers, or why it cannot be asked."""
+def _troubles(stack: LiveStack) -> Iterator[str]:
+    """What is wrong, as the watchdog says, such as an alarm that rings and has raised no guard."""
+    found = _ask(stack, "check", "problems")
+    if isinstance(found, str):
+        yield f"(To see whether anything is wrong was not possible: {found})"
+        return
+    for each in found["problems"]:
+        if not each["doubtful"]:
+            yield f"Wrong: {plain(each['what'], 500)} {plain(each['what_to_do'], 500)}"
+
+
+def _ask(stack: LiveStack, command: str, wanted: str) -> dict[str, Any] | str:
+    """What the console answers to a command, which has what is wanted; or why there is none."""
     try:
         answer = stack.session.client("lambda").invoke(
-            FunctionName=stack.output("ConsoleFunction"), Payload=b'{"command": "status"}'
+            FunctionName=stack.output("ConsoleFunction"),
+            Payload=json.dumps({"command": command}).encode(),
         )
     except ClientError as error:
         return f"{error.response['Error']['Code']} for {error.operation_name}"
     content = answer["Payload"].read()
     try:
-        status = json.loads(content)
+        told = json.loads(content)
     except ValueError:
-        status = None
-    if answer.get("FunctionError") or not isinstance(status, dict) or "policy" not in status:
+        told = None
+    if answer.get("FunctionError") or not isinstance(told, dict) or wanted not in told:
         return f"the console answered {plain(content.decode(errors='replace'))}"
-    return status
+    return told

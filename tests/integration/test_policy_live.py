@@ -40,15 +40,18 @@ class Account:
         self.kept = timedelta(seconds=20)  # how long the console keeps an old text
         self.now = 0.0
         self.refuses: Exception | None = None
+        self.check: dict[str, Any] = {"problems": []}
         self._read_at = -1e9
         self._text = ""
 
     def text(self) -> str:
         return str(self.ssm.get_parameter(Name=PARAMETER)["Parameter"].get("Value"))
 
-    def invoke(self, **_: Any) -> dict[str, Any]:
+    def invoke(self, *, Payload: bytes, **_: Any) -> dict[str, Any]:  # noqa: N803 - AWS's name
         if self.refuses:
             raise self.refuses
+        if json.loads(Payload) == {"command": "check"}:
+            return {"Payload": io.BytesIO(json.dumps(self.check).encode())}
         if self.now >= self._read_at + self.kept.total_seconds():
             self._read_at, self._text = self.now, self.text()
         answer = {"policy": parse_policy(self._text).version, "mode": "observe"}
@@ -156,6 +159,24 @@ def test_where_the_console_may_not_be_asked_that_is_said(
         in told
     )
     assert "In force" not in told
+
+
+def test_what_is_wrong_under_the_policy_that_was_put_is_told(
+    account: Account, file: Path, capsys: Output
+) -> None:
+    alarm = {"what": "The alarm rings.", "what_to_do": "Set the stage.", "doubtful": False}
+    queue = {"what": "No such queue.", "what_to_do": "Correct it.", "doubtful": True}
+    account.check = {"problems": [alarm, queue]}
+
+    assert put(file, FIRST) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        f"In force: policy {parse_policy(FIRST).version}, mode observe.",
+        "Wrong: The alarm rings. Set the stage.",
+    ]
+
+    account.check = {"error": "no"}
+    assert put(file, FIRST) == 0
+    assert "(To see whether anything is wrong was not possible: " in capsys.readouterr().out
 
 
 def test_what_is_in_force_already_is_not_put_again(

@@ -235,6 +235,13 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/integration/test_array_tags.py",),
     ),
     Mutant(
+        "a check knows what guards are at",
+        "use_cases/console_answers.py",
+        "found = problems(facts, policy, heard, guards)",
+        "found = problems(facts, policy, heard, {})",
+        ("tests/unit/use_cases/test_console.py",),
+    ),
+    Mutant(
         "a child is explained by its array's tags",
         "use_cases/console_answers.py",
         "found = TaggedJobs(self.batch.describe).described([job_id])",

@@ -11,7 +11,7 @@ session whose calls stay on the machine.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cached_property
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
@@ -99,11 +99,9 @@ class Container:
 
     @cached_property
     def sweeper(self) -> "Sweeper":
-        from batch_watchdog.guards import items as guard_items
         from batch_watchdog.health.workflow import DailyCheck
         from batch_watchdog.use_cases.sweep import Sweeper
 
-        heard = partial(guard_items.heard_names, self.table)
         return Sweeper(
             table=self.table,
             batch=self.batch,
@@ -111,7 +109,7 @@ class Container:
             policies=self.policies,
             clock=self.clock,
             meter=self.meter,
-            daily=DailyCheck(table=self.table, facts=self._facts, heard=heard),
+            daily=DailyCheck(table=self.table, facts=self._facts),
         )
 
     @cached_property

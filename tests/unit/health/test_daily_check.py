@@ -1,5 +1,6 @@
 """Asking AWS, and the check that the sweep makes once a day."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -7,7 +8,9 @@ import pytest
 
 from batch_watchdog.aws.batch import BatchApi
 from batch_watchdog.core.effects import Announce
-from batch_watchdog.health.facts import Facts
+from batch_watchdog.guards import items as guard_items
+from batch_watchdog.guards.state import GuardState
+from batch_watchdog.health.facts import AlarmFact, Facts
 from batch_watchdog.health.gather import HealthGatherer, names_in
 from batch_watchdog.health.notices import KINDS, trial
 from batch_watchdog.health.workflow import DailyCheck
@@ -51,7 +54,12 @@ class Aws:
 
     def billing(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
         self.answer(operation, params)
-        alarm = {"AlarmName": "soft", "AlarmArn": "arn", "StateValue": "OK"}
+        alarm = {
+            "AlarmName": "soft",
+            "AlarmArn": "arn",
+            "StateValue": "OK",
+            "StateTransitionedTimestamp": NOON,
+        }
         return {"MetricAlarms": [alarm | self.charges], "CompositeAlarms": []}
 
     def facts(self) -> Facts:
@@ -85,9 +93,9 @@ def test_facts_come_from_this_region_and_from_that_of_billing() -> None:
     facts = aws.facts()
 
     assert (facts.confirmed, facts.pending) == (1, 1)
-    assert [(each.name, each.state, each.region) for each in facts.alarms or ()] == [
-        ("soft", "OK", "us-east-1")
-    ]
+    assert [
+        (each.name, each.state, each.region, each.changed_at) for each in facts.alarms or ()
+    ] == [("soft", "OK", "us-east-1", NOON)]
     assert facts.queues == ("gpu", "spot")
     assert (facts.events_known, facts.last_event) == (True, hours[1])
     assert facts.dead_letters == {"a": 3, "b": 3}
@@ -146,7 +154,7 @@ class Days:
         self.table = MemoryTable()
         self.facts = Facts(at=NOON, confirmed=1, dead_letters={})
         self.checks: list[datetime] = []
-        self.daily = DailyCheck(table=self.table, facts=self._facts, heard=list)
+        self.daily = DailyCheck(table=self.table, facts=self._facts)
 
     def _facts(self, policy: Policy, now: datetime) -> Facts:
         assert policy is POLICY
@@ -188,6 +196,24 @@ def test_what_has_become_wrong_is_told_once_and_again_after_it_was_well() -> Non
         days.sweep(hours=24 * day)
 
     assert days.notices() == ["subscription", "subscription"]
+
+
+def test_a_guard_that_its_alarm_has_not_raised_is_told_until_an_operator_has_seen_to_it() -> None:
+    days = Days()
+    rings = AlarmFact(name="soft", arn="arn:soft", state="ALARM", region="r", changed_at=NOON)
+    days.facts = Facts(at=NOON + timedelta(hours=2), alarms=(rings,))
+    days.sweep(hours=0)
+    released = GuardState(guard="g", released_at=NOON + timedelta(hours=1))
+    days.table.write([guard_items.put(released, NOON)])
+    days.sweep(hours=2)
+    assert days.notices() == []
+
+    later = replace(rings, changed_at=NOON + timedelta(hours=20))
+    days.facts = Facts(at=NOON + timedelta(hours=26), alarms=(later,))
+    days.sweep(hours=26)
+    days.sweep(hours=50)
+
+    assert days.notices() == ["not-raised:g:arn:soft"]
 
 
 def test_what_is_wrong_from_the_first_is_told_by_the_first_check() -> None:

@@ -1,11 +1,13 @@
 """What a check finds to be wrong, and what of it is news."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from batch_watchdog.guards.state import GuardState, StageEntry, StopAction
 from batch_watchdog.health.facts import AlarmFact, Facts
 from batch_watchdog.health.rules import (
     alarms_of,
@@ -42,6 +44,22 @@ def an_alarm(name: str, state: str = "OK") -> AlarmFact:
     return AlarmFact(name=name, arn=f"arn:{name}", state=state, region="us-east-1")
 
 
+def a_guard(
+    stage: StopAction | None = None,
+    *,
+    since: datetime = NOON,
+    by: str = "",
+    released_at: datetime | None = None,
+) -> dict[str, GuardState]:
+    entry = (
+        StageEntry(run_id="r", stage=stage, since=since, mode="enforce", why="", by=by)
+        if stage
+        else None
+    )
+    return {"money": GuardState(guard="money", entry=entry, released_at=released_at)}
+
+
+RAISED = a_guard("terminate")
 FINE = Facts(
     at=NOON,
     confirmed=1,
@@ -55,7 +73,7 @@ FINE = Facts(
 
 
 def found(facts: Facts = FINE, **changes: Any) -> list[str]:
-    every = problems(replace(facts, **changes), POLICY, ["monthly"])
+    every = problems(replace(facts, **changes), POLICY, ["monthly"], RAISED)
     assert all(each.what and each.remedy for each in every)
     return [each.key for each in every]
 
@@ -65,12 +83,12 @@ def test_where_all_is_well_nothing_is_found() -> None:
 
 
 def test_what_is_not_known_is_not_said_to_be_wrong() -> None:
-    assert problems(Facts(at=NOON), POLICY, []) == []
+    assert problems(Facts(at=NOON), POLICY, [], RAISED) == []
 
 
 def test_where_nobody_is_subscribed_or_has_confirmed_that_is_told() -> None:
-    (pending,) = problems(replace(FINE, confirmed=0, pending=1), POLICY, ["monthly"])
-    (nobody,) = problems(replace(FINE, confirmed=0), POLICY, ["monthly"])
+    (pending,) = problems(replace(FINE, confirmed=0, pending=1), POLICY, ["monthly"], RAISED)
+    (nobody,) = problems(replace(FINE, confirmed=0), POLICY, ["monthly"], RAISED)
 
     assert pending.key == nobody.key == "subscription"
     assert "not confirmed" in pending.what
@@ -81,8 +99,68 @@ def test_where_nobody_is_subscribed_or_has_confirmed_that_is_told() -> None:
 def test_an_alarm_that_does_not_exist_is_told_unless_something_of_its_name_was_heard() -> None:
     assert alarms_of(POLICY) == ("soft", "monthly", "hard")
     assert found(alarms=(an_alarm("hard"),)) == ["alarm:soft"]
-    assert [each.key for each in problems(FINE, POLICY, [])] == ["alarm:monthly"]
-    assert problems(replace(FINE, alarms=()), POLICY, ["soft", "monthly", ARN]) == []
+    assert [each.key for each in problems(FINE, POLICY, [], RAISED)] == ["alarm:monthly"]
+    assert problems(replace(FINE, alarms=()), POLICY, ["soft", "monthly", ARN], RAISED) == []
+
+
+RANG_AT = NOON - timedelta(hours=6)
+RINGING = (
+    replace(an_alarm("soft", "ALARM"), changed_at=RANG_AT),
+    replace(an_alarm("hard", "ALARM"), arn=ARN, changed_at=RANG_AT),
+)
+
+
+def not_raised(guards: dict[str, GuardState], alarms: Sequence[AlarmFact] = RINGING) -> list[str]:
+    facts = replace(FINE, alarms=tuple(alarms))
+    return [each.key for each in problems(facts, POLICY, ["monthly"], guards)]
+
+
+def test_an_alarm_that_rings_and_has_not_raised_its_guard_is_told() -> None:
+    facts = replace(FINE, alarms=RINGING)
+
+    soft, hard = problems(facts, POLICY, ["monthly"], {})
+
+    assert soft.what == "The alarm soft is in ALARM, and the guard money is not at cancel."
+    assert hard.what == "The alarm hard is in ALARM, and the guard money is not at terminate."
+    assert "set that stage" in hard.remedy
+    assert answer(facts, POLICY, [soft, hard], NOON)["fine"] is False
+    assert not_raised(a_guard("cancel")) == [f"not-raised:money:{ARN}"]
+    assert not_raised(a_guard("terminate")) == []
+
+
+def test_an_alarm_that_does_not_ring_or_has_another_arn_raises_nothing() -> None:
+    elsewhere = [replace(each, arn=f"arn:of-{each.name}") for each in RINGING]
+
+    assert not_raised({}, [replace(each, state="OK") for each in RINGING]) == []
+    assert not_raised({}, elsewhere) == ["not-raised:money:arn:of-soft"]
+
+
+def test_the_message_of_an_alarm_takes_its_time() -> None:
+    for minutes, told in ((4, 0), (6, 2)):
+        just = [replace(each, changed_at=NOON - timedelta(minutes=minutes)) for each in RINGING]
+
+        assert len(not_raised({}, just)) == told
+
+
+@pytest.mark.parametrize(("hours", "told"), [(1, 0), (-1, 2)])
+def test_whom_an_operator_has_released_since_is_calm_on_purpose(hours: int, told: int) -> None:
+    released = a_guard(released_at=RANG_AT + timedelta(hours=hours))
+
+    assert len(not_raised(released)) == told
+
+
+@pytest.mark.parametrize(("by", "hours", "told"), [("jane", 1, 0), ("jane", -1, 1), ("", 1, 1)])
+def test_a_stage_that_an_operator_has_set_since_is_meant(by: str, hours: int, told: int) -> None:
+    at_cancel = a_guard("cancel", since=RANG_AT + timedelta(hours=hours), by=by)
+
+    assert len(not_raised(at_cancel)) == told
+
+
+def test_since_when_an_alarm_rings_may_not_be_known() -> None:
+    alarms = [replace(each, changed_at=None) for each in RINGING]
+
+    assert len(not_raised({}, alarms)) == 2
+    assert not_raised(a_guard(released_at=NOON), alarms) == []
 
 
 def test_a_glob_without_a_queue_is_told() -> None:
@@ -100,14 +178,14 @@ def test_where_batch_tells_nothing_that_is_told() -> None:
 
 
 def test_without_a_policy_that_can_be_read_its_alarms_and_globs_are_not_missed() -> None:
-    assert problems(replace(FINE, alarms=(), queues=()), UnreadablePolicy(), []) == []
+    assert problems(replace(FINE, alarms=(), queues=()), UnreadablePolicy(), [], RAISED) == []
 
 
 # ---- What is news -------------------------------------------------------------------------
 
 
 def test_what_was_wrong_before_is_no_news() -> None:
-    every = problems(replace(FINE, confirmed=0, dead_letters={"a": 1}), POLICY, ["monthly"])
+    every = problems(replace(FINE, confirmed=0, dead_letters={"a": 1}), POLICY, ["monthly"], RAISED)
 
     assert [each.key for each in news(every, None, [])] == ["subscription", "dead-letters:a"]
     assert [each.key for each in news(every, ["subscription"], [])] == ["dead-letters:a"]
@@ -115,7 +193,7 @@ def test_what_was_wrong_before_is_no_news() -> None:
 
 
 def test_what_may_be_meant_so_is_news_only_where_it_was_otherwise() -> None:
-    every = problems(replace(FINE, queues=("gpu-a",), last_event=None), POLICY, ["monthly"])
+    every = problems(replace(FINE, queues=("gpu-a",), last_event=None), POLICY, ["monthly"], RAISED)
     before = fine_keys(FINE, POLICY)
 
     assert news(every, None, []) == []
@@ -179,7 +257,7 @@ def with_thresholds(soft: float | None, hard: float | None, *, metric: str = "ch
 
 
 def test_a_later_stage_whose_alarm_rings_first_is_told() -> None:
-    [problem] = problems(with_thresholds(1000, 800), POLICY, ["monthly"])
+    [problem] = problems(with_thresholds(1000, 800), POLICY, ["monthly"], RAISED)
 
     assert problem.key == "thresholds:money:soft:hard"
     assert problem.what == (
@@ -198,4 +276,4 @@ def test_a_later_stage_whose_alarm_rings_first_is_told() -> None:
     ],
 )
 def test_thresholds_that_rise_or_cannot_be_compared_are_fine(facts: Facts) -> None:
-    assert problems(facts, POLICY, ["monthly"]) == []
+    assert problems(facts, POLICY, ["monthly"], RAISED) == []

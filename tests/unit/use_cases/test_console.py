@@ -10,7 +10,7 @@ import pytest
 from batch_watchdog.core.effects import Announce
 from batch_watchdog.diagnosis.gather import DiagnosisGatherer
 from batch_watchdog.guards import items as guard_items
-from batch_watchdog.health.facts import Facts
+from batch_watchdog.health.facts import AlarmFact, Facts
 from batch_watchdog.limits import exemption_items
 from batch_watchdog.policy.model import Policy, parse_policy
 from batch_watchdog.store import operator_hold
@@ -58,6 +58,7 @@ class Desk:
         }
         self.aws.on_call = self._answer
         self.table = MemoryTable()
+        self.alarms: tuple[AlarmFact, ...] = ()
         self.console = Console(
             table=self.table,
             batch=self.aws.batch,
@@ -65,7 +66,7 @@ class Desk:
                 batch=self.aws.batch, ec2=None, ecs=None, now=now
             ),
             policy=lambda: policy,
-            facts=lambda _, now: Facts(at=now, confirmed=0, pending=1),
+            facts=lambda _, now: Facts(at=now, confirmed=0, pending=1, alarms=self.alarms),
         )
 
     def _answer(self, operation: str, _: dict[str, Any]) -> dict[str, Any] | None:
@@ -328,6 +329,23 @@ def test_a_check_says_what_is_wrong_and_what_to_do(desk: Desk) -> None:
     assert "the subscription is not confirmed" in told["problems"][1]["what"]
     assert told["problems"][1]["what_to_do"]
     assert desk.records == []
+
+
+def test_a_check_says_which_guard_its_alarm_has_not_raised(desk: Desk) -> None:
+    def told() -> list[str]:
+        return [each["what"] for each in desk.ask("check")["problems"] if "ALARM" in each["what"]]
+
+    rings = AlarmFact(
+        name="soft", arn="arn:soft", state="ALARM", region="r", changed_at=NOW - timedelta(hours=1)
+    )
+    desk.alarms = (rings,)
+    assert told() == ["The alarm soft is in ALARM, and the guard monthly is not at cancel."]
+
+    desk.ask("set-stage", guard="monthly", stage="cancel", by="jane")
+    assert told() == []
+
+    desk.ask("release", guard="monthly", by="jane")
+    assert told() == []
 
 
 def test_a_trial_notice_is_sent_for_each_kind_and_recorded(desk: Desk) -> None:

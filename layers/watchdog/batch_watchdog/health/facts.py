@@ -10,14 +10,16 @@ class AlarmFact:
     """
     A CloudWatch alarm that is there, with its present state.
 
-    `over` is the threshold that its metric must exceed; `metric` names the metric. Both are empty
-    where the alarm is of another kind.
+    `changed_at` is when it came into this state, where AWS says so. `over` is the threshold that
+    its metric must exceed; `metric` names the metric. Both are empty where the alarm is of another
+    kind.
     """
 
     name: str
     arn: str
     state: str
     region: str
+    changed_at: datetime | None = None
     metric: str = ""
     over: float | None = None
 

@@ -82,6 +82,7 @@ class HealthGatherer:
                         arn=each["AlarmArn"],
                         state=each["StateValue"],
                         region=region,
+                        changed_at=each.get("StateTransitionedTimestamp"),
                         metric=_metric(each),
                         over=each["Threshold"] if _rises_above(each) else None,
                     )

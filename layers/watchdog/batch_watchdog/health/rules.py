@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from itertools import combinations
 from typing import Any
 
+from batch_watchdog.guards.state import GuardState, StageName, hardness
 from batch_watchdog.health.facts import AlarmFact, Facts
 from batch_watchdog.notices.phrases import Name, counted, say
 from batch_watchdog.notices.text import iso, plain
@@ -15,6 +16,7 @@ from batch_watchdog.policy.model import Policy
 from batch_watchdog.policy.tables import ArrayRule, LimitRule
 
 SILENCE = timedelta(minutes=10)  # without a sweep: it runs every minute
+ON_ITS_WAY = timedelta(minutes=5)  # the message of an alarm that has just changed
 
 _SHOWN = 20
 
@@ -44,9 +46,12 @@ def alarm_name(name_or_arn: str) -> str:
     return name_or_arn.partition(":alarm:")[2] or name_or_arn
 
 
-def problems(facts: Facts, policy: Policy, heard: Sequence[str]) -> list[Problem]:
+def problems(
+    facts: Facts, policy: Policy, heard: Sequence[str], guards: Mapping[str, GuardState]
+) -> list[Problem]:
     """
-    What is wrong. `heard` are the alarms, budgets and monitors of which a message has come.
+    What is wrong. `heard` are the alarms, budgets and monitors of which a message has come, and
+    `guards` are those that anything was ever decided about, by name.
 
     What is not known is not said to be wrong.
     """
@@ -65,6 +70,7 @@ def problems(facts: Facts, policy: Policy, heard: Sequence[str]) -> list[Problem
     return [
         *found,
         *_of_alarms(facts, policy, heard),
+        *_of_guards(facts, policy, guards),
         *_of_thresholds(facts, policy),
         *_of_globs(facts, policy),
     ]
@@ -127,6 +133,55 @@ def _of_alarms(facts: Facts, policy: Policy, heard: Sequence[str]) -> Iterator[P
                     "recipient.)"
                 ),
             )
+
+
+def _of_guards(facts: Facts, policy: Policy, guards: Mapping[str, GuardState]) -> Iterator[Problem]:
+    """
+    An alarm that rings, and has not raised its guard to the stage that names it.
+
+    Its message came before the policy named it, or was lost. Only a message raises a guard: what
+    an alarm is at now says nothing of what operators have decided since.
+    """
+    for guard in policy.guard:
+        state = guards.get(guard.name) or GuardState(guard=guard.name)
+        for alarm in facts.alarms or ():
+            naming = [each for each in guard.stage if {alarm.name, alarm.arn} & set(each.alarms)]
+            stage: StageName = max((each.action for each in naming), key=hardness, default="calm")
+            if (
+                alarm.state == "ALARM"
+                and hardness(stage) > hardness(state.stage)
+                and not _is_on_its_way(alarm, facts.at)
+                and not _is_answered(alarm, state)
+            ):
+                parts = {
+                    "alarm": Name(plain(alarm.name)),
+                    "guard": Name(plain(guard.name)),
+                    "stage": stage,
+                }
+                yield Problem(
+                    key=f"not-raised:{guard.name}:{alarm.arn}",
+                    what=say(
+                        "The alarm {alarm} is in ALARM, and the guard {guard} is not at {stage}.",
+                        **parts,
+                    ),
+                    remedy=say(
+                        "An alarm raises a guard when it goes into ALARM: this one did so before "
+                        "the policy named it, or its message was lost. If the guard is to be at "
+                        "{stage}, set that stage (the command set-stage). If not, the next change "
+                        "of the alarm into ALARM raises it.",
+                        **parts,
+                    ),
+                )
+
+
+def _is_on_its_way(alarm: AlarmFact, now: datetime) -> bool:
+    return alarm.changed_at is not None and now - alarm.changed_at < ON_ITS_WAY
+
+
+def _is_answered(alarm: AlarmFact, state: GuardState) -> bool:
+    """Whether an operator has released the guard, or set its stage, since the alarm rings."""
+    said = (state.released_at, state.entry.since if state.entry and state.entry.by else None)
+    return any(at and (alarm.changed_at is None or alarm.changed_at <= at) for at in said)
 
 
 def _of_thresholds(facts: Facts, policy: Policy) -> Iterator[Problem]:

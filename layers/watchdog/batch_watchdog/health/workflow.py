@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from batch_watchdog.core.effects import Announce
+from batch_watchdog.guards import items as guard_items
 from batch_watchdog.health import items
 from batch_watchdog.health.facts import Facts
 from batch_watchdog.health.items import LastCheck
@@ -23,12 +24,11 @@ class DailyCheck:
     """
     Checks once a day.
 
-    `facts` asks AWS, and `heard` names the alarms, budgets and monitors of which a message came.
+    `facts` asks AWS.
     """
 
     table: Table
     facts: Callable[[Policy, datetime], Facts]
-    heard: Callable[[], list[str]]
 
     def see_to(self, policy: Policy, now: datetime) -> None:
         """
@@ -50,7 +50,8 @@ class DailyCheck:
                 )
             if now < known.next_at:
                 return Outcome()
-            found = problems(facts, policy, self.heard())
+            heard, guards = guard_items.heard_names(self.table), guard_items.read_all(self.table)
+            found = problems(facts, policy, heard, guards)
             check = LastCheck(
                 next_at=now + EVERY,
                 wrong=[each.key for each in found],

@@ -12,6 +12,8 @@ TEXTS = {
     "Look at one of them, mend the cause, and redrive the queue.": "内容を確認し、原因を解消してから、再処理 (redrive) してください。",
     "A guard waits for the alarm {alarm}, which does not exist.": "ガードが待つアラーム {alarm} が存在しません。",
     "Correct the name in the policy, or create the alarm in this region or us-east-1. (If it is an AWS Budget or an anomaly monitor: none of its messages has come yet. Add the topic in the output SpendTopicArn as a recipient.)": "ポリシーの名前を直すか、このリージョンまたは us-east-1 にアラームを作成してください。(AWS Budgets の予算または異常モニターであれば、メッセージがまだ届いていません。出力 SpendTopicArn のトピックを受信者に加えてください。)",
+    "The alarm {alarm} is in ALARM, and the guard {guard} is not at {stage}.": "アラーム {alarm} は ALARM ですが、ガード {guard} は {stage} になっていません。",
+    "An alarm raises a guard when it goes into ALARM: this one did so before the policy named it, or its message was lost. If the guard is to be at {stage}, set that stage (the command set-stage). If not, the next change of the alarm into ALARM raises it.": "ガードは、アラームが ALARM になった時点で引き上げられます。このアラームは、ポリシーに書かれる前に ALARM になったか、メッセージが失われました。ガードを {stage} にする場合は、その段階を設定してください (コマンド set-stage)。そうしない場合は、アラームが次に ALARM になったときに引き上げられます。",
     "Guard {guard}: the alarm {hard} of a later stage rings over {most}, before {soft} (over {least}).": "ガード {guard}: 後の段階のアラーム {hard} ({most} 超) が、{soft} ({least} 超) より先に鳴ります。",
     "Correct the thresholds of the alarms (the stack's parameters SoftThreshold and HardThreshold), or the order of the stages.": "アラームのしきい値 (スタックのパラメータ SoftThreshold と HardThreshold)、または段階の順序を直してください。",
     "{rule}: no job queue is called {glob}.": "{rule}: {glob} という名前のジョブキューがありません。",
