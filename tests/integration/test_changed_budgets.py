@@ -1,6 +1,6 @@
 """A budget that an operator changes in the middle of its period, in the stack of template.yaml."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -88,6 +88,62 @@ def test_other_periods_release_the_guard_until_the_budget_is_reached_in_one(
     assert guarding.statuses(runs) == ["RUNNING"]
     guarding.run(minutes=15)
     assert len(guarding.told("guard-raised")) == 2
+
+
+def test_a_stage_that_another_share_of_its_budget_keeps_is_not_told_to_be_released(
+    guarding: Guarding,
+) -> None:
+    put(guarding, POLICY.replace('name = "day" }', 'name = "day", percent = 90 }'), minutes=20)
+
+    assert not guarding.told("watchdog-trouble")
+    assert guarding.state_of("gpu") == "DISABLED"
+
+
+def test_a_stage_whose_budget_nothing_names_any_more_is_told(guarding: Guarding) -> None:
+    put(guarding, POLICY.replace('name = "day" }', 'name = "day", percent = 900 }'))
+
+    [told] = guarding.told("watchdog-trouble")
+    assert "nothing asks for that any more" in told["subject"]
+
+
+_AFTER_TIME = """
+[[guard.stage]]
+after_previous = "10m"
+action = "terminate"
+"""
+
+
+def test_a_limit_that_is_raised_as_a_stage_would_become_harder_by_time_stops_nothing(
+    stack: Stack,
+) -> None:
+    guarding = Guarding(stack, POLICY + _AFTER_TIME)
+    runs = guarding.submit()
+    guarding.run(minutes=30)
+    while not guarding.told("guard-raised"):
+        guarding.run(minutes=1)
+    [raised] = guarding.told("guard-raised")
+    terminates_at = datetime.fromisoformat(raised["facts"]["terminates_at"])
+    guarding.dispatcher.run(terminates_at - timedelta(seconds=30))
+
+    put(guarding, (POLICY + _AFTER_TIME).replace("vcpu_hours = 2", "vcpu_hours = 20"))
+
+    assert guarding.kinds()[-1] == "guard-released"
+    assert len(guarding.told("guard-raised")) == 1
+    assert guarding.statuses(runs) == ["RUNNING"]
+
+
+def test_a_guard_that_observes_no_longer_stops_nothing_by_a_limit_that_is_no_more(
+    stack: Stack,
+) -> None:
+    guarding = Guarding(stack, POLICY.replace("enforce", "observe"))
+    guarding.submit()
+    guarding.run(minutes=35)
+    assert len(guarding.told("guard-raised")) == 1
+
+    put(guarding, POLICY.replace("vcpu_hours = 2", "vcpu_hours = 20"))
+
+    assert len(guarding.told("guard-raised")) == 1
+    assert not guarding.changes
 
 
 def test_a_limit_that_is_reached_anew_raises_a_guard_that_an_operator_has_released(

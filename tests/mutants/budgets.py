@@ -236,6 +236,13 @@ MUTANTS: Sequence[Mutant] = (
         _CHANGED,
     ),
     Mutant(
+        "time passes for a guard by what its live budgets say now",
+        "use_cases/budget_watch.py",
+        "    guards.time_passes_once_heard(states)\n",
+        "",
+        _CHANGED,
+    ),
+    Mutant(
         "a run is not known because the one before it is",
         "budgets/listing.py",
         "(start is not None and (job_id, to_ms(start)) in believed)",

@@ -396,6 +396,27 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/integration/test_stop_runs.py",),
     ),
     Mutant(
+        "a guard that names live budgets is judged once it has heard of them",
+        "guards/workflow.py",
+        "not (rule and rule.live_budgets) or stages.is_over(state, rule, self.now)",
+        "True",
+        ("tests/unit/guards/test_workflow.py",),
+    ),
+    Mutant(
+        "a guard whose live budgets are over is released whatever it hears",
+        "guards/workflow.py",
+        "not (rule and rule.live_budgets) or stages.is_over(state, rule, self.now)",
+        "not (rule and rule.live_budgets)",
+        ("tests/unit/guards/test_workflow.py",),
+    ),
+    Mutant(
+        "a guard waits for a live budget that another sweep is just telling of",
+        "guards/workflow.py",
+        "rule.live_budgets and rule.live_budgets <= {*budgets}",
+        "rule.live_budgets",
+        ("tests/unit/guards/test_workflow.py",),
+    ),
+    Mutant(
         "operators are told of a stage that is not meant",
         "guards/workflow.py",
         "if why := stages.why_not_meant(state, rule, self.now):",

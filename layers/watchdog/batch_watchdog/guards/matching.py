@@ -22,7 +22,7 @@ def concerned(policy: Policy, evidence: Evidence) -> tuple[Guard, ...]:
 
 def is_named(rule: Guard, evidence: Evidence) -> bool:
     if evidence.source == "live":
-        return any(share.name == evidence.alarm for each in rule.stage for share in each.budgets)
+        return evidence.alarm in rule.live_budgets
     budgets = (budget.name for stage in rule.stage for budget in stage.aws_budgets)
     if evidence.source == "budget" and any(name in evidence.names for name in budgets):
         return True

@@ -1,6 +1,6 @@
 """Decide about guards: with each billing signal, every minute, and at a command."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -116,12 +116,33 @@ class GuardUpdater:
         """
         Let time pass for each guard, and see to it that no stop run stands still.
 
+        A guard that names live budgets waits until it has heard of them, unless it is over: by a
+        changed policy they may ring no longer, or another one may.
+
         While an operator holds the watchdog, or no policy can be read, all of it waits: a guard
         that an unreadable policy lacks has not been taken out of the policy.
 
         Returns what prevented a decision about some of them.
         """
-        states = guard_items.read_all(self.table)
+        self._time_passes(
+            lambda state, rule: (
+                not (rule and rule.live_budgets) or stages.is_over(state, rule, self.now)
+            )
+        )
+
+    def time_passes_once_heard(self, budgets: Collection[str]) -> None:
+        """Let time pass for each guard that names live budgets, if all of them are among these."""
+        if any(rule.live_budgets for rule in self.policy.guard):
+            self._time_passes(
+                lambda _, rule: bool(rule and rule.live_budgets and rule.live_budgets <= {*budgets})
+            )
+
+    def _time_passes(self, of: Callable[[GuardState, Guard | None], bool]) -> None:
+        states = {
+            name: state
+            for name, state in guard_items.read_all(self.table).items()
+            if of(state, self.policy.guard_named(name))
+        }
         if not states or not self.policy.readable or operator_hold.read(self.table).is_on:
             return []
         happening = TimePassed(now=self.now)

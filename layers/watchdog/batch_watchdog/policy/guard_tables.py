@@ -149,6 +149,11 @@ class Guard(Table):
                         "raises the milder stage already, which it would skip",
                     )
 
+    @property
+    def live_budgets(self) -> frozenset[str]:
+        """The budgets of this policy that it names."""
+        return frozenset(share.name for stage in self.stage for share in stage.budgets)
+
     def _is_for_whole_queues(self) -> bool:
         return not (self.match.name or self.match.definition or self.match.tags)
 

@@ -15,7 +15,12 @@ from batch_watchdog.policy.model import Policy
 
 
 def watch(budgets: BudgetTeller, guards: GuardUpdater) -> None:
-    """Tell of the budgets, and have the guards hear of what rings."""
+    """
+    Tell of the budgets, have the guards hear of what rings, and let time pass for these.
+
+    A budget that another sweep is just telling of may not have reached the guards that name it:
+    they wait for the next sweep.
+    """
     asked = asked_of(budgets.policy)
     states = budgets.tell(asked)
     budgets.failed += guards.hear(
@@ -24,6 +29,7 @@ def watch(budgets: BudgetTeller, guards: GuardUpdater) -> None:
         if name in states and (budget := budgets.policy.budget_named(name))
         for evidence in _evidence(budget, states[name], percents, to_ms(budgets.now))
     )
+    guards.time_passes_once_heard(states)
 
 
 def asked_of(policy: Policy) -> Mapping[str, set[float]]:
