@@ -70,7 +70,8 @@ def test_a_job_whose_queue_is_shown_empty_is_not_stopped() -> None:
     watching.run(at("12:00"), at("15:00"))
 
     assert watching.stops == []
-    assert watching.told("limit-warning") == []
+    [told] = watching.told("limit-warning")
+    assert "AWS Batch does not show its jobQueue" in told["text"]
 
 
 def test_a_job_that_starts_in_time_is_left_alone() -> None:
@@ -358,3 +359,66 @@ def test_a_job_that_an_answer_shows_without_its_definition_has_no_other_rules_li
     watching.batch.lacking.clear()
     watching.run(at("12:09"), at("12:15"))
     assert [each["facts"]["limit_seconds"] for each in watching.told("limit-enforced")] == [360]
+
+
+# ---- Jobs that are shown in part ----------------------------------------------------------
+
+
+def shown_without(*fields: str, policy: str = SIX_HOURS, **job: Any) -> Watching:
+    """A job in RUNNABLE since noon, of which each answer lacks these fields."""
+    watching = Watching(policy, [moved("RUNNABLE", "12:00", **job)])
+    watching.batch.lacking |= {JOB: fields}
+    return watching
+
+
+@pytest.mark.parametrize(
+    ("field", "match"),
+    [
+        ("tags", 'tags = { team = "a" }'),
+        ("createdAt", 'name = "render"'),
+        ("jobQueue", 'queue = "gpu"'),
+        ("jobDefinition", 'definition = "render"'),
+    ],
+)
+def test_of_a_job_that_is_shown_in_part_operators_are_told_once_and_nothing_is_done(
+    field: str, match: str
+) -> None:
+    policy = SIX_HOURS.replace("[[limit]]", f"[[limit]]\nmatch = {{ {match} }}")
+    watching = shown_without(field, policy=policy, tags={"team": "a"})
+    watching.run(at("12:00"), at("23:00"))
+
+    assert watching.stopped() == {}
+    [told] = watching.told("limit-warning")
+    assert f"AWS Batch does not show its {field}: no limit can be applied." in told["text"]
+    assert told["facts"]["rule"] == "not known, and none is applied"
+    assert 3_600 <= told["facts"]["waited_seconds"] < 4_800
+
+    watching.batch.lacking.clear()
+    watching.run(at("23:00"), at("23:30"))
+    assert list(watching.stopped()) == [JOB]
+
+
+@pytest.mark.parametrize("field", ["tags", "createdAt"])
+def test_of_a_job_that_is_shown_in_part_nothing_is_told_before_a_limit_may_have_passed(
+    field: str,
+) -> None:
+    assert shown_without(field).run(at("12:00"), at("12:59")).published == []
+
+
+def test_of_a_job_that_is_shown_in_part_nothing_is_told_where_nothing_can_limit_it() -> None:
+    elsewhere = SIX_HOURS.replace("[[limit]]", '[[limit]]\nmatch = { queue = "other" }')
+    exempt = {"command": "exempt", "job_id": JOB, "until": "2026-01-02T00:00:00Z", "by": "jane"}
+
+    assert shown_without("tags", policy=elsewhere).run(at("12:00"), at("20:00")).published == []
+    unlimited = SIX_HOURS.replace("RUNNABLE", "PENDING")
+    assert shown_without("jobQueue", policy=unlimited).run(at("12:00"), at("20:00")).published == []
+    watching = shown_without("tags")
+    watching.console.answer(exempt, at("12:01"))
+    assert watching.run(at("12:01"), at("20:00")).published == []
+
+
+def test_of_a_job_that_is_shown_in_part_and_has_gone_on_nothing_is_told() -> None:
+    watching = Watching(SIX_HOURS, [moved("RUNNABLE", "12:00"), moved("RUNNING", "12:30")])
+    watching.batch.lacking |= {JOB: ("tags",)}
+
+    assert watching.run(at("12:00"), at("20:00")).published == []

@@ -135,14 +135,19 @@ def is_whole(detail: Detail | None) -> TypeIs[Detail]:
     return shows(detail, _NAMED_BY) and ("serviceJobType" in detail or "jobDefinition" in detail)
 
 
-def missed(stay: Stay, detail: Detail | None) -> CheckResult:
+def lacks(detail: Detail) -> list[str]:
+    """What Batch does not show of a job that it shows in part."""
+    names = _NAMED_BY if "serviceJobType" in detail else (*_NAMED_BY, "jobDefinition")
+    return [name for name in names if not shows(detail, [name])]
+
+
+def missed(stay: Stay) -> CheckResult:
     """Of a job that Batch does not show, or not whole: it may do so a minute later."""
     if stay.missed < limit_rules.MISSED_MAX:
         return CheckResult(
             again_in=reminder_items.MINUTE, stay=replace(stay, missed=stay.missed + 1)
         )
-    # Batch has forgotten the job, days after its end.
-    return CheckResult(again_in=limit_rules.LOOK_AGAIN, stay=stay) if detail else CheckResult()
+    return CheckResult()  # Batch has forgotten the job, days after its end.
 
 
 def unstoppable(case: OverdueJob, detail: Detail) -> CheckResult:

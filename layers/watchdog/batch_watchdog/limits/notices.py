@@ -12,12 +12,10 @@ from batch_watchdog.diagnosis.findings import Finding, finding_lines
 from batch_watchdog.limits.stays import Stay
 from batch_watchdog.notices.links import job_link, queue_link
 from batch_watchdog.notices.notice import Notice
-from batch_watchdog.notices.phrases import Name, Phrase, counted, kept, lines, say, subject
+from batch_watchdog.notices.phrases import Name, Phrase, counted, kept, lines, row, say, subject
 from batch_watchdog.notices.text import fact, iso, plain
 from batch_watchdog.policy.model import Limit
 from batch_watchdog.policy.tables import Action, Mode
-
-# ---- Notices ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +86,24 @@ def warning(case: OverdueJob) -> Notice:
         severity="warning",
         head=subject("{status} for {lasted} in {queue}: {name}", **case.parts),
         news=[say("Nothing has been done to it."), *will],
+    )
+
+
+def shown_in_part(case: OverdueJob, lacking: Sequence[str]) -> Notice:
+    """The notice that no limit is applied to a job, as Batch does not show what rules ask for."""
+    return _notice(
+        case,
+        kind="limit-warning",
+        id_=f"limit-warning:{case.about}:shown-in-part",
+        severity="warning",
+        head=subject("{status} for {lasted} in {queue}, no limit applied: {name}", **case.parts),
+        news=[
+            say(
+                "AWS Batch does not show its {fields}: no limit can be applied.",
+                fields=row(lacking),
+            ),
+            say("As long as that is so, nothing is done to it. To stop it, stop it by hand."),
+        ],
     )
 
 

@@ -1,10 +1,11 @@
 """Check one stay: has it lasted too long, why, and what does its limit ask for?"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from batch_watchdog.aws.batch import Detail
+from batch_watchdog.core.batch_payloads import event_from_detail
 from batch_watchdog.core.effects import StopJobs
 from batch_watchdog.core.job_event import JobEvent
 from batch_watchdog.core.payload_parts import is_being_stopped
@@ -13,7 +14,7 @@ from batch_watchdog.diagnosis.gather import DiagnosisGatherer
 from batch_watchdog.limits import notices as limit_notices
 from batch_watchdog.limits import rules as limit_rules
 from batch_watchdog.limits import stays
-from batch_watchdog.limits.decisions import CheckResult, LimitDecision, unstoppable
+from batch_watchdog.limits.decisions import CheckResult, LimitDecision, lacks, unstoppable
 from batch_watchdog.limits.exemption_items import Exemption
 from batch_watchdog.limits.notices import OverdueJob
 from batch_watchdog.limits.stays import Stay
@@ -25,6 +26,8 @@ _EXEMPT_AGAIN = timedelta(hours=1)  # at an exempt job, should the exemption be 
 
 # For what is said of a job that nothing limits any more.
 _NO_LIMIT = Limit(rule="none applies to the job now", mode="observe", action="warn", after=None)
+# The same of a job that Batch shows in part.
+_NOT_KNOWN = replace(_NO_LIMIT, rule="not known, and none is applied")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +71,35 @@ class StayCheck:
         if put_off > timedelta():
             return CheckResult(again_in=put_off, stay=case.stay)
         return self._judged(case, detail)
+
+    def shown_in_part(
+        self,
+        stay: Stay,
+        detail: Detail,
+        exempt: Mapping[str, Exemption],
+        first_known: datetime | None,
+    ) -> CheckResult:
+        """
+        Decide about a job that Batch goes on to show without what rules ask for: nothing is done.
+
+        Operators are told once a limit may have passed: by which rule, nobody knows.
+        """
+        lacking = lacks(detail)
+        job = event_from_detail(
+            {**detail, "jobId": stay.job_id, "status": detail.get("status") or stay.status},
+            self.now,
+        )
+        case = replace(self.case_of(stay, job, first_known), limit=_NOT_KNOWN, limit_span=None)
+        due = self.policy.first_due_after(job, stay.status)
+        if {"jobName", "jobQueue", "jobDefinition"} & set(lacking):  # Any rule may be for it.
+            due = self.policy.soonest_due(stay.status)
+        look = CheckResult(again_in=limit_rules.LOOK_AGAIN, stay=stay)
+        if due is None or case.lasted < due or not stays.lasts(stay, job):
+            return look
+        if exempt.keys() & {job.job_id, job.parent_id}:
+            return look
+        notice = limit_notices.shown_in_part(case, lacking)
+        return replace(look, decisions=(LimitDecision(case=case, detail=detail, notice=notice),))
 
     def _exempt(self, case: OverdueJob, detail: Detail, exemption: Exemption) -> CheckResult:
         """What becomes of a job that an operator has exempted: that it passes its limit counts."""

@@ -15,7 +15,7 @@ from batch_watchdog.core.payload_parts import is_being_stopped
 from batch_watchdog.limits import notices as limit_notices
 from batch_watchdog.limits import rules as limit_rules
 from batch_watchdog.limits import stays, stop_results
-from batch_watchdog.limits.decisions import CheckResult, LimitDecision, unstoppable
+from batch_watchdog.limits.decisions import CheckResult, LimitDecision, is_whole, unstoppable
 from batch_watchdog.limits.exemption_items import Exemption
 from batch_watchdog.limits.notices import OverdueJob
 from batch_watchdog.limits.stay_check import StayCheck, stop_of, stopping
@@ -60,6 +60,8 @@ class StopCheck:
             MalformedEventError: what Batch shows of the job cannot be read.
         """
         first_known = stays.first_known(stay, seen) if seen else None
+        if not is_whole(detail):
+            return self.check.shown_in_part(stay, detail, exempt, first_known)
         case = self.check.case_of(stay, event_from_detail(detail, self.now), first_known)
         case = replace(case, waits_anew=stays.waits_anew(stay, seen))
         exemption = exempt.get(case.job.job_id) or exempt.get(case.job.parent_id)
@@ -147,9 +149,8 @@ class StopCheck:
         case = replace(case, limit_span=span, lasted=until - case.stay.since)
         if escalates and self.held:
             return CheckResult(again_in=MINUTE, stay=case.stay)
-        told = LimitDecision(
-            case=case, detail=detail, notice=limit_notices.escaped(case, escalated=escalates)
-        )
+        notice = limit_notices.escaped(case, escalated=escalates)
+        told = LimitDecision(case=case, detail=detail, notice=notice)
         if not escalates:
             return CheckResult(decisions=(told,))
         if case.stay.asked >= limit_rules.STOPS_MAX:

@@ -12,6 +12,7 @@ from batch_watchdog.limits import sighting_items, stay_items, stays
 from batch_watchdog.limits.array_tags import FirstLooks
 from batch_watchdog.limits.decisions import CheckResult, LimitRecorder, is_whole, missed
 from batch_watchdog.limits.exemption_items import Exemption
+from batch_watchdog.limits.rules import MISSED_MAX
 from batch_watchdog.limits.stay_check import StayCheck
 from batch_watchdog.limits.stays import Sighting, Stay
 from batch_watchdog.limits.stop_check import StopCheck
@@ -164,9 +165,10 @@ class LimitEnforcer:
     def _tried(
         self, stay: Stay, detail: Detail | None, seen: Sequence[Sighting] = ()
     ) -> CheckResult:
-        if not is_whole(detail):
-            return missed(stay, detail)
-        stay = replace(stay, missed=0, tags_known=True)
+        if is_whole(detail):
+            stay = replace(stay, missed=0, tags_known=True)
+        elif detail is None or stay.missed < MISSED_MAX:
+            return missed(stay)
         try:
             look = self._stop_check.look(stay, detail, self.exempt, seen)
         except ITEM_ERRORS as error:  # The sweep raises it, when it has seen to all others.

@@ -189,6 +189,10 @@ class Policy(Table):
         """Whether any rule limits a state. (A job's own tag can limit it nevertheless.)"""
         return bool(self._first_due.get(status))
 
+    def soonest_due(self, status: str) -> timedelta | None:
+        """How far into a stay any rule first has something to do; None where none limits it."""
+        return min(self._first_due.get(status, {}).values(), default=None)
+
     def guard_named(self, name: str) -> Guard | None:
         """A guard by its name; None where the policy has none of that name."""
         return next((guard for guard in self.guard if guard.name == name), None)
