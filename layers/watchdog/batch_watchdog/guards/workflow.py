@@ -124,20 +124,21 @@ class GuardUpdater:
 
         Returns what prevented a decision about some of them.
         """
-        self._time_passes(
+        return self._time_passes(
             lambda state, rule: (
                 not (rule and rule.live_budgets) or stages.is_over(state, rule, self.now)
             )
         )
 
-    def time_passes_once_heard(self, budgets: Collection[str]) -> None:
+    def time_passes_once_heard(self, budgets: Collection[str]) -> list[Exception]:
         """Let time pass for each guard that names live budgets, if all of them are among these."""
-        if any(rule.live_budgets for rule in self.policy.guard):
-            self._time_passes(
-                lambda _, rule: bool(rule and rule.live_budgets and rule.live_budgets <= {*budgets})
-            )
+        if not any(rule.live_budgets for rule in self.policy.guard):
+            return []
+        return self._time_passes(
+            lambda _, rule: bool(rule and rule.live_budgets and rule.live_budgets <= {*budgets})
+        )
 
-    def _time_passes(self, of: Callable[[GuardState, Guard | None], bool]) -> None:
+    def _time_passes(self, of: Callable[[GuardState, Guard | None], bool]) -> list[Exception]:
         states = {
             name: state
             for name, state in guard_items.read_all(self.table).items()

@@ -29,7 +29,7 @@ def watch(budgets: BudgetTeller, guards: GuardUpdater) -> None:
         if name in states and (budget := budgets.policy.budget_named(name))
         for evidence in _evidence(budget, states[name], percents, to_ms(budgets.now))
     )
-    guards.time_passes_once_heard(states)
+    budgets.failed += guards.time_passes_once_heard(states)
 
 
 def asked_of(policy: Policy) -> Mapping[str, set[float]]:
