@@ -106,11 +106,10 @@ class GuardUpdater:
                 may_release = False
         if state.entry is None or not may_release:
             return (Tally(),)
-        return [self._tally(entry) for entry in (*(e.entry for e in state.earlier), state.entry)]
-
-    def _tally(self, entry: StageEntry) -> Tally:
-        run = run_items.read(self.table, entry.run_id)
-        return tally(run_items.found(self.table, entry.run_id), entry.stage, run)
+        return [
+            _tally_of(self.table, entry)
+            for entry in (*(e.entry for e in state.earlier), state.entry)
+        ]
 
     def time_passes(self) -> list[Exception]:
         """
@@ -156,7 +155,9 @@ class GuardUpdater:
         # Many guards may be lost at once, with one policy: that is one digest.
         unasked = {OnceKey(notice.id, EPOCH): notice for notice in self._unasked(states)}
         told = recorder.announce_once(unasked, self.now)
-        runs = recorder.write_each(self._runs(states), self._run_on, self.now)
+        runs = recorder.write_each(
+            self._runs(states), lambda run_id: _run_on(self.table, run_id, self.now), self.now
+        )
         return [*moved.failed.values(), *told.failed.values(), *runs.failed.values()]
 
     def _unasked(self, states: Mapping[str, GuardState]) -> Iterable[Notice]:
@@ -181,10 +182,16 @@ class GuardUpdater:
             if not stages.why_not_meant(state, rule, self.now):
                 yield state.entry.run_id
 
-    def _run_on(self, run_id: str) -> Outcome:
-        """Start a run anew where it should have moved on, or look again, and has not."""
-        run = run_items.read(self.table, run_id)
-        if run is None or stop_run.is_over(run) or self.now < run.due_at:
-            return Outcome()
-        asked = replace(run, due_at=self.now + stop_run.QUIET)
-        return Outcome(puts=[run_items.put(asked, self.now)], effects=[StartRun(run_id=run_id)])
+
+def _tally_of(table: Table, entry: StageEntry) -> Tally:
+    run = run_items.read(table, entry.run_id)
+    return tally(run_items.found(table, entry.run_id), entry.stage, run)
+
+
+def _run_on(table: Table, run_id: str, now: datetime) -> Outcome:
+    """Start a run anew where it should have moved on, or look again, and has not."""
+    run = run_items.read(table, run_id)
+    if run is None or stop_run.is_over(run) or now < run.due_at:
+        return Outcome()
+    asked = replace(run, due_at=now + stop_run.QUIET)
+    return Outcome(puts=[run_items.put(asked, now)], effects=[StartRun(run_id=run_id)])
