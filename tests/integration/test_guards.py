@@ -501,6 +501,45 @@ def test_a_queue_that_was_to_be_closed_during_a_hold_is_closed_afterwards(
     assert guarding.state_of("gpu") == "DISABLED"
 
 
+def test_queues_whose_closing_batch_refuses_are_told_neither_as_closed_nor_as_reopened(
+    guarding: Guarding,
+) -> None:
+    guarding.batch.hold_updating("gpu", 600)
+    guarding.alarm("soft")
+    guarding.run(minutes=5)
+    (report,) = guarding.told("guard-report")
+    assert (report["facts"]["queues_closed"], report["facts"]["queues_not_closed"]) == (
+        ["cpu"],
+        ["gpu"],
+    )
+    assert "Not closed yet, as far as is known: gpu." in report["text"]
+
+    guarding.alarm("soft", "OK")
+    guarding.run(minutes=5)
+    (release,) = guarding.told("guard-released")
+    assert release["facts"]["queues_reopened"] == ["cpu"]
+    assert "Never closed, though it was decided: gpu" in release["text"]
+    assert guarding.queues_set == [("cpu", "DISABLED"), ("cpu", "ENABLED")]
+
+
+def test_queues_that_wait_for_the_end_of_a_hold_are_told_as_still_closed(
+    guarding: Guarding,
+) -> None:
+    guarding.alarm("soft")
+    guarding.run(minutes=5)
+    guarding.command("hold", by="jane")
+    guarding.alarm("soft", "OK")
+    guarding.run(minutes=5)
+
+    (release,) = guarding.told("guard-released")
+    assert release["facts"]["queues_reopened"] == []
+    assert release["facts"]["queues_still_closed"] == ["cpu", "gpu"]
+
+    guarding.command("resume", by="jane")
+    guarding.run(minutes=1)
+    assert guarding.state_of("cpu") == guarding.state_of("gpu") == "ENABLED"
+
+
 def test_an_operator_may_set_a_stage_and_release_it(guarding: Guarding) -> None:
     running, waiting = four_running_and_five_waiting(guarding)
 

@@ -238,7 +238,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "time passes for a guard by what its live budgets say now",
         "use_cases/budget_watch.py",
-        "    guards.time_passes_once_heard(states)\n",
+        "    budgets.failed += guards.time_passes_once_heard(states)\n",
         "",
         _CHANGED,
     ),

@@ -64,7 +64,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a run that stands still is started again",
         "guards/workflow.py",
-        "if run is None or stop_run.is_over(run) or self.now < run.due_at:",
+        "if run is None or stop_run.is_over(run) or now < run.due_at:",
         "if True:",
     ),
     Mutant(
@@ -560,6 +560,48 @@ MUTANTS: Sequence[Mutant] = (
         "if stages.operators_stage(state, rule, self.policy.mode_of(rule), self.now):",
         "if False:",
         ("tests/integration/test_guards.py",),
+    ),
+    Mutant(
+        "a queue whose closing Batch refuses is not reported as closed",
+        "guards/stop_run/workflow.py",
+        "else [queue for queue in stage.closed if queue not in open_yet],",
+        "else stage.closed,",
+        ("tests/integration/test_guards.py",),
+    ),
+    Mutant(
+        "a release knows which queues were never closed",
+        "guards/workflow.py",
+        "for entry in entries], updates.never_closed(held.queues)",
+        "for entry in entries], ()",
+        ("tests/integration/test_guards.py",),
+    ),
+    Mutant(
+        "under a hold nothing is told as reopened",
+        "guards/release_notices.py",
+        "return () if self.is_held else self._that_were_closed(self.opens)",
+        "return self._that_were_closed(self.opens)",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "what was never closed is told as neither reopened nor closed",
+        "guards/release_notices.py",
+        "return tuple(queue for queue in queues if queue not in self.never_closed)",
+        "return tuple(queues)",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "a closing whose answer is not known may have been made",
+        "guards/queue_update_items.py",
+        "{queue for queue in self.not_yet_closed if self.by_queue[queue].refused}",
+        "{queue for queue in self.not_yet_closed}",
+        ("tests/unit/guards/test_queue_updates.py",),
+    ),
+    Mutant(
+        "a closing that was made is no closing that is still to be made",
+        "guards/queue_update_items.py",
+        'if each.effect.state == "DISABLED" and not each.done',
+        'if each.effect.state == "DISABLED"',
+        ("tests/unit/guards/test_queue_updates.py",),
     ),
     Mutant(
         "a stop is not made under a hold that came between two calls",

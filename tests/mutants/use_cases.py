@@ -118,13 +118,13 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a queue that a hold kept from being closed is not reopened",
         "use_cases/queue_state.py",
-        "if waits and waits.state != effect.state and not self._may_be_made(waits):",
+        "if waits and waits.state != effect.state and not updates.may_be_made(waits):",
         "if False:",
         ("tests/unit/use_cases/test_act.py",),
     ),
     Mutant(
         "a queue that may have been closed before a hold is reopened after it",
-        "use_cases/queue_state.py",
+        "guards/queue_update_items.py",
         "return known.calls > 0 and not known.refused",
         "return False",
         ("tests/unit/use_cases/test_act.py",),

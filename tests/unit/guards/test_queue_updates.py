@@ -9,7 +9,7 @@ import pytest
 from batch_watchdog.core.effects import Announce, Effect, SetQueueState
 from batch_watchdog.guards import items as guard_items
 from batch_watchdog.guards import queue_update_items
-from batch_watchdog.guards.queue_update_items import QueueUpdate
+from batch_watchdog.guards.queue_update_items import QueueUpdate, QueueUpdates
 from batch_watchdog.guards.queue_updates import QueueUpdateRetrier
 from batch_watchdog.guards.state import GuardState, LatestSignal, StageEntry
 from batch_watchdog.notices.notice import Notice
@@ -296,3 +296,37 @@ def test_a_sweep_that_has_no_time_leaves_all_for_the_next(scene: Scene) -> None:
     scene.look()
 
     assert scene.handed_on == ["12:05"]
+
+
+# ---- What is known of a closing -----------------------------------------------------------
+
+
+def known(effect: SetQueueState, **changes: Any) -> QueueUpdates:
+    update = QueueUpdate(effect=effect, since=at("12:00"), due_at=at("12:01"), why="", **changes)
+    return QueueUpdates(by_queue={QUEUE: update})
+
+
+@pytest.mark.parametrize(
+    ("updates", "is_held_back", "not_yet", "never"),
+    [
+        pytest.param(QueueUpdates(), False, False, False, id="nothing known"),
+        pytest.param(QueueUpdates(), True, False, True, id="held back"),
+        pytest.param(known(CLOSE, refused=True, calls=1), False, True, True, id="refused"),
+        pytest.param(known(CLOSE, calls=1), False, True, False, id="no answer"),
+        pytest.param(known(CLOSE, calls=1), True, True, False, id="no answer, then held back"),
+        pytest.param(known(CLOSE, refused=True, calls=1), True, True, True, id="refused, held"),
+        pytest.param(known(CLOSE, calls=1, done=True), False, False, False, id="made"),
+        pytest.param(known(REOPEN, refused=True, calls=1), False, False, False, id="a reopening"),
+    ],
+)
+def test_what_is_known_of_a_closing(
+    updates: QueueUpdates,
+    is_held_back: bool,  # noqa: FBT001
+    not_yet: bool,  # noqa: FBT001
+    never: bool,  # noqa: FBT001
+) -> None:
+    held_back = {QUEUE: CLOSE} if is_held_back else {}
+
+    assert (QUEUE in updates.not_yet_closed) is not_yet
+    assert (QUEUE in updates.never_closed(held_back)) is never
+    assert not updates.never_closed({QUEUE: REOPEN}) or never

@@ -113,6 +113,7 @@ class Story:
     mode: Mode = "enforce"
     held: frozenset[str] = frozenset()
     operator_holds: tuple[HoldSpan, ...] = ()
+    never_closed: frozenset[str] = frozenset()
     state: GuardState = field(default_factory=lambda: GuardState(guard="monthly"))
     effects: list[Effect] = field(default_factory=list)
     why: str = ""
@@ -126,6 +127,7 @@ class Story:
             mode=self.mode,
             held_by_others=self.held,
             operator_holds=self.operator_holds,
+            never_closed=self.never_closed,
         )
         self.state, self.why = decision.state, decision.why
         self.to_tell = decision.to_tell
@@ -1398,6 +1400,39 @@ def test_a_queue_that_another_guard_holds_stays_closed_until_that_one_lets_go() 
     story.sweep("12:32")
     assert story.queues_set[-1] == (GPU, "ENABLED")
     assert story.state.closed == ()
+
+
+def queues_told(notice: Notice) -> tuple[list[str], list[str]]:
+    """The queues that are told as reopened, and as still closed."""
+    return notice.facts["queues_reopened"], notice.facts["queues_still_closed"]
+
+
+def test_under_a_hold_a_release_tells_that_queues_are_reopened_with_the_resume() -> None:
+    story = a_raised_story(operator_holds=((at("12:10"), at("12:30")),))
+
+    story.told(word("soft", "OK", when="12:30"))
+
+    notice = story.notices[-1]
+    assert story.queues_set[-1] == (GPU, "ENABLED")  # It waits for the resume where it is made.
+    assert queues_told(notice) == ([], ["gpu"])
+    assert "Still closed: gpu (an operator holds the watchdog" in notice.text
+    assert "Reopened" not in notice.text
+
+
+@pytest.mark.parametrize("held", [frozenset(), frozenset({GPU})], ids=["alone", "another guard"])
+def test_a_queue_that_was_never_closed_is_told_neither_as_reopened_nor_as_closed(
+    held: frozenset[str],
+) -> None:
+    story = a_raised_story(never_closed=frozenset({GPU}), held=held)
+    story.finds_open(CPU)
+
+    story.told(word("soft", "OK", when="12:30"))
+
+    notice = story.notices[-1]
+    assert queues_told(notice) == (["cpu"], [])
+    assert "Reopened: cpu." in notice.text
+    assert "Never closed, though it was decided: gpu (" in notice.text
+    assert "Still closed" not in notice.text
 
 
 def test_many_queues_are_reopened_in_portions_that_fit_into_a_write() -> None:

@@ -51,6 +51,31 @@ class QueueUpdates:
         others = {name: each for name, each in self.by_queue.items() if name != queue}
         return replace(self, by_queue=others | ({queue: update} if update else {}))
 
+    def may_be_made(self, effect: SetQueueState) -> bool:
+        """Whether Batch may have been asked for an update lately, and may have made it."""
+        known = self.by_queue.get(effect.queue)
+        if known is None or known.effect.state != effect.state:
+            return False
+        return known.calls > 0 and not known.refused
+
+    @property
+    def not_yet_closed(self) -> frozenset[str]:
+        """The queues that are to be closed, of which nobody knows that Batch has done it."""
+        return frozenset(
+            queue
+            for queue, each in self.by_queue.items()
+            if each.effect.state == "DISABLED" and not each.done
+        )
+
+    def never_closed(self, held_back: Mapping[str, SetQueueState]) -> frozenset[str]:
+        """The queues whose closing Batch has refused each time, or a hold has held back."""
+        refused = {queue for queue in self.not_yet_closed if self.by_queue[queue].refused}
+        return frozenset(refused) | {
+            queue
+            for queue, effect in held_back.items()
+            if effect.state == "DISABLED" and not self.may_be_made(effect)
+        }
+
 
 _ADAPTER = TypeAdapter(QueueUpdates)
 

@@ -1,6 +1,6 @@
 """The notice that a guard is calm again: all that it did since it was calm before."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,18 +20,42 @@ class ReleaseFacts:
     How a guard became calm.
 
     `stages` are all that it had since it was last calm, the one that it left now as the last.
-    `still_closed` are queues that it closed and cannot reopen yet, `still_ringing` its alarms that
-    are in ALARM as far as is known.
+    Of the queues that it was to close, `opens` are those to be reopened now, which waits while an
+    operator holds the watchdog (`is_held`), and `leaves_closed` those that cannot be reopened yet.
+    In both there may be some that were `never_closed`. `still_ringing` are its alarms that are in
+    ALARM as far as is known.
     """
 
     at: datetime
     mode: Mode
     why: str
     by: str = ""
-    reopened: tuple[str, ...] = ()
-    still_closed: tuple[str, ...] = ()
+    opens: tuple[str, ...] = ()
+    leaves_closed: tuple[str, ...] = ()
+    never_closed: Collection[str] = ()
+    is_held: bool = False
     still_ringing: tuple[str, ...] = ()
     stages: tuple[StageReport, ...] = ()
+
+    @property
+    def reopened(self) -> tuple[str, ...]:
+        return () if self.is_held else self._that_were_closed(self.opens)
+
+    @property
+    def on_resume(self) -> tuple[str, ...]:
+        return self._that_were_closed(self.opens) if self.is_held else ()
+
+    @property
+    def still_closed(self) -> tuple[str, ...]:
+        return self._that_were_closed(self.leaves_closed)
+
+    @property
+    def stayed_open(self) -> tuple[str, ...]:
+        every = (*self.opens, *self.leaves_closed)
+        return tuple(queue for queue in every if queue in self.never_closed)
+
+    def _that_were_closed(self, queues: Iterable[str]) -> tuple[str, ...]:
+        return tuple(queue for queue in queues if queue not in self.never_closed)
 
 
 def released(guard: str, entry: StageEntry, release: ReleaseFacts) -> Notice:
@@ -59,7 +83,7 @@ def released(guard: str, entry: StageEntry, release: ReleaseFacts) -> Notice:
         say("What it did, stage by stage:"),
         *(line for each in release.stages for line in _tell_stage(each)),
         "",
-        _queues("Reopened: {queues}.", "Reopened: no queue.", release.reopened),
+        *_tell_queues(release),
     ]
     if release.still_closed and release.mode == "enforce":
         told.append(
@@ -104,7 +128,7 @@ def released(guard: str, entry: StageEntry, release: ReleaseFacts) -> Notice:
             "terminated": terminated,
             "stages": [_stage_facts(each) for each in release.stages],
             "queues_reopened": queue_facts(release.reopened),
-            "queues_still_closed": queue_facts(release.still_closed),
+            "queues_still_closed": queue_facts((*release.on_resume, *release.still_closed)),
             "run_id": entry.run_id,
             "previous_stage": entry.stage,
             "since": iso(entry.since),
@@ -141,6 +165,24 @@ def _stage_facts(report: StageReport) -> dict[str, Any]:
         **counts_of(report.tally),
         "failed": sum(report.tally.failed.values()),
     }
+
+
+def _tell_queues(release: ReleaseFacts) -> Iterable[Phrase]:
+    """What becomes of the queues, without those that stay closed."""
+    if release.reopened or not release.on_resume:
+        yield _queues("Reopened: {queues}.", "Reopened: no queue.", release.reopened)
+    if release.on_resume:
+        yield say(
+            "Still closed: {queues} (an operator holds the watchdog: they are reopened with the "
+            'command "resume").',
+            queues=listed_queues(release.on_resume),
+        )
+    if release.stayed_open:
+        yield say(
+            "Never closed, though it was decided: {queues} (AWS Batch had refused it so far, or an "
+            "operator held the watchdog).",
+            queues=listed_queues(release.stayed_open),
+        )
 
 
 def _queues(template: str, none: str, queues: Sequence[str]) -> Phrase:

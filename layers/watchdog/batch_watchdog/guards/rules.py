@@ -119,6 +119,7 @@ def decide(  # noqa: PLR0913 - two of them have a default
     stopped: Tally = NOTHING_STOPPED,
     stopped_before: Sequence[Tally] = (),
     operator_holds: Sequence[HoldSpan] = (),
+    never_closed: Collection[str] = (),
 ) -> GuardDecision:
     """
     Say what a happening changes, and what must be done about it.
@@ -127,7 +128,8 @@ def decide(  # noqa: PLR0913 - two of them have a default
     `held_by_others` are queues that must stay closed for other guards' sake. `stopped` is what
     the current stage has stopped so far, and `stopped_before` what each of the earlier ones had,
     for the notice of its release. `operator_holds` are the
-    spans of time that do not count; one that is still on ends now.
+    spans of time that do not count; one that is still on ends now. `never_closed` are queues that
+    were to be closed and are known not to have been, for the notice of a release too.
     """
     moment = Transition(
         state=state,
@@ -137,6 +139,7 @@ def decide(  # noqa: PLR0913 - two of them have a default
         stopped=stopped,
         stopped_before=stopped_before,
         operator_holds=operator_holds,
+        never_closed=never_closed,
     )
     if rule is None:
         return _without_rule(moment, happening)

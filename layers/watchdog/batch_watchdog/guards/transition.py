@@ -47,6 +47,7 @@ class Transition:
     stopped: Tally
     stopped_before: Sequence[Tally]
     operator_holds: Sequence[HoldSpan]
+    never_closed: Collection[str]
 
     def stay(self, why: str, *, tell: bool = False) -> GuardDecision:
         return GuardDecision(state=self.state, why=why, to_tell=why if tell else "")
@@ -93,7 +94,7 @@ class Transition:
                 for signal in released_with
                 if not says_ok(signal) and (ends := ends_of(signal, raised.alarms[signal]))
             ),
-            is_held=any(until >= self.now for _, until in self.operator_holds),
+            is_held=_is_held(self),
         )
         notice = guard_notices.raised(rule, entry, outlook, evidence)
         effects = (Announce(notices=(notice,)), StartRun(run_id=entry.run_id))
@@ -118,8 +119,10 @@ class Transition:
                 mode=self.mode,
                 why=why,
                 by=by,
-                reopened=tuple(reopened),
-                still_closed=closed,
+                opens=tuple(reopened),
+                leaves_closed=closed,
+                never_closed=self.never_closed,
+                is_held=_is_held(self),
                 still_ringing=tuple(map(alarm_of, sorted(ringing))),
                 stages=self._stages(entry),
             ),
@@ -261,6 +264,11 @@ def close_found_open(moment: Transition, rule: Guard, found: QueuesFoundOpen) ->
 
 
 # ---- Parts --------------------------------------------------------------------------------
+
+
+def _is_held(moment: Transition) -> bool:
+    """Whether an operator holds the watchdog."""
+    return any(until >= moment.now for _, until in moment.operator_holds)
 
 
 def stage_in_force(moment: Transition, rule: Guard) -> StageName:

@@ -6,7 +6,13 @@ from datetime import datetime
 
 from batch_watchdog.core.effects import StartRun
 from batch_watchdog.core.job_event import EPOCH
-from batch_watchdog.guards import alert_notices, matching, precedence, stages
+from batch_watchdog.guards import (
+    alert_notices,
+    matching,
+    precedence,
+    queue_update_items,
+    stages,
+)
 from batch_watchdog.guards import items as guard_items
 from batch_watchdog.guards import rules as guard_rules
 from batch_watchdog.guards.inputs import (
@@ -28,6 +34,7 @@ from batch_watchdog.policy.model import Policy
 from batch_watchdog.store import operator_hold
 from batch_watchdog.store.decisions import Outcome, Recorder
 from batch_watchdog.store.once import OnceKey
+from batch_watchdog.store.operator_hold import OperatorHold
 from batch_watchdog.store.table import Table
 
 
@@ -44,7 +51,8 @@ class GuardUpdater:
         states = guard_items.read_all(self.table)
         state = states.get(name) or GuardState(guard=name)
         rule = self.policy.guard_named(name)
-        stopped = self._stopped(state, rule, happening)
+        held = operator_hold.read(self.table)
+        stopped, never_closed = self._for_release(state, rule, happening, held)
         decision = guard_rules.decide(
             state,
             happening,
@@ -53,7 +61,8 @@ class GuardUpdater:
             held_by_others=precedence.held_by_others(name, states, self.policy, self.now),
             stopped=stopped[-1],
             stopped_before=stopped[:-1],
-            operator_holds=operator_hold.read(self.table).spans(self.now),
+            operator_holds=held.spans(self.now),
+            never_closed=never_closed,
         )
         if decision.state == state and not decision.effects:
             return decision, Outcome()
@@ -90,26 +99,20 @@ class GuardUpdater:
             failed += written.failed.values()
         return failed
 
-    def _stopped(
-        self, state: GuardState, rule: Guard | None, happening: GuardInput
-    ) -> Sequence[Tally]:
-        """What the guard's stages have stopped so far, the present one's last, where it may be
-        released now."""
-        match happening:
-            case AlarmReceived(evidence=word) if word.state == "OK":
-                may_release = True
-            case StageSet(stage="calm"):
-                may_release = True
-            case TimePassed():
-                may_release = rule is not None and stages.is_over(state, rule, self.now)
-            case _:
-                may_release = False
-        if state.entry is None or not may_release:
-            return (Tally(),)
-        return [
-            _tally_of(self.table, entry)
-            for entry in (*(e.entry for e in state.earlier), state.entry)
-        ]
+    def _for_release(
+        self, state: GuardState, rule: Guard | None, happening: GuardInput, held: OperatorHold
+    ) -> tuple[Sequence[Tally], Collection[str]]:
+        """
+        What the notice of a release tells, where the guard may be released now.
+
+        It is what the guard's stages have stopped so far, the present one's last, and the queues
+        that it was to close and never has.
+        """
+        if state.entry is None or not _may_release(state, rule, happening, self.now):
+            return (Tally(),), ()
+        entries = (*(each.entry for each in state.earlier), state.entry)
+        tallies = [_tally_of(self.table, entry) for entry in entries]
+        return tallies, queue_update_items.read(self.table).never_closed(held.queues)
 
     def time_passes(self) -> list[Exception]:
         """
@@ -181,6 +184,20 @@ class GuardUpdater:
                 continue
             if not stages.why_not_meant(state, rule, self.now):
                 yield state.entry.run_id
+
+
+def _may_release(
+    state: GuardState, rule: Guard | None, happening: GuardInput, now: datetime
+) -> bool:
+    match happening:
+        case AlarmReceived(evidence=word) if word.state == "OK":
+            return True
+        case StageSet(stage="calm"):
+            return True
+        case TimePassed():
+            return rule is not None and stages.is_over(state, rule, now)
+        case _:
+            return False
 
 
 def _tally_of(table: Table, entry: StageEntry) -> Tally:

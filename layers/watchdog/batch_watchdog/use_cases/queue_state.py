@@ -77,7 +77,8 @@ class QueueStateSetter:
         """Keep an update for when an operator's hold is over; None where there is no hold."""
         while (held := operator_hold.read(self.table)).is_on:
             waits = held.queues.get(effect.queue)
-            if waits and waits.state != effect.state and not self._may_be_made(waits):
+            updates = queue_update_items.read(self.table)
+            if waits and waits.state != effect.state and not updates.may_be_made(waits):
                 # The queue is as it is to be. What waits is dropped when the hold is over.
                 return {"overtaken": f"{waits.state} was never set, as {held.by} held the watchdog"}
             queues = {**held.queues, effect.queue: effect}
@@ -85,13 +86,6 @@ class QueueStateSetter:
                 self.table.write([operator_hold.put(replace(held, queues=queues))])
                 return {"held_by": held.by}
         return None
-
-    def _may_be_made(self, effect: SetQueueState) -> bool:
-        """Whether Batch may have been asked for an update, and may have made it."""
-        known = queue_update_items.read(self.table).by_queue.get(effect.queue)
-        if known is None or known.effect.state != effect.state:
-            return False
-        return known.calls > 0 and not known.refused
 
     def _begin_update(self, effect: SetQueueState) -> int:
         """

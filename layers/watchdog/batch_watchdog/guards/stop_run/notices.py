@@ -13,13 +13,14 @@ from batch_watchdog.notices.text import fact, iso, plain
 from batch_watchdog.policy.tables import Mode
 
 
-def report(
+def report(  # noqa: PLR0913 - two of them have a default
     guard: str,
     entry: StageEntry,
     tally: Tally,
     *,
     at: datetime,
     queues_closed: Sequence[str] = (),
+    queues_not_closed: Sequence[str] = (),
 ) -> Notice:
     """What a stop run came to, or in observe mode would have."""
     name, observing = Name(plain(guard, 64)), entry.mode == "observe"
@@ -43,6 +44,13 @@ def report(
         "",
         _closed(queues_closed, observing=observing),
     ]
+    if queues_not_closed:
+        told.append(
+            say(
+                "Not closed yet, as far as is known: {queues}. The watchdog goes on trying.",
+                queues=listed_queues(queues_not_closed),
+            )
+        )
     if refused:
         told += ["", say("What next: see why Batch refused, and stop those jobs by hand.")]
     if tally.not_ended:
@@ -57,6 +65,7 @@ def report(
         | counts_of(tally)
         | {
             "queues_closed": queue_facts(queues_closed),
+            "queues_not_closed": queue_facts(queues_not_closed),
             "run_id": entry.run_id,
             "since": iso(entry.since),
             "at": iso(at),

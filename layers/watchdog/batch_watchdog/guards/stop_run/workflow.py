@@ -18,7 +18,7 @@ from batch_watchdog.aws.queues import StopQueue
 from batch_watchdog.aws.rate_limiter import RateLimiter
 from batch_watchdog.core.effects import Announce
 from batch_watchdog.core.errors import HeldBackError, OutOfTimeError, StaleItemError, ThrottledError
-from batch_watchdog.guards import stages
+from batch_watchdog.guards import queue_update_items, stages
 from batch_watchdog.guards.inputs import QueuesFoundOpen
 from batch_watchdog.guards.stop_run import items as run_items
 from batch_watchdog.guards.stop_run import notices as run_notices
@@ -199,6 +199,7 @@ class RunInvocation:
 
     def _report(self, stage: RunStage, rested: Run) -> Notice:
         found = run_items.found(self.session.table, self.session.run.run_id)
+        open_yet = queue_update_items.read(self.session.table).not_yet_closed
         return run_notices.report(
             self.session.run.guard,
             stage.entry,
@@ -206,7 +207,8 @@ class RunInvocation:
             at=self.session.now,
             queues_closed=self.session.run.would_close
             if self.session.run.observing
-            else stage.closed,
+            else [queue for queue in stage.closed if queue not in open_yet],
+            queues_not_closed=[queue for queue in stage.closed if queue in open_yet],
         )
 
     def _still_there(self, stage: RunStage) -> Notice | None:
