@@ -250,6 +250,41 @@ def test_jobs_that_the_brake_postpones_are_not_described_again_until_it_lets_som
     assert len(watching.stopped()) == 200
 
 
+def brake_notice(watching: Watching) -> tuple[str, Any]:
+    (notice,) = watching.told("watchdog-trouble")
+    return notice["subject"], notice["facts"]
+
+
+def test_the_brakes_notice_counts_all_that_a_sweep_could_not_stop() -> None:
+    watching = taken_in(TWO_HOURS.replace("10000", "100"), 2_300)
+    watching.run(at("12:02"), at("14:01"))
+
+    subject, facts = brake_notice(watching)
+    assert (facts["held"], facts["held_is_all"]) == (2_200, True)
+    assert subject == "Brake: 2,200 jobs over their limit not stopped"
+
+
+def test_of_a_sweep_that_did_not_come_to_the_end_the_brakes_notice_says_at_least() -> None:
+    watching = taken_in(TWO_HOURS.replace("10000", "100"), 1_500)
+    watching.hurried(at("14:00"), calls=8)
+
+    subject, facts = brake_notice(watching)
+    assert not facts["held_is_all"]
+    assert subject == f"Brake: at least {facts['held']} jobs over their limit not stopped"
+
+
+def test_where_others_wait_for_the_brake_unseen_its_notice_says_at_least() -> None:
+    watching = taken_in(TWO_HOURS.replace("10000", "100"), 2_300)
+    watching.run(at("12:02"), at("15:09"))
+
+    (_, first), (_, second) = [
+        (notice["subject"], notice["facts"]) for notice in watching.told("watchdog-trouble")
+    ]
+    assert first["held_is_all"]
+    assert not second["held_is_all"]
+    assert second["held"] < 2_100
+
+
 # ---- A new policy -------------------------------------------------------------------------
 
 

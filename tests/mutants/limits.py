@@ -571,4 +571,25 @@ MUTANTS: Sequence[Mutant] = (
         "if False:",
         ("tests/unit/actions/test_stop_rules.py",),
     ),
+    Mutant(
+        "the brake's notice counts all that a sweep could not stop",
+        "limits/decisions.py",
+        "self.postponed.names.update(decision.name for decision in decisions)",
+        "self.postponed.names = {decision.name for decision in decisions}",
+        ("tests/integration/test_slices.py",),
+    ),
+    Mutant(
+        "where others wait for the brake unseen, its notice says at least",
+        "limits/decisions.py",
+        'self.postponed.others |= kind == "braked"',
+        "pass",
+        ("tests/integration/test_slices.py",),
+    ),
+    Mutant(
+        "of a sweep that did not come to the end, the brake's notice says at least",
+        "use_cases/sweep.py",
+        "all_seen = all_done and not progress.cursor.refiling",
+        "all_seen = True",
+        ("tests/integration/test_slices.py",),
+    ),
 )

@@ -15,13 +15,12 @@ from batch_watchdog.aws.batch import Detail
 from batch_watchdog.core.effects import Announce, Effect, StopJobs
 from batch_watchdog.core.job_event import EPOCH, from_millis
 from batch_watchdog.core.payload_parts import shows
-from batch_watchdog.limits import brake_items, passing_items, stay_items
+from batch_watchdog.limits import brake_items, brake_notices, passing_items, stay_items
 from batch_watchdog.limits import notices as limit_notices
 from batch_watchdog.limits import rules as limit_rules
 from batch_watchdog.limits.notices import OverdueJob
 from batch_watchdog.limits.stays import Stay
 from batch_watchdog.notices.notice import Notice
-from batch_watchdog.notices.phrases import counted, lines, say, subject
 from batch_watchdog.notices.text import iso
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store import once as once_keys
@@ -156,14 +155,31 @@ def unstoppable(case: OverdueJob, detail: Detail) -> CheckResult:
     return CheckResult(again_in=limit_rules.OBSERVED_AGAIN, stay=case.stay, decisions=(told,))
 
 
+@dataclass(slots=True, kw_only=True)
+class Postponed:
+    """
+    The stops from which the brake has kept one sweep, by name.
+
+    `others`: more wait for the brake, at which this sweep has not looked.
+    """
+
+    names: set[str] = field(default_factory=set)
+    others: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitRecorder:
-    """Records decisions at `now`. While the watchdog is `held`, no stop is recorded."""
+    """
+    Records decisions at `now`. While the watchdog is `held`, no stop is recorded.
+
+    `postponed` has what the brake has kept the whole sweep from stopping.
+    """
 
     table: Table
     policy: Policy
     now: datetime
     held: bool = False
+    postponed: Postponed = field(default_factory=Postponed)
 
     def record(self, decisions: Iterable[LimitDecision]) -> list[Exception]:
         """
@@ -219,6 +235,7 @@ class LimitRecorder:
                 waits = False
         if waits:
             kind: Kind = "held" if self.held else "braked"
+            self.postponed.others |= kind == "braked"
             at = reminder_items.minute_from(self.now + _POSTPONED_FOR[kind])
             again = replace(reminder, minute=at, kind=kind)
             reminder_items.Reminders(self.table).file([again])
@@ -233,8 +250,8 @@ class LimitRecorder:
         at = self.now + _POSTPONED_FOR[kind]
         due = [(at, decision.case.stay) for decision in decisions]
         reminder_items.Reminders(self.table).file(stay_items.entries(due, self.now, kind=kind))
-        if decisions and not self.held:
-            self._tell_postponed(len(decisions))
+        if not self.held:
+            self.postponed.names.update(decision.name for decision in decisions)
 
     def _allowed(
         self, fresh: Sequence[LimitDecision]
@@ -269,33 +286,25 @@ class LimitRecorder:
         reminders = [reminder_items.put(entry) for entry in stay_items.entries(verify, self.now)]
         return Outcome(puts=[*puts, *reminders], effects=effects)
 
-    def _tell_postponed(self, count: int) -> None:
+    def tell_postponed(self, *, all_seen: bool) -> list[Exception]:
+        """
+        Tell, once an hour, how many jobs the brake has kept the sweep from stopping.
+
+        `all_seen` says that the sweep has come to the end of what was due.
+
+        Returns:
+            What went wrong.
+        """
+        count = len(self.postponed.names)
+        if not count:
+            return []
         name = f"brake:{iso(self.now)[:13]}"
         entry = once_keys.OnceKey(name, self.now.replace(minute=0, second=0, microsecond=0))
-        most = self.policy.safety.max_stops_per_hour
-        jobs = counted(count, "{n} job", "{n} jobs")
-        notice = Notice(
-            kind="watchdog-trouble",
-            id=f"watchdog-trouble:{name}",
-            severity="critical",
-            subject=subject("Brake: {jobs} over their limit not stopped", jobs=jobs),
-            text=lines(
-                [
-                    say(
-                        "Over their limits, and not stopped: {jobs}. Limits have stopped {most} "
-                        "within an hour: that is the most that the policy allows "
-                        "(safety.max_stops_per_hour).",
-                        jobs=jobs,
-                        most=counted(most, "{n} job", "{n} jobs"),
-                    ),
-                    "",
-                    say(
-                        "If so many are to be stopped, raise that number. If not, correct the "
-                        "limits. The jobs are tried again every five minutes."
-                    ),
-                ]
-            ),
-            facts={"held": count, "max_stops_per_hour": most},
+        notice = brake_notices.postponed(
+            name,
+            count,
+            self.policy.safety.max_stops_per_hour,
+            is_all=all_seen and not self.postponed.others,
         )
         recorder = Recorder(table=self.table, asked_by="sweep")
-        recorder.announce_once({entry: notice}, self.now).raise_failed()
+        return list(recorder.announce_once({entry: notice}, self.now).failed.values())

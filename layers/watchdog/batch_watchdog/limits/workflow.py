@@ -27,7 +27,8 @@ from batch_watchdog.store.table import Table
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitEnforcer:
     """
-    The limits of a sweep for `now`; `clock` says what time it is.
+    The limits of a sweep for `now`; `clock` says what time it is, and `recorder` records what is
+    decided.
 
     `exempt` are jobs, and arrays with all their children, that an operator has exempted. While
     the watchdog is `held`, nothing is stopped; what is due stays due. Where nothing
@@ -40,6 +41,7 @@ class LimitEnforcer:
 
     table: Table
     batch: BatchApi
+    recorder: LimitRecorder
     inquiry: DiagnosisGatherer
     policy: Policy
     now: datetime
@@ -50,11 +52,6 @@ class LimitEnforcer:
     arrays: dict[str, Detail | None] = field(default_factory=dict)
     alike: dict[str, JobEvent | None] = field(default_factory=dict)
     recorded: dict[datetime, list[Action]] = field(default_factory=dict)
-
-    @property
-    def recorder(self) -> LimitRecorder:
-        """Records what is decided."""
-        return LimitRecorder(table=self.table, policy=self.policy, now=self.now, held=self.held)
 
     @property
     def _check(self) -> StayCheck:

@@ -25,6 +25,7 @@ from batch_watchdog.guards.queue_updates import QueueUpdateRetrier
 from batch_watchdog.guards.workflow import GuardUpdater
 from batch_watchdog.health.workflow import DailyCheck
 from batch_watchdog.limits import exemption_items
+from batch_watchdog.limits.decisions import LimitRecorder
 from batch_watchdog.limits.workflow import LimitEnforcer
 from batch_watchdog.measures.measures import Meter
 from batch_watchdog.policy.loader import PolicyLoader
@@ -141,6 +142,8 @@ class Sweeper:
             overview.keep_arrays()
             _take_turns([stays.go_on(), listing.go_on(), runs.go_on()], out_of_time)
             overview.keep_what_is_begun()
+        all_seen = all_done and not progress.cursor.refiling
+        due.failed += limits.recorder.tell_postponed(all_seen=all_seen)
         if progress.cursor != progress.before:
             progress.save()
         WeeklyReport(table=self.table, policy=policy, now=self.clock(), failed=due.failed).see_to()
@@ -171,15 +174,17 @@ class Sweeper:
         return failed + queues.see_to(out_of_time)
 
     def _limits(self, policy: Policy, now: datetime) -> LimitEnforcer:
+        held = operator_hold.read(self.table).is_on
         return LimitEnforcer(
             table=self.table,
             batch=self.batch,
+            recorder=LimitRecorder(table=self.table, policy=policy, now=now, held=held),
             inquiry=self.inquiry(self.clock()),
             policy=policy,
             now=now,
             clock=self.clock,
             exempt=exemption_items.read_all(self.table, now),
-            held=operator_hold.read(self.table).is_on,
+            held=held,
         )
 
 

@@ -1,6 +1,7 @@
 """Japanese: limits."""
 
 TEXTS = {
+    "at least {jobs}": "少なくとも{jobs}",
     "Brake: {jobs} over their limit not stopped": "ブレーキ: 制限を超えた{jobs}を停止していません",
     "Over their limits, and not stopped: {jobs}. Limits have stopped {most} within an hour: that is the most that the policy allows (safety.max_stops_per_hour).": "制限を超えましたが停止していないもの: {jobs}。1 時間以内に制限が{most}を停止し、ポリシーの上限 (safety.max_stops_per_hour) に達したためです。",
     "If so many are to be stopped, raise that number. If not, correct the limits. The jobs are tried again every five minutes.": "これだけの数を停止するのが正しければ、この値を上げてください。そうでなければ、制限を見直してください。ジョブは 5 分ごとに再び試みます。",
