@@ -571,8 +571,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a release knows which queues were never closed",
         "guards/workflow.py",
-        "for entry in entries], updates.never_closed(held.queues)",
-        "for entry in entries], ()",
+        "return tallies, queue_update_items.read(self.table).never_closed(held.queues)",
+        "return tallies, ()",
         ("tests/integration/test_guards.py",),
     ),
     Mutant(
