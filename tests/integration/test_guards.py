@@ -608,6 +608,42 @@ def test_a_guard_that_the_policy_loses_is_told_once_and_its_release_reopens_its_
     assert guarding.state_of("gpu") == guarding.state_of("cpu") == "ENABLED"
 
 
+def test_queues_that_a_lost_guard_has_left_closed_are_told_and_its_release_reopens_them(
+    stack: Stack,
+) -> None:
+    first = POLICY.replace('mode = "enforce"', 'mode = "observe"').replace(
+        'name = "monthly"', 'name = "monthly"\nmode = "enforce"'
+    )
+    second = (
+        first.partition("[[guard]]")[2]
+        .replace("monthly", "daily")
+        .replace("soft", "steep")
+        .replace("hard", "sheer")
+    )
+    guarding = Guarding(stack, f"{first}\n[[guard]]{second}")
+    guarding.alarm("soft")
+    guarding.run(minutes=5)
+    guarding.alarm("steep")
+    guarding.run(minutes=5)
+    guarding.alarm("soft", "OK")
+    guarding.run(minutes=5)
+    (parameter,) = guarding.dispatcher.parameters
+
+    guarding.dispatcher.parameters[parameter] = f'mode = "observe"\n[[guard]]{second}'
+    guarding.alarm("steep", "OK")
+    guarding.run(minutes=30)
+    assert guarding.state_of("gpu") == "DISABLED"
+    (trouble,) = [each for each in guarding.told("watchdog-trouble") if "guard" in each["facts"]]
+    assert trouble["facts"]["guard"] == "monthly"
+    assert trouble["facts"]["queues_closed"] == ["cpu", "gpu"]
+    assert 'the command "release" for the guard "monthly"' in trouble["text"]
+
+    guarding.command("release", guard="monthly", by="jane")
+    guarding.run(minutes=1)
+    assert guarding.state_of("gpu") == guarding.state_of("cpu") == "ENABLED"
+    assert len(guarding.told("watchdog-trouble")) == 1
+
+
 def test_a_stage_that_nothing_asks_for_any_more_stops_nothing_and_is_told_once(
     guarding: Guarding,
 ) -> None:

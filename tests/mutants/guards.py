@@ -604,6 +604,20 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/unit/guards/test_queue_updates.py",),
     ),
     Mutant(
+        "queues that a lost guard has left closed are told",
+        "guards/workflow.py",
+        'elif not rule and state.closed and self.policy.mode == "observe" and not state.reopens:',
+        "elif False:",
+        ("tests/integration/test_guards.py",),
+    ),
+    Mutant(
+        "the release of a calm guard that is lost reopens its queues",
+        "guards/rules.py",
+        "state = replace(moment.state, reopens=bool(moment.state.closed))",
+        "state = replace(moment.state, reopens=bool(moment.state.entry))",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
         "a stop is not made under a hold that came between two calls",
         "guards/stop_run/session.py",
         "if operator_hold.read(table).is_on:",

@@ -1288,6 +1288,21 @@ def test_a_guard_that_the_policy_has_lost_reopens_what_others_held() -> None:
     assert story.queues_set[-1] == (GPU, "ENABLED")
 
 
+def test_the_release_of_a_calm_guard_that_the_policy_has_lost_reopens_what_it_left_closed() -> None:
+    story = a_raised_story(held=frozenset({GPU}))
+    story.set_stage("calm")
+    story.rule, story.mode = None, "observe"
+
+    story.set_stage("calm", now="13:01")
+    assert story.state.reopens  # The other guard holds it still.
+    story.held = frozenset()
+    story.sweep("13:02")
+    assert story.queues_set[-1] == (GPU, "ENABLED")
+
+    story.set_stage("calm", now="13:03")
+    assert not story.state.reopens
+
+
 # ---- Operators ----------------------------------------------------------------------------
 
 

@@ -95,6 +95,33 @@ def vanished(state: GuardState, at: datetime) -> Notice:
     )
 
 
+def leaves_closed(state: GuardState, at: datetime) -> Notice:
+    """The policy does not have a guard any more that is calm, and had closed queues."""
+    parts = _parts(state)
+    return _trouble(
+        state,
+        at,
+        "guard-leaves-closed",
+        subject(
+            "Guard {guard} has left the policy, and queues that it closed stay closed", **parts
+        ),
+        [
+            say(
+                "The guard {guard} is calm. It could not reopen these queues at its release, and "
+                "the policy in force does not have it and observes only: nobody reopens them.",
+                **parts,
+            ),
+            _closed(state),
+            "",
+            say(
+                'What to do: give the command "release" for the guard "{guard}", which reopens '
+                "its queues.",
+                guard=parts["guard"],
+            ),
+        ],
+    )
+
+
 def not_meant(state: GuardState, why: str, at: datetime) -> Notice:
     """A guard is raised, and by the policy in force nothing asks for its stage any more."""
     entry, parts = state.entry, _parts(state)
@@ -144,9 +171,11 @@ def _trouble(
 ) -> Notice:
     """The notice of a guard whose stage nobody asks for. `facts` are those that not all have."""
     run_id = state.entry.run_id if state.entry else ""
+    # A calm guard is told of once for each time that it was raised.
+    last_entered = iso(state.last_entered) if state.last_entered else ""
     return Notice(
         kind="watchdog-trouble",
-        id=f"watchdog-trouble:{what}:{run_id}",
+        id=f"watchdog-trouble:{what}:{run_id or f'{state.guard}:{last_entered}'}",
         severity="critical",
         subject=title,
         text=lines(text),

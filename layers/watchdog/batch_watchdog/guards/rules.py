@@ -159,7 +159,10 @@ def decide(  # noqa: PLR0913 - two of them have a default
 def _without_rule(moment: Transition, happening: GuardInput) -> GuardDecision:
     if isinstance(happening, StageSet) and happening.stage == "calm":
         # No rule says in which mode: its queues are reopened, as an operator asks for it.
-        moment = replace(moment, state=replace(moment.state, reopens=True))
+        state = replace(moment.state, reopens=bool(moment.state.closed))
+        moment = replace(moment, state=state)
+        if state.entry is None:  # They are what a release has left closed.
+            return moment.reopen()
         return moment.release_by(happening.by, ringing=())
     if isinstance(happening, TimePassed):
         return moment.reopen()

@@ -164,11 +164,13 @@ class GuardUpdater:
         return [*moved.failed.values(), *told.failed.values(), *runs.failed.values()]
 
     def _unasked(self, states: Mapping[str, GuardState]) -> Iterable[Notice]:
-        """What is to be said of guards that are raised, and by the policy need not be."""
+        """What is to be said of guards whose stage, or queues, the policy does not ask for."""
         for name, state in states.items():
             rule = self.policy.guard_named(name)
             if state.entry and not rule:
                 yield alert_notices.vanished(state, self.now)
+            elif not rule and state.closed and self.policy.mode == "observe" and not state.reopens:
+                yield alert_notices.leaves_closed(state, self.now)
             if not (state.entry and rule) or stages.is_over(state, rule, self.now):
                 continue  # What is over is released, and that is told.
             if stages.operators_stage(state, rule, self.policy.mode_of(rule), self.now):

@@ -15,6 +15,8 @@ TEXTS = {
     "The guard {guard} is at {stage}, and the policy in force does not have it.": "ガード {guard} は {stage} ですが、現在のポリシーにはありません。",
     "It keeps its stage, stops nothing any more, and no alarm releases it.": "段階は保たれますが、もう何も停止せず、アラームで解除されることもありません。",
     'What to do: put the guard back into the policy, or give the command "release" for the guard "{guard}", which reopens its queues.': '対処: ガードをポリシーに戻すか、ガード "{guard}" にコマンド "release" を実行してください。キューが再開されます。',
+    "Guard {guard} has left the policy, and queues that it closed stay closed": "ガード {guard} がポリシーからなくなり、閉じたキューが閉じたままです",
+    "The guard {guard} is calm. It could not reopen these queues at its release, and the policy in force does not have it and observes only: nobody reopens them.": "ガード {guard} は calm です。解除のときにこれらのキューを再開できませんでした。現在のポリシーにこのガードはなく、observe のため、再開するものがありません。",
     "The guard {guard} is at {stage}, and nothing asks for that any more: {why}.": "ガード {guard} は {stage} ですが、それを求めるものがなくなりました: {why}",
     "It keeps its stage, and stops nothing any more; it may be that no alarm releases it.": "段階は保たれますが、もう何も停止しません。アラームで解除されない可能性もあります。",
     'What to do: give the command "release" for the guard "{guard}", which reopens its queues.': '対処: ガード "{guard}" にコマンド "release" を実行してください。キューが再開されます。',
