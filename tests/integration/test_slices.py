@@ -205,6 +205,64 @@ def test_a_queue_that_cannot_be_listed_keeps_no_other_from_being_listed() -> Non
     assert watching.stopped() == {"job-00000": "14:00", "job-00001": "14:00", "in-other": "14:01"}
 
 
+class Unlisted(Noting):
+    """One of two queues cannot be listed while `refused`; each sweep may fail."""
+
+    other = QUEUE.replace("gpu", "aaa")
+    refused = True
+
+    def _noted(self, operation: str, params: Mapping[str, Any]) -> bool:
+        super()._noted(operation, params)
+        return self.refused and operation == "ListJobs" and params.get("jobQueue") == self.other
+
+    def sweep(self, now: datetime) -> None:
+        with suppress(ExceptionGroup):
+            super().sweep(now)
+
+    def listed(self, first: str, last: str) -> list[str]:
+        """When the other queue was tried to be listed, as clocks."""
+        clocks = []
+        now = at(first)
+        while now <= at(last):
+            self.calls.clear()
+            self.run(now, now)
+            if any(params.get("jobQueue") == self.other for _, params in self.calls):
+                clocks.append(f"{now:%H:%M}")
+            now += MINUTE
+        return clocks
+
+
+def test_where_a_queue_cannot_be_listed_all_are_listed_again_more_and_more_rarely() -> None:
+    job = an_event("12:00", jobId="in-other", jobQueue=Unlisted.other, tags=TAGS)
+    watching = Unlisted(TWO_HOURS, lost=[*waiting(2), job])
+
+    repeated = ["12:00", "12:01", "12:03", "12:07", "12:15"]
+    assert watching.listed("12:00", "12:59") == [*repeated, "12:30", "12:45"]
+    watching.refused = False
+    assert watching.listed("13:00", "13:29") == ["13:00", "13:15"]
+    watching.refused = True
+    assert watching.listed("13:30", "13:34") == ["13:30", "13:31", "13:33"]
+    watching.run(at("13:35"), at("15:05"))
+
+    assert watching.stopped() == {
+        **dict.fromkeys(("job-00000", "job-00001"), "14:00"),
+        "in-other": "15:00",  # two hours after it was found
+    }
+
+
+def test_a_listing_that_goes_on_in_the_next_sweep_is_known_to_have_failed_before() -> None:
+    job = an_event("12:00", jobId="in-other", jobQueue=Unlisted.other, tags=TAGS)
+    watching = Unlisted(TWO_HOURS, lost=[*waiting(1_500), job])
+    with suppress(ExceptionGroup):
+        watching.hurried(at("12:00"), calls=8)
+    watching.refused = False
+    begun = sweep_cursor.read(watching.table, at("12:00")).listing
+    watching.run(at("12:01"), at("12:02"))
+
+    assert begun is not None
+    assert "in-other" in watching.described
+
+
 def test_a_job_that_a_late_sweep_finds_is_known_since_it_was_seen() -> None:
     watching = Watching(TWO_HOURS, lost=[an_event("12:04", tags=TAGS)])
     watching.batch.advance_to(at("12:05"))

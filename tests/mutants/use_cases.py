@@ -262,4 +262,25 @@ MUTANTS: Sequence[Mutant] = (
         "failed = [*due.failed,",
         ("tests/integration/test_sweep.py",),
     ),
+    Mutant(
+        "a listing that failed is repeated more and more rarely",
+        "use_cases/full_listing.py",
+        "failed = cursor.listings_failed + 1 if listing.failed else 0",
+        "failed = 1 if listing.failed else 0",
+        ("tests/integration/test_slices.py",),
+    ),
+    Mutant(
+        "a listing that did not fail begins the count anew",
+        "use_cases/full_listing.py",
+        "failed = cursor.listings_failed + 1 if listing.failed else 0",
+        "failed = cursor.listings_failed + listing.failed",
+        ("tests/integration/test_slices.py",),
+    ),
+    Mutant(
+        "a listing that goes on is known to have failed before",
+        "use_cases/full_listing.py",
+        "failed=listing.failed or bool(self.failed)",
+        "failed=bool(self.failed)",
+        ("tests/integration/test_slices.py",),
+    ),
 )

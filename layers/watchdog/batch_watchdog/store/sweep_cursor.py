@@ -42,10 +42,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """A listing of all jobs that has begun; `place` is None before its first page."""
+    """
+    A listing of all jobs that has begun; `place` is None before its first page.
+
+    `failed` says that some of them could not be listed.
+    """
 
     began_at: datetime
     place: Place | None = None
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +75,8 @@ class Cursor:
 
     Of an entry that has been seen to in part, `begun` says how much is done. `listed_at` is when
     the last listing of all jobs began, and `listing` the one that is under way; `relist` asks for
-    another as soon as it is over. `policy` is the version by which the whole wheel is filed.
+    another as soon as it is over. `listings_failed` counts the latest ones, in a row, that could
+    not show all jobs. `policy` is the version by which the whole wheel is filed.
     """
 
     minute: datetime
@@ -79,6 +85,7 @@ class Cursor:
     listed_at: datetime | None = None
     listing: Listing | None = None
     relist: bool = False
+    listings_failed: int = 0
     policy: str = ""
     refiling: Refiling | None = None
     version: int = 0
@@ -139,7 +146,14 @@ class Cursor:
         }
         moved = {
             name: getattr(self, name)
-            for name in ("listed_at", "listing", "relist", "policy", "refiling")
+            for name in (
+                "listed_at",
+                "listing",
+                "relist",
+                "listings_failed",
+                "policy",
+                "refiling",
+            )
             if getattr(self, name) != getattr(before, name)
         }
         both = replace(other, seen=seen, begun=begun, **moved)

@@ -11,13 +11,14 @@ from batch_watchdog.limits.stays import Stay
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store.item_codec import unpack
 from batch_watchdog.store.reminders import LATEST_AFTER, Reminders
-from batch_watchdog.store.sweep_cursor import Listing
+from batch_watchdog.store.sweep_cursor import Cursor, Listing
 from batch_watchdog.store.table import Table
 from batch_watchdog.use_cases.reminder_rows import STAYS
 from batch_watchdog.use_cases.sweep_overview import SweepOverview
 from batch_watchdog.use_cases.sweep_progress import SweepProgress
 
 _LISTED_EVERY = timedelta(minutes=15)
+_REPEATED_AFTER = tuple(timedelta(minutes=each) for each in (1, 2, 4, 8))  # where some failed
 _OF_A_PAGE = 100  # reminders that are as much work as a page of jobs most of which are known
 
 
@@ -43,7 +44,7 @@ class FullListing:
         listing = cursor.listing
         if listing is None:
             listed_at = None if cursor.relist else cursor.listed_at
-            if listed_at and self.now < listed_at + _LISTED_EVERY:
+            if listed_at and self.now < listed_at + _again_in(cursor.listings_failed):
                 return
             listing = Listing(began_at=self.now)
             progress.cursor = replace(cursor, listing=listing, listed_at=self.now, relist=False)
@@ -55,17 +56,15 @@ class FullListing:
             clock=self.clock,
             known=self._known(),
             out_of_time=self.out_of_time,
+            failed=self.failed,
         )
         discovery = Discovery(filer=filer, waiting=self.overview.see_waiting)
         for place in discovery.go_on(listing.place):
-            now_at = replace(listing, place=place) if place else None
+            listing = replace(listing, place=place, failed=listing.failed or bool(self.failed))
             if place is None:
                 self.overview.end_listing()
-            progress.moved(replace(progress.cursor, listing=now_at), _OF_A_PAGE)
+            progress.moved(_moved(progress.cursor, listing), _OF_A_PAGE)
             yield True
-        if filer.failed:
-            self.failed += filer.failed
-            progress.cursor = replace(progress.cursor, relist=True)
 
     def _known(self) -> dict[tuple[str, str], Stay]:
         """The stays in the wheel, by job and state; of several the latest."""
@@ -78,6 +77,24 @@ class FullListing:
                     if _latest(stay) > _latest(other):
                         known[stay.job_id, stay.status] = stay
         return known
+
+
+def _moved(cursor: Cursor, listing: Listing) -> Cursor:
+    """The cursor after another page of a listing, which is over where no place is left."""
+    if listing.place:
+        return replace(cursor, listing=listing)
+    failed = cursor.listings_failed + 1 if listing.failed else 0
+    return replace(cursor, listing=None, listings_failed=failed)
+
+
+def _again_in(failed: int) -> timedelta:
+    """
+    From one listing to the next, after so many in a row that could not show all jobs.
+
+    What fails may pass soon. But each listing is one of all queues: so it is repeated more and
+    more rarely.
+    """
+    return _REPEATED_AFTER[failed - 1] if 0 < failed <= len(_REPEATED_AFTER) else _LISTED_EVERY
 
 
 def _latest(stay: Stay) -> tuple[int, datetime]:
