@@ -865,8 +865,36 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a notice tells two alarms of one name apart",
         "guards/matching.py",
-        'return f"{name_of(signal)} ({arn})" if arn else name_of(signal)',
-        "return name_of(signal)",
+        'return f"{name} ({arn})" if arn else name',
+        "return name",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "operators can tell a budget's forecast from its actual amount",
+        "guards/matching.py",
+        'name = f"{name_of(signal)} FORECASTED" if signal.startswith(_FORECAST) else name_of(signal)',
+        "name = name_of(signal)",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "what a guard waits for has the budgets that are counted live",
+        "guards/matching.py",
+        "        for name, signals in (*told_by_aws(stage), *_counted_here(stage))\n",
+        "        for name, signals in told_by_aws(stage)\n",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "of alarms of one name that a guard waits for the one in ALARM counts",
+        "guards/matching.py",
+        'for said in ("ALARM", "OK")',
+        'for said in ("OK", "ALARM")',
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "a raised guard says at which shares of live budgets it terminates",
+        "guards/notices.py",
+        "if harder and harder.budgets:",
+        "if False:",
         ("tests/unit/guards/test_rules.py",),
     ),
     Mutant(

@@ -19,7 +19,7 @@ from batch_watchdog.guards.inputs import (
     StageSet,
     TimePassed,
 )
-from batch_watchdog.guards.matching import concerned
+from batch_watchdog.guards.matching import concerned, waits_for
 from batch_watchdog.guards.precedence import (
     GuardEffect,
     asks_for_tags,
@@ -582,6 +582,67 @@ def test_a_budget_that_is_counted_live_rings_until_its_period_is_over() -> None:
     story.sweep("13:00")
 
     assert (before, story.stage) == ("cancel", "calm")
+
+
+def test_a_raised_guard_says_at_which_shares_of_budgets_it_terminates() -> None:
+    shares = [{"name": "imaging"}, {"name": "all", "percent": 95.5}]
+    story = Story(rule=a_rule(stage=[a_stage(), a_stage("terminate", alarms=[], budgets=shares)]))
+
+    story.told(word())
+
+    [raised] = story.notices
+    when = "when 100 % of budget imaging or 95.5 % of budget all is used."
+    assert f"- It goes on to terminate at once {when}" in raised.text
+    assert "with an ALARM of" not in raised.text
+
+
+FORECAST_FIRST = by_thresholds(
+    {"name": "money", "percent": 80}, name="money", percent=80, forecast=True
+)
+
+
+def test_a_raised_guard_tells_a_forecast_from_the_actual_amount() -> None:
+    story = Story(rule=FORECAST_FIRST)
+
+    story.told(a_message(80.0, forecasted=True))
+
+    [raised] = story.notices
+    assert "goes on to terminate at once with an ALARM of money (80 %)." in raised.text
+    assert "the end of the period of money (80 %) FORECASTED (at" in raised.text
+
+
+def test_what_a_guard_waits_for_tells_a_forecast_from_the_actual_amount() -> None:
+    story = Story(rule=FORECAST_FIRST)
+
+    story.told(a_message(80.0, forecasted=True))
+
+    assert waits_for(FORECAST_FIRST, story.state) == [
+        {"stage": "cancel", "alarm": "money (80 %) FORECASTED", "heard": "ALARM"},
+        {"stage": "terminate", "alarm": "money (80 %)", "heard": None},
+    ]
+
+
+def test_a_guard_waits_for_budgets_that_are_counted_live() -> None:
+    shares = [{"name": "day", "percent": 50}, {"name": "day"}]
+    rule = a_rule(stage=[a_stage(), a_stage("terminate", alarms=[], budgets=shares)])
+    story = Story(rule=rule)
+    story.told(word())
+    story.told(word(state="OK", when="12:01"))
+    story.told(word("day", source="live", share=50.0, over_at=at("13:00"), when="12:02"))
+
+    heard = {(each["alarm"], each["heard"]) for each in waits_for(rule, story.state)}
+
+    assert heard == {("soft", "OK"), ("day (50 %)", "ALARM"), ("day (100 %)", None)}
+
+
+def test_of_alarms_of_one_name_that_a_guard_waits_for_the_one_in_alarm_counts() -> None:
+    rule = a_rule(stage=[a_stage()])
+    story = Story(rule=rule)
+    story.told(word(arn="arn:a"))
+    story.told(word(arn="arn:b", when="12:01"))
+    story.told(word(arn="arn:b", state="OK", when="12:02"))
+
+    assert [each["heard"] for each in waits_for(rule, story.state)] == ["ALARM"]
 
 
 def test_the_name_of_a_budget_does_not_mean_a_forecast_unless_the_stage_says_so() -> None:

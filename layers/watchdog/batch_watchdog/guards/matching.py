@@ -10,6 +10,7 @@ from batch_watchdog.policy.guard_tables import AwsBudget, BudgetShare, Guard, St
 from batch_watchdog.policy.model import Policy
 
 CAN_SAY_OK = "cloudwatch:"
+_FORECAST = "forecast:"
 _WHOLE = 100.0  # per cent
 _ROUNDING = 0.005  # of amounts and per cents, as numbers of a machine
 _SLACK_MAX = 1.0  # per cent: a threshold that is rounded more coarsely may be another one
@@ -132,7 +133,7 @@ def why_not_named(  # noqa: PLR0911 - each reason has its words
 
 
 def _signal(source: str, name: str, *, forecasted: bool = False) -> str:
-    return f"{'forecast' if forecasted else source}:{name}"
+    return f"{_FORECAST if forecasted else f'{source}:'}{name}"
 
 
 def _live(share: BudgetShare) -> str:
@@ -153,23 +154,45 @@ def lasting(stage: Stage) -> dict[str, Phrase]:
 
 
 def signals_of(stage: Stage) -> Iterator[str]:
+    for _, signals in (*told_by_aws(stage), *_counted_here(stage)):
+        yield from signals
+
+
+def told_by_aws(stage: Stage) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """
+    The alarms, and thresholds of AWS Budgets, that raise a stage.
+
+    Each has its name, as operators read it, and the signals by which it is known.
+    """
     for name in stage.alarms:
-        for source in ("cloudwatch", "budget", "anomaly", "forecast"):
-            if source != "forecast" or stage.forecast:
-                yield f"{source}:{name}"
+        signals = tuple(_signal(source, name) for source in ("cloudwatch", "budget", "anomaly"))
+        yield name, (*signals, *([_signal("budget", name, forecasted=True)] * stage.forecast))
     for budget in stage.aws_budgets:
-        yield _signal("budget", str(budget), forecasted=budget.forecast)
+        signal = _signal("budget", str(budget), forecasted=budget.forecast)
+        yield alarm_of(signal), (signal,)
+
+
+def _counted_here(stage: Stage) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The shares of budgets of the policy that raise a stage, likewise."""
     for share in stage.budgets:
-        yield _live(share)
+        yield str(share), (_live(share),)
 
 
 def waits_for(rule: Guard, state: GuardState) -> list[dict[str, str | None]]:
     """What may raise each stage, and what was last heard of it: None, if nothing."""
-    heard = {name_of(signal): latest.state for signal, latest in state.alarms.items()}
+    heard = {(base_of(signal), latest.state) for signal, latest in state.alarms.items()}
     return [
-        {"stage": stage.action, "alarm": name, "heard": heard.get(name)}
+        {
+            "stage": stage.action,
+            "alarm": name,
+            # Of all by which it is known, one that is in ALARM counts.
+            "heard": next(
+                (said for said in ("ALARM", "OK") for each in signals if (each, said) in heard),
+                None,
+            ),
+        }
         for stage in rule.stage
-        for name in (*stage.alarms, *map(str, stage.aws_budgets))
+        for name, signals in (*told_by_aws(stage), *_counted_here(stage))
     ]
 
 
@@ -188,9 +211,14 @@ def name_of(signal: str) -> str:
 
 
 def alarm_of(signal: str) -> str:
-    """The alarm as operators read it: with its ARN, where another alarm has the same name."""
+    """
+    The alarm as operators read it: with its ARN, where another alarm has the same name.
+
+    What a budget's forecast says is told apart from what it says of the actual amount.
+    """
     arn = signal.partition("\n")[2]
-    return f"{name_of(signal)} ({arn})" if arn else name_of(signal)
+    name = f"{name_of(signal)} FORECASTED" if signal.startswith(_FORECAST) else name_of(signal)
+    return f"{name} ({arn})" if arn else name
 
 
 def subject_of(signal: str) -> str:

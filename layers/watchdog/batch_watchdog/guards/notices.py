@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from batch_watchdog.core.job_event import resource_name
+from batch_watchdog.guards.matching import told_by_aws
 from batch_watchdog.guards.signals.evidence import Evidence
 from batch_watchdog.guards.state import StageEntry, StageName, StopAction, hardness
 from batch_watchdog.notices.notice import Notice
@@ -142,11 +143,22 @@ def _next_steps(rule: Guard, entry: StageEntry, outlook: Outlook) -> Iterable[st
     elif outlook.terminates_at:
         yield say("- Without relief it goes on to terminate at {at}.", at=outlook.terminates_at)
     harder = _harder_stage(rule, entry.stage)
-    alarms = [*harder.alarms, *map(str, harder.aws_budgets)] if harder else []
-    if alarms:
+    if harder and (alarms := [name for name, _ in told_by_aws(harder)]):
         yield say(
             "- It goes on to terminate at once with an ALARM of {alarms}.",
             alarms=listed(alarms, "or"),
+        )
+    if harder and harder.budgets:
+        shares = [
+            say(
+                "{percent} % of budget {budget}",
+                percent=f"{each.percent:.15g}",
+                budget=plain(each.name, 100),
+            )
+            for each in harder.budgets
+        ]
+        yield say(
+            "- It goes on to terminate at once when {shares} is used.", shares=listed(shares, "or")
         )
     until: list[str] = []
     if outlook.released_with:

@@ -53,6 +53,8 @@ TEXTS = {
     '- An operator holds the watchdog: nothing is stopped or closed until the command "resume", and the time until then does not count.': '- 運用者がウォッチドッグを保留中です。コマンド "resume" まで何も停止せず、閉じません。その間の時間は数えません。',
     "- Without relief it goes on to terminate at {at} or later.": "- 改善がなければ、{at} 以降に terminate へ進みます。",
     "- It goes on to terminate at once with an ALARM of {alarms}.": "- {alarms} が ALARM になると、直ちに terminate へ進みます。",
+    "- It goes on to terminate at once when {shares} is used.": "- {shares} に達すると、直ちに terminate へ進みます。",
+    "{percent} % of budget {budget}": "予算 {budget} の {percent} %",
     "the OK of {alarms}": "{alarms} の OK",
     "{alarm} (at {at})": "{alarm} ({at})",
     "the end of the period of {alarms}": "{alarms} の期間の終わり",
