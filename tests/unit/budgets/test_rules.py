@@ -179,6 +179,70 @@ def test_a_new_period_is_told_of_anew() -> None:
     assert tomorrow.told == {}
 
 
+def used_up() -> BudgetState:
+    """110 of 100 were used until one o'clock, which was counted and told then."""
+    counted = rules.end(state(), DAY, fact(stop=NOON + HOUR, amounts=(110_000, 0, 0, 0)), None)
+    return rung(counted, NOON + HOUR)[0]
+
+
+def test_a_budget_that_is_over_was_reached_when_that_was_told() -> None:
+    later = [used_up()]
+    later.append(rules.begin(later[0], DAY, fact("b", NOON + 4 * HOUR, amounts=(250, 0, 0, 0))))
+    later.append(rules.begin(later[0], DAY, fact("b", NOON + 4 * HOUR, amounts=(90_000, 0, 0, 0))))
+
+    found = [rules.read(each, DAY, NOON + 5 * HOUR).reached_at for each in later]
+
+    assert found == [NOON + HOUR] * 3
+
+
+@pytest.mark.parametrize("vcpus", [0, 250, 4_000])
+def test_a_budget_that_was_used_up_before_that_was_counted_was_reached_when_it_is_told(
+    vcpus: int,
+) -> None:
+    counted = rules.end(state(), DAY, fact(stop=NOON + HOUR, amounts=(110_000, 0, 0, 0)), None)
+    counted = rules.begin(counted, DAY, fact("b", NOON + HOUR, amounts=(vcpus, 0, 0, 0)))
+
+    assert rules.read(counted, DAY, NOON + 2 * HOUR).reached_at == NOON + 2 * HOUR
+
+
+def test_a_budget_that_is_reached_between_two_looks_was_reached_then() -> None:
+    counted = rules.begin(state(), DAY, fact(amounts=(100_000, 0, 0, 0)))
+
+    assert rules.read(counted, DAY, NOON + HOUR + 50_000).reached_at == NOON + HOUR
+
+
+def test_a_budget_that_is_reached_no_more_is_not_reached_yet() -> None:
+    larger = Budget(name="b", per="day", vcpu_hours=200.0)
+    counted = rules.begin(used_up(), DAY, fact("b", NOON + HOUR, amounts=(90_000, 0, 0, 0)))
+    counted = rules.at_time(counted, larger, NOON + HOUR)
+
+    assert rules.read(counted, larger, NOON + HOUR).reached_at == NOON + 2 * HOUR
+
+
+def test_a_budget_of_which_late_data_shows_less_than_all_is_to_be_reached_yet() -> None:
+    many: Amounts = (10_000, 0, 0, 0)
+    runs = fact(start=NOON - 12 * HOUR, amounts=many)
+    begun, rings = rung(rules.begin(state(), DAY, runs), NOON)
+    ran = fact(start=NOON - 12 * HOUR, stop=NOON - 11 * HOUR, amounts=many)
+    fewer = rules.end(begun, DAY, ran, runs)
+    fewer = rules.begin(fewer, DAY, fact("b", NOON, amounts=(45_000, 0, 0, 0)))
+
+    assert 100 in rings
+    assert rules.read(fewer, DAY, NOON).reached_at == NOON + 2 * HOUR
+
+
+def test_a_warning_says_what_was_passed_and_what_is_used() -> None:
+    counted = rules.end(state(), DAY, fact(stop=NOON + HOUR, amounts=(110_000, 0, 0, 0)), None)
+    reading = rules.read(counted, DAY, NOON + HOUR)
+
+    told = [notices.rung(DAY, reading, rules.Ring(percent=each), "x") for each in (50.0, 100.0)]
+
+    assert [each.subject for each in told] == [
+        'Budget "b": 50 % passed (110 % used)',
+        'Budget "b" is reached (110 % used)',
+    ]
+
+
 def test_a_changed_limit_is_told_of_anew_and_the_count_goes_on() -> None:
     counted = rules.end(state(), DAY, fact(stop=NOON + HOUR, amounts=(90_000, 0, 0, 0)), None)
     counted, _ = rung(counted, NOON + HOUR)

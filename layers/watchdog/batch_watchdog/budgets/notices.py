@@ -64,7 +64,12 @@ def rung(budget: Budget, reading: Reading, ring: Ring, told_by: str) -> Notice:
         )
     else:
         kind, threshold = "budget-warning", key_of(ring.percent)
-        title = subject('Budget "{budget}": {percent} % used', budget=name, percent=threshold)
+        title = subject(
+            'Budget "{budget}": {percent} % passed ({used} % used)',
+            budget=name,
+            percent=threshold,
+            used=f"{reading.percent:.0f}",
+        )
     return Notice(
         kind=kind,
         id=f"{kind}:{plain_name}:{reading.period.name}:{threshold}:{told_by}",

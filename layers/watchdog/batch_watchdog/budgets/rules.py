@@ -38,8 +38,8 @@ class Reading:
     """
     A budget as it stands at a time (milliseconds), by unit.
 
-    `reached_at` is when all of it is used, at the present rate; `heaviest` are the jobs and arrays
-    that use most, each with its share in per cent.
+    `reached_at` is when all of it is used, at the present rate; once that has been told, when it
+    was. `heaviest` are the jobs and arrays that use most, each with its share in per cent.
     """
 
     budget: str
@@ -154,15 +154,17 @@ def read(state: BudgetState, budget: Budget, now: int) -> Reading:
     """How a budget stands; the state is that of `at_time`."""
     use, period = state.use, period_of(budget, day_of(now, budget.zone))
     used = usage.used_in(use, budget, now, period)
+    percent = percent_of(used, budget)
+    told_at = state.told.get(key_of(WHOLE)) if percent >= WHOLE else None
     return Reading(
         budget=budget.name,
         at=now,
         period=period,
         used=used,
         limit=budget.limits,
-        percent=percent_of(used, budget),
+        percent=percent,
         rate_per_hour=usage.rate_of(use, budget),
-        reached_at=usage.reached_at(use, budget, now, WHOLE),
+        reached_at=told_at or usage.reached_at(use, budget, now, WHOLE),
         counted_since=max(use.since, period.begins),
         jobs=use.jobs,
         heaviest=tuple(most(state.heavy, now, _HEAVIEST)),

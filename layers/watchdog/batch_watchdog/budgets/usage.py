@@ -20,6 +20,7 @@ from batch_watchdog.budgets.periods import Period, day_begins, day_of, period_of
 from batch_watchdog.budgets.runs import Run
 from batch_watchdog.policy.budget_tables import Budget
 
+_MOMENT = 2 * 60_000  # ms
 _DAYS_KEPT = timedelta(days=8)  # at least, for what is late
 _QUEUES_MAX = 60  # that are told apart; an account has 50
 _OTHERS = "other queues"
@@ -169,9 +170,10 @@ def rate_of(use: Use, budget: Budget) -> dict[str, float]:
 
 def reached_at(use: Use, budget: Budget, now: int, percent: float) -> int | None:
     """
-    When so much of the budget is used, or was, if what runs now ran all the time.
+    When so much of the budget is used, at the present rate: it may lie beyond the period.
 
-    It may lie beyond the period. None where it is never reached.
+    Where it is used already, the same is right for a moment: whoever asks each minute would have
+    found it before. What has been used for longer is found `now`. None where it is never reached.
     """
     period = period_of(budget, day_of(now, budget.zone))
     used, rates = used_in(use, budget, now, period), rate_of(use, budget)
@@ -185,4 +187,5 @@ def reached_at(use: Use, budget: Budget, now: int, percent: float) -> int | None
     reached = min(times, default=None)
     if reached is None:
         return None
-    return max(reached, period.begins) if percent_of(used, budget) >= percent else reached
+    is_long_ago = reached < max(now - _MOMENT, period.begins)
+    return now if is_long_ago and percent_of(used, budget) >= percent else reached

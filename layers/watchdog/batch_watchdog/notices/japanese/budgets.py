@@ -22,7 +22,7 @@ TEXTS = {
     "Sunday": "日",
     'Budget "{budget}" will be reached on {at}': '予算 "{budget}" は {at} に到達する見込み',
     'Budget "{budget}" is reached ({percent} % used)': '予算 "{budget}" に到達 ({percent} % を使用)',
-    'Budget "{budget}": {percent} % used': '予算 "{budget}": {percent} % を使用',
+    'Budget "{budget}": {percent} % passed ({used} % used)': '予算 "{budget}": しきい値 {percent} % に到達 ({used} % を使用)',
     'Budget "{budget}", {per} {period} ({zone}): {used} used, {percent} %.': '予算 "{budget}"、期間 ({per}) {period} ({zone}): {used}を使用、{percent} %。',
     "{used} of {limit} {unit}": "{limit} {unit}のうち {used}",
     "{n} {unit}": "{n} {unit}",
