@@ -10,13 +10,15 @@ from batch_watchdog.aws.batch import BatchApi
 from batch_watchdog.budgets.periods import to_ms
 from batch_watchdog.core.effects import STOP_MARK, Announce
 from batch_watchdog.notices.notice import Notice
-from batch_watchdog.policy.model import parse_policy
+from batch_watchdog.policy.model import UnreadablePolicy, parse_policy
 from batch_watchdog.rule_reports import follow_items, tally_items
 from batch_watchdog.rule_reports.followed import RuleKey
+from batch_watchdog.rule_reports.rules import limits_of
 from batch_watchdog.rule_reports.workflow import MISSED_MAX, FollowUp, WeeklyReport
 from batch_watchdog.store.actions import to_action
 from batch_watchdog.store.item_codec import Item
 from batch_watchdog.store.memory_table import MemoryTable
+from batch_watchdog.store.table import Put
 from local.aws.errors import session
 from tests.makers import JOB, an_event, at
 from tests.watching import Watching
@@ -248,3 +250,72 @@ def test_the_report_is_in_the_language_of_the_policy() -> None:
 
     [notice] = table.notices
     assert "の週" in parse_policy('[notify]\nlanguage = "ja"\n').notify.worded(notice).subject
+
+
+# ---- Since when a limit is observed ---------------------------------------------------------
+
+
+def since(table: MemoryTable, policy: str) -> set[datetime | None]:
+    last = tally_items.read_last(table)
+    assert last
+    return {last.has(key) for key in limits_of(parse_policy(policy)) if key.limit_seconds}
+
+
+def test_since_when_the_policy_has_a_limit_is_kept_as_long_as_it_has_it() -> None:
+    table = Told()
+    more = OBSERVE + '[[limit]]\nRUNNING = { after = "1d", action = "terminate" }\n'
+    weekly_at(table, at("12:00"))
+    weekly_at(table, at("13:00"))
+    weekly_at(table, at("14:00"), more)
+    weekly_at(table, MONDAY, more)
+    assert since(table, OBSERVE) == {at("12:00")}
+    assert since(table, more) == {at("12:00"), at("14:00")}
+
+    for changed in (OBSERVE.replace("1h", "2h"), ENFORCE):
+        weekly_at(table, MONDAY + timedelta(hours=1), changed)
+        assert since(table, changed) == {MONDAY + timedelta(hours=1)}
+        assert since(table, OBSERVE) == {None}
+
+
+def test_a_policy_that_cannot_be_read_has_lost_no_limit() -> None:
+    table = Told()
+    weekly_at(table, at("12:00"))
+
+    WeeklyReport(table=table, policy=UnreadablePolicy(), now=at("13:00")).see_to()
+    WeeklyReport(table=table, policy=UnreadablePolicy(), now=MONDAY).see_to()
+    weekly_at(table, MONDAY + timedelta(hours=1))
+
+    assert since(table, OBSERVE) == {at("12:00")}
+
+
+def test_a_new_policy_reports_no_week_anew() -> None:
+    table = a_table(at("12:00"))
+    weekly_at(table, at("12:00"))
+    weekly_at(table, MONDAY)
+    weekly_at(table, MONDAY + timedelta(hours=1), ENFORCE)
+
+    assert table.ids == ["rule-report:2025-12-29"]
+
+
+def test_what_an_older_version_has_kept_says_nothing_of_limits() -> None:
+    table = Told()
+    table.write([Put({"pk": "RULE-REPORT", "sk": "LAST", "week": "2026-01-05"}, read=0)])
+
+    weekly_at(table, MONDAY)
+
+    assert since(table, OBSERVE) == {MONDAY}
+
+
+def test_a_limit_of_yesterday_is_not_said_to_be_safe() -> None:
+    gone = a_life(("12:00", "RUNNABLE"), ("14:00", "FAILED"))
+    watching = Watching(OBSERVE, gone).run(at("12:00"), at("16:00"))
+
+    def rule(days: float) -> Mapping[str, Any]:
+        now = at("16:00") + timedelta(days=days)
+        [found] = watching.console.answer({"command": "report"}, now)["rules"]
+        return dict(found)
+
+    assert (rule(1)["ended"], rule(1)["verdict"]) == (1, "not-known")
+    week_after = rule(8)
+    assert (week_after["four_weeks"]["ended"], week_after["verdict"]) == (1, "safe")
+    assert week_after["since"] == "2026-01-01"

@@ -8,11 +8,9 @@ from batch_watchdog.limits.notices import OverdueJob
 from batch_watchdog.notices.text import plain
 from batch_watchdog.policy.model import TAG_PREFIX
 from batch_watchdog.rule_reports import follow_items, tally_items
-from batch_watchdog.rule_reports.followed import FollowedJob, RuleKey
+from batch_watchdog.rule_reports.followed import RULE_MAX, FollowedJob, RuleKey
 from batch_watchdog.store import reminders
 from batch_watchdog.store.table import Put, Table
-
-_RULE_MAX = 500  # characters
 
 
 def puts(
@@ -42,7 +40,7 @@ def _key_of(case: OverdueJob) -> RuleKey:
     span = case.limit_span
     own = case.limit.rule == f"tag {TAG_PREFIX}{case.stay.status}"
     return RuleKey(
-        rule=plain(case.limit.rule, _RULE_MAX),
+        rule=plain(case.limit.rule, RULE_MAX),
         status=case.stay.status,
         limit_seconds=int(span.total_seconds()) if span and not own else 0,
         action=case.limit.action,

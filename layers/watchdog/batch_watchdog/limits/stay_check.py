@@ -92,7 +92,8 @@ class StayCheck:
         case = replace(self.case_of(stay, job, first_known), limit=_NOT_KNOWN, limit_span=None)
         due = self.policy.first_due_after(job, stay.status)
         if {"jobName", "jobQueue", "jobDefinition"} & set(lacking):  # Any rule may be for it.
-            due = self.policy.soonest_due(stay.status)
+            limits = (self.policy.limit_of(rule, stay.status) for rule in self.policy.limit)
+            due = min((limit.first_due for limit in limits if limit), default=None)
         look = CheckResult(again_in=limit_rules.LOOK_AGAIN, stay=stay)
         if due is None or case.lasted < due or not stays.lasts(stay, job):
             return look

@@ -136,7 +136,7 @@ class Policy(Table):
         if status not in LIMITED or is_exempt(job.tags):
             return None
         rule = next((rule for rule in self.limit if rule.match.matches(job)), None)
-        limit = self._limit_of(rule, status) if rule else None
+        limit = self.limit_of(rule, status) if rule else None
         own = _own_span(job.tags, status)
         elsewhere = {TAG_PREFIX + other for other in LIMITED if other != status}
         meant = {key: job.tags[key] for key in job.tags.keys() - elsewhere}
@@ -180,7 +180,7 @@ class Policy(Table):
             status: {
                 number: limit.first_due
                 for number, rule in enumerate(self.limit)
-                if (limit := self._limit_of(rule, status))
+                if (limit := self.limit_of(rule, status))
             }
             for status in LIMITED
         }
@@ -188,10 +188,6 @@ class Policy(Table):
     def has_limits(self, status: str) -> bool:
         """Whether any rule limits a state. (A job's own tag can limit it nevertheless.)"""
         return bool(self._first_due.get(status))
-
-    def soonest_due(self, status: str) -> timedelta | None:
-        """How far into a stay any rule first has something to do; None where none limits it."""
-        return min(self._first_due.get(status, {}).values(), default=None)
 
     def guard_named(self, name: str) -> Guard | None:
         """A guard by its name; None where the policy has none of that name."""
@@ -209,7 +205,8 @@ class Policy(Table):
         """The guards that may stop a job: it is in their scope, and they do not spare it."""
         return tuple(guard for guard in self.guard if guard.covers(job) and not guard.spares(job))
 
-    def _limit_of(self, rule: LimitRule, status: str) -> Limit | None:
+    def limit_of(self, rule: LimitRule, status: str) -> Limit | None:
+        """What a rule says of a state, for a job without tags of its own."""
         limit = rule.for_state(status)
         if limit is None:
             return None

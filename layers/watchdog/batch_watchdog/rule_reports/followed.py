@@ -15,6 +15,8 @@ from batch_watchdog.core.effects import STOP_MARK
 from batch_watchdog.core.job_event import JobEvent
 from batch_watchdog.policy.tables import Action, Mode
 
+RULE_MAX = 500  # characters of a rule's name
+
 # "went-on": it started after all, or (of a limit on RUNNING) it succeeded, if by a retry.
 type How = Literal["went-on", "ended", "stopped", "unknown"]
 

@@ -1,19 +1,24 @@
 """The weekly notice: what each limit has stopped, or would have, and whether it is safe."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
+from itertools import islice
 
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.notices.phrases import counted, lines, row, say, subject
 from batch_watchdog.notices.text import plain
-from batch_watchdog.rule_reports.rules import RuleReport
+from batch_watchdog.rule_reports.rules import JUDGED_AFTER, RuleReport
 from batch_watchdog.rule_reports.tally import Tally
 
 _SHOWN = 20  # rules
 
 
-def weekly(week: date, reports: Sequence[RuleReport], unpassed: Sequence[str]) -> Notice:
-    """The report of the week that began on a Monday."""
+def weekly(week: date, reports: Sequence[RuleReport], unpassed: Mapping[str, date]) -> Notice:
+    """
+    The report of the week that began on a Monday.
+
+    `unpassed` are rules that no job has passed, each with the day since which none has.
+    """
     observed = sum(each.week.passed for each in reports if each.key.mode == "observe")
     enforced = sum(each.week.stopped for each in reports if each.key.mode == "enforce")
     parts = {"day": week.isoformat(), "enforced": enforced, "observed": observed}
@@ -35,8 +40,11 @@ def weekly(week: date, reports: Sequence[RuleReport], unpassed: Sequence[str]) -
     if len(reports) > _SHOWN:
         shown += ["", say("… and {n} more: the command report.", n=len(reports) - _SHOWN)]
     if unpassed:
-        rules = row(plain(label) for label in unpassed[:_SHOWN])
-        shown += ["", say("Passed by no job in four weeks: {rules}.", rules=rules)]
+        rules = row(
+            say("{rule} since {day}", rule=plain(label), day=day.isoformat())
+            for label, day in islice(unpassed.items(), _SHOWN)
+        )
+        shown += ["", say("Passed by no job: {rules}.", rules=rules)]
     return Notice(
         kind="rule-report",
         id=f"rule-report:{week.isoformat()}",
@@ -57,7 +65,7 @@ def weekly(week: date, reports: Sequence[RuleReport], unpassed: Sequence[str]) -
         facts={
             "week": week.isoformat(),
             "rules": [report.facts for report in reports[:_SHOWN]],
-            "not_passed": [plain(label) for label in unpassed[:_SHOWN]],
+            "not_passed": [plain(label) for label in islice(unpassed, _SHOWN)],
         },
     )
 
@@ -138,32 +146,50 @@ def _waited(report: RuleReport) -> Iterator[str]:
 
 def _verdict(report: RuleReport) -> str:
     jobs, spared = report.judged, report.would_have_spared
+    parts = {
+        "day": report.since.isoformat(),
+        "jobs": counted(jobs.passed, "{n} job", "{n} jobs"),
+    }
     match report.verdict:
         case "enforced":
             return say("The rule is enforced.")
         case "safe":
             return say(
-                "Safe to enforce: in four weeks none of {jobs} went on after all.",
-                jobs=counted(jobs.passed, "{n} job", "{n} jobs"),
+                "Safe to enforce: since {day} none of {jobs} went on after all.",
+                **parts,
             )
         case "not-safe" if spared:
             return say(
-                "Not safe to enforce: in four weeks {n} of {jobs} went on after all. A limit of "
+                "Not safe to enforce: since {day} {n} of {jobs} went on after all. A limit of "
                 "{spared} would have stopped none of these.",
                 n=jobs.went_on,
-                jobs=counted(jobs.passed, "{n} job", "{n} jobs"),
                 spared=spared,
+                **parts,
             )
         case "not-safe":
             return say(
-                "Not safe to enforce: in four weeks {n} of {jobs} went on after all.",
+                "Not safe to enforce: since {day} {n} of {jobs} went on after all.",
                 n=jobs.went_on,
-                jobs=counted(jobs.passed, "{n} job", "{n} jobs"),
+                **parts,
             )
         case "not-known":
-            return say(
-                "Whether it is safe to enforce is not known yet: in four weeks {n} of {jobs} are "
-                "not known to have ended.",
-                n=jobs.still_open + jobs.unknown,
-                jobs=counted(jobs.passed, "{n} job", "{n} jobs"),
-            )
+            return _not_known(report, parts)
+
+
+def _not_known(report: RuleReport, parts: Mapping[str, str]) -> str:
+    jobs = report.judged
+    if report.lasted is None:
+        return say("The policy does not have this limit any more.")
+    if not report.has_lasted:
+        return say(
+            "Whether it is safe to enforce is not known yet: it has been observed since {day}, and "
+            "is judged after {lasted}.",
+            lasted=JUDGED_AFTER,
+            **parts,
+        )
+    return say(
+        "Whether it is safe to enforce is not known yet: since {day} {n} of {jobs} are not known "
+        "to have ended.",
+        n=jobs.still_open + jobs.unknown,
+        **parts,
+    )

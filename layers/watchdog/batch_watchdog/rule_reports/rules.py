@@ -1,20 +1,24 @@
 """
 What a rule's report says: its numbers, and whether it is safe to enforce. Pure.
 
-Safe is a rule that has passed judgement on jobs of which, for four weeks, none went on after all.
+Safe is a rule that the policy has had for a week at least, and that has passed judgement on jobs of
+which, in four weeks, none went on after all.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from itertools import product
 from typing import Any, Literal
 
-from batch_watchdog.notices.text import fact, iso
-from batch_watchdog.policy.model import LIMITED, Policy
-from batch_watchdog.rule_reports.followed import RuleKey
+from batch_watchdog.notices.text import fact, iso, plain
+from batch_watchdog.policy.model import LIMITED, TAG_PREFIX, Policy
+from batch_watchdog.policy.tables import Action
+from batch_watchdog.rule_reports.followed import RULE_MAX, RuleKey
 from batch_watchdog.rule_reports.tally import Tallies, Tally
 
 WEEKS = 4  # by which a rule is judged
+JUDGED_AFTER = timedelta(weeks=1)  # in the policy: what runs only at times has run by then
 
 # "enforced" rules are not judged: what they stopped cannot show any more that it would start.
 type Verdict = Literal["safe", "not-safe", "not-known", "enforced"]
@@ -23,12 +27,42 @@ _HOUR = 3_600  # seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """
+    The time that a report is about, up to `now`. `first` is the day of its first week.
+
+    `has` says since when the policy has a limit; None where it does not have it.
+    """
+
+    first: date
+    now: datetime
+    has: Callable[[RuleKey], datetime | None]
+
+    def since(self, key: RuleKey) -> date:
+        """The day since which all jobs are counted that pass a limit, as far as is looked back."""
+        has = self.has(key)
+        return max(self.first, has.astimezone(UTC).date()) if has else self.first
+
+    def lasted(self, key: RuleKey) -> timedelta | None:
+        """For how long the policy has had a limit; None where it does not have it."""
+        has = self.has(key)
+        return self.now - has if has else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RuleReport:
-    """What one limit did in a week (or so far in this one), and in all weeks it is judged by."""
+    """
+    What one limit did in a week (or so far in this one), and in all weeks it is judged by.
+
+    They begin with the day `since`. `lasted` is for how long the policy has had the limit; None
+    where it does not have it any more.
+    """
 
     key: RuleKey
     week: Tally
     judged: Tally
+    since: date
+    lasted: timedelta | None
 
     @property
     def verdict(self) -> Verdict:
@@ -37,7 +71,12 @@ class RuleReport:
         if self.judged.went_on:
             return "not-safe"
         is_known = self.judged.passed and not self.judged.still_open and not self.judged.unknown
-        return "safe" if is_known else "not-known"
+        return "safe" if is_known and self.has_lasted else "not-known"
+
+    @property
+    def has_lasted(self) -> bool:
+        """Whether the policy has had the limit for long enough to judge it."""
+        return self.lasted is not None and self.lasted >= JUDGED_AFTER
 
     @property
     def would_have_spared(self) -> timedelta | None:
@@ -65,6 +104,7 @@ class RuleReport:
             "limit_seconds": self.key.limit_seconds or None,
             "action": self.key.action,
             "mode": self.key.mode,
+            "since": self.since.isoformat(),
             "verdict": self.verdict,
             "longer_limit_seconds": int(spared.total_seconds()) if spared else None,
         }
@@ -87,14 +127,20 @@ def _numbers(tally: Tally) -> dict[str, Any]:
     }
 
 
-def reports(week: Tallies, weeks: Iterable[Tallies]) -> list[RuleReport]:
+def reports(week: Tallies, weeks: Iterable[Tallies], span: Span) -> list[RuleReport]:
     """The reports of all limits that were passed: those of the most jobs first."""
     judged: dict[RuleKey, Tally] = {}
     for tallies in weeks:
         for key, tally in tallies.items():
             judged[key] = judged.get(key, Tally()).plus(tally)
     found = [
-        RuleReport(key=key, week=week.get(key, Tally()), judged=tally)
+        RuleReport(
+            key=key,
+            week=week.get(key, Tally()),
+            judged=tally,
+            since=span.since(key),
+            lasted=span.lasted(key),
+        )
         for key, tally in judged.items()
     ]
     return sorted(found, key=_order)
@@ -110,26 +156,54 @@ def weeks_before(week: date, of_week: Callable[[date], Tallies]) -> list[Tallies
     return [of_week(week - timedelta(weeks=back)) for back in range(WEEKS)]
 
 
-def unpassed(policy: Policy, found: Iterable[RuleReport]) -> list[str]:
-    """The policy's rules that stop jobs (or would), and whose limits nobody has passed."""
+def first_before(week: date) -> date:
+    """The first day of the weeks by which rules are judged, of which this is the last one."""
+    return week - timedelta(weeks=WEEKS - 1)
+
+
+def limits_of(policy: Policy) -> Iterator[RuleKey]:
+    """The limits of a policy that stop jobs (or would), and those that jobs may set by tags."""
+    for rule, status in product(policy.limit, LIMITED):
+        limit = policy.limit_of(rule, status)
+        for after in {limit.after, *limit.after_by_cause.values()} if limit else ():
+            if limit and after and limit.action != "warn":
+                yield RuleKey(
+                    rule=plain(limit.rule, RULE_MAX),
+                    status=status,
+                    limit_seconds=int(after.total_seconds()),
+                    action=limit.action,
+                    mode=limit.mode,
+                )
+    modes = {policy.mode, *map(policy.mode_of, policy.limit)}
+    actions: tuple[Action, ...] = ("cancel", "terminate")
+    for status, action, mode in product(LIMITED, actions, modes):
+        own = f"tag {TAG_PREFIX}{status}"
+        yield RuleKey(rule=own, status=status, limit_seconds=0, action=action, mode=mode)
+
+
+def unpassed(policy: Policy, found: Iterable[RuleReport], span: Span) -> dict[str, date]:
+    """
+    The policy's rules that stop jobs (or would), and whose limits nobody has passed.
+
+    Each with the day since which the policy has all its limits.
+    """
     passed = {report.key.rule for report in found}
-    labels = (
-        policy.label_of(rule)
-        for rule in policy.limit
-        if any(limit and limit.action != "warn" for limit in map(rule.for_state, LIMITED))
-    )
-    return [label for label in labels if label not in passed]
+    since: dict[str, date] = {}
+    for key in limits_of(policy):
+        if key.rule not in passed and key.limit_seconds:
+            since[key.rule] = max(span.since(key), since.get(key.rule, span.first))
+    return since
 
 
 def answer(
-    policy: Policy, this_week: date, of_week: Callable[[date], Tallies], now: datetime
+    policy: Policy, this_week: date, of_week: Callable[[date], Tallies], span: Span
 ) -> Mapping[str, Any]:
     """What the command `report` answers: this week so far, and four weeks with it."""
     weeks = weeks_before(this_week, of_week)
-    found = reports(weeks[0], weeks)
+    found = reports(weeks[0], weeks, span)
     return {
-        "at": iso(now),
+        "at": iso(span.now),
         "week": this_week.isoformat(),
         "rules": [report.facts for report in found],
-        "not_passed": [fact(label) for label in unpassed(policy, found)],
+        "not_passed": [fact(label) for label in unpassed(policy, found, span)],
     }

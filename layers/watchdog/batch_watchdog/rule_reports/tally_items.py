@@ -3,12 +3,13 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from batch_watchdog.notices.text import iso
 from batch_watchdog.rule_reports.followed import RuleKey
 from batch_watchdog.rule_reports.tally import Tally
 from batch_watchdog.store.item_codec import Item, pack, unpack
@@ -93,10 +94,26 @@ def _sk(key: RuleKey) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastReport:
-    """The first week that has not been reported."""
+    """
+    The first week that has not been reported, and since when the policy has its limits.
+
+    `policy` is the version of the policy that this is about ("" where none was seen), and `since`
+    has a time for each of its limits, by a digest of the limit.
+    """
 
     week: date
+    policy: str = ""
+    since: Mapping[str, datetime] = field(default_factory=dict)
     version: int = 0
+
+    def has(self, key: RuleKey) -> datetime | None:
+        """Since when the policy has a limit; None where it does not have it."""
+        return self.since.get(_sk(key))
+
+    def with_policy(self, version: str, limits: Iterable[RuleKey], now: datetime) -> "LastReport":
+        """The same for a policy with these limits: those that are new it has since `now`."""
+        since = {_sk(key): self.has(key) or now for key in limits}
+        return replace(self, policy=version, since=since)
 
 
 def read_last(table: Table) -> LastReport | None:
@@ -104,10 +121,24 @@ def read_last(table: Table) -> LastReport | None:
     item = table.get(*_LAST)
     if item is None:
         return None
-    return LastReport(week=date.fromisoformat(str(item["week"])), version=int(item["version"]))
+    since = unpack(item["since"]) if "since" in item else {}  # An older version has kept none.
+    return LastReport(
+        week=date.fromisoformat(str(item["week"])),
+        policy=str(item.get("policy", "")),
+        since={digest: datetime.fromisoformat(at) for digest, at in since.items()},
+        version=int(item["version"]),
+    )
 
 
 def put_last(last: LastReport) -> Put:
     """The write of what was reported last. It never expires."""
     pk, sk = _LAST
-    return Put({"pk": pk, "sk": sk, "week": last.week.isoformat()}, read=last.version)
+    since = pack({digest: iso(at) for digest, at in last.since.items()})
+    item: Item = {
+        "pk": pk,
+        "sk": sk,
+        "week": last.week.isoformat(),
+        "policy": last.policy,
+        "since": since,
+    }
+    return Put(item, read=last.version)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from itertools import batched
 from typing import Any
 
@@ -18,7 +18,15 @@ from batch_watchdog.policy.model import Policy
 from batch_watchdog.rule_reports import follow_items, tally_items
 from batch_watchdog.rule_reports.followed import End, FollowedJob, end_of
 from batch_watchdog.rule_reports.notices import weekly
-from batch_watchdog.rule_reports.rules import answer, reports, unpassed, weeks_before
+from batch_watchdog.rule_reports.rules import (
+    Span,
+    answer,
+    first_before,
+    limits_of,
+    reports,
+    unpassed,
+    weeks_before,
+)
 from batch_watchdog.rule_reports.tally import Tallies
 from batch_watchdog.rule_reports.tally_items import LastReport, week_of
 from batch_watchdog.store.decisions import ITEM_ERRORS, Outcome, Recorder, halves
@@ -149,35 +157,49 @@ class WeeklyReport:
         """
         Report the week that is over, once. Limits that nobody has passed are only named.
 
-        `failed` has the error where it could not be written: the next sweep tries again.
+        Since when the policy has each limit is kept as soon as the policy changes. `failed` has
+        the error where it could not be written: the next sweep tries again.
         """
         week = week_of(self.now)
-        last = tally_items.read_last(self.table)
-        if last and last.week >= week:
+        if self._is_done(tally_items.read_last(self.table), week):
             return
 
         def decide(_: str) -> Outcome:
             known = tally_items.read_last(self.table)
-            if known and known.week >= week:
+            if self._is_done(known, week):
                 return Outcome()
-            put = tally_items.put_last(LastReport(week=week, version=known.version if known else 0))
-            notice = self._notice() if known else None
+            last = known or LastReport(week=week)
+            if self.policy.readable:
+                last = last.with_policy(self.policy.version, limits_of(self.policy), self.now)
+            notice = self._notice(last) if last.week < week else None
             effects = [Announce(notices=(notice,))] if notice else []
+            put = tally_items.put_last(replace(last, week=max(week, last.week)))
             return Outcome(puts=[put], effects=effects)
 
         recorder = Recorder(table=self.table, asked_by="sweep")
         written = recorder.write_each(["rule report"], decide, self.now)
         self.failed.extend(written.failed.values())
 
-    def _notice(self) -> Any:
+    def _is_done(self, last: LastReport | None, week: date) -> bool:
+        """Whether nothing is to be reported, and nothing to be kept of the policy."""
+        # A policy that cannot be read says nothing of its limits.
+        is_kept = last is not None and last.policy == self.policy.version
+        return last is not None and last.week >= week and (is_kept or not self.policy.readable)
+
+    def _notice(self, last: LastReport) -> Any:
         over = week_of(self.now) - tally_items.WEEK
-        weeks = weeks_before(over, self._of_week)
-        found = reports(weeks[0], weeks)
-        return weekly(over, found, unpassed(self.policy, found)) if found else None
+        weeks, span = weeks_before(over, self._of_week), self._span(over, last)
+        found = reports(weeks[0], weeks, span)
+        return weekly(over, found, unpassed(self.policy, found, span)) if found else None
 
     def answer(self) -> Mapping[str, Any]:
         """What the limits have done this week so far, and in four weeks with it."""
-        return answer(self.policy, week_of(self.now), self._of_week, self.now)
+        week = week_of(self.now)
+        last = tally_items.read_last(self.table) or LastReport(week=week)
+        return answer(self.policy, week, self._of_week, self._span(week, last))
+
+    def _span(self, week: date, last: LastReport) -> Span:
+        return Span(first=first_before(week), now=self.now, has=last.has)
 
     def _of_week(self, week: Any) -> Tallies:
         return tally_items.of_week(self.table, week)
