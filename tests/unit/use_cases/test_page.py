@@ -403,6 +403,53 @@ def test_what_no_button_says_changes_nothing_and_is_answered(
     assert not operator_hold.read(wall.table).is_on
 
 
+def rows_of_attempts(wall: Wall, **detail: Any) -> list[str]:
+    """What the history of a job says of each attempt, in words."""
+    wall.aws.jobs[JOB] |= {"status": "FAILED", **detail}
+    page = wall.look({"page": "job", "job_id": JOB})
+    history = page.partition("<h2>History</h2>")[2].partition("</tbody>")[0].partition("<tbody>")[2]
+    rows = (re.sub(r"<[^>]+>", " ", row) for row in history.split("</tr>"))
+    return [" ".join(row.split()) for row in rows if row.strip()]
+
+
+RAN = {"startedAt": 1_767_268_000_000, "stoppedAt": 1_767_268_800_000}
+
+
+def test_a_jobs_attempts_on_eks_are_shown_with_how_each_container_ended(wall: Wall) -> None:
+    attempt = {
+        **RAN,
+        "podName": "p",
+        "statusReason": "pod failed",
+        "initContainers": [{"name": "fetch", "exitCode": 0, "reason": "Completed"}],
+        "containers": [{"name": "main", "exitCode": 137, "reason": "OOMKilled"}, {"name": "log"}],
+    }
+
+    [row] = rows_of_attempts(wall, attempts=[], eksAttempts=[attempt])
+
+    assert row.startswith("1 2026-01-01 11:46")
+    assert row.endswith("fetch: exit code 0 Completed main: exit code 137 OOMKilled pod failed")
+
+
+def test_an_attempt_of_several_containers_on_ecs_shows_how_each_ended(wall: Wall) -> None:
+    task = {"containers": [{"name": "main", "exitCode": 3}, {"name": "proxy", "exitCode": 143}]}
+    attempt = {**RAN, "container": {}, "taskProperties": [task], "statusReason": "Essential"}
+    many = [{"name": f"c{n}", "exitCode": n} for n in range(12)]
+
+    first, second = rows_of_attempts(
+        wall, attempts=[attempt, {**RAN, "taskProperties": [{"containers": many}]}]
+    )
+
+    assert first.endswith("main: exit code 3 proxy: exit code 143 Essential")
+    assert second.endswith("c9: exit code 9 and 2 more containers")
+
+
+def test_an_attempt_of_one_container_shows_its_end_and_none_is_said_to_be_none(wall: Wall) -> None:
+    one = {**RAN, "container": {"exitCode": 1, "reason": "lost"}, "statusReason": "Essential"}
+
+    assert rows_of_attempts(wall, attempts=[one])[0].endswith("exit code 1 lost Essential")
+    assert rows_of_attempts(wall, attempts=[], eksAttempts=[]) == ["No attempt was made."]
+
+
 def test_a_job_is_exempt_for_as_long_as_was_chosen(wall: Wall) -> None:
     wall.fill()
     page = wall.look({"page": "job", "job_id": JOB})

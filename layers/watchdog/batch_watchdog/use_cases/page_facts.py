@@ -16,6 +16,7 @@ from batch_watchdog.core.batch_payloads import event_from_detail
 from batch_watchdog.core.effects import Announce, Effect
 from batch_watchdog.core.errors import CommandError
 from batch_watchdog.core.job_event import from_millis
+from batch_watchdog.diagnosis.lenient import items, mapping
 from batch_watchdog.health import items as health_items
 from batch_watchdog.health.rules import SILENCE, matches
 from batch_watchdog.notices.links import job_link, log_text
@@ -35,7 +36,7 @@ _OVERVIEW_ROWS = 10
 _SHOWN = 50  # arrays, queues and exemptions of the overview
 _LATEST = 200  # actions by which a rule, or a job, is judged
 _JOB_DAYS = 3
-_TAGS_MAX, _ATTEMPTS_MAX = 50, 20
+_TAGS_MAX, _ATTEMPTS_MAX, _CONTAINERS_MAX = 50, 20, 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,7 @@ class PageFacts:
         detail: Detail = self.answers.described(job_id) or {}
         told = self.answers.explained(detail, now) if detail else None
         job = event_from_detail(detail, now) if detail else None
-        attempts = detail.get("attempts") or ()
+        made = items(detail.get("attempts")) or items(detail.get("eksAttempts"))
         parent = job_id.partition(":")[0]
         about = {job_id, parent}
         actions = (
@@ -99,8 +100,8 @@ class PageFacts:
             "created_at": from_millis(detail.get("createdAt")),
             "link": job_link(job.queue, job_id) if job else "",
             "log": log_text(job.queue, job.log_stream, job.log_place) if job else "",
-            "attempts": [_of_attempt(each) for each in attempts[-_ATTEMPTS_MAX:]],
-            "more_attempts": max(0, len(attempts) - _ATTEMPTS_MAX),
+            "attempts": [_of_attempt(mapping(each)) for each in made[-_ATTEMPTS_MAX:]],
+            "more_attempts": max(0, len(made) - _ATTEMPTS_MAX),
             "tags": list(islice(sorted(tags.items()), _TAGS_MAX)),
             "rows": newest([*actions, *commands], _OVERVIEW_ROWS),
         }
@@ -176,11 +177,27 @@ def _jobs_of(effect: Effect) -> Iterator[str]:
 
 
 def _of_attempt(attempt: Mapping[str, Any]) -> PageData:
-    container = attempt.get("container") or {}
-    reasons = (container.get("reason"), attempt.get("statusReason"))
+    ends = list(_ends(attempt))
     return {
         "started": from_millis(attempt.get("startedAt")),
         "stopped": from_millis(attempt.get("stoppedAt")),
-        "exit_code": container.get("exitCode"),
-        "reason": "; ".join(str(reason) for reason in reasons if reason),
+        "ends": ends[:_CONTAINERS_MAX],
+        "more_ends": max(0, len(ends) - _CONTAINERS_MAX),
+        "reason": str(attempt.get("statusReason") or ""),
     }
+
+
+def _ends(attempt: Mapping[str, Any]) -> Iterator[PageData]:
+    """How each container of an attempt ended: of a pod and of a task of several with its name."""
+    tasks = [mapping(each) for each in items(attempt.get("taskProperties"))]
+    shown = [
+        attempt.get("container"),
+        *items(attempt.get("initContainers")),
+        *items(attempt.get("containers")),
+        *(each for task in tasks for each in items(task.get("containers"))),
+    ]
+    for container in map(mapping, shown):
+        name, reason = (str(container.get(key) or "") for key in ("name", "reason"))
+        code = container.get("exitCode")
+        if code is not None or reason:
+            yield {"name": name, "exit_code": code, "reason": reason}
