@@ -106,7 +106,7 @@ MUTANTS: Sequence[Mutant] = (
         _REPORTS,
     ),
     Mutant(
-        "a rule is not safe before the policy has had it for a week",
+        "a rule is not safe before the policy has had it for a day",
         "rule_reports/rules.py",
         'return "safe" if is_known and self.has_lasted else "not-known"',
         'return "safe" if is_known else "not-known"',

@@ -315,7 +315,7 @@ def test_a_limit_of_yesterday_is_not_said_to_be_safe() -> None:
         [found] = watching.console.answer({"command": "report"}, now)["rules"]
         return dict(found)
 
-    assert (rule(1)["ended"], rule(1)["verdict"]) == (1, "not-known")
+    assert (rule(0.5)["ended"], rule(0.5)["verdict"]) == (1, "not-known")
     week_after = rule(8)
     assert (week_after["four_weeks"]["ended"], week_after["verdict"]) == (1, "safe")
     assert week_after["since"] == "2026-01-01"

@@ -109,12 +109,12 @@ def test_a_rule_counts_as_new_where_any_of_its_limits_is() -> None:
     assert found == {"limit[1] (every job)": date(2025, 12, 31)}
 
 
-def test_a_rule_is_not_safe_before_the_policy_has_had_it_for_a_week() -> None:
+def test_a_rule_is_not_safe_before_the_policy_has_had_it_for_a_day() -> None:
     ended = Tally(passed=1, ended=1)
-    week = timedelta(weeks=1)
+    day = timedelta(days=1)
 
-    assert a_report(ended, lasted=week).verdict == "safe"
-    assert a_report(ended, lasted=week - timedelta(seconds=1)).verdict == "not-known"
+    assert a_report(ended, lasted=day).verdict == "safe"
+    assert a_report(ended, lasted=day - timedelta(seconds=1)).verdict == "not-known"
     assert a_report(ended, lasted=None).verdict == "not-known"
     assert a_report(WENT_ON, lasted=timedelta()).verdict == "not-safe"
 
@@ -122,8 +122,8 @@ def test_a_rule_is_not_safe_before_the_policy_has_had_it_for_a_week() -> None:
 @pytest.mark.parametrize(
     ("days", "judged", "told"),
     [
-        (1, Tally(passed=1, ended=1), "not known yet: it has been observed since 2025-12-31, and is"
-                                      " judged after 7 d."),
+        (0, Tally(passed=1, ended=1), "not known yet: it has been observed since 2026-01-01, and is"
+                                      " judged after 1 d."),
         (8, Tally(passed=2, ended=2), "Safe to enforce: since 2025-12-24 none of 2 jobs went on"),
         (99, Tally(passed=2, ended=2), "Safe to enforce: since 2025-12-08 none of 2 jobs went on"),
         (8, Tally(passed=2, ended=1), "not known yet: since 2025-12-24 1 of 2 jobs are not known"),

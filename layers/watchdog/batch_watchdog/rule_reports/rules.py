@@ -1,7 +1,7 @@
 """
 What a rule's report says: its numbers, and whether it is safe to enforce. Pure.
 
-Safe is a rule that the policy has had for a week at least, and that has passed judgement on jobs of
+Safe is a rule that the policy has had for a day at least, and that has passed judgement on jobs of
 which, in four weeks, none went on after all.
 """
 
@@ -18,7 +18,7 @@ from batch_watchdog.rule_reports.followed import RULE_MAX, RuleKey
 from batch_watchdog.rule_reports.tally import Tallies, Tally
 
 WEEKS = 4  # by which a rule is judged
-JUDGED_AFTER = timedelta(weeks=1)  # in the policy: what runs only at times has run by then
+JUDGED_AFTER = timedelta(days=1)  # in the policy; for what runs more rarely, see the day told
 
 # "enforced" rules are not judged: what they stopped cannot show any more that it would start.
 type Verdict = Literal["safe", "not-safe", "not-known", "enforced"]
