@@ -266,9 +266,16 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "time passes for a guard by what its live budgets say now",
         "use_cases/budget_watch.py",
-        "    budgets.failed += guards.time_passes_once_heard(states)\n",
-        "",
+        "        budgets.failed += guards.time_passes_once_heard(states)\n",
+        "        pass\n",
         _CHANGED,
+    ),
+    Mutant(
+        "no time passes for guards that cannot hear of their budgets",
+        "use_cases/budget_watch.py",
+        "if not failed:",
+        "if True:",
+        ("tests/unit/guards/test_workflow.py",),
     ),
     Mutant(
         "a run is not known because the one before it is",

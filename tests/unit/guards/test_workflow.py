@@ -1,13 +1,19 @@
 """When time passes for guards that a sweep tells of live budgets only later."""
 
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from batch_watchdog.guards import items as guard_items
+from batch_watchdog.guards.signals.evidence import Evidence
 from batch_watchdog.guards.state import GuardState, LatestSignal, StageEntry
 from batch_watchdog.guards.workflow import GuardUpdater
 from batch_watchdog.policy.model import parse_policy
 from batch_watchdog.store.actions import to_action
 from batch_watchdog.store.memory_table import MemoryTable
+from batch_watchdog.use_cases.budget_watch import watch
 from tests.makers import at
 
 # Its first stage was raised when it still named 80 % of the budget.
@@ -76,6 +82,25 @@ def test_a_guard_waits_for_a_budget_that_another_sweep_is_just_telling_of(heard:
     raised.guards.time_passes_once_heard(heard)
 
     assert raised.told == []
+
+
+class Deaf(GuardUpdater):
+    """Guards about which nothing can be decided by what they hear."""
+
+    def hear(self, words: Iterable[Evidence]) -> list[Exception]:
+        return [ValueError(f"no {words}")]
+
+
+def test_no_time_passes_for_guards_that_cannot_hear_of_their_budgets() -> None:
+    raised, policy = Raised(), parse_policy(POLICY)
+    budgets: Any = SimpleNamespace(
+        policy=policy, tell=lambda _: {"day": None, "week": None}, failed=[], now=at("12:10")
+    )
+
+    watch(budgets, Deaf(table=raised.table, policy=policy, now=at("12:10")))
+
+    assert raised.told == []
+    assert len(budgets.failed) == 1
 
 
 def test_a_guard_whose_budgets_period_is_over_is_released_whatever_it_hears() -> None:

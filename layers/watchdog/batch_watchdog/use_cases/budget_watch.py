@@ -23,13 +23,15 @@ def watch(budgets: BudgetTeller, guards: GuardUpdater) -> None:
     """
     asked = asked_of(budgets.policy)
     states = budgets.tell(asked)
-    budgets.failed += guards.hear(
+    failed = guards.hear(
         evidence
         for name, percents in asked.items()
         if name in states and (budget := budgets.policy.budget_named(name))
         for evidence in _evidence(budget, states[name], percents, to_ms(budgets.now))
     )
-    budgets.failed += guards.time_passes_once_heard(states)
+    budgets.failed += failed
+    if not failed:  # A guard that could not hear may go by what rings no longer.
+        budgets.failed += guards.time_passes_once_heard(states)
 
 
 def asked_of(policy: Policy) -> Mapping[str, set[float]]:
