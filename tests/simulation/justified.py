@@ -739,7 +739,7 @@ class _Model:
                     # A guard that it has only now, or that names the budget only now, hears of it.
                     yield at, ("ALARM", False, evidence)
                 elif swept := self._read_by(rung.budget, at):
-                    if not self._is_told_anew(rung, at, swept):
+                    if not self._is_told_anew(rung, swept):
                         yield swept, ("OK", replace(evidence, state="OK", at=swept))
                     break
 
@@ -754,9 +754,15 @@ class _Model:
         same = began and self._budget(name, began) == self._budget(name, changed)
         return ended if same else None
 
-    def _is_told_anew(self, rung: Rung, since: datetime, until: datetime) -> bool:
+    def _is_told_anew(self, rung: Rung, until: datetime) -> bool:
+        """
+        Whether the same share rang again since: then it is over with that one, and not before.
+
+        A sweep that had read the policy before may tell of a budget that is another one by then.
+        """
         return any(
-            (each.budget, each.percent) == (rung.budget, rung.percent) and since <= each.at <= until
+            (each.budget, each.percent) == (rung.budget, rung.percent)
+            and rung.at < each.at <= until
             for each in self._rung
         )
 
