@@ -416,15 +416,17 @@ def test_in_observe_mode_a_stage_that_closes_no_queues_reports_none(stack: Stack
     assert guarding.report()["queues_closed"] == []
 
 
+def release_the_first_of_two(guarding: Guarding) -> None:
+    """Both guards close the queues, and the first that did is released."""
+    for alarm, state in (("soft", "ALARM"), ("steep", "ALARM"), ("soft", "OK")):
+        guarding.alarm(alarm, state)
+        guarding.run(minutes=5)
+
+
 def test_a_queue_reopens_when_no_guard_holds_it(stack: Stack) -> None:
     second = POLICY.partition("[[guard]]")[2].replace("monthly", "daily").replace("soft", "steep")
     guarding = Guarding(stack, f"{POLICY}\n[[guard]]{second.replace('hard', 'sheer')}")
-    guarding.alarm("soft")
-    guarding.run(minutes=5)
-    guarding.alarm("steep")
-    guarding.run(minutes=5)
-    guarding.alarm("soft", "OK")
-    guarding.run(minutes=5)
+    release_the_first_of_two(guarding)
     held = guarding.state_of("gpu")
     guarding.alarm("steep", "OK")
     guarding.run(minutes=5)
@@ -621,12 +623,7 @@ def test_queues_that_a_lost_guard_has_left_closed_are_told_and_its_release_reope
         .replace("hard", "sheer")
     )
     guarding = Guarding(stack, f"{first}\n[[guard]]{second}")
-    guarding.alarm("soft")
-    guarding.run(minutes=5)
-    guarding.alarm("steep")
-    guarding.run(minutes=5)
-    guarding.alarm("soft", "OK")
-    guarding.run(minutes=5)
+    release_the_first_of_two(guarding)
     (parameter,) = guarding.dispatcher.parameters
 
     guarding.dispatcher.parameters[parameter] = f'mode = "observe"\n[[guard]]{second}'

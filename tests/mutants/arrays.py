@@ -193,8 +193,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "what a person has stopped has not failed",
         "arrays/own_failures.py",
-        "is_stop_accepted(child) or by_queue",
-        "by_queue",
+        "if cause.stopper or is_stop_accepted(child) or by_queue:",
+        "if cause.stopper or by_queue:",
         ("tests/unit/arrays/test_own_failures.py",),
     ),
     Mutant(
@@ -207,8 +207,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "what fell with another child has not failed by itself",
         "arrays/own_failures.py",
-        "not (_was_stopped(child) or cause_of(job).follows)",
-        "not _was_stopped(child)",
+        'return FELL if cause.follows else "FAILED"',
+        'return "FAILED"',
         ("tests/unit/arrays/test_own_failures.py",),
     ),
     Mutant(
@@ -228,7 +228,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "what fell with another was not stopped",
         "arrays/own_failures.py",
-        "stopped = min(failed - own, sum(map(_was_stopped, children)))",
+        "stopped = min(failed - own, by_kind[STOPPED])",
         "stopped = failed - own",
         ("tests/unit/arrays/test_own_failures.py",),
     ),

@@ -8,7 +8,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a queue of service jobs needs no compute environment",
         "diagnosis/environments.py",
-        'if not text(queue.get("jobQueueType")).startswith("SAGEMAKER"):',
+        "if not is_for_service_jobs(queue):",
         "if True:",
         ("tests/unit/diagnosis/test_rules.py",),
     ),

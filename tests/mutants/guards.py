@@ -564,8 +564,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a queue whose closing Batch refuses is not reported as closed",
         "guards/stop_run/workflow.py",
-        "else [queue for queue in stage.closed if queue not in open_yet],",
-        "else stage.closed,",
+        "closed = [queue for queue in stage.closed if queue not in not_yet]",
+        "closed = stage.closed",
         ("tests/integration/test_guards.py",),
     ),
     Mutant(

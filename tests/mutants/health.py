@@ -74,8 +74,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "the daily check knows what guards are at",
         "health/workflow.py",
-        "found = problems(facts, policy, heard, guards)",
-        "found = problems(facts, policy, heard, {})",
+        "guard_items.heard_names(guards.values()), guards)",
+        "guard_items.heard_names(guards.values()), {})",
         _DAILY,
     ),
     Mutant(

@@ -546,8 +546,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "of a job that is shown without its definition nothing is decided",
         "limits/decisions.py",
-        '("serviceJobType" in detail or "jobDefinition" in detail)',
-        "True",
+        '(*_NAMED_BY, "jobDefinition")',
+        "_NAMED_BY",
         ("tests/integration/test_limits.py",),
     ),
     Mutant(

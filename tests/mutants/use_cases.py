@@ -237,8 +237,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a check knows what guards are at",
         "use_cases/console_answers.py",
-        "found = problems(facts, policy, heard, guards)",
-        "found = problems(facts, policy, heard, {})",
+        "guard_items.heard_names(guards.values()), guards)",
+        "guard_items.heard_names(guards.values()), {})",
         ("tests/unit/use_cases/test_console.py",),
     ),
     Mutant(

@@ -7,6 +7,7 @@ fell with another child does not count: that one may have been stopped, in this 
 on which it depends. What is not known stops nobody.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -34,32 +35,30 @@ def with_own_failures(
     terminated, AWS does not say whether its children show that: then none is taken to have failed
     by itself, unless it was its own rule that had it terminated (`stopped_by_rule`).
     """
-    children = list(listed)
+    by_kind = Counter(map(_how, listed))
     properties = detail.get("arrayProperties", {})
     summary = properties.get("statusSummary", {})
     failed = summary.get("FAILED", 0)
     terminated = detail.get("isTerminated") and not stopped_by_rule
     whole = detail.get("isCancelled") or terminated
-    own = 0 if whole else min(failed, sum(map(_failed_by_itself, children)))
-    stopped = min(failed - own, sum(map(_was_stopped, children)))
+    own = 0 if whole else min(failed, by_kind["FAILED"])
+    stopped = min(failed - own, by_kind[STOPPED])
     told_apart = {**summary, "FAILED": own, STOPPED: stopped, FELL: failed - own - stopped}
     return {**detail, "arrayProperties": {**properties, "statusSummary": told_apart}}
 
 
-def _failed_by_itself(child: Mapping[str, Any]) -> bool:
-    job = _read(child)
-    return job is not None and not (_was_stopped(child) or cause_of(job).follows)
-
-
-def _was_stopped(child: Mapping[str, Any]) -> bool:
+def _how(child: Mapping[str, Any]) -> str:
+    """How a child has failed; what cannot be read has not failed by itself."""
     job = _read(child)
     if job is None:
-        return False
+        return FELL
     # The exit code does not tell: it may be that of an attempt before, or a program's own answer.
     cause = cause_of(job)
     known = known_cause(None, cause.reason)
     by_queue = known is not None and known.code == QUEUE_LIMIT
-    return bool(cause.stopper) or is_stop_accepted(child) or by_queue
+    if cause.stopper or is_stop_accepted(child) or by_queue:
+        return STOPPED
+    return FELL if cause.follows else "FAILED"
 
 
 def _read(child: Mapping[str, Any]) -> JobEvent | None:

@@ -53,7 +53,7 @@ def rest_stopped(array: Array, counts: ChildCounts, label: str, *, enforced: boo
                 *link_lines(array),
             ]
         ),
-        facts=progress_facts(array, counts)
+        facts=_progress_facts(array, counts)
         | {"left": left, "rule": label, "mode": "enforce" if enforced else "observe"},
     )
 
@@ -80,14 +80,7 @@ def rest_left(array: Array, why: str) -> Notice:
                 *link_lines(array),
             ]
         ),
-        facts={
-            "job_id": array.job_id,
-            "job_name": fact(array.job_name),
-            "queue": fact(resource_name(array.queue)),
-            "size": array.size,
-            "rule": fact(array.rest_stopped_by),
-            "left_alone": fact(why),
-        },
+        facts=_facts_of(array) | {"rule": fact(array.rest_stopped_by), "left_alone": fact(why)},
     )
 
 
@@ -134,17 +127,22 @@ def progressed(
                 *link_lines(array),
             ]
         ),
-        facts=progress_facts(array, counts)
+        facts=_progress_facts(array, counts)
         | {"percent": percent, "estimated_end": iso(now + left)},
     )
 
 
-def progress_facts(array: Array, counts: ChildCounts) -> dict[str, Any]:
+def _facts_of(array: Array) -> dict[str, Any]:
     return {
         "job_id": array.job_id,
         "job_name": fact(array.job_name),
         "queue": fact(resource_name(array.queue)),
         "size": array.size,
+    }
+
+
+def _progress_facts(array: Array, counts: ChildCounts) -> dict[str, Any]:
+    return _facts_of(array) | {
         "succeeded": counts.succeeded,
         "failed": counts.failed + counts.fell,
         "stopped": counts.stopped,

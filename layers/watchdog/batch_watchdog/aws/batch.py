@@ -12,6 +12,7 @@ from typing import Any, Literal
 from botocore.exceptions import ClientError
 
 from batch_watchdog.core.job_event import STARTED, WAITING
+from batch_watchdog.core.payload_parts import is_for_service_jobs
 
 type Detail = Mapping[str, Any]  # in the API's own shape
 
@@ -37,8 +38,7 @@ _BULK: Mapping[tuple[str, bool], tuple[str, str]] = {
 
 def kinds_of(queue: Detail) -> list[bool]:
     """Whether a queue holds service jobs; both, where it does not say."""
-    kind = str(queue.get("jobQueueType") or "")
-    return [kind.startswith("SAGEMAKER")] if kind else [False, True]
+    return [is_for_service_jobs(queue)] if queue.get("jobQueueType") else [False, True]
 
 
 class BatchReader:

@@ -84,6 +84,11 @@ def shows(detail: Mapping[str, Any], names: Iterable[str]) -> bool:
     return all(detail.get(name) not in _NOTHING for name in names)
 
 
+def is_for_service_jobs(queue: Mapping[str, Any]) -> bool:
+    """Whether a job queue (JobQueueDetail) says that it holds service jobs."""
+    return str(queue.get("jobQueueType") or "").startswith("SAGEMAKER")
+
+
 def shows_its_attempts(detail: Mapping[str, Any]) -> bool:
     """Whether a job shows its attempts: an empty `eksAttempts` is shown of other jobs, too."""
     return isinstance(detail.get("attempts"), list) or bool(detail.get("eksAttempts"))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batch_watchdog.core.job_event import resource_name
+from batch_watchdog.core.payload_parts import is_for_service_jobs
 from batch_watchdog.diagnosis.findings import Clue
 from batch_watchdog.diagnosis.fit import NAME_MAX, WITH_TYPES, Environment, fits, misfits, tight
 from batch_watchdog.diagnosis.instance_types import registered, sizes
@@ -95,7 +96,7 @@ def queue_trouble(queue: Mapping[Any, Any]) -> Clue | None:
         )
     orders = [queue.get("serviceEnvironmentOrder")]
     # A queue of service jobs has an empty list of compute environments.
-    if not text(queue.get("jobQueueType")).startswith("SAGEMAKER"):
+    if not is_for_service_jobs(queue):
         orders.append(queue.get("computeEnvironmentOrder"))
     if any(isinstance(each, list | tuple) for each in orders) and not any(map(items, orders)):
         return Clue(

@@ -1,5 +1,6 @@
 """Guards: one item each, all in one partition, so that one query reads what they are at."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from urllib.parse import quote
 
@@ -22,11 +23,9 @@ def read_all(table: Table) -> dict[str, GuardState]:
     return {state.guard: state for state in states}
 
 
-def heard_names(table: Table) -> list[str]:
+def heard_names(states: Iterable[GuardState]) -> list[str]:
     """The alarms, budgets and monitors of which a message has come, as policies name them."""
-    return sorted(
-        {name_of(signal) for state in read_all(table).values() for signal in state.alarms}
-    )
+    return sorted({name_of(signal) for state in states for signal in state.alarms})
 
 
 def read(table: Table, guard: str) -> GuardState | None:

@@ -112,6 +112,8 @@ class GuardUpdater:
             return (Tally(),), ()
         entries = (*(each.entry for each in state.earlier), state.entry)
         tallies = [_tally_of(self.table, entry) for entry in entries]
+        if not state.closed:
+            return tallies, ()
         return tallies, queue_update_items.read(self.table).never_closed(held.queues)
 
     def time_passes(self) -> list[Exception]:

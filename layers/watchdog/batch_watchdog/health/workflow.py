@@ -50,8 +50,8 @@ class DailyCheck:
                 )
             if now < known.next_at:
                 return Outcome()
-            heard, guards = guard_items.heard_names(self.table), guard_items.read_all(self.table)
-            found = problems(facts, policy, heard, guards)
+            guards = guard_items.read_all(self.table)
+            found = problems(facts, policy, guard_items.heard_names(guards.values()), guards)
             check = LastCheck(
                 next_at=now + EVERY,
                 wrong=[each.key for each in found],

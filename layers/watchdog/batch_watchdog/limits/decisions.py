@@ -128,14 +128,11 @@ class CheckResult:
 
 def is_whole(detail: Detail | None) -> TypeIs[Detail]:
     """Whether Batch shows all of a job that rules and its own tags are about."""
-    if detail is None:
-        return False
-    # Service jobs have no definition.
-    return shows(detail, _NAMED_BY) and ("serviceJobType" in detail or "jobDefinition" in detail)
+    return detail is not None and not lacks(detail)
 
 
 def lacks(detail: Detail) -> list[str]:
-    """What Batch does not show of a job that it shows in part."""
+    """What Batch does not show of a job that it shows in part. Service jobs have no definition."""
     names = _NAMED_BY if "serviceJobType" in detail else (*_NAMED_BY, "jobDefinition")
     return [name for name in names if not shows(detail, [name])]
 

@@ -42,7 +42,7 @@ def of_job(actions: Iterable[Action], job_id: str, status: str) -> StopResult | 
         for place, each in enumerate(action.effect.job_ids)
         if each == job_id
     ]
-    return min(found, key=lambda each: _SUREST_FIRST.index(each.outcome), default=None)
+    return _surest(found)
 
 
 def of_array(actions: Iterable[Action], array_id: str) -> StopResult | None:
@@ -53,7 +53,7 @@ def of_array(actions: Iterable[Action], array_id: str) -> StopResult | None:
         if isinstance(action.effect, StopJobs) and action.effect.array_id == array_id
         for place in range(len(action.effect.job_ids))
     ]
-    return min(found, key=lambda each: _SUREST_FIRST.index(each.outcome), default=None)
+    return _surest(found)
 
 
 def shows_it(detail: Mapping[str, Any], reason: str) -> bool:
@@ -71,6 +71,10 @@ def settled(table: Table, action: Action, result: Any, now: datetime) -> Iterabl
     stopped = sum(outcome in ("accepted", "unsure") for outcome in outcomes)
     recorded_at = datetime.fromisoformat(action.at)
     return brake_items.read(table, now).settled(len(outcomes), recorded_at, stopped, now)
+
+
+def _surest(found: Iterable[StopResult]) -> StopResult | None:
+    return min(found, key=lambda each: _SUREST_FIRST.index(each.outcome), default=None)
 
 
 def _at(action: Action, stop: StopJobs, place: int) -> StopResult:

@@ -45,8 +45,8 @@ class Answers:
         """Whether the watchdog can do its work."""
         policy, swept = self.policy(), sweep_cursor.read(self.table, EPOCH)
         facts = self.facts(policy, now)
-        heard, guards = guard_items.heard_names(self.table), guard_items.read_all(self.table)
-        found = problems(facts, policy, heard, guards)
+        guards = guard_items.read_all(self.table)
+        found = problems(facts, policy, guard_items.heard_names(guards.values()), guards)
         return check_answer(facts, policy, found, swept.minute if swept.version else None)
 
     def status(self, now: datetime) -> Answer:

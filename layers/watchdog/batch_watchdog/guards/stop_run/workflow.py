@@ -199,16 +199,19 @@ class RunInvocation:
 
     def _report(self, stage: RunStage, rested: Run) -> Notice:
         found = run_items.found(self.session.table, self.session.run.run_id)
-        open_yet = queue_update_items.read(self.session.table).not_yet_closed
+        closed: Sequence[str] = self.session.run.would_close
+        not_closed: Sequence[str] = ()
+        if stage.closed and not self.session.run.observing:
+            not_yet = queue_update_items.read(self.session.table).not_yet_closed
+            closed = [queue for queue in stage.closed if queue not in not_yet]
+            not_closed = [queue for queue in stage.closed if queue in not_yet]
         return run_notices.report(
             self.session.run.guard,
             stage.entry,
             tally(found, stage.entry.stage, rested),
             at=self.session.now,
-            queues_closed=self.session.run.would_close
-            if self.session.run.observing
-            else [queue for queue in stage.closed if queue not in open_yet],
-            queues_not_closed=[queue for queue in stage.closed if queue in open_yet],
+            queues_closed=closed,
+            queues_not_closed=not_closed,
         )
 
     def _still_there(self, stage: RunStage) -> Notice | None:
