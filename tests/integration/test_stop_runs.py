@@ -100,7 +100,10 @@ def test_a_batch_that_hardly_lets_through_anything_is_waited_for() -> None:
     running.enter("cancel").run(minutes=30)
 
     assert running.stops == dict.fromkeys(jobs, 1)
-    assert running.report()["cancelled"] == 1_000
+    told = running.report()
+    assert 0 < told["cancelled"] < 1_000
+    # Batch could not be asked of the others.
+    assert told["cancelled"] + told["not_known"] == 1_000
 
 
 def test_where_there_are_no_bulk_calls_jobs_are_stopped_one_by_one() -> None:

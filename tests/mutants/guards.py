@@ -648,8 +648,22 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a stop that no look has followed is not known",
         "guards/stop_run/tally.py",
-        "return _Fate.NOT_KNOWN if job in self._recent or job in self._unproven else fate",
-        "return _Fate.NOT_KNOWN if job in self._unproven else fate",
+        "is_new = job in self._recent or job in self._unproven",
+        "is_new = job in self._unproven",
+        ("tests/unit/guards/stop_run/test_run.py",),
+    ),
+    Mutant(
+        "a job that no list shows any more is not known to be stopped until Batch shows it",
+        "guards/stop_run/tally.py",
+        "return _Fate.NOT_KNOWN if is_new or self._awaits_answer(job) else fate",
+        "return _Fate.NOT_KNOWN if is_new else fate",
+        ("tests/unit/guards/stop_run/test_run.py",),
+    ),
+    Mutant(
+        "of more jobs than Batch can be asked of, the lists are enough",
+        "guards/stop_run/tally.py",
+        "job in asked and len(asked) <= _asked_after_max(service=service)",
+        "job in asked",
         ("tests/unit/guards/stop_run/test_run.py",),
     ),
     Mutant(

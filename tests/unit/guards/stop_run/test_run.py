@@ -133,11 +133,20 @@ def chunk(**changes: Any) -> Chunk:
     return replace(made, asked=changes.get("asked", len(made.stop)))
 
 
+MANY = tuple(f"job {number}" for number in range(1_001))  # more than Batch is asked of
+
+
+def ended(*jobs: str) -> Chunk:
+    """Batch has shown that these ended by their stop."""
+    return chunk(ended=dict.fromkeys(jobs, 1), over=jobs)
+
+
 def test_each_job_is_counted_once() -> None:
     chunks = [
         chunk(stop=("a", "b"), left=("c",), spared=("d",)),
         chunk(stop=("b", "e"), left=("c",), spared=("d",)),
         chunk(stop=("a", "b", "e")),
+        ended("a", "b", "e"),
     ]
 
     found = tally(chunks, "cancel")
@@ -147,11 +156,33 @@ def test_each_job_is_counted_once() -> None:
 
 
 def test_at_terminate_what_was_stopped_was_terminated() -> None:
-    assert tally([chunk(stop=("a",))], "terminate") == Tally(terminated=1)
+    assert tally([chunk(stop=("a",)), ended("a")], "terminate") == Tally(terminated=1)
 
 
 def test_what_was_not_asked_for_yet_is_not_counted() -> None:
-    assert tally([chunk(stop=("a", "b"), asked=1)], "cancel") == Tally(cancelled=1)
+    counted = tally([chunk(stop=("a", "b"), asked=1), ended("a")], "cancel")
+
+    assert counted == Tally(cancelled=1)
+
+
+def test_a_job_that_no_list_shows_any_more_is_not_known_to_be_stopped_until_batch_shows_it() -> (
+    None
+):
+    stopped = chunk(stop=("a", "b"))
+
+    assert tally([stopped], "cancel") == Tally(not_known=2)
+    assert tally([stopped, ended("a")], "cancel") == Tally(cancelled=1, not_known=1)
+
+
+@pytest.mark.parametrize(("service", "most"), [(False, 1_000), (True, 100)])
+def test_of_more_jobs_than_batch_can_be_asked_of_the_lists_are_enough(
+    *, service: bool, most: int
+) -> None:
+    jobs = tuple(f"job {number}" for number in range(most + 1))
+
+    assert tally([chunk(stop=jobs, service=service)], "terminate") == Tally(terminated=most + 1)
+    few = chunk(stop=jobs[1:], service=service)
+    assert tally([few], "terminate") == Tally(not_known=most)
 
 
 def test_a_refused_job_counts_as_failed_until_it_is_stopped() -> None:
@@ -159,18 +190,20 @@ def test_a_refused_job_counts_as_failed_until_it_is_stopped() -> None:
 
     assert tally([refused], "cancel").failed == {"no": 2}
     assert tally([refused], "cancel").failed_jobs == ("a", "b")
-    later = tally([refused, chunk(stop=("a",))], "cancel")
+    later = tally([refused, chunk(stop=("a",)), ended("a")], "cancel")
     assert (later.cancelled, later.failed, later.failed_jobs) == (1, {"no": 1}, ("b",))
 
 
 def test_a_stopped_job_that_is_seen_at_work_has_escaped() -> None:
-    escaped = tally([chunk(stop=("a", "b")), chunk(left=("a",))], "cancel")
+    escaped = tally([chunk(stop=("a", "b")), chunk(left=("a",)), ended("b")], "cancel")
 
     assert (escaped.cancelled, escaped.escaped, escaped.escaped_jobs) == (1, 1, ("a",))
 
 
 def test_a_job_that_was_left_at_work_and_waits_again_is_stopped() -> None:
-    assert tally([chunk(left=("a",)), chunk(stop=("a",))], "cancel") == Tally(cancelled=1)
+    counted = tally([chunk(left=("a",)), chunk(stop=("a",)), ended("a")], "cancel")
+
+    assert counted == Tally(cancelled=1)
 
 
 def test_an_array_counts_by_its_children_as_they_were_when_it_was_stopped() -> None:
@@ -216,8 +249,10 @@ def test_a_child_that_was_left_at_work_and_waits_again_is_counted_where_it_is_no
 
     # No look lists children: that it is not found proves nothing.
     assert tally(chunks, "cancel") == Tally(not_known=1, left_running=3)
-    ended = [*chunks, chunk(ended={child: 1}, over=(child,))]
-    assert tally(ended, "cancel") == Tally(cancelled=1, left_running=3)
+    assert tally([*chunks, chunk(stop=MANY)], "cancel") == Tally(
+        cancelled=1_001, not_known=1, left_running=3
+    )
+    assert tally([*chunks, ended(child)], "cancel") == Tally(cancelled=1, left_running=3)
 
 
 def test_what_was_to_be_stopped_on_its_arrival_counts_once_batch_shows_its_end() -> None:
@@ -228,7 +263,10 @@ def test_what_was_to_be_stopped_on_its_arrival_counts_once_batch_shows_its_end()
     assert tally([arrived, known], "terminate") == Tally(
         terminated=1, escaped=1, escaped_jobs=("b",)
     )
-    assert tally([arrived, chunk(stop=("a", "b"))], "terminate") == Tally(terminated=2)
+    many = chunk(stop=MANY)
+    assert tally([arrived, many], "terminate") == Tally(terminated=1_001, not_known=2)
+    listed = chunk(stop=("a", "b", *MANY))
+    assert tally([arrived, listed], "terminate") == Tally(terminated=1_003)
 
 
 def test_of_an_arrays_children_no_more_were_stopped_than_have_failed() -> None:
@@ -311,6 +349,7 @@ def test_batch_is_asked_how_those_ended_of_which_that_is_not_known() -> None:
     ]
 
     unsettled = Unsettled(rows, most=2)
+
     assert unsettled.jobs == ("d", child, whole, "b")
     assert (unsettled.arrays, list(unsettled.service)) == ({whole: 2}, ["s"])
     assert Unsettled(rows, most=1).jobs == ("d", child, whole)
@@ -330,11 +369,11 @@ def test_after_stops_a_look_lists_what_has_started_too() -> None:
 
 
 def test_a_stop_that_no_look_has_followed_is_not_known_to_have_ended_the_job() -> None:
-    early, late = chunk(stop=("a",)), chunk(stop=("b",), at=at("13:00"))
+    early, late = chunk(stop=MANY), chunk(stop=("b",), at=at("13:00"))
 
-    assert tally([early, late], "cancel") == Tally(cancelled=1, not_known=1)
-    assert tally([early], "terminate", a_run(known_at=None)) == Tally(not_known=1)
-    assert tally([early, late], "cancel").found == 2
+    assert tally([early, late], "cancel") == Tally(cancelled=1_001, not_known=1)
+    assert tally([early], "terminate", a_run(known_at=None)) == Tally(not_known=1_001)
+    assert tally([early, late], "cancel").found == 1_002
 
 
 def test_what_would_be_stopped_is_counted_as_if_it_were() -> None:
@@ -346,12 +385,11 @@ def test_what_would_be_stopped_is_counted_as_if_it_were() -> None:
 def test_a_stopped_job_that_the_last_look_found_has_not_ended() -> None:
     stopped = chunk(stop=("a", "b"))
     found = chunk(alive={"a": 1}, at=at("13:00"))
+    chunks = [stopped, ended("b"), found]
 
-    assert tally([stopped, found], "terminate") == Tally(
-        terminated=1, not_ended=1, not_ended_jobs=("a",)
-    )
+    assert tally(chunks, "terminate") == Tally(terminated=1, not_ended=1, not_ended_jobs=("a",))
     gone = a_run(known_at=at("13:01"))
-    assert tally([stopped, found], "terminate", gone) == Tally(terminated=2)
+    assert tally(chunks, "terminate", gone) == Tally(terminated=1, not_known=1)
 
 
 def test_of_a_stopped_array_those_children_have_not_ended_that_the_last_look_found() -> None:
@@ -368,7 +406,7 @@ def test_a_stopped_job_that_is_spared_by_now_was_not_stopped() -> None:
 
 
 def test_a_stopped_job_that_ended_by_itself_has_escaped() -> None:
-    counted = tally([chunk(stop=("a", "b")), chunk(escaped=("a",))], "terminate")
+    counted = tally([chunk(stop=("a", "b")), chunk(escaped=("a",)), ended("b")], "terminate")
 
     assert counted == Tally(terminated=1, escaped=1, escaped_jobs=("a",))
 

@@ -21,10 +21,12 @@ from batch_watchdog.guards.stop_run import items as run_items
 from batch_watchdog.guards.stop_run import run as stop_run
 from batch_watchdog.guards.stop_run.session import DESCRIBED_AT_ONCE, RunSession, RunStage
 from batch_watchdog.guards.stop_run.stopping import FoundJobs, JobStopper
-from batch_watchdog.guards.stop_run.tally import Unsettled
+from batch_watchdog.guards.stop_run.tally import (
+    ASKED_AFTER_MAX,
+    SERVICE_ASKED_AFTER_MAX,
+    Unsettled,
+)
 
-_ASKED_AFTER_MAX = 1_000  # jobs of which is asked, after a look, how they ended
-_SERVICE_ASKED_AFTER_MAX = 100  # each takes a call
 _MARKS = {"cancel": "isCancelled", "terminate": "isTerminated"}  # of an accepted stop
 _LATE = timedelta(minutes=1)  # so late a stop on arrival may be written down, by its own time
 
@@ -45,15 +47,15 @@ class EndsReader:
             since = run.settled_at - _LATE
             if next(run_items.arrived(table, run.run_id, since), None) is None:
                 return
-        unsettled = Unsettled(run_items.found(table, run.run_id), _ASKED_AFTER_MAX)
+        unsettled = Unsettled(run_items.found(table, run.run_id))
         found = FoundJobs()
         # Where Batch hardly answers, nothing waits for it: the next look asks again.
         with suppress(OutOfTimeError, ThrottledError):
-            jobs = unsettled.jobs[:_ASKED_AFTER_MAX]
+            jobs = unsettled.jobs[:ASKED_AFTER_MAX]
             for some in batched(jobs, DESCRIBED_AT_ONCE, strict=False):
                 details = self.session.described(some, service=False)
                 self._take_in_ends(details, unsettled, stage, found)
-            for job_id in islice(unsettled.service, _SERVICE_ASKED_AFTER_MAX):
+            for job_id in islice(unsettled.service, SERVICE_ASKED_AFTER_MAX):
                 details = self.session.described([job_id], service=True)
                 self._take_in_ends(details, unsettled, stage, found)
         over = {*found.escaped, *found.left, *found.over}

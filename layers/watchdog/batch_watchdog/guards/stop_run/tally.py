@@ -5,12 +5,12 @@ The chunks of a run are read in order of time. What was last found of a job coun
 was stopped and is then seen at work has escaped; and an array is counted by its children, as they
 were when it was stopped.
 
-A job whose stop was asked for counts as stopped once Batch has shown that it ended by it, or once a
-whole look has not found it any more. It is not known yet where it was asked since that look began,
-and has not ended where that look, or the present one, found it. For what was stopped on its
-arrival, and for an array's child that was stopped singly, only the former counts: it is not known
-whether Batch was asked, or no look would show it. And of an array's children no more were stopped
-than have failed, as Batch has shown, nor than are gone.
+A job whose stop was asked for counts as stopped once Batch has shown that it ended by it. Where
+more were asked to stop than Batch can be asked of after a look, it also counts once a whole look
+has not found it any more; but not what was stopped on its arrival (it is not known whether Batch
+was asked), nor an array's child that was stopped singly (no look would show it). Until then it is
+not known; and it has not ended where the last whole look, or the present one, found it. Of an
+array's children no more were stopped than have failed, as Batch has shown, nor than are gone.
 """
 
 from collections import Counter, defaultdict
@@ -26,6 +26,8 @@ from batch_watchdog.guards.stop_run.counts import Tally
 from batch_watchdog.guards.stop_run.notices import StillThere
 from batch_watchdog.guards.stop_run.run import Chunk, Run
 
+ASKED_AFTER_MAX = 1_000  # jobs of which is asked, after a look, how they ended
+SERVICE_ASKED_AFTER_MAX = 100  # each takes a call
 _NAMED_MAX = 100  # jobs named, of each kind
 
 
@@ -64,6 +66,7 @@ class _Shown:
         self._at_work: dict[int, int] = {}  # children that were found at work since then
         self._unproven: set[int] = set()  # that a look does not find them proves nothing
         self._ended: dict[int, int] = {}  # as Batch has shown
+        self._asked: dict[bool, set[int]] = {False: set(), True: set()}  # whether service jobs
 
     def take_in(self, chunk: Chunk) -> None:
         if self._known_at is None or chunk.at >= self._known_at:
@@ -79,6 +82,9 @@ class _Shown:
                 self._unproven.add(hash(job_id))
             else:
                 self._unproven.discard(hash(job_id))
+            asked = self._asked[chunk.service]
+            if len(asked) <= _asked_after_max(service=chunk.service):  # One more says: too many.
+                asked.add(hash(job_id))
 
     def _take_in_recent(self, chunk: Chunk) -> None:
         self._recent |= {hash(job_id) for job_id in islice(chunk.stop, chunk.asked)}
@@ -96,7 +102,15 @@ class _Shown:
             return fate
         if job in self._alive:
             return _Fate.NOT_ENDED
-        return _Fate.NOT_KNOWN if job in self._recent or job in self._unproven else fate
+        is_new = job in self._recent or job in self._unproven
+        return _Fate.NOT_KNOWN if is_new or self._awaits_answer(job) else fate
+
+    def _awaits_answer(self, job: int) -> bool:
+        """Whether Batch is asked how a job ended, and has not shown it yet."""
+        return job not in self._ended and any(
+            job in asked and len(asked) <= _asked_after_max(service=service)
+            for service, asked in self._asked.items()
+        )
 
     def tell_apart(self, array: int, sums: Counter[_Fate], count: int) -> None:
         """Tell what became of a stopped array's children: `count`, when it was stopped."""
@@ -244,6 +258,10 @@ class _Found:
         return tuple(islice(filter(is_so, self._worth_naming), _NAMED_MAX))
 
 
+def _asked_after_max(*, service: bool) -> int:
+    return SERVICE_ASKED_AFTER_MAX if service else ASKED_AFTER_MAX
+
+
 class Unsettled:
     """
     Jobs that were asked to stop, and of which it is not known how they ended.
@@ -254,7 +272,7 @@ class Unsettled:
     `most` were found by lists, these are left out: that no list shows them any more is enough.
     """
 
-    def __init__(self, chunks: Iterable[Chunk], most: int) -> None:
+    def __init__(self, chunks: Iterable[Chunk], most: int = ASKED_AFTER_MAX) -> None:
         self.arrays: dict[str, int | None] = {}
         self.failed_before: dict[str, int] = {}
         self.service: dict[str, None] = {}
