@@ -317,6 +317,7 @@ class _Guard:
 
     stage: str = "calm"
     enforced: bool = False  # in the mode in which the stage was entered
+    perhaps_observes: bool = False  # Enforced only if a delivery that failed had entered the stage.
     since: datetime | None = None  # entered here
     by_operator: bool = False
     rings: dict[str, _Evidence] = field(default_factory=dict)
@@ -675,6 +676,10 @@ class _Model:
                 guard.stage, guard.since = "terminate", hardens_at
             match what:
                 case ("ALARM", bool(for_certain), _Evidence() as evidence):
+                    is_first = for_certain and evidence not in guard.heard
+                    if is_first and evidence in guard.rings.values():
+                        observes = _mode(self._tree(at), rule) != "enforce"
+                        guard.perhaps_observes = guard.perhaps_observes or observes
                     self._hear(guard, rule, evidence, at)
                     # A guard that the policy did not have, or that did not name it, heard nothing.
                     is_named = any(map(evidence.names_stage, (rule or {}).get("stage", ())))
@@ -758,11 +763,16 @@ class _Model:
         """
         Whether the same share rang again since: then it is over with that one, and not before.
 
-        A sweep that had read the policy before may tell of a budget that is another one by then.
+        A sweep that had read the policy before may tell of a budget that is another one by then;
+        another sweep, in the same second, of the one in force.
         """
+        in_force = self._budget(rung.budget, until)
         return any(
             (each.budget, each.percent) == (rung.budget, rung.percent)
-            and rung.at < each.at <= until
+            and (
+                rung.at < each.at <= until
+                or (rung.at == each.at and each.table == in_force and each.table != rung.table)
+            )
             for each in self._rung
         )
 
@@ -807,7 +817,7 @@ class _Model:
         in_force = guard.stage if (guard.enforced or not enforced) and is_meant else "calm"
         if _HARDNESS[hardest] > _HARDNESS[in_force]:
             guard.stage, guard.enforced, guard.since = hardest, enforced, at
-            guard.by_operator = False
+            guard.by_operator = guard.perhaps_observes = False
 
     def _hear_late(
         self, guard: _Guard, rule: Mapping[str, Any] | None, evidence: _Evidence, at: datetime
@@ -877,10 +887,14 @@ class _Model:
         if not (is_on and self._is_meant(guard, rule or {})):
             guard.stage, guard.enforced, guard.since = stage, enforced, at
             guard.by_operator, guard.set_stage = True, stage if enforced else ""
+            guard.perhaps_observes = False
 
     def _take_seriously(self, guard: _Guard, rule: Mapping[str, Any] | None, at: datetime) -> None:
         """A guard that observes no longer means the alarms that ring still."""
-        if rule is None or guard.stage == "calm" or guard.enforced:
+        if rule is None or guard.stage == "calm":
+            return
+        has = {str(stage["action"]) for stage in rule.get("stage", ())}
+        if guard.enforced and (guard.stage in has or not guard.perhaps_observes):
             return
         if _mode(self._tree(at), rule) != "enforce":
             return
