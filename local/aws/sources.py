@@ -67,7 +67,8 @@ class _Batches[T]:
         if due != self._planned:
             return  # A batch became full before this one's window was over.
         self._planned = NEVER
-        while self._due() == self._clock.now:
+        now = self._clock.now
+        while self._due() == now:  # What becomes due while a function is at work has its own turn.
             self._hand_on(self._take())
         self.plan()
 

@@ -26,7 +26,7 @@ from tests.simulation.plan import WIDE, Plan, draw
 from tests.simulation.regressions import PLANS
 from tests.simulation.shrink import shrunk, told
 
-_SHOWN = 10  # failing seeds that are told of
+_SHOWN = 10  # failing seeds that are made smaller
 _AT_ONCE = 20  # seeds that a process is given
 # With fewer histories a fault that is rare may just not have happened.
 _ENOUGH = 300
@@ -59,8 +59,9 @@ def main(arguments: Sequence[str]) -> int:
         counts += result.counts
         if result.problems:
             failed.append(result)
-            if len(failed) <= _SHOWN:
-                _tell(result, console)
+            console.print(f"broken by {result.name}:", markup=False, style="red")
+            for problem in result.problems[:5]:
+                console.print(f"  {problem}", markup=False, soft_wrap=True)
             if options.stop:
                 break
     took = time.monotonic() - began
@@ -73,6 +74,8 @@ def main(arguments: Sequence[str]) -> int:
     )
     if failed:
         console.print("they are:", ", ".join(result.name for result in failed), markup=False)
+    for result in failed[:_SHOWN]:
+        _tell_smaller(result, console)
     if never:
         console.print("[red]faults that never happened:[/]", ", ".join(never))
     return 1 if failed or never else 0
@@ -125,13 +128,10 @@ def _with_bar(results: Iterator[Result], total: int, console: Console) -> Iterat
         yield from progress.track(results, total=total)
 
 
-def _tell(result: Result, console: Console) -> None:
-    console.print(f"broken by {result.name}:", markup=False, style="red")
-    for problem in result.problems[:5]:
-        console.print(f"  {problem}", markup=False, soft_wrap=True)
+def _tell_smaller(result: Result, console: Console) -> None:
     invariant = result.problems[0].partition(":")[0]
     smaller = shrunk(result.plan, invariant, partial(run, stack=_stack_of(result.plan)))
-    console.print("  a smaller one that breaks the same:")
+    console.print(f"one smaller than {result.name} that breaks the same:", markup=False)
     for line in told(smaller):
         console.print(f"    {line}", markup=False, soft_wrap=True)
     console.print("  to keep it, add to tests/simulation/regressions.py:")
