@@ -1026,7 +1026,7 @@ def i11_each_bad_policy_is_told(seen: History) -> Iterator[str]:
     """A bad policy that is put again is told again."""
     told = [at for at, each in _announced(seen) if each["id"].startswith("watchdog-trouble:policy")]
     for begins in seen.bad_policies:
-        replaced = [at for at, _ in seen.policies if begins < at < begins + 3 * _MINUTE]
+        replaced = [at for at, _ in seen.policies if begins <= at < begins + 3 * _MINUTE]
         again = [at for at in seen.bad_policies if begins < at < begins + 3 * _MINUTE]
         disturbed = any(begins <= at < begins + _SETTLING for at, _, _ in seen.failures)
         late = any(begins <= at < begins + _SETTLING for at in seen.late_sweeps)
