@@ -79,6 +79,13 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/unit/policy/test_loader.py",),
     ),
     Mutant(
+        "a mode that falls is told once, though the policy before is remembered again",
+        "policy/loader.py",
+        'entry = OnceKey(f"mode:{reading.version}:{reading.policy.version}", EPOCH)',
+        'entry = OnceKey(f"mode:{reading.version}:{reading.policy.version}", now)',
+        ("tests/unit/policy/test_loader.py",),
+    ),
+    Mutant(
         "a time zone that does not exist is refused",
         "policy/tables.py",
         "            ZoneInfo(time_zone)\n",

@@ -216,6 +216,23 @@ def test_a_new_policy_that_only_observes_is_told_once(parameter: Parameter) -> N
     assert parameter.policies.current().mode == "observe"
 
 
+def test_a_mode_that_falls_is_told_once_though_a_container_has_the_policy_before_remembered_again(
+    parameter: Parameter,
+) -> None:
+    parameter.put(ENFORCE)
+    parameter.settle()
+    behind = parameter.policies_for(max_age=3_600)
+    behind.current()
+    parameter.put(OBSERVE)
+    parameter.settle()
+
+    behind.settle(parameter.now + timedelta(minutes=1))
+    parameter.settle(minutes=2)
+
+    [notice] = parameter.told
+    assert notice.facts["mode"] == "observe"
+
+
 def test_each_time_that_the_mode_falls_is_told(parameter: Parameter) -> None:
     for text in (ENFORCE, OBSERVE, ENFORCE, OBSERVE):
         parameter.put(text)

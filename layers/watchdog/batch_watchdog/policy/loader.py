@@ -22,7 +22,6 @@ from aws_lambda_powertools.utilities.parameters.base import BaseProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.exceptions import ClientError
 
-from batch_watchdog.core.effects import Announce
 from batch_watchdog.core.errors import PolicyError, UnreadPolicyError
 from batch_watchdog.core.job_event import EPOCH
 from batch_watchdog.notices.notice import Notice
@@ -121,7 +120,7 @@ class PolicyLoader:
         if not reading.problem:
             if reading.text is None:
                 return reading.policy  # Nobody has put one.
-            recorder.decide([_LAST_GOOD], lambda _: self._remember(reading), now)
+            recorder.decide([_LAST_GOOD], lambda _: self._remember(reading, recorder, now), now)
             return reading.policy
         entry = _told_once(reading, now)
         notice = _trouble(self._parameter, reading, entry.name)
@@ -150,7 +149,7 @@ class PolicyLoader:
         policy = policy or UnreadablePolicy()
         return _Reading(policy=policy, version=version, problem=problem, unread=unread)
 
-    def _remember(self, reading: _Reading) -> Outcome:
+    def _remember(self, reading: _Reading, recorder: Recorder, now: datetime) -> Outcome:
         item = self._table.get(*_LAST_GOOD)
         if item and unpack(item["body"]) == reading.text:
             return Outcome()
@@ -161,9 +160,11 @@ class PolicyLoader:
         )
         before = _last_good(item) if item else None
         if before and (before.mode, reading.policy.mode) == ("enforce", "observe"):
-            # Once for each good text: it is remembered by the same write.
-            notice = _disarmed(self._parameter, reading)
-            return Outcome(puts=[put], effects=[Announce(notices=(notice,))])
+            # Once for each putting of a text: another container may have read the one before, and
+            # have it remembered again for a minute.
+            entry = OnceKey(f"mode:{reading.version}:{reading.policy.version}", EPOCH)
+            notice = _disarmed(self._parameter, entry.name)
+            recorder.announce_once({entry: notice}, now).raise_failed()
         return Outcome(puts=[put])
 
 
@@ -228,11 +229,11 @@ def _trouble(parameter: str, reading: _Reading, name: str) -> Notice:
     )
 
 
-def _disarmed(parameter: str, reading: _Reading) -> Notice:
+def _disarmed(parameter: str, name: str) -> Notice:
     """The notice that a new policy only observes, where the one before enforced."""
     return Notice(
         kind="watchdog-trouble",
-        id=f"watchdog-trouble:mode:{reading.version}:{reading.policy.version}",
+        id=f"watchdog-trouble:{name}",
         severity="warning",
         subject=subject("The new policy only observes: nothing is stopped any more"),
         text=lines(
