@@ -639,6 +639,13 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/integration/test_stop_runs.py",),
     ),
     Mutant(
+        "a guard that the policy has lost holds what it has closed",
+        "guards/precedence.py",
+        "q for q in mine if q in of_lost or any(rule.covers_queue(q) for rule in holders)",
+        "q for q in mine if any(rule.covers_queue(q) for rule in holders)",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
         "accepted is not stopped",
         "guards/stop_run/tally.py",
         ("        if job in self._alive:\n            return _Fate.NOT_ENDED\n"),

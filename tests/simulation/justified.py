@@ -48,7 +48,9 @@ _HARDNESS = {"calm": 0, "cancel": 1, "terminate": 2}
 
 
 # An invocation that fails may have written what it decided; a command that is refused has not.
-_FAILED = re.compile(r"Crash|[A-Z]\w*(?:Error|Group|Exception)\b")
+_FAILED = re.compile(
+    r"Crash|[A-Z]\w*(?:Error|Group|Exception)\b|others are changing the same, or this is a repeat"
+)
 
 
 def unjustified(seen: "History") -> Iterator[str]:

@@ -1847,6 +1847,16 @@ def test_a_stage_that_is_not_meant_holds_nothing() -> None:
     assert judge_queue(closing, alone, a_policy(milder), now)[0] == "drop"
 
 
+def test_a_guard_that_the_policy_has_lost_holds_what_it_has_closed_until_it_is_released() -> None:
+    states = {"mild": at_stage(MILD, "soft"), "harsh": at_stage(HARSH, "hard")}
+    states["harsh"] = replace(states["harsh"], closed=(GPU,))
+    calm = states | {"harsh": replace(states["harsh"], entry=None, reopens=True)}
+    policy, now = a_policy(MILD), at("12:30")
+
+    assert held_by_others("mild", states, policy, now) == {GPU}
+    assert held_by_others("mild", calm, policy, now) == set()
+
+
 def test_a_queue_is_held_by_every_other_guard_that_is_raised_and_closes_queues() -> None:
     states = {"mild": at_stage(MILD, "soft"), "harsh": at_stage(HARSH, "hard")}
     calm = states | {"harsh": GuardState(guard="harsh")}

@@ -104,14 +104,22 @@ def may_still_stop(  # noqa: PLR0911, PLR0913, PLR0917 - each reason has its wor
 def held_by_others(
     guard: str, states: Mapping[str, GuardState], policy: Policy, now: datetime
 ) -> frozenset[str]:
-    """Of the queues that a guard has closed, those that other guards hold closed too."""
+    """
+    Of the queues that a guard has closed, those that other guards hold closed too.
+
+    A guard that the policy has lost holds what it has closed until an operator releases it.
+    """
     holders = [
         rule
         for rule in policy.guard
         if rule.name != guard and _closes(states.get(rule.name), rule, policy, now)
     ]
     mine = states[guard].closed if guard in states else ()
-    return frozenset(q for q in mine if any(rule.covers_queue(q) for rule in holders))
+    others = (state for name, state in states.items() if name != guard and state.entry)
+    of_lost = {q for each in others if not policy.guard_named(each.guard) for q in each.closed}
+    return frozenset(
+        q for q in mine if q in of_lost or any(rule.covers_queue(q) for rule in holders)
+    )
 
 
 def is_still_wanted(effect: SetQueueState, states: Iterable[GuardState]) -> bool:
