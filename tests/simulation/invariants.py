@@ -816,7 +816,8 @@ def i14_what_is_told_to_be_stopped_has_ended(seen: History) -> Iterator[str]:
     A guard's report and release count as stopped only what a guard's stop has ended by then: their
     own, or another guard's that was faster.
 
-    Children are counted by their array: one that fails by itself after the array's stop counts too.
+    Children are counted by their array: one that fails by itself after the array's stop was decided
+    counts too, and the call may come minutes later.
     """
     for action, notice in seen.notices():
         facts = notice.facts
@@ -835,7 +836,7 @@ def i14_what_is_told_to_be_stopped_has_ended(seen: History) -> Iterator[str]:
             for stay in seen.stays[job_id]
             if stay.status == "FAILED" and stay.since <= at
             if job.reason.startswith(STOP_MARK)
-            or (job.parent_id in asked and stay.since >= asked[job.parent_id] - _MINUTE)
+            or (job.parent_id in asked and stay.since >= asked[job.parent_id] - 3 * _MINUTE)
         ]
         # An array that is stopped while it is PENDING has no children yet, and counts whole.
         parents = {job.parent_id for job in seen.jobs.values()}
