@@ -717,7 +717,8 @@ def i15_the_first_of_a_cause_is_told_at_once(seen: History) -> Iterator[str]:
         first = min(at for at, _ in notices)
         by = first + 2 * _MINUTE + _slack(seen, first)
         failed = [at for at, what, _ in seen.failures if what == "act" and first <= at <= by]
-        by = max([by, *(at + _SETTLING for at in failed[-1:])])
+        if failed:
+            by = max(by, failed[-1] + _SETTLING)
         in_time = any(told_at.get(notice_id, seen.ended) <= by for _, notice_id in notices)
         if of_kind <= _MESSAGES_MAX and by < seen.ended and not in_time:
             yield f"{cause} came at {iso(first)}, and nothing of it was told by {iso(by)}"

@@ -77,13 +77,13 @@ class _Shown:
             self._unproven.discard(hash(job_id))
             if job_id not in chunk.alive:
                 self._alive.pop(hash(job_id), None)
+        asked, most = self._asked[chunk.service], _asked_after_max(service=chunk.service)
         for job_id in islice(chunk.stop, chunk.asked):
             if chunk.arrived or array_child(job_id):
                 self._unproven.add(hash(job_id))
             else:
                 self._unproven.discard(hash(job_id))
-            asked = self._asked[chunk.service]
-            if len(asked) <= _asked_after_max(service=chunk.service):  # One more says: too many.
+            if len(asked) <= most:  # One more says that they are too many.
                 asked.add(hash(job_id))
 
     def _take_in_recent(self, chunk: Chunk) -> None:
