@@ -126,8 +126,15 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "each end counts once",
         "budgets/counting.py",
-        'if ledger.knows("E", run.stop, run.job_id, run.attempt):',
-        "if False:",
+        'return ledger.knows("E", run.stop, run.job_id, run.attempt)',
+        "return False",
+        _COUNTING,
+    ),
+    Mutant(
+        "a start is taken off once, however many ends come with it",
+        "budgets/counting.py",
+        "believed[fact.run.job_id].remove(began)",
+        "pass",
         _COUNTING,
     ),
     Mutant(

@@ -249,6 +249,33 @@ def test_a_start_that_was_guessed_is_taken_off_once_by_an_end_with_a_number() ->
     assert watch.used(NOON + 9 * HOUR) == 1
 
 
+def test_a_start_that_was_guessed_is_taken_off_once_by_the_ends_of_two_attempts() -> None:
+    watch = Watch()
+    watch.told(NOON + MINUTE, _guessed(watch, NOON + MINUTE))
+    first = watch.fact("a", NOON, NOON + 6 * MINUTE)
+    second = watch.fact("a", NOON + 7 * MINUTE, NOON + 13 * MINUTE)
+    second = replace(second, run=replace(second.run, attempt=1))
+    watch.told(NOON + 14 * MINUTE, first, second)
+    assert watch.used(NOON + 9 * HOUR) == 0.8
+
+
+def test_an_end_that_is_repeated_leaves_the_start_of_the_next_attempt() -> None:
+    watch = Watch()
+    first = watch.fact("a", NOON, NOON + 3 * MINUTE)
+    watch.told(NOON + 3 * MINUTE, first)
+    watch.told(NOON + 5 * MINUTE, _guessed(watch, NOON + 5 * MINUTE))
+    second = watch.fact("a", NOON + 4 * MINUTE, NOON + 7 * MINUTE)
+    second = replace(second, run=replace(second.run, attempt=1))
+    watch.told(NOON + 8 * MINUTE, first, second)
+    assert watch.used(NOON + 9 * HOUR) == 0.4
+
+
+def _guessed(watch: Watch, at: datetime) -> Fact:
+    """A run as a listing shows it, whose start and attempt are not known."""
+    fact = watch.fact("a", at, guessed=True)
+    return replace(fact, run=replace(fact.run, attempt=unnumbered(to_ms(at))))
+
+
 def test_an_end_that_is_shown_after_all_counts_whole() -> None:
     watch = Watch()
     watch.told(NOON, watch.fact("a", NOON))

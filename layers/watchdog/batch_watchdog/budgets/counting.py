@@ -79,9 +79,12 @@ class BudgetCounter:
         going_on: list[Fact] = []
         for fact in sorted(facts, key=lambda fact: (bool(fact.run.stop), fact.run.start)):
             fact = _as_counted(fact, ledger)  # noqa: PLW2901 - as those before it were
-            if fact.run.stop:
-                state = _ended(state, budget, fact, ledger, _going_on(fact.run, believed))
-            elif _is_new(fact, ledger, _going_on(fact.run, believed)):
+            began = _going_on(fact.run, believed)
+            if fact.run.stop and not _is_counted_end(fact.run, ledger):
+                state = _ended(state, budget, fact, ledger, began)
+                if began:  # It is taken off once, though more ends may have come.
+                    believed[fact.run.job_id].remove(began)
+            elif not fact.run.stop and _is_new(fact, ledger, began):
                 state = rules.begin(state, budget, fact)
                 going_on.append(replace(fact, budgets=((name, budget.counting),)))
                 believed[fact.run.job_id].append(fact)
@@ -168,6 +171,10 @@ def _number_with(fact: Fact) -> int:
     return _number_of(fact.run) + _WITH_AMOUNTS * (1 + zlib.crc32(repr(fact.amounts).encode()))
 
 
+def _is_counted_end(run: Run, ledger: Ledger) -> bool:
+    return ledger.knows("E", run.stop, run.job_id, run.attempt)
+
+
 def _shows_its_start(fact: Fact, ledger: Ledger) -> bool:
     """Whether an end shows the start as it was counted."""
     run = fact.run
@@ -197,11 +204,8 @@ def _is_new(fact: Fact, ledger: Ledger, believed: Fact | None) -> bool:
 def _ended(
     state: BudgetState, budget: Budget, fact: Fact, ledger: Ledger, believed: Fact | None
 ) -> BudgetState:
-    """Count an end, if it is new, and take off how its start was counted, if it was."""
-    run = fact.run
-    if ledger.knows("E", run.stop, run.job_id, run.attempt):
-        return state
-    began = believed
+    """Count an end that is new, and take off how its start was counted, if it was."""
+    run, began = fact.run, believed
     if began:
         ledger.count("T", began.run.start, run.job_id, _number_of(began.run))
     taken_off = ledger.knows("T", run.start, run.job_id, run.attempt)
