@@ -195,7 +195,7 @@ class History:
             told = [
                 heard.told_at
                 for heard in self.heard.get(job_id, ())
-                if stay.since < heard.told_at
+                if stay.since < heard.told_at <= heard.at  # Else its clock was ahead.
                 and (heard_until is None or heard.told_at <= at)
                 and heard.at <= (heard_until or at)
                 and heard.attempts == now.attempts

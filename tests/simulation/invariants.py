@@ -487,7 +487,8 @@ def _unfinished_runs(seen: History) -> Iterator[str]:
     policy = seen.policies[-1][1]
     if operator_hold.read(seen.table).is_on:
         return
-    # One run works at a time, and each of the others tries again every five seconds.
+    # A run reports once Batch shows what became of its stops. One run works at a time, and each of
+    # the others tries again every five seconds.
     takes = timedelta(minutes=1) + timedelta(seconds=6) * len(policy.guard)
     # One that fails keeps the others waiting, too.
     takes += timedelta(seconds=15) * sum(name == "stop_jobs" for _, name, _ in seen.failures)
@@ -497,7 +498,7 @@ def _unfinished_runs(seen: History) -> Iterator[str]:
         rule = next((rule for rule in policy.guard if rule.name == name), None)
         if rule is None or state.entry is None or state.entry.mode != policy.mode_of(rule):
             continue
-        if len(policy.guard) > 1 and state.entry.since > seen.ended - takes:
+        if state.entry.since > seen.ended - takes:
             continue
         run = run_items.read(seen.table, state.entry.run_id)
         if state.entry.run_id in told_of:
@@ -546,10 +547,18 @@ def i8_what_runs_finishes_at_cancel(seen: History) -> Iterator[str]:
         name = _guard_of(job.reason) if job else ""
         if job is None or not name or f'guard "{name}" is at cancel' not in job.reason:
             continue
+        ids = {job_id, job.parent_id}
+        # Batch may take its time for a stop that it has accepted.
+        asked = [
+            call.at
+            for call in seen.journal
+            if ids & set(call.jobs) and call.reason == job.reason and not call.error
+        ]
         for before, last in pairwise(stays):
             # What starts in the moment of its stop cannot be told from what waits.
             started = before.status in STARTED and last.status == "FAILED"
-            if started and last.since > before.since + _MINUTE + _slack(seen, last.since):
+            latest = before.since + _MINUTE + _slack(seen, last.since)
+            if started and all(at > latest for at in asked):
                 yield f"{job_id} was {before.status} since {iso(before.since)}, and was stopped"
 
 
