@@ -182,6 +182,7 @@ MUTANTS: Sequence[Mutant] = (
         "arrays/workflow.py",
         'told_apart: Mapping[str, int] = shown["arrayProperties"]["statusSummary"]',
         "told_apart = summary",
+        ("tests/unit/use_cases/test_job_events.py",),
     ),
     Mutant(
         "what was stopped before the call is no failure that stops the rest of an array",

@@ -128,6 +128,7 @@ MUTANTS: Sequence[Mutant] = (
         "guards/arrivals.py",
         'if held and held.mode == "enforce" and entry and change.at >= _second(entry.since):',
         "if held and entry and change.at >= _second(entry.since):",
+        ("tests/unit/guards/test_arrivals.py",),
     ),
     Mutant(
         "a run that comes back judges by the rules in force",

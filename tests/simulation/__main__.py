@@ -74,7 +74,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     if failed:
         console.print("they are:", ", ".join(result.name for result in failed), markup=False)
-    for result in failed[:_SHOWN]:
+    for result in failed[:_SHOWN] if not options.stop else ():
         _tell_smaller(result, console)
     if never:
         console.print("[red]faults that never happened:[/]", ", ".join(never))
@@ -89,7 +89,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--wide", action="store_true", default=WIDE, help="all that the world does, drawn too"
     )
-    parser.add_argument("--stop", action="store_true", help="end with the first that fails")
+    parser.add_argument(
+        "--stop", action="store_true", help="end with the first that fails, as it is"
+    )
     return parser.parse_args(arguments)
 
 

@@ -372,6 +372,23 @@ def test_children_outlive_a_stop_while_an_operator_holds_the_watchdog(scene: Sce
     assert len(scene.actions) == 3
 
 
+def test_children_that_were_stopped_do_not_have_the_rest_of_their_array_stopped(
+    scene: Scene,
+) -> None:
+    scene.policy = parse_policy('mode = "enforce"\n[[array]]\nstop_rest_when = { failed = 1 }')
+    scene.aws.add_array(ARRAY, 6, failed=[0, 1, 2])
+    for index in range(3):
+        reason = {"statusReason": f"{STOP_MARK}RUNNABLE for more than 6 h, limit[1]"}
+        scene.aws.jobs[f"{ARRAY}:{index}"] |= reason
+    scene.aws.jobs[ARRAY] |= {"status": "PENDING", "tags": {}}
+    scene.aws.jobs[ARRAY]["arrayProperties"]["statusSummary"] = {"FAILED": 3, "RUNNING": 3}
+    scene.observe(a_child_event(3, "RUNNING"))
+
+    scene.ask("12:11")
+
+    assert scene.actions == []
+
+
 # ---- Reminders ----------------------------------------------------------------------------
 
 
