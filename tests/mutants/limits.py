@@ -331,7 +331,7 @@ MUTANTS: Sequence[Mutant] = (
         "limits/stay_check.py",
         "if not case.enforced:",
         "if not case.enforced and not case.stay.stops:",
-        ("tests/integration/test_stop_results.py",),
+        ("tests/unit/limits/test_checks.py",),
     ),
     Mutant(
         "of a job that is shown in part operators are told",
@@ -415,7 +415,7 @@ MUTANTS: Sequence[Mutant] = (
         "limits/stay_check.py",
         'if job.status != stay.status or job.kind in ("array", "node"):',
         "if job.status != stay.status:",
-        ("tests/integration/test_limit_stays.py",),
+        ("tests/unit/limits/test_checks.py",),
     ),
     Mutant(
         "a clock that is ahead does not put off a limit by a sighting",
@@ -436,7 +436,7 @@ MUTANTS: Sequence[Mutant] = (
         "limits/stop_check.py",
         'if result and result.outcome == "open":',
         "if False:",
-        ("tests/integration/test_stop_results.py",),
+        ("tests/unit/limits/test_checks.py",),
     ),
     Mutant(
         "a stop that Batch has accepted and not made is counted once",

@@ -1,0 +1,68 @@
+"""What is decided about a stay where the call itself would be refused: no stop is recorded."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from batch_watchdog.core.effects import StopJobs
+from batch_watchdog.limits.decisions import CheckResult
+from batch_watchdog.limits.stay_check import StayCheck
+from batch_watchdog.limits.stays import Stay
+from batch_watchdog.limits.stop_check import StopCheck
+from batch_watchdog.policy.model import parse_policy
+from batch_watchdog.store.actions import Actions
+from batch_watchdog.store.memory_table import MemoryTable
+from batch_watchdog.store.reminders import MINUTE
+from tests.makers import JOB, a_described_job, at
+
+NOW = at("12:30")
+ENFORCED = 'mode = "enforce"\n[[limit]]\nRUNNING = { after = "10m" }\n'
+OBSERVED = ENFORCED.replace("enforce", "observe")
+STAY = Stay(job_id=JOB, status="RUNNING", since=at("12:00"), attempts=0)
+
+
+def look(
+    stay: Stay = STAY, policy: str = ENFORCED, table: MemoryTable | None = None, **detail: Any
+) -> CheckResult:
+    """What is decided of a job that is RUNNING, at 12:30."""
+    unasked: Any = None  # Why a job is RUNNING is not asked.
+    check = StayCheck(inquiry=unasked, policy=parse_policy(policy), now=NOW, clock=lambda: NOW)
+    described = a_described_job(status="RUNNING", **detail)
+    return StopCheck(table=table or MemoryTable(), check=check, held=False).look(
+        stay, described, {}
+    )
+
+
+@pytest.mark.parametrize("stops", [0, 1])
+def test_a_job_is_stopped_again_only_where_the_rule_still_enforces(stops: int) -> None:
+    stay = replace(STAY, stops=stops)
+
+    assert look(stay).stops
+
+    observed = look(stay, OBSERVED)
+
+    assert not observed.stops
+    assert [each.notice and each.notice.kind for each in observed.decisions] == ["limit-enforced"]
+
+
+def test_the_parent_of_an_array_is_not_stopped_though_its_event_did_not_show_what_it_is() -> None:
+    assert look(arrayProperties={"size": 4, "statusSummary": {"RUNNING": 4}}) == CheckResult()
+
+
+def test_a_stop_whose_result_is_not_known_is_waited_for() -> None:
+    table = MemoryTable()
+    asked_at = at("12:29")
+    stop = StopJobs(
+        how="terminate",
+        job_ids=(JOB,),
+        reason="batch-watchdog: RUNNING for more than 10 min, limit[1]",
+        rule="limit[1]",
+        status="RUNNING",
+        since=(STAY.since,),
+    )
+    table.write(Actions(table).puts([stop], asked_at, "sweep"))
+
+    again = look(replace(STAY, stops=1, stopped_at=asked_at), table=table)
+
+    assert (again.again_in, again.decisions) == (MINUTE, ())
