@@ -443,7 +443,7 @@ MUTANTS: Sequence[Mutant] = (
         "limits/stop_check.py",
         "return self.check.decide(left, detail, exemption).uncounted()",
         "return self.check.decide(left, detail, exemption)",
-        ("tests/integration/test_stop_results.py",),
+        ("tests/unit/limits/test_checks.py",),
     ),
     Mutant(
         "a stop that is made at once after all is not told to be left",

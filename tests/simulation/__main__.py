@@ -74,8 +74,9 @@ def main(arguments: Sequence[str]) -> int:
     )
     if failed:
         console.print("they are:", ", ".join(result.name for result in failed), markup=False)
-    for result in failed[:_SHOWN] if not options.stop else ():
-        _tell_smaller(result, console)
+    if not options.stop:
+        for result in failed[:_SHOWN]:
+            _tell_smaller(result, console)
     if never:
         console.print("[red]faults that never happened:[/]", ", ".join(never))
     return 1 if failed or never else 0
@@ -90,7 +91,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--wide", action="store_true", default=WIDE, help="all that the world does, drawn too"
     )
     parser.add_argument(
-        "--stop", action="store_true", help="end with the first that fails, as it is"
+        "--stop", action="store_true", help="end with the first that fails, unshrunk"
     )
     return parser.parse_args(arguments)
 

@@ -71,6 +71,11 @@ class Watch:
         )
         return Fact(run=run, budgets=self.keys, name="x", queue=QUEUE, amounts=(4_000, 0, 1_024, 0))
 
+    def guessed(self, job: str, at: datetime) -> Fact:
+        """A run that is seen to go on at a time, and shows neither its start nor its attempt."""
+        fact = self.fact(job, at, guessed=True)
+        return replace(fact, run=replace(fact.run, attempt=unnumbered(to_ms(at))))
+
     def told(self, now: datetime, *some: Fact) -> None:
         self.keeper(now).count(facts.rows_of(some))
 
@@ -240,9 +245,7 @@ def test_a_start_without_a_number_is_taken_off_by_its_end() -> None:
 
 def test_a_start_that_was_guessed_is_taken_off_once_by_an_end_with_a_number() -> None:
     watch = Watch()
-    begun = watch.fact("a", NOON + MINUTE, guessed=True)
-    late = unnumbered(to_ms(NOON + MINUTE))
-    watch.told(NOON + MINUTE, replace(begun, run=replace(begun.run, attempt=late)))
+    watch.told(NOON + MINUTE, watch.guessed("a", NOON + MINUTE))
     for minute in range(2):
         end = watch.fact("a", NOON, NOON + 15 * MINUTE)
         watch.told(NOON + (15 + minute) * MINUTE, end)
@@ -251,7 +254,7 @@ def test_a_start_that_was_guessed_is_taken_off_once_by_an_end_with_a_number() ->
 
 def test_a_start_that_was_guessed_is_taken_off_once_by_the_ends_of_two_attempts() -> None:
     watch = Watch()
-    watch.told(NOON + MINUTE, _guessed(watch, NOON + MINUTE))
+    watch.told(NOON + MINUTE, watch.guessed("a", NOON + MINUTE))
     first = watch.fact("a", NOON, NOON + 6 * MINUTE)
     second = watch.fact("a", NOON + 7 * MINUTE, NOON + 13 * MINUTE)
     second = replace(second, run=replace(second.run, attempt=1))
@@ -263,17 +266,11 @@ def test_an_end_that_is_repeated_leaves_the_start_of_the_next_attempt() -> None:
     watch = Watch()
     first = watch.fact("a", NOON, NOON + 3 * MINUTE)
     watch.told(NOON + 3 * MINUTE, first)
-    watch.told(NOON + 5 * MINUTE, _guessed(watch, NOON + 5 * MINUTE))
+    watch.told(NOON + 5 * MINUTE, watch.guessed("a", NOON + 5 * MINUTE))
     second = watch.fact("a", NOON + 4 * MINUTE, NOON + 7 * MINUTE)
     second = replace(second, run=replace(second.run, attempt=1))
     watch.told(NOON + 8 * MINUTE, first, second)
     assert watch.used(NOON + 9 * HOUR) == 0.4
-
-
-def _guessed(watch: Watch, at: datetime) -> Fact:
-    """A run as a listing shows it, whose start and attempt are not known."""
-    fact = watch.fact("a", at, guessed=True)
-    return replace(fact, run=replace(fact.run, attempt=unnumbered(to_ms(at))))
 
 
 def test_an_end_that_is_shown_after_all_counts_whole() -> None:
@@ -314,9 +311,7 @@ def test_a_job_that_batch_leaves_out_is_asked_about_again() -> None:
 
 def test_an_answer_that_shows_no_runs_of_a_job_that_has_ended_counts_nothing() -> None:
     watch = Watch()
-    begun = watch.fact("a", NOON + MINUTE, guessed=True)
-    late = unnumbered(to_ms(NOON + MINUTE))
-    watch.told(NOON + MINUTE, replace(begun, run=replace(begun.run, attempt=late)))
+    watch.told(NOON + MINUTE, watch.guessed("a", NOON + MINUTE))
     watch.shows("a", "SUCCEEDED", NOON, NOON + 15 * MINUTE)
 
     watch.client.lacking = {"attempts", "startedAt"}

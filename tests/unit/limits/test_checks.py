@@ -1,4 +1,8 @@
-"""What is decided about a stay where the call itself would be refused: no stop is recorded."""
+"""
+What is decided about a stay that has passed its limit, by the decision alone.
+
+The call of AWS Batch judges again, so that a wrong decision may show in no call.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -50,9 +54,9 @@ def test_the_parent_of_an_array_is_not_stopped_though_its_event_did_not_show_wha
     assert look(arrayProperties={"size": 4, "statusSummary": {"RUNNING": 4}}) == CheckResult()
 
 
-def test_a_stop_whose_result_is_not_known_is_waited_for() -> None:
-    table = MemoryTable()
-    asked_at = at("12:29")
+def asked(result: Any = None) -> CheckResult:
+    """What is decided a minute after a stop was recorded, which has had this result."""
+    table, asked_at = MemoryTable(), at("12:29")
     stop = StopJobs(
         how="terminate",
         job_ids=(JOB,),
@@ -61,8 +65,22 @@ def test_a_stop_whose_result_is_not_known_is_waited_for() -> None:
         status="RUNNING",
         since=(STAY.since,),
     )
-    table.write(Actions(table).puts([stop], asked_at, "sweep"))
+    actions = Actions(table)
+    table.write(actions.puts([stop], asked_at, "sweep"))
+    [action] = actions.recorded_at(asked_at)
+    if result:
+        actions.record(action, result)
+    return look(replace(STAY, stops=1, stopped_at=asked_at), table=table)
 
-    again = look(replace(STAY, stops=1, stopped_at=asked_at), table=table)
+
+def test_a_stop_whose_result_is_not_known_is_waited_for() -> None:
+    again = asked()
 
     assert (again.again_in, again.decisions) == (MINUTE, ())
+
+
+def test_a_stop_that_batch_has_accepted_and_not_made_is_asked_for_again_uncounted() -> None:
+    [again] = asked({"accepted": 1, "refused": {}}).decisions
+
+    assert again.stop
+    assert not again.stop.counted
