@@ -1,5 +1,5 @@
-# Every target sets up what it needs, once: git, make and Python 3.13 are enough, but for those
-# that ask for more in what `make help` says of them.
+# Every target installs what it needs, once. git, make and Python 3.13 are enough; the targets that
+# need more say so in `make help`.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -18,20 +18,20 @@ built := .build/lambda/template.yaml
 dynamodb_local := .build/dynamodb-local/.installed
 event_ruler := .build/event-ruler/.installed
 
-# sam build wants the functions' own Python, which is that of .venv. It is asked about nothing in
-# AWS, but wants a region all the same.
+# `sam build` needs the Python version of the functions, which is that of .venv. It also needs a
+# region, although it does not call AWS.
 sam := PATH="$$PWD/.venv/bin:$$PATH" SAM_CLI_TELEMETRY=0 .venv-sam/bin/python -m samcli
 offline := AWS_DEFAULT_REGION=us-east-1
 
-# checkov, left to itself, asks its makers for guidelines and whether there is a newer version.
+# By default, checkov downloads guidelines from its vendor, and checks for a newer version.
 checkov := CKV_SKIP_PACKAGE_UPDATE_CHECK=true .venv-checkov/bin/python -m checkov.main \
 	--skip-download --framework cloudformation --compact --quiet
 
 templates := template.yaml template-us-east-1.yaml
-# Those that differ: each partition, regions that must be opted in to, the newest.
+# Regions that differ: one or more of each partition, opt-in regions, the newest.
 regions := us-east-1 eu-central-1 ap-northeast-3 me-central-1 ap-southeast-5 us-gov-west-1 cn-north-1
 
-# The environment may have a LANGUAGE of its own, which is not meant.
+# Only LANGUAGE on the command line counts: the environment may set it for another purpose.
 demo: $(venv) ## The watchdog at work on a simulated AWS Batch: no account, no Docker. [LANGUAGE=ja]
 	@.venv/bin/python -m local demo $(if $(filter command,$(origin LANGUAGE)),--language "$(LANGUAGE)")
 
@@ -57,7 +57,7 @@ format: $(venv) ## Format the code, and mend what ruff can.
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
 
-# The programs below take paths with spaces: make hands the variables on in the environment.
+# Paths may contain spaces, so the recipes below read these variables from the environment.
 
 replay: $(venv) ## Replay a log, a folder of logs or stdin: EVENTS=log.jsonl|folder|- [POLICY=] [WORLD=] [UNTIL=] [OUT=] [REPORT=]
 	@test -n "$$EVENTS" || { echo 'usage: make replay EVENTS=log.jsonl [POLICY=policy.toml]' \
@@ -78,7 +78,7 @@ policy-check: $(venv) ## Check a policy before it goes live: FILE=policy.toml
 	@test -n "$$FILE" || { echo 'usage: make policy-check FILE=policy.toml' >&2; exit 2; }
 	@.venv/bin/python -m local policy-check "$$FILE"
 
-# AWS_REGION and AWS_PROFILE say which account and region, as for the AWS CLI.
+# AWS_REGION and AWS_PROFILE select the region and the account, as for the AWS CLI.
 
 policy-push: policy-check ## Check a policy, and put it in force: FILE=policy.toml [STACK=batch-watchdog]
 	@.venv/bin/python -m local policy-push --stack "$(STACK)" -- "$$FILE"
@@ -100,8 +100,8 @@ build: $(venv) $(sam_venv) ## Build what `sam deploy` uploads: [ARCHITECTURE=x86
 deploy-check: $(venv) ## What stands in the way of a deployment, and whom to ask; changes nothing: [STACK=batch-watchdog]
 	@.venv/bin/python -m local deploy-check --stack "$(STACK)"
 
-# Only the build is told the processor. What it has built has no parameter for it, so that what is
-# remembered of an earlier deployment cannot differ.
+# Only the build gets the processor. The built template has no parameter for it, so a value that an
+# earlier deployment has saved cannot differ from the build.
 deploy: build ## Deploy to your AWS account: [STACK=] [ARCHITECTURE=x86_64] [EMAIL=] [SOFT=] [HARD=] [CHAT=yes]
 	@SAM_CLI_TELEMETRY=0 .venv/bin/python -m local deploy --stack "$(STACK)"
 
@@ -236,7 +236,7 @@ $(checkov_venv): requirements-checkov.txt
 	@.venv-checkov/bin/python $(pip_install) --requirement $<
 	@touch $@
 
-# Packages that are not to be in .venv.
+# Packages that must not be in .venv.
 $(runtime_client): requirements-runtime.txt
 $(ministack): requirements-ministack.txt
 $(selenium): requirements-browser.txt
@@ -245,8 +245,8 @@ $(runtime_client) $(ministack) $(selenium): $(venv)
 	@.venv/bin/python $(pip_install) --target $(@D) --requirement $(filter %.txt,$^)
 	@touch $@
 
-# Java libraries, by the names that Maven knows them by. Each has a folder of its own, as the two
-# want different versions of the same ones.
+# Java libraries, by their names in Maven. Each of the two has its own folder, because they need
+# different versions of the same dependencies.
 
 define fetch_jars
 @for tool in 'java' 'javac' 'mvn'; do \
@@ -275,7 +275,7 @@ $(fakecloud):
 		--root .build/fakecloud --target-dir .build/fakecloud/target --version 0.51.0 fakecloud
 	@rm -rf .build/fakecloud/target
 
-# Built for this machine's processor, to be run here; `build` builds for Lambda's.
+# Built for this machine's processor, because it is run here; `build` builds for Lambda's.
 $(built): template.yaml $(shell find functions layers -type f ! -name '*.pyc') $(venv) $(sam_venv)
 	$(offline) $(sam) build --build-dir $(@D) \
 		--parameter-overrides Architecture=$$(uname -m | sed 's/aarch64/arm64/')

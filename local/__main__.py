@@ -1,11 +1,11 @@
-"""python -m local COMMAND: the watchdog on this machine."""
+"""Runs the watchdog's commands on this machine: python -m local COMMAND."""
 
 import logging
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-# Modules are imported when they are needed: the simulated AWS alone takes a second.
+# Modules are imported when they are needed: importing the simulated AWS alone takes a second.
 _COMMANDS = {
     "demo": "local.commands.demo:main",
     "console": "local.console.server:main",
@@ -26,11 +26,11 @@ _COMMANDS = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a command; the answer is its exit status."""
+    """Run a command and return its exit status."""
     if not arguments or arguments[0] not in _COMMANDS:
         print(f"usage: python -m local {{{','.join(_COMMANDS)}}} ...", file=sys.stderr)
         return 2
-    # EC2 and ECS tell nothing here: that they do not is no trouble worth a warning.
+    # Here, EC2 and ECS give no information: that is expected, so do not warn about it.
     logging.getLogger("batch_watchdog.diagnosis.gather").setLevel(logging.ERROR)
     module, _, name = _COMMANDS[arguments[0]].partition(":")
     return int(getattr(import_module(module), name)(arguments[1:]))

@@ -1,4 +1,4 @@
-"""Carry out the actions that the table's stream hands on."""
+"""Carry out the actions that the table's stream delivers."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 import batch_watchdog.use_cases.act  # noqa: F401 - while Lambda starts the function, not in its first call
 from batch_watchdog.wiring import container
 
-SPARE_MS = 15_000  # kept back for what has been begun
+SPARE_MS = 15_000  # reserved to finish what has begun
 
 logger = Logger()
 processor = BatchProcessor(event_type=EventType.DynamoDBStreams)

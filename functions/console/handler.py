@@ -13,7 +13,7 @@ logger = Logger()
 
 @logger.inject_lambda_context
 def lambda_handler(event: Any, context: LambdaContext) -> Any:
-    """JSON for a command, HTML for a widget."""
+    """Return JSON for a command, HTML for a widget."""
     return Desk(console=container().console).answer(
         event,
         container().clock(),

@@ -1,4 +1,4 @@
-"""Take in what AWS Batch reports of its jobs, one queue batch at a time."""
+"""Handle the job events of AWS Batch, one batch of SQS messages at a time."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +19,7 @@ def to_message(record: dict[str, Any]) -> Message:
 
 @logger.inject_lambda_context
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    # A whole batch is one use case, which writes once for many records; so Powertools' batch
-    # processor, which takes them one by one, does not fit here.
+    # One call of the use case handles the whole batch and writes once for many records. So
+    # Powertools' batch processor, which handles records one by one, does not fit here.
     failed = container().observer.observe([to_message(record) for record in event["Records"]])
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}

@@ -1,4 +1,4 @@
-"""Go on with a guard's stop run."""
+"""Start or continue a guard's stop run."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ logger = Logger()
 
 @logger.inject_lambda_context
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    (record,) = event["Records"]  # One at a time: a run takes all the time that there is.
+    (record,) = event["Records"]  # One at a time: a run may use the whole invocation.
     container().stop_runner.work(
         json.loads(record["body"])["run_id"],
         container().clock(),

@@ -1,4 +1,4 @@
-"""See to what is due, once a minute."""
+"""Do all that is due, once a minute."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from batch_watchdog.use_cases.sweep import time_of
 from batch_watchdog.wiring import container
 
-SPARE_MS = 15_000  # kept back for what has been begun
+SPARE_MS = 15_000  # reserved to finish what has begun
 
 logger = Logger()
 

@@ -1,1 +1,1 @@
-"""AWS on this machine: the template's resources, and what calls the functions."""
+"""A simulation of AWS on this machine: the template's resources, and what calls the functions."""

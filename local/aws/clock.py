@@ -1,4 +1,4 @@
-"""A virtual clock: what shall happen when, and in which order at one instant."""
+"""A virtual clock: it runs planned calls in order of time, and in a fixed order at one instant."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,46 +11,46 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Order(IntEnum):
-    """What comes first at one instant."""
+    """The kinds of entries, in the order in which they run at one instant."""
 
     DELIVERY = 0  # events arrive
-    WORK = 1  # queues and streams hand on what has arrived
-    SCHEDULE = 2  # time is told
+    WORK = 1  # queues, streams and retries call functions
+    SCHEDULE = 2  # schedules fire
 
 
 class Clock:
-    """Times are aware. `now` moves forward only, from one entry to the next."""
+    """A queue of planned calls. Times are timezone-aware. `now` never moves back."""
 
     def __init__(self) -> None:
         self.now = datetime.min.replace(tzinfo=UTC)
         self._entries: list[tuple[datetime, int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._numbers = count()
-        self._pending = 0  # entries that are no schedule's
+        self._pending = 0  # entries that do not belong to a schedule
 
     def at(self, when: datetime, order: Order, do: Callable[..., None], *arguments: Any) -> None:
-        """Have something done at a time, or at once if that has passed."""
+        """Plan a call of `do` for a time. A time that has passed counts as `now`."""
         self._pending += order is not Order.SCHEDULE
         heappush(self._entries, (max(when, self.now), order, next(self._numbers), do, arguments))
 
     @property
     def next_at(self) -> datetime:
-        """When the next entry is due; `NEVER` if there is none."""
+        """The time at which the next entry is due; `NEVER` if there is none."""
         return self._entries[0][0] if self._entries else NEVER
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is left to be done but what a schedule brings."""
+        """Whether all entries that are left belong to schedules."""
         return not self._pending
 
     @property
     def next_but_schedules(self) -> datetime:
-        """When the next entry is due that is no schedule's; `NEVER` if there is none."""
+        """The time of the next entry that does not belong to a schedule; `NEVER` if none does."""
         return min(
             (at for at, order, *_ in self._entries if order != Order.SCHEDULE), default=NEVER
         )
 
     def do_next(self) -> Order:
-        """Move on to the next entry and do it. One that is overdue is done now."""
+        """Move `now` to the next entry's time, and run the entry. An overdue entry runs now."""
         when, order, _, do, arguments = heappop(self._entries)
         self.now = max(self.now, when)
         self._pending -= order is not Order.SCHEDULE

@@ -1,9 +1,9 @@
 """
-What AWS does between services, for one stack on a virtual clock: events come onto the bus, rules
-send them on, queues and streams hand them to functions, schedules tell the time.
+Simulate what AWS does between services, for one stack on a virtual clock: the event bus, rules,
+schedules, queues, streams, and the calls of functions.
 
-All of it by the stack's own patterns, batch sizes, filters and retries. Nothing is random, so the
-same input gives the same run.
+It uses the stack's own patterns, batch sizes, filters and retries. Nothing is random, so the same
+input gives the same run.
 """
 
 import json
@@ -40,34 +40,34 @@ type MakeSession = Callable[[Mapping[str, Responder], str], Any]
 
 
 class Witness(Protocol):
-    """Hears what becomes of things, each at its virtual time."""
+    """Receives what leaves the stack, with its virtual time."""
 
     def published(self, at: datetime, message: Mapping[str, Any]) -> None:
-        """A message went to a topic; it is the request of the call."""
+        """A message was published to a topic. `message` is the request of the call."""
 
     def dead_letter(self, at: datetime, reason: str, event: Any) -> None:
-        """Something was given up: it lies in a queue that nobody reads, or nowhere."""
+        """An event or message was given up: it is in a queue that nobody reads, or is lost."""
 
 
 class Dispatcher:
     """
-    The stack at work.
+    Runs the stack.
 
-    `last_event_at` is when last something happened that no schedule brought. `chat` is what a chat
-    was told, and when: the same notices as the witness hears of, where the stack tells a chat.
+    `last_event_at` is the time of the last step that was not only a schedule's. `chat` holds the
+    messages to the chat topic with their times: the notices that the witness gets, in chat form.
 
-    `batch` is made by the caller, with `emit` leading to `emitted`. `make_table` is given a
-    listener and makes the table, in memory unless said otherwise. `responders` answer other
-    services than those that are known here, or answer these in place of what is here. A policy
-    that is put meanwhile is seen after `policy_max_age` seconds of the real clock.
+    The caller makes `batch`, with an `emit` that calls `emitted`. `make_table` gets a listener and
+    makes the table; by default, it is in memory. `responders` answer further services, or replace
+    the responders below. A policy that is put during the run is seen after `policy_max_age`
+    seconds of the real clock.
 
-    `call_seconds` are what a call of a service takes of virtual time when a function makes it, by
-    the name that boto3 gives the service, and "table" for the table. Meanwhile Batch goes on;
-    all else waits for the function's end, and is then late. A function whose time is over is
-    killed, and the call that was under way is not made.
+    `call_seconds` is the virtual time that a function's call of a service takes, by boto3's name of
+    the service, or "table" for the table. During the call, only Batch goes on; everything else
+    waits for the function's end, and is then late. A function that reaches its timeout is killed,
+    and the call that it was making is not made.
 
-    `make_session` makes the session from all responders and the region, and `around` is put
-    around each call of a function: that is where simulations put faults in.
+    `make_session` makes the session from all responders and the region. `around` wraps each call
+    of a function. Simulations use both to inject faults.
     """
 
     def __init__(  # noqa: PLR0913 - each has a default
@@ -150,35 +150,35 @@ class Dispatcher:
     # ---- Time -----------------------------------------------------------------------------
 
     def start(self, at: datetime) -> None:
-        """Begin the schedules, at the whole minute that `at` lies in."""
+        """Start the schedules, at the beginning of the minute that contains `at`."""
         first = at.replace(second=0, microsecond=0)
         for rule in self._stack.rules:
             if rule.schedule:
                 self.clock.at(first, Order.SCHEDULE, self._tick, rule, first, _every(rule))
 
     def run(self, until: datetime) -> None:
-        """Let everything happen until then, that instant included."""
+        """Run everything that is due up to `until`, inclusive."""
         while self.step(until):
             pass
         self._move_to(until)
 
     def step(self, until: datetime = NEVER) -> bool:
-        """Let the next thing happen; whether there was one until then."""
+        """Run the next thing that is due up to `until`. Return whether there was one."""
         told_by_batch = self._batch.next_at() or NEVER
         due = min(self.clock.next_at, told_by_batch)
         if due > until or due == NEVER:
             return False
         self._move_to(due)
         if told_by_batch <= self._batch.now:
-            self._batch.advance_to(self._batch.now)  # What it has planned for this very instant.
-        # What Batch has just said comes before all else of this instant.
+            self._batch.advance_to(self._batch.now)  # Runs what it has planned for this instant.
+        # The events that Batch has just emitted come before everything else of this instant.
         order = self.clock.do_next() if self.clock.next_at <= due else None
         if due == told_by_batch or order is not Order.SCHEDULE:
             self.last_event_at = due
         return True
 
     def _pause(self, seconds: float) -> None:
-        """A function waits; meanwhile all else goes on."""
+        """A function sleeps. Everything else goes on in the meantime."""
         self.run(self.clock.now + timedelta(seconds=seconds))
 
     def _slowed(self, responder: Responder, seconds: float) -> Responder:
@@ -192,23 +192,23 @@ class Dispatcher:
         return _SlowTable(self.table, lambda: self._take(seconds))
 
     def _take(self, seconds: float) -> None:
-        """A function's call takes so long; Batch goes on, and all else is late."""
+        """A function's call takes this long. Batch goes on; everything else is late."""
         self.functions.take(
             seconds, lambda passed: self._move_to(self.clock.now + timedelta(seconds=passed))
         )
 
     def sleep_until(self, at: datetime) -> None:
-        """Let the schedules pass in silence until then. All else goes on."""
+        """Skip the schedules until then. Everything else goes on."""
         self._asleep_until = at
 
     @property
     def next_event_at(self) -> datetime:
-        """When next something happens that no schedule brings; `NEVER` if nothing will."""
+        """The time of the next thing that is not a schedule's; `NEVER` if there is none."""
         return min(self.clock.next_but_schedules, self._batch.next_at() or NEVER)
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is under way: only schedules can bring anything."""
+        """Whether nothing is planned but schedules."""
         return self.clock.idle and self._batch.next_at() is None
 
     def _move_to(self, at: datetime) -> None:
@@ -240,11 +240,11 @@ class Dispatcher:
     # ---- Events ---------------------------------------------------------------------------
 
     def emitted(self, event: Mapping[str, Any]) -> None:
-        """Batch has said something."""
+        """Accept an event that Batch emits: it is delivered at this instant."""
         self.clock.at(self.clock.now, Order.DELIVERY, self.deliver, event)
 
     def deliver(self, event: Mapping[str, Any], body: str = "") -> None:
-        """Put an event on the bus now. `body` is its text, if that is known already."""
+        """Put an event on the bus now. `body` is its JSON text, if the caller has it already."""
         for rule in self._stack.rules:
             if rule.pattern and rule.pattern.matches(event):
                 for target in rule.targets:
@@ -253,14 +253,13 @@ class Dispatcher:
 
     def notify(self, event: Mapping[str, Any]) -> bool:
         """
-        Hand an SNS payload (with `Records`) to the functions that subscribe to its topics.
+        Pass an SNS payload (with `Records`) to the functions that subscribe to its topics.
 
-        The payload of an alarm's Lambda action goes whole to those that subscribe to any topic.
-
-        A topic that is not the stack's own is taken for the one that brings alarms.
+        Records of a topic that is not the stack's own go to every function that subscribes to any
+        topic. So does the whole payload of an alarm's Lambda action, which has no `Records`.
 
         Returns:
-            Whether there was one for each record.
+            Whether there was a function for each record.
         """
         subscribers = [each for each in self._stack.subscriptions if each.protocol == "lambda"]
         if "Records" not in event:
@@ -278,7 +277,7 @@ class Dispatcher:
         return True
 
     def command(self, command: Mapping[str, Any]) -> str:
-        """Ask the console, as an operator does. The answer is why it refused; "" if it did not."""
+        """Give the console a command, as an operator. Return why it refused; "" if it did not."""
         outcome = self.ask(command)
         answer = outcome.answer if isinstance(outcome.answer, Mapping) else {}
         return outcome.error or str(answer.get("error", ""))
@@ -297,7 +296,7 @@ class Dispatcher:
             self._call_later(target.arn, event, target.dead_letters)
 
     def _call_later(self, arn: str, event: Any, dead_letters: str = "", tries: int = 0) -> None:
-        """Call a function for an event that nobody waits for; at once the first time."""
+        """Invoke a function asynchronously, as Lambda does: now, and again after errors."""
         function = self._stack.functions[arn]
         outcome = self._call(arn, event)
         if not outcome.error:
@@ -314,7 +313,7 @@ class Dispatcher:
         self._bury(function.on_failure or dead_letters, event, reason)
 
     def _bury(self, queue: str, event: Any, reason: str) -> None:
-        """Something is given up: it goes to a queue that somebody may read, or just is no more."""
+        """Give up an event: send it to a queue that a function reads, or report a dead letter."""
         if queue in self._queues:
             self.send(queue, event if isinstance(event, str) else json.dumps(event))
         else:
@@ -333,7 +332,7 @@ class Dispatcher:
         attributes: Mapping[str, Any] | None = None,
         delay_s: int = 0,
     ) -> str:
-        """Put a message into a queue, named by its ARN; the answer is the message's id."""
+        """Put a message into a queue, given by its ARN. Return the message's id."""
         message = Message(self._new_id(), body, self.clock.now, attributes or {})
         reader = self._queues.get(queue)
         if reader is None:
@@ -422,7 +421,7 @@ class Dispatcher:
             raise ApiError("ResourceNotFoundException", f"Function not found: {name}", 404)
         event = json.loads(params.get("Payload") or "null")
         if params.get("InvocationType") == "Event":
-            # The caller goes on first, as it would.
+            # As in Lambda, the caller goes on before the function runs.
             self.clock.at(self.clock.now, Order.WORK, self._call_later, arn, event)
             return {"StatusCode": 202}
         raise ApiError("UnknownOperationException", "only events are simulated", 404)
@@ -433,7 +432,7 @@ class Dispatcher:
 
 
 class Parameters(UserDict[str, str]):
-    """The parameters' values by name. Each put makes another version, also one of the same text."""
+    """The parameters' values by name. Each put makes a new version, also with the same text."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
@@ -444,11 +443,11 @@ class Parameters(UserDict[str, str]):
     def __setitem__(self, name: str, value: str) -> None:
         super().__setitem__(name, value)
         self.versions[name] += 1
-        # Before its clock has begun a stack has been there for long.
+        # What is set before the clock starts counts as set long ago.
         self._modified[name] = max(self._now(), _LONG_AGO)
 
     def shown(self, name: str) -> dict[str, Any]:
-        """One as GetParameter shows it."""
+        """Return a parameter as GetParameter does."""
         return {
             "Name": name,
             "Type": "String",
@@ -459,7 +458,7 @@ class Parameters(UserDict[str, str]):
 
 
 class _SlowTable:
-    """A table each of whose calls first lets time pass."""
+    """A table whose calls take virtual time."""
 
     def __init__(self, table: Table, take: Callable[[], None]) -> None:
         self._table = table
@@ -488,9 +487,9 @@ class _SlowTable:
 
 def _not_known(operation: str, _: dict[str, Any]) -> dict[str, Any]:
     """
-    CloudWatch, EC2 and ECS refuse to answer: a log and a world tell nothing of them.
+    Refuse a call of CloudWatch, EC2 or ECS: logs and worlds hold nothing about these.
 
-    An empty answer would say that there are no alarms and no instances.
+    An empty answer would mean that there are no alarms and no instances.
     """
     raise ApiError("AccessDeniedException", f"{operation}: nothing is known of that here", 403)
 

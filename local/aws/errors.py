@@ -1,9 +1,9 @@
 """
-Real boto3 clients whose calls are answered in this process.
+Make real boto3 clients whose calls are answered in this process.
 
-botocore checks every request against its model of the service, as it always does; what it would
-then send is handed to a function here instead. Nothing opens a socket and nothing needs an
-account: not a credential, not a profile, not a file in the home folder.
+botocore checks every request against its model of the service, as usual. Then, instead of sending
+the request, it passes the request to a function here. No socket is opened. No account, credential,
+profile or file in the home folder is needed.
 """
 
 import os
@@ -17,14 +17,14 @@ from botocore.compat import HTTPHeaders
 from botocore.loaders import Loader
 from botocore.model import OperationModel
 
-_LOADER = Loader(include_default_search_paths=True)  # it keeps the models that it has read
+_LOADER = Loader(include_default_search_paths=True)  # shared, because it caches the models
 
 type Responder = Callable[[str, dict[str, Any]], dict[str, Any]]
 
 
 class ApiError(Exception):
     """
-    An AWS service refuses a call: its error code, message and HTTP status.
+    An AWS service's refusal of a call: error code, message and HTTP status.
 
     A client turns it into the exception that botocore's model has for the code.
     """
@@ -37,16 +37,16 @@ class ApiError(Exception):
 
 
 class UnansweredServiceError(Exception):
-    """A client of a service for which no responder was given. Retrying does not help."""
+    """No responder was given for a client's service. Retrying does not help."""
 
 
 def session(responders: Mapping[str, Responder], region: str = "us-east-1") -> boto3.Session:
     """
-    Make clients that are answered by `responders`, which are named as boto3 names services.
+    Make a session whose clients are answered by `responders`, by boto3's names of services.
 
     A responder gets the operation's name ("DescribeJobs") and the parameters as the caller gave
-    them, and returns what the client shall return. An `ApiError` reaches the caller as botocore's
-    own exception, at once: nothing is retried.
+    them, and returns the client's answer. An `ApiError` reaches the caller as botocore's own
+    exception, without retries.
 
     Raises (from a client's call):
         UnansweredServiceError: there is no responder for the service.
@@ -82,13 +82,13 @@ def session(responders: Mapping[str, Responder], region: str = "us-east-1") -> b
             return _response(error.status, refusal)
 
     own.events.register("before-parameter-build", _keep_parameters)
-    # The stubs do not know that what a handler returns here is the answer.
+    # botocore uses what this handler returns as the answer; the type stubs do not know that.
     own.events.register("before-call", answer)  # type: ignore[arg-type]
     return own
 
 
 def _keep_parameters(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
-    # By the time of the call they have become the text of an HTTP request.
+    # "before-call" gets the parameters only in serialized form, so they are kept here.
     context["local_parameters"] = params
 
 

@@ -1,6 +1,6 @@
 """
-The stack's functions, run in this process: the real handlers, with the parts that a container of
-Lambda would make for them, but for the table and the session.
+Run the stack's functions in this process: the real handlers, with the `wiring.Container` that they
+have in Lambda. The container's table, session, clock and pause are replaced.
 """
 
 import importlib.util
@@ -24,7 +24,7 @@ from local.aws.stack import Function, Stack
 
 type Handler = Callable[[Any, Any], Any]
 
-# Powertools reads these when a handler is imported. What a function logs is not for a terminal.
+# Powertools reads these when a handler is imported. They keep logs off the terminal.
 _QUIET = {
     "POWERTOOLS_LOG_LEVEL": "CRITICAL",
     "POWERTOOLS_METRICS_DISABLED": "true",
@@ -37,15 +37,16 @@ _ERROR_MAX = 300  # characters of a line
 
 class Crash(BaseException):
     """
-    A container dies in the middle of an invocation, as if its machine had gone.
+    A Lambda container dies in the middle of an invocation, as if its machine had failed.
 
-    A fault for simulations to raise from a call: no handler can catch it by mistake.
+    Raised at a function's timeout, and by simulations as a fault. It is not an Exception, so no
+    handler catches it by mistake.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What Lambda tells a handler about its invocation."""
+    """The context object that Lambda passes to a handler."""
 
     function_name: str
     invoked_function_arn: str
@@ -61,10 +62,10 @@ class Context:
 @dataclass(slots=True)
 class Outcome:
     """
-    How an invocation ended: with an answer, or with an error, which is then said in words.
+    The result of an invocation: an answer, or an error as text.
 
-    `raised` are the exceptions, those that a group holds by themselves. As a context it catches
-    what Lambda's own runtime catches: all that a handler can raise.
+    `raised` holds the exceptions; for an exception group, its members. As a context manager, it
+    catches every `Exception`, as Lambda's runtime does, and a `Crash`.
     """
 
     answer: Any = None
@@ -105,7 +106,7 @@ def _millis(span: timedelta) -> int:
 
 
 def _in_short(error: str) -> str:
-    """An error's first line, and its last, where Powertools has put a traceback into it."""
+    """Return an error's first and last line: Powertools can put a traceback between them."""
     lines = [line.strip() for line in error.splitlines() if line.strip()]
     return " … ".join(line[:_ERROR_MAX] for line in dict.fromkeys((lines[0], lines[-1])))
 
@@ -114,9 +115,9 @@ class Functions:
     """
     The functions by ARN, ready to be called.
 
-    `session` makes their clients and `table` is their table. A handler takes no virtual time but
-    what it lets pass by `pause`, and what its calls take by `take`; `remaining_ms` says how much
-    a function has when it begins, and `now` what time it is.
+    `session` makes their clients, and `table` is their table. A handler takes virtual time only by
+    `pause`, when it sleeps, and by `take`, for its calls. `remaining_ms` returns the time that a
+    function has when it begins, and `now` returns the virtual time.
     """
 
     def __init__(  # noqa: PLR0913 - all by name
@@ -142,7 +143,7 @@ class Functions:
 
                 def paused(seconds: float, settings: Settings = settings) -> None:
                     pause(seconds)
-                    install(containers[settings])  # Others have been at work meanwhile.
+                    install(containers[settings])  # Other functions may have run meanwhile.
 
                 containers[settings] = Container(
                     settings=settings,
@@ -155,7 +156,7 @@ class Functions:
             self._ready[arn] = function, _handler(function), containers[settings]
 
     def call(self, arn: str, event: Any) -> Outcome:
-        """Call a function, and wait for it."""
+        """Call a function, and return its result."""
         function, handler, container = self._ready[arn]
         self._calls += 1
         began = self._now()
@@ -175,12 +176,12 @@ class Functions:
 
     def take(self, seconds: float, move: Callable[[float], None]) -> None:
         """
-        Have a call of the function that is under way take time, which `move` lets pass.
+        Let a call of the running function take time. `move` moves the clock by some seconds.
 
-        Calls that are not a function's take none.
+        Does nothing if no function is running.
 
         Raises:
-            Crash: the function's time is over before that of the call is. It is killed.
+            Crash: the function reaches its timeout during the call, and is killed.
         """
         if not self._under_way:
             return
@@ -200,7 +201,7 @@ def _handler(function: Function) -> Handler:
 
 @cache
 def _module(path: Path) -> Any:
-    """Each handler's file as a module of its own, though all have one name."""
+    """Import a handler's file as a separate module, because all these files have the same name."""
     name = f"functions.{path.parent.name}.{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:

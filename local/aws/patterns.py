@@ -1,14 +1,14 @@
 """
-Event patterns, matched as EventBridge and Lambda's event filters match them.
+Match events against patterns as EventBridge rules and Lambda's event filters do.
 
-A pattern is compiled into alternatives (`$or`), each a list of paths with tests, sorted by
-path. An event matches an alternative if at every path one of its values passes a test, and
-all these values come from the same elements of any array on the way (AWS calls this array
-consistency). Only values count, so an empty object or array is not there at all.
+A pattern is compiled into alternatives (`$or`). Each alternative is a list of paths with tests,
+sorted by path. An event matches an alternative if at every path one of its values passes a test,
+and all these values come from the same elements of the arrays on the way (AWS calls this array
+consistency). Only values count: an empty object or array counts as absent.
 
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html
-https://github.com/aws/event-ruler (AWS's own matcher, with which this one agrees)
+https://github.com/aws/event-ruler (AWS's own matcher; this one agrees with it)
 """
 
 import ipaddress
@@ -23,9 +23,9 @@ from itertools import pairwise
 from typing import Any
 
 type Test = Callable[[Any], bool]
-type _Where = tuple[tuple[int, int], ...]  # the arrays on the way to a value, and the elements
+type _Where = tuple[tuple[int, int], ...]  # (id of an array, index) on the way to a value
 
-_EXACT_FLOATS = 2**53  # up to here every whole number is a float
+_EXACT_FLOATS = 2**53  # a float can hold every whole number up to here exactly
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Pattern:
     A compiled pattern.
 
     Raises:
-        ValueError: AWS would refuse the pattern; says where and why.
+        ValueError: AWS would refuse the pattern. The message says where and why.
     """
 
     def __init__(self, pattern: str | Mapping[str, Any]) -> None:
@@ -58,7 +58,7 @@ class Pattern:
         return f"Pattern({json.dumps(self.source)})"
 
     def matches(self, event: Mapping[str, Any]) -> bool:
-        """Whether the event, as `json.loads` gives it, is one of those that are asked for."""
+        """Whether the pattern matches an event, given as `json.loads` returns it."""
         return any(_consistent(event, fields, 0, {}) for fields in self._alternatives)
 
 
@@ -84,16 +84,16 @@ def _consistent(
 
 
 def _values(node: Any, steps: tuple[str, ...], where: _Where) -> Iterator[tuple[Any, _Where]]:
-    """The values at a path, and the array elements in which they lie."""
+    """Yield the values at a path, each with the array elements that contain it."""
     if isinstance(node, list):
         for index, element in enumerate(node):
             if isinstance(element, list | dict):
                 yield from _values(element, steps, (*where, (id(node), index)))
             elif not steps:
-                # A plain value's own place does not count: two values of one array may match.
+                # A plain value's own index does not count: two values of one array may match.
                 yield element, where
     elif isinstance(node, dict):
-        # A dot in a name and a dot between names are the same to AWS.
+        # AWS does not distinguish a dot in a name from a dot between names.
         for count in range(1, len(steps) + 1):
             name = steps[0] if count == 1 else ".".join(steps[:count])
             if name in node:
@@ -171,12 +171,12 @@ def _equals(wanted: Any) -> Test:
         return lambda value: value is wanted
     if isinstance(wanted, str):
         address = _address(wanted)
-        if address:  # However it is written.
+        if address:  # Addresses are equal in any notation.
             return lambda value: _address(value) == address
         return lambda value: isinstance(value, str) and value == wanted
     if isinstance(wanted, int | float):
         number = _number(wanted)
-        if number is None:  # Too large or too long to be compared, so its digits are.
+        if number is None:  # Too large or too precise to compare as a number: compare as text.
             return lambda value: _is_number(value) and str(value) == str(wanted)
         return lambda value: _number(value) == number
     raise ValueError("expected text, numbers, true, false, null or operators")
@@ -250,7 +250,7 @@ def _anything_but(operand: Any) -> Test:
             raise ValueError("anything-but: expected text only, or numbers only")
         if str not in kinds and any(_number(value) is None for value in values):
             raise ValueError("anything-but: a number that cannot be compared")
-        # Unlike elsewhere, text that looks like an address is only text here.
+        # Only here, text that looks like an IP address is compared as text.
         refused = [_exactly(value) if str in kinds else _equals(value) for value in values]
     return lambda value: not any(test(value) for test in refused)
 
@@ -330,7 +330,7 @@ def _literal(part: str) -> str:
 
 
 def _ignoring_case(text: str) -> str:
-    """A regular expression: each character as its capital or its small letter, alone."""
+    """Return a regular expression that matches the text, each character in either case."""
     return "".join(
         f"(?:{re.escape(char.lower())}|{re.escape(char.upper())})"
         if char.lower() != char.upper() and ord(char) < 0x10000  # noqa: PLR2004
@@ -344,7 +344,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _number(value: Any) -> float | None:
-    """A number that AWS can compare: one that a 64-bit float holds to the last digit."""
+    """Return the number if AWS can compare it: if a 64-bit float holds it exactly; else None."""
     if not _is_number(value):
         return None
     if isinstance(value, int) and abs(value) > _EXACT_FLOATS:

@@ -1,5 +1,5 @@
 """
-Event source mappings: how Lambda reads queues and streams for functions.
+Simulate Lambda's event source mappings, which read queues and streams for functions.
 
 https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
 https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html
@@ -20,17 +20,17 @@ from local.aws.clock import NEVER, Clock, Order
 from local.aws.functions import Outcome
 from local.aws.stack import EventSource, Queue
 
-PAYLOAD_MAX = 6 * 1024 * 1024  # bytes that Lambda hands to a function at once
-_RECORD_BYTES = 700  # what a record adds to its body, about
+PAYLOAD_MAX = 6 * 1024 * 1024  # bytes that Lambda passes to one invocation at most
+_RECORD_BYTES = 700  # approximate size of a record without its body
 
 _BACKOFF_MAX = timedelta(minutes=1)  # between two tries of a stream's batch
 
 type Call = Callable[[str, Any], Outcome]
-type Bury = Callable[[str, Any, str], None]  # a queue's ARN, what is given up, and why
+type Bury = Callable[[str, Any, str], None]  # a dead-letter queue's ARN, the event, the reason
 
 
 class _Batches[T]:
-    """Gathers what arrives until a batch is full or its window is over, then hands it on."""
+    """Collects items until a batch is full or its window is over, then passes the batch on."""
 
     def __init__(
         self, clock: Clock, source: EventSource, hand_on: Callable[[list[T]], None]
@@ -50,7 +50,7 @@ class _Batches[T]:
         self.plan()
 
     def plan(self) -> None:
-        """See to it that the next batch is handed on when its time comes."""
+        """Plan the hand-over of the next batch for the time at which it is due."""
         due = self._due()
         if due < self._planned:
             self._planned = due
@@ -65,10 +65,10 @@ class _Batches[T]:
 
     def _read(self, due: datetime) -> None:
         if due != self._planned:
-            return  # A batch became full before this one's window was over.
+            return  # Another plan has replaced this one: a batch became full before its window.
         self._planned = NEVER
         now = self._clock.now
-        while self._due() == now:  # What becomes due while a function is at work has its own turn.
+        while self._due() == now:  # A batch that becomes due while a function runs comes later.
             self._hand_on(self._take())
         self.plan()
 
@@ -91,7 +91,7 @@ class _Batches[T]:
 
 @dataclass(slots=True)
 class Message:
-    """A message in a queue. `attributes` are in the shape in which they were sent."""
+    """A message in a queue. `attributes` have the shape of SendMessage's MessageAttributes."""
 
     id: str
     body: str
@@ -103,13 +103,13 @@ class Message:
 
 
 def _size_in_json(text: str) -> int:
-    """The bytes of a text as a string of JSON: quotes and backslashes are escaped."""
+    """Return the size in bytes of a text as a JSON string, with quotes and backslashes escaped."""
     size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
     return size + text.count('"') + text.count("\\")
 
 
 class QueueReader:
-    """Reads a queue for a function. What fails comes back when its visibility timeout is over."""
+    """Reads a queue for a function. A failed message returns after the visibility timeout."""
 
     def __init__(
         self, source: EventSource, queue: Queue, *, clock: Clock, call: Call, bury: Bury
@@ -124,13 +124,13 @@ class QueueReader:
         self._busy = 0  # invocations that are under way
 
     def arrive(self, message: Message) -> None:
-        """A message has become visible."""
+        """Accept a message that has become visible."""
         if not self._source.filters or self._wanted(message):
             self._batches.add(message, _size_in_json(message.body) + _RECORD_BYTES)
 
     def _wanted(self, message: Message) -> bool:
         record = self._record(message)
-        with suppress(ValueError, RecursionError):  # A body that is no JSON is compared as it is.
+        with suppress(ValueError, RecursionError):  # A body that is not JSON is compared as text.
             record["body"] = json.loads(message.body)
         return any(pattern.matches(record) for pattern in self._source.filters)
 
@@ -141,7 +141,7 @@ class QueueReader:
         records = [self._record(message) for message in messages]
         self._busy += 1
         self._batches.held = self._busy >= self._source.concurrency
-        self._batches.plan()  # Should the function take its time, the next batch does not wait.
+        self._batches.plan()  # The next batch need not wait for a slow function.
         outcome = self._call(self._source.function, {"Records": records})
         self._busy -= 1
         self._batches.held = False
@@ -204,8 +204,8 @@ class StreamReader:
     """
     Reads a table's stream for a function, in order.
 
-    What fails is tried again, in halves where the source says so, and holds up all that comes
-    behind it, until it has failed too often or is too old.
+    A failed batch is retried, in halves if the source bisects batches. It blocks all later records
+    until it succeeds, or is given up because it has failed too often or is too old.
     """
 
     def __init__(
@@ -221,7 +221,7 @@ class StreamReader:
         self._left: deque[_Try] = deque()
 
     def changed(self, event_name: str, old: Item | None, new: Item) -> None:
-        """An item of the table has been written."""
+        """Accept a write of an item of the table."""
         record = self._record(event_name, old, new)
         filters = self._source.filters
         if not filters or any(pattern.matches(record) for pattern in filters):
@@ -232,7 +232,7 @@ class StreamReader:
         self._go_on()
 
     def _go_on(self) -> None:
-        # While a function takes its time other things happen; but the next batch waits.
+        # Other things can happen while a function runs, but the next batch waits.
         self._batches.held = True
         while self._left:
             current = self._left[0]
@@ -251,9 +251,9 @@ class StreamReader:
         self._batches.plan()
 
     def _try_again(self, current: _Try, first_failed: int, outcome: Outcome) -> bool:
-        """Prepare the next try of what failed; whether it may be made at once."""
+        """Prepare the next try of a failed batch. Return whether the reader can go on at once."""
         if first_failed:
-            # What came before has succeeded, and is not read again.
+            # The records before the first failed one have succeeded, and are not read again.
             current.records = current.records[first_failed:]
             current.tries = 0
         if outcome.error and self._source.bisects and len(current.records) > 1:
@@ -316,7 +316,7 @@ class StreamReader:
 
 
 def _image(item: Item) -> dict[str, dict[str, str]]:
-    """An item in DynamoDB's JSON, as streams hand it to Lambda: bytes in base64."""
+    """Return an item in DynamoDB's JSON, as Lambda gets it from a stream: bytes in base64."""
     image = {}
     for name, value in item.items():
         if isinstance(value, bytes):
@@ -331,8 +331,8 @@ def _image(item: Item) -> dict[str, dict[str, str]]:
 
 def _failed(source: EventSource, outcome: Outcome, ids: Sequence[str]) -> set[str]:
     """
-    Which records of a batch failed. An answer that names a record which is not there, or names
-    none at all, means all of them.
+    Return the ids of the records of a batch that failed. If the answer names a record that is not
+    in the batch, or has a failure without an identifier, all of them failed.
     """
     if outcome.error:
         return set(ids)

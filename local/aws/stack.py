@@ -1,9 +1,9 @@
 """
-The stack that template.yaml makes, as the dispatcher needs it.
+Read the stack that template.yaml makes, for the dispatcher.
 
-SAM's own translator turns the template into CloudFormation, moto creates the stack, and what came
-of it is read back through AWS's API. So nothing about rules, batch sizes, filters or retries is
-written down here a second time.
+SAM's own translator turns the template into CloudFormation. moto creates the stack, and the result
+is read back through AWS's API. So rules, batch sizes, filters and retries are defined only in the
+template.
 """
 
 import json
@@ -35,10 +35,10 @@ REGION = "us-east-1"
 NAME = "batch-watchdog"
 
 _ANYWHERE = "s3://nowhere/nothing"
-# The handlers are run from the repository. moto wants base64 here of a layer: that it is, too.
+# Any code will do: the handlers run from the repository. moto decodes a layer's as base64.
 _INLINE = {"ZipFile": "pass"}
 
-# Policies that SAM puts into roles by itself; it would ask IAM where they are.
+# Managed policies that SAM adds to roles. Without this map, SAM asks IAM for their ARNs.
 _MANAGED_POLICIES = {
     name: f"arn:aws:iam::aws:policy/service-role/{name}"
     for name in (
@@ -48,17 +48,17 @@ _MANAGED_POLICIES = {
     )
 }
 
-# What Lambda and EventBridge do where a template says nothing.
+# Defaults of Lambda and EventBridge, for what the template does not set.
 # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
 _ASYNC_RETRIES = 2
 _QUEUE_BATCH, _STREAM_BATCH = 10, 100
 _FOR_EVER = -1
-_CONCURRENT = 1_000  # invocations, in an account that has not asked for more
+_CONCURRENT = 1_000  # invocations at once: an account's default quota
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
-    """A Lambda function. `retries`, `max_age_s` and `on_failure` are for events, not for calls."""
+    """A function. `retries`, `max_age_s` and `on_failure` are for asynchronous invocations."""
 
     name: str
     arn: str
@@ -75,9 +75,9 @@ class Function:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventSource:
     """
-    What Lambda reads from a queue or a stream for a function. `retries` of -1: for ever.
+    An event source mapping: it reads a queue or a stream (`source`) for a function.
 
-    `concurrency` is how many invocations there may be at once, for a queue.
+    -1 means no limit (`retries`, `max_age_s`). `concurrency`, for a queue: invocations at once.
     """
 
     function: str
@@ -95,7 +95,7 @@ class EventSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where a rule or schedule sends events. `input` replaces the event, unless it is empty."""
+    """A target of a rule or schedule. `input`, unless it is empty, replaces the event."""
 
     arn: str
     dead_letters: str = ""
@@ -109,13 +109,13 @@ class Rule:
     arn: str
     pattern: Pattern | None
     schedule: str
-    scheduler: bool = False  # it is EventBridge Scheduler's
+    scheduler: bool = False  # whether it is a schedule of EventBridge Scheduler
     targets: tuple[Target, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """A queue. Without `dead_letters`, `max_receives` is 0 and a message comes back for ever."""
+    """A queue. Without `dead_letters`, `max_receives` is 0, and a message returns without end."""
 
     arn: str
     url: str
@@ -134,7 +134,7 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """The resources; what is named by ARN is kept by ARN."""
+    """The stack's resources. `functions` and `queues` are by ARN."""
 
     functions: Mapping[str, Function]
     sources: tuple[EventSource, ...]
@@ -149,18 +149,18 @@ class Stack:
     names: Mapping[str, str] = field(repr=False)  # physical ids by logical ones
 
     def function_in(self, folder: str) -> Function | None:
-        """The function whose code lies in a folder of that name."""
+        """Return the function whose code is in a folder of that name."""
         return next((each for each in self.functions.values() if each.folder.name == folder), None)
 
 
 def read(template: Path = TEMPLATE, parameters: Mapping[str, str] = MappingProxyType({})) -> Stack:
     """
-    Create the template's stack in moto and read it; nothing of moto is left behind.
+    Create the template's stack in moto and read it; afterwards, moto is no longer active.
 
-    `parameters` are the template's own, where they shall differ from its defaults.
+    `parameters` are values of the template's parameters that differ from its defaults.
 
     Raises:
-        ValueError: the template is none, or has a part that is not understood here.
+        ValueError: it is not a template, or it has a part that is not understood here.
     """
     with in_moto():
         return create(template, parameters)
@@ -168,7 +168,7 @@ def read(template: Path = TEMPLATE, parameters: Mapping[str, str] = MappingProxy
 
 @contextmanager
 def in_moto() -> Iterator[None]:
-    """moto in place of AWS, also where the environment names an endpoint or a profile for AWS."""
+    """Replace AWS by moto, even if the environment sets an endpoint or a profile for AWS."""
     own = {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}
     with patch.dict(os.environ, own), mock_aws():
         for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
@@ -179,7 +179,7 @@ def in_moto() -> Iterator[None]:
 def create(
     template: Path = TEMPLATE, parameters: Mapping[str, str] = MappingProxyType({})
 ) -> Stack:
-    """As `read`, within a moto that is at work already and then has the stack."""
+    """Do the same as `read` in a moto that is already active, and leave the stack in it."""
     mock_random.seed(1)  # so that names are the same each time
     source = yaml_parse(template.read_text())
     folders = _take_code(source, template.parent)
@@ -212,10 +212,10 @@ def create(
 
 def found(names: Mapping[str, str], folders: Mapping[str, Path]) -> Stack:
     """
-    What stands behind these names in the AWS that boto3 speaks to, whoever plays it.
+    Read a stack from the AWS, real or emulated, that boto3 calls.
 
-    `folders` are those of the functions' code, by logical names. Subscriptions and retries of
-    events are not read.
+    `names` are its physical ids by logical ones, and `folders` those of the functions' code.
+    Subscriptions, and retries of asynchronous invocations, are not read.
     """
     return _stack(names, [], folders)
 
@@ -223,7 +223,7 @@ def found(names: Mapping[str, str], folders: Mapping[str, Path]) -> Stack:
 def in_cloudformation(
     template: Path = TEMPLATE, parameters: Mapping[str, str] = MappingProxyType({})
 ) -> dict[str, Any]:
-    """The template as CloudFormation is given it: without SAM's own resources."""
+    """Return the template as SAM gives it to CloudFormation, with SAM's resources translated."""
     source = yaml_parse(template.read_text())
     _take_code(source, template.parent)
     return _translated(source, parameters)
@@ -238,12 +238,12 @@ def _translated(source: dict[str, Any], parameters: Mapping[str, str]) -> dict[s
         metrics=metrics,
     )
     translated: dict[str, Any] = translator.translate(source, parameter_values=dict(parameters))
-    metrics.publish()  # to nobody; but it complains if they are not
+    metrics.publish()  # does nothing here, but SAM warns of metrics that are not published
     return translated
 
 
 def _unplug(table: str) -> None:
-    """Keep moto from handing on the table's stream by itself: it cannot, where items hold bytes."""
+    """Keep moto from passing on the table's stream: it fails where items contain bytes."""
     backend = dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION]
     backend.get_table(table).lambda_event_source_mappings.clear()
 
@@ -252,7 +252,7 @@ def _unplug(table: str) -> None:
 
 
 def _take_code(source: Mapping[str, Any], root: Path) -> dict[str, Path]:
-    """The functions' folders by logical id; in the template, code elsewhere takes their place."""
+    """Return the functions' folders by logical id, and replace all code in the template."""
     folders = {}
     for logical_id, resource in source["Resources"].items():
         if resource["Type"] == "AWS::Serverless::Function":
@@ -264,7 +264,7 @@ def _take_code(source: Mapping[str, Any], root: Path) -> dict[str, Path]:
 
 
 def _attach_policies(resources: Mapping[str, Any]) -> None:
-    """Attach the template's managed policies from their side: moto ignores ManagedPolicyArns."""
+    """Attach the template's managed policies by their Roles: moto ignores ManagedPolicyArns."""
     for logical_id, resource in resources.items():
         if resource["Type"] == "AWS::IAM::Role":
             for policy in resource["Properties"].pop("ManagedPolicyArns", ()):
@@ -276,9 +276,9 @@ def _attach_policies(resources: Mapping[str, Any]) -> None:
 @dataclass(frozen=True, slots=True)
 class _Lost:
     """
-    A resource that moto passes over, of which some properties are wanted.
+    A resource that moto ignores, with the properties of it that are needed.
 
-    They are made outputs of the stack, so that moto works out what they refer to.
+    They are made outputs of the stack, so that moto resolves their references.
     """
 
     logical_id: str
@@ -294,7 +294,7 @@ class _Lost:
         }
 
     def read(self, outputs: Mapping[str, str]) -> tuple[str, str, dict[str, str]] | None:
-        """Logical id, type and properties; None where the stack's condition leaves it out."""
+        """Return logical id, type and properties; None if the resource's condition is false."""
         found = {
             name: outputs[key]
             for name, key in zip(self.wanted, self.outputs(), strict=True)
@@ -341,7 +341,7 @@ def _lost(resources: Mapping[str, Any]) -> list[_Lost]:
 
 @contextmanager
 def _only_our_warnings() -> Iterator[None]:
-    """moto warns of each resource that it does not know. Those we want are made up for above."""
+    """Silence moto's warnings of resources that it does not know. `_Lost` covers those needed."""
     logger = logging.getLogger("moto")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -353,7 +353,7 @@ def _only_our_warnings() -> Iterator[None]:
         logger.setLevel(level)
 
 
-# ---- After: what came of it ---------------------------------------------------------------
+# ---- After: the stack that moto has created -----------------------------------------------
 
 
 def _stack(
@@ -387,7 +387,7 @@ def _stack(
 
 
 def _functions(names: Mapping[str, str], folders: Mapping[str, Path]) -> dict[str, Function]:
-    """The functions by name."""
+    """Return the functions by name."""
     pages = boto3.client("lambda", REGION).get_paginator("list_functions").paginate()
     described = {each["FunctionName"]: each for page in pages for each in page["Functions"]}
     return {
@@ -413,7 +413,7 @@ def _functions(names: Mapping[str, str], folders: Mapping[str, Path]) -> dict[st
 def _with_invoke_configs(
     functions: dict[str, Function], lost: list[tuple[str, str, dict[str, str]]]
 ) -> dict[str, Function]:
-    """The functions by ARN, with what the template says of their events' retries."""
+    """Return the functions by ARN, with the settings of their EventInvokeConfigs."""
     for _, type_, of in lost:
         if type_ == "AWS::Lambda::EventInvokeConfig":
             function = functions[of["FunctionName"]]
@@ -461,7 +461,7 @@ def _rules() -> Iterator[Rule]:
         for rule in page["Rules"]:
             if rule.get("State", "ENABLED") != "ENABLED":
                 continue
-            # What goes to a log group is a record, which nothing here reads.
+            # Targets that are log groups are left out: nothing here reads them.
             targets = [
                 each
                 for each in events.list_targets_by_rule(Rule=rule["Name"])["Targets"]

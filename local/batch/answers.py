@@ -1,4 +1,4 @@
-"""How the simulated Batch shows a job: as an event's detail, and in the shapes of its API."""
+"""Shows the simulated Batch's jobs: as an event's detail, and in the shapes of the API."""
 
 from functools import cache, lru_cache
 from typing import Any, cast
@@ -53,7 +53,7 @@ _OF_ONE_MOMENT = (
 
 @cache
 def shape(name: str) -> StructureShape:
-    """A shape of Batch's API, by the name that botocore's model gives it."""
+    """Return a shape of Batch's API, by its name in botocore's model."""
     return cast("StructureShape", _model().shape_for(name))
 
 
@@ -63,7 +63,11 @@ def _model() -> ServiceModel:
 
 
 def conform(to: Shape, value: Any) -> Any:
-    """What is left of `value` in the shape: None where nothing of it is as the shape says."""
+    """
+    Return the parts of `value` that conform to the shape.
+
+    None if its type is wrong, or if a required member is missing or does not conform.
+    """
     if type(value) not in _KINDS[to.type_name]:
         return None
     if isinstance(to, StructureShape):
@@ -88,7 +92,7 @@ def _conform_structure(to: StructureShape, value: dict[str, Any]) -> dict[str, A
 
 
 def event_detail(job: Job) -> dict[str, Any]:
-    """The job as the `detail` of Batch's event."""
+    """Return the job as the `detail` of Batch's event."""
     return work_detail(job, job.work) if job.work else _told_detail(job)
 
 
@@ -97,7 +101,7 @@ def _told_detail(job: Job) -> dict[str, Any]:
     if job.children:
         summary = job.children.summary()
         detail["arrayProperties"] = {"size": job.children.size, "statusSummary": summary}
-        if job.children.tags:  # A child has what its array was submitted with.
+        if job.children.tags:  # A child's tags are those that its array was submitted with.
             own = detail.get("tags")
             detail["tags"] = job.children.tags | (own if isinstance(own, dict) else {})
     if job.reason:
@@ -110,7 +114,7 @@ def _told_detail(job: Job) -> dict[str, Any]:
 
 
 def _add_cut_attempt(job: Job, detail: dict[str, Any]) -> None:
-    """A stop ended an attempt of which the log tells another end, or none."""
+    """Add the attempt that a stop ended: the log shows a different end of it, or none."""
     container = detail.get("container")
     run = container if isinstance(container, dict) else {}
     where = {name: run[name] for name in _OF_ONE_RUN[2:] if name in run}
@@ -127,7 +131,7 @@ def _add_cut_attempt(job: Job, detail: dict[str, Any]) -> None:
 
 
 def lasting(detail: dict[str, Any]) -> dict[str, Any]:
-    """What a job's detail says at any time, whatever has happened to it so far."""
+    """Return the part of a job's detail that is the same at all times of its life."""
     kept = {name: item for name, item in detail.items() if name not in _OF_ONE_MOMENT}
     if isinstance(kept.get("container"), dict):
         container = kept["container"].items()
@@ -136,14 +140,19 @@ def lasting(detail: dict[str, Any]) -> dict[str, Any]:
 
 
 def described(job: Job) -> dict[str, Any]:
-    """The job as it is now, as DescribeJobs or DescribeServiceJob shows it."""
-    if job.work or job.children:  # Quickly made; and a parent's changes with each child.
+    """Return the job as it is now, as DescribeJobs or DescribeServiceJob shows it."""
+    # A description of own work is cheap to make; a parent's changes with each child.
+    if job.work or job.children:
         return describe(job)
     return dict(_remembered(job, job.version))
 
 
 def described_late(job: Job) -> dict[str, Any] | None:
-    """The job as the API describes it, be it as it was some seconds ago. None: not yet."""
+    """
+    Return the job as the API describes it, which may be its state some seconds ago.
+
+    None if the API does not describe it yet.
+    """
     if not job.described_late:
         return described(job)
     detail = job.described_as
@@ -151,8 +160,8 @@ def described_late(job: Job) -> dict[str, Any] | None:
 
 
 def describe(job: Job) -> dict[str, Any]:
-    """The description of a job as it is now, newly made."""
-    # Batch always tells these; a log may leave them out.
+    """Make the description of a job as it is now."""
+    # Batch always gives these fields; a log may leave them out.
     detail: dict[str, Any] = {"startedAt": 0, "createdAt": job.created_ms, "tags": {}}
     detail |= dict.fromkeys(_named(job), "")
     detail |= {name: item for name, item in event_detail(job).items() if item is not None}
@@ -168,7 +177,7 @@ def describe(job: Job) -> dict[str, Any]:
 
 @lru_cache(maxsize=20_000)
 def _remembered(job: Job, version: int) -> dict[str, Any]:
-    del version  # Only told, so that another one is another answer.
+    del version  # It is only a part of the cache's key.
     return describe(job)
 
 
@@ -177,7 +186,7 @@ def _named(job: Job) -> tuple[str, ...]:
 
 
 def _bare(job: Job, detail: dict[str, Any]) -> dict[str, Any]:
-    """For a log that gives something that must be there in a shape that cannot be."""
+    """Return the least description, for a log that has a required field in a wrong shape."""
     bare: dict[str, Any] = {"jobId": job.id, "status": job.status, "startedAt": 0, "tags": {}}
     for name in _named(job):
         bare[name] = detail[name] if isinstance(detail[name], str) else ""
@@ -185,20 +194,20 @@ def _bare(job: Job, detail: dict[str, Any]) -> dict[str, Any]:
 
 
 def summarised(job: Job) -> dict[str, Any]:
-    """The job as ListJobs or ListServiceJobs shows it, be it as it was some seconds ago."""
+    """Return the job as a list shows it, which may be its state some seconds ago."""
     return job.listed_as | _array_counts(job) if job.listed_as else outlined(job)
 
 
 def listed_status(job: Job) -> str:
-    """In which status a list shows the job; "" if it does not yet."""
+    """Return the status in which lists show the job; "" if they do not show it yet."""
     if not job.listed_late:
         return job.status
     return str(job.listed_as["status"]) if job.listed_as else ""
 
 
 def outlined(job: Job) -> dict[str, Any]:
-    """The job in outline, as it is now."""
-    # Queues are listed by the hundred thousand: this must not make the whole detail.
+    """Return the summary of the job as it is now."""
+    # Lists of a queue may have hundreds of thousands of jobs, so this does not make the detail.
     given = _outline(job, job.work) if job.work else _told_outline(job)
     summary: dict[str, Any] = {"jobName": "", "createdAt": job.created_ms}
     summary |= {name: it for name, it in given.items() if type(it) is _SUMMARY.get(name)}
@@ -250,7 +259,7 @@ def _told_outline(job: Job) -> dict[str, Any]:
 
 
 def node_of(job: Job, index: int) -> dict[str, Any]:
-    """One node of a multi-node parallel job, as DescribeJobs shows it."""
+    """Return one node of a multi-node parallel job, as DescribeJobs shows it."""
     detail = described(job)
     is_main = index == detail["nodeProperties"]["mainNode"]
     node = {name: item for name, item in detail.items() if name != "nodeProperties"}
@@ -262,7 +271,7 @@ def node_of(job: Job, index: int) -> dict[str, Any]:
 
 
 def node_summary(job: Job, index: int) -> dict[str, Any]:
-    """One node of a multi-node parallel job, as ListJobs shows it."""
+    """Return one node of a multi-node parallel job, as ListJobs shows it."""
     node = node_of(job, index)
     return summarised(job) | {
         "jobArn": node["jobArn"],
@@ -272,7 +281,7 @@ def node_summary(job: Job, index: int) -> dict[str, Any]:
 
 
 def node_count(job: Job) -> int:
-    """How many nodes the job has; 0 if it is no multi-node parallel job."""
+    """Return the number of nodes; 0 if the job is not a multi-node parallel job."""
     if job.work:
         return job.work.nodes or 0
     properties = job.told.get("nodeProperties")
@@ -282,7 +291,7 @@ def node_count(job: Job) -> int:
 
 
 def vcpus_of(job: Job) -> float:
-    """The vCPUs that a job takes while it starts and runs, as far as is known."""
+    """Return the vCPUs that a job uses while it starts and runs; 0 if they are not known."""
     if job.work:
         return job.work.vcpus * (job.work.nodes or 1)
     container = job.told.get("container")

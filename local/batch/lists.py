@@ -15,7 +15,7 @@ _SERVICE_PAGE_MAX = 100
 
 
 def place_of(params: dict[str, Any]) -> int:
-    """Behind which place the page begins. A token is that place."""
+    """Return the place after which the page begins: the request's token, or 0."""
     token = params.get("nextToken") or "0"
     if not token.isdecimal():
         raise ApiError("ClientException", f"nextToken {token} is not valid")
@@ -26,9 +26,9 @@ def page(
     name: str, found: Iterator[tuple[int, dict[str, Any]]], params: dict[str, Any], most: int
 ) -> dict[str, Any]:
     """
-    One page of `found`, which is what there is behind the request's token, each with its place.
+    Return one page of `found`: the items after the request's token, each with its place.
 
-    Places stay while jobs come and go, so that none is passed over between two pages.
+    Places do not change while jobs come and go, so no job is skipped between two pages.
     """
     asked = params.get("maxResults") or most
     if asked < 1:
@@ -42,7 +42,7 @@ def page(
 
 
 def list_queue(queue: Queue, params: dict[str, Any], *, service: bool) -> dict[str, Any]:
-    """The queue's jobs of one status, or those that a filter lets through. No array children."""
+    """List the queue's jobs in one status, or those that match a filter; no array children."""
     most = _SERVICE_PAGE_MAX if service else _PAGE_MAX
     if params.get("filters"):
         found = _filtered(queue, params, service=service)
@@ -54,12 +54,12 @@ def list_queue(queue: Queue, params: dict[str, Any], *, service: bool) -> dict[s
 
 
 def list_children(parent: Job, params: dict[str, Any]) -> dict[str, Any]:
-    """An array's children of one status."""
+    """List an array's children in one status."""
     return page("jobSummaryList", _summaries(_children(parent, params)), params, _PAGE_MAX)
 
 
 def list_nodes(job: Job, params: dict[str, Any]) -> dict[str, Any]:
-    """The nodes of a multi-node parallel job; they share its status."""
+    """List the nodes of a multi-node parallel job; they share its status."""
     count = node_count(job) if listed_status(job) == _status(params) else 0
     found = ((node + 1, node_summary(job, node)) for node in range(place_of(params), count))
     return page("jobSummaryList", found, params, _PAGE_MAX)
@@ -84,7 +84,11 @@ def _children(parent: Job, params: dict[str, Any]) -> Iterator[tuple[int, Job]]:
 
 
 def _filtered(queue: Queue, params: dict[str, Any], *, service: bool) -> Iterator[tuple[int, Job]]:
-    """The latest first. Places count down, and jobs are added at the far end: so places stay."""
+    """
+    Yield the matching jobs, the latest first.
+
+    Places count down, and new jobs get higher places: the places of the others do not change.
+    """
     if not queue.in_order:
         queue.jobs.sort(key=lambda job: job.created_ms)
         queue.in_order = True
@@ -103,7 +107,7 @@ def _filtered(queue: Queue, params: dict[str, Any], *, service: bool) -> Iterato
 
 
 def _created_between(queue: Queue, name: str, value: str) -> tuple[int, int]:
-    """Between which two positions of the queue's jobs a filter by time leaves any."""
+    """Return the first and the end position of the queue's jobs that a time filter leaves."""
     first, last = 0, len(queue.jobs)
     if name.endswith("_CREATED_AT"):
         if not value.isdecimal():

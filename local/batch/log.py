@@ -1,4 +1,4 @@
-"""A log of EventBridge events as the truth about jobs: each event holds from its own time on."""
+"""Plays a log of EventBridge events into the simulated Batch, each event at its own time."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -28,7 +28,7 @@ _STARTED = ("STARTING", "RUNNING", "SUCCEEDED")
 
 
 class _Told(NamedTuple):
-    """One event. Their order as tuples is the order in which they came true."""
+    """One event. Sorted as tuples, events are in the order in which they took effect."""
 
     at_ms: int
     attempts: int
@@ -36,7 +36,7 @@ class _Told(NamedTuple):
     number: int
     job_id: str
     status: str
-    blocked: bool  # a "Queue Blocked" event: it only tells of a RUNNABLE job
+    blocked: bool  # a "Queue Blocked" event: it describes a RUNNABLE job and changes no status
     service: bool
     kept: dict[str, Any] | PackedEvent  # the detail, or the event that has it
 
@@ -58,13 +58,13 @@ class _Outlasted(NamedTuple):
 
 class Log:
     """
-    What a log of events tells, played into a world.
+    A log of events, played into a world.
 
-    Events may be repeated and in any order. Where a job was stopped by a call, what the log says
-    of it later is set aside: in the log nobody stopped it. But if the log itself shows that a
-    stop was accepted (`isTerminated`, `isCancelled`) and the job is not at its end, then a stop
-    does not end that job, and the log stays the truth about it. An event without these marks
-    proves nothing: it would say the same of a job that nobody had stopped.
+    Events may be repeated, and in any order. After a call has stopped a job, the log's later
+    events about it are set aside: in the log, nobody stopped it. But if the log itself shows that
+    a stop was accepted (`isTerminated`, `isCancelled`) and the job has not ended, then a stop does
+    not end that job here either, and the log's events still count. An event without these marks
+    proves nothing: it would be the same for a job that was not stopped.
     """
 
     def __init__(self, world: World) -> None:
@@ -79,7 +79,7 @@ class Log:
 
     @property
     def overruled(self) -> list[str]:
-        """Stopped jobs that the log, as far as it was played, then shows at work or done."""
+        """Stopped jobs that the log, as far as it was played, then shows started or SUCCEEDED."""
         return sorted(self._overruled)
 
     def load(self, events: Iterable[Any]) -> None:
@@ -99,7 +99,7 @@ class Log:
         return self._told[self._next].at_ms if self._next < len(self._told) else None
 
     def play(self) -> None:
-        """Let the next event come true."""
+        """Apply the next event."""
         told = self._told[self._next]
         self._next += 1
         if self._next > 1000 and self._next * 2 > len(self._told):  # noqa: PLR2004 - rarely
@@ -108,7 +108,7 @@ class Log:
         job = self._world.jobs.get(told.job_id)
         if job is None:
             job = self._begin(told)
-        if job and not job.work:  # Of the simulator's own jobs nobody else tells.
+        if job and not job.work:  # A log does not change the simulator's own jobs.
             self._apply(told, job)
 
     def _apply(self, told: _Told, job: Job) -> None:
@@ -127,7 +127,7 @@ class Log:
                 self._world.move(job, told.status, told.at_ms)
 
     def is_overruled(self, event: Any) -> bool:
-        """Whether a stop made the event untrue, so that it must not be delivered."""
+        """Check whether a stop made the event untrue: then it must not be delivered."""
         told = self._read(event)
         job = self._world.jobs.get(told.job_id) if told else None
         if told is None or job is None or job.work:
@@ -142,7 +142,7 @@ class Log:
     # ---- Reading --------------------------------------------------------------------------
 
     def _read(self, event: Any) -> _Told | None:
-        """None for what is no Batch job event, or a malformed one."""
+        """Read an event; None if it is malformed, or is not an event about a Batch job."""
         packed = event if isinstance(event, PackedEvent) else None
         event = packed.value if packed else event
         if not isinstance(event, Mapping):
@@ -174,7 +174,7 @@ class Log:
         )
 
     def _note_array(self, told: _Told, detail: Mapping[str, Any]) -> None:
-        """Keep what the log as a whole tells of an array: its size, and which child ended how."""
+        """Record what the whole log shows of an array: its size, and how each child ended."""
         child = child_of(told.job_id)
         size = _size(detail)
         if child is None and size is None:
@@ -193,7 +193,7 @@ class Log:
             array.told_ends[index] = told.status
 
     def _note_outlasted(self, told: _Told, detail: Mapping[str, Any]) -> None:
-        """Keep whether an event shows a job that goes on though a stop of it was accepted."""
+        """Record an event that shows a job going on although a stop of it was accepted."""
         terminated = detail.get("isTerminated") is True
         cancelled = detail.get("isCancelled") is True and told.status in WAITING
         if (terminated or cancelled) and told.status not in ENDED:
@@ -202,10 +202,10 @@ class Log:
 
     def _goes_on(self, job: Job, terminate: bool) -> bool:  # noqa: FBT001 - as the world asks it
         """
-        Whether the log shows that a stop, accepted now, does not end the job.
+        Check whether the log shows that a stop, accepted now, does not end the job.
 
-        It does so by an event to come, or by one of this attempt: that stop ended nothing, and
-        another one of the same kind does not either.
+        An event that is still to come shows it, or one of this attempt: the job went on after that
+        stop. A job that goes on after a terminate also goes on after a cancel.
         """
         return any(
             (each.terminated or not terminate)
@@ -214,14 +214,14 @@ class Log:
         )
 
     def _note_parent(self, told: _Told) -> None:
-        """Keep what the log tells of an array's parent, even where only children show the array."""
+        """Record an array parent's details, even if only its children show that it is an array."""
         array = self._arrays.get(told.job_id)
         if array:
             array.told = told.detail | array.told
             array.told_end |= told.status in ENDED
 
     def _believe(self, told: _Told, job: Job) -> None:
-        """Take over the event's detail; where it is a stub, with the names in earlier ones."""
+        """Take over the event's detail; names that it lacks are kept from earlier events."""
         names, detail = ("jobName", "jobQueue", "jobDefinition"), told.detail
         missing = {
             each: job.told[each] for each in names if each in job.told and each not in detail
@@ -239,12 +239,12 @@ class Log:
             if array.parent:
                 array.parent.version += 1
 
-    # ---- Coming true ----------------------------------------------------------------------
+    # ---- Taking effect --------------------------------------------------------------------
 
     def _begin(self, told: _Told) -> Job | None:
         child = child_of(told.job_id)
         if child and child[1] >= self._arrays[child[0]].size:
-            return None  # Batch knows of no such child.
+            return None  # The array has no child with this index.
         detail = told.detail
         created, queue = detail.get("createdAt"), detail.get("jobQueue")
         job = Job(
@@ -273,7 +273,7 @@ class Log:
         self._world.begin(parent, "PENDING", at_ms)
 
     def _imagine_parent(self, child: Job, parent_id: str, at_ms: int) -> None:
-        """A child is there, so its parent is, even if the log is silent about it so far."""
+        """Make the parent of a child, where the log has had no event of the parent so far."""
         array = self._arrays[parent_id]
         arn = child.told.get("jobArn")
         image = {"jobArn": arn.rpartition(":")[0]} if isinstance(arn, str) else {}
@@ -309,10 +309,10 @@ class Log:
         self, parent: Job, array: Array, summary: dict[str, int], at_ms: int
     ) -> None:
         """
-        End those children whose end the log never tells, now that it told their parent's.
+        End the children whose end is nowhere in the log, when the log has ended their parent.
 
-        Where all of them must have ended alike, each gets that end. Otherwise nobody knows which
-        child ended how: they stay as they are, and only their parent counts them as ended.
+        If all of them must have ended alike, each gets that end. Otherwise it is not known how
+        each child ended: they stay as they are, and only their parent counts them as ended.
         """
         untold = [each for each in range(array.size) if each not in array.told_ends]
         ends = list(array.told_ends.values())
@@ -333,17 +333,17 @@ class Log:
 
     def _set_aside(self, told: _Told, job: Job) -> None:
         if job.stop and told.at_ms <= job.stop.at_ms:
-            return  # Loaded late: of the time before.
+            return  # Loaded late: the event is from before the stop.
         if told.status in _STARTED:
             self._overruled.add(job.id)
         if told.status != job.status:
-            # It would have moved on now: so it had come to the head of its queue, or the jobs
-            # it waited for have ended.
+            # The job would have moved on now. So it is at the front of its queue, or the jobs
+            # that it waited for have ended.
             self._world.doom(job)
 
 
 def child_of(job_id: str) -> tuple[str, int] | None:
-    """Parent and index, where the id is an array child's ("id:7")."""
+    """Return the parent's id and the index, if the id is an array child's ("id:7")."""
     parent, colon, index = job_id.rpartition(":")
     if colon and parent and index.isascii() and index.isdigit():
         return parent, int(index)
@@ -351,7 +351,7 @@ def child_of(job_id: str) -> tuple[str, int] | None:
 
 
 def _has_sound_index(job_id: str, detail: Mapping[str, Any]) -> bool:
-    """Whether the index that an event names, if it does, is one that an array can have."""
+    """Check whether the array index in an event, if it has one, is possible."""
     child = child_of(job_id)
     if (child and child[1] >= _LARGEST_ARRAY) or _NEGATIVE.search(job_id):
         return False
@@ -380,7 +380,7 @@ def _summary(detail: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _size(detail: Mapping[str, Any]) -> int | None:
-    """The size of an array, if that is what the job is."""
+    """Return an array's size; None if the job is not an array parent, or the size is unknown."""
     array = detail.get("arrayProperties")
     if not isinstance(array, dict) or type(array.get("index")) is int:
         return None

@@ -1,4 +1,4 @@
-"""Events of a log, kept small: a month of them fits into memory."""
+"""Keeps the events of a log compressed, so that a month of them fits into memory."""
 
 import json
 import zlib
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class PackedEvent:
-    """An event of which only the text is kept, compressed. It is read anew each time."""
+    """An event, kept as compressed text. Each use of `value` parses the text again."""
 
     __slots__ = ("_is_text", "_packed", "from_batch")
 
@@ -21,7 +21,7 @@ class PackedEvent:
 
     @property
     def text(self) -> str:
-        """The event as it stood in the file; "" if it stood in something else."""
+        """The event's own text in the file; "" if it was an object within another one."""
         return self._unpacked if self._is_text else ""
 
     @property
@@ -30,7 +30,7 @@ class PackedEvent:
 
 
 def pack(value: Any, text: str) -> PackedEvent | None:
-    """The event packed; None where it would not be read as the same again."""
+    """Pack an event; None if unpacking would not give the same value."""
     whole = text or json.dumps(value)
     try:
         if json.loads(whole) != value:

@@ -1,4 +1,4 @@
-"""The simulated Batch's own scheduler: submitted jobs start in turn, run, fail, try again."""
+"""The simulated Batch's own scheduler: submitted jobs start in turn, run, fail, are retried."""
 
 from itertools import count
 from math import inf
@@ -24,12 +24,12 @@ _STUCK = (
 
 class Scheduler:
     """
-    First in, first out in each queue; queues of higher priority first.
+    Starts jobs first in, first out in each queue; queues of higher priority come first.
 
     The job at the front waits until one of the queue's environments, tried in their order, has
-    vCPUs for it, and all behind it wait with it: also when that will never be, until it is
-    cancelled. With `explains` Batch says so then, as the job's reason and by a "Queue Blocked"
-    event.
+    vCPUs for it. All jobs behind it wait too. If no environment can ever hold it, they wait until
+    it is stopped; with `explains`, Batch then gives the cause, as the job's reason and in a "Queue
+    Blocked" event.
     """
 
     def __init__(self, world: World, *, explains: bool) -> None:
@@ -38,17 +38,17 @@ class Scheduler:
         self._queues: dict[str, Queue] = {}  # that have had jobs
         self._awake = False
         self._numbers = count(1)
-        # SageMaker's environments count instances, and are not simulated: there is always one.
+        # SageMaker's environments count instances, and are not simulated: they always have room.
         self._anywhere = Environment(detail={"computeResources": {"maxvCpus": inf}})
         world.on_released = world.on_front_left = self.wake
         world.on_dependency_ended = self._dependency_ended
 
     def submit(self, queue: Queue, work: Work) -> str:
         """
-        Take in a job and return its id.
+        Submit a job and return its id.
 
         Raises:
-            ApiError: the queue is closed, or the array has not 2 to 10,000 children.
+            ApiError: the queue is not ENABLED, or the array does not have 2 to 10,000 children.
         """
         if queue.detail["state"] != "ENABLED":
             raise ApiError("ClientException", f"JobQueue {queue.arn} is DISABLED")
@@ -71,7 +71,7 @@ class Scheduler:
         return job.id
 
     def wake(self) -> None:
-        """Look soon whether something can start."""
+        """Plan a dispatch of the jobs that can start, if none is planned."""
         if not self._awake and self._queues:
             self._awake = True
             self._world.agenda.plan(self._world.now_ms + _DISPATCH_MS, self._dispatch)
@@ -96,7 +96,7 @@ class Scheduler:
         return any(job and job.status == "FAILED" for job in known)
 
     def _dependency_ended(self, waiter: Job, ended: Job) -> None:
-        # Before it is PENDING it will enter by itself; a failure ends all waiting.
+        # A SUBMITTED job's entry is planned already; a failure ends all waiting.
         if waiter.status == "PENDING" and (ended.status == "FAILED" or not waiter.blockers):
             self._enter(waiter)
 
@@ -204,11 +204,11 @@ class Scheduler:
         """
         Put a job that has not begun to run back into its queue, without an attempt.
 
-        It stays there for `wait_ms` at least. One for which a stop was accepted stays where it
-        is: it is not queued again, unless a cancel came too late and the world is so.
+        It stays there for at least `wait_ms`. A job for which a stop was accepted is not put back,
+        except after a cancel where `Disorder.cancelled_returns` is set.
 
         Returns:
-            Whether it was put back.
+            Whether the job was put back.
         """
         if job.status not in {"SCHEDULED", "STARTING"} or self._is_kept(job):
             return False
@@ -217,17 +217,17 @@ class Scheduler:
 
     def preempt(self, job: Job, wait_ms: int) -> bool:
         """
-        Take a service job's capacity away for another job's sake, and queue it again.
+        Take a service job's capacity away, as for another job, and queue it again.
 
         https://docs.aws.amazon.com/batch/latest/userguide/preemption.html
 
         Returns:
-            Whether it had any, and was not stopped already.
+            Whether the job had capacity, and no stop of it was accepted.
         """
         if job.status not in {"SCHEDULED", *BUSY} or job.work is None or _was_stopped(job):
             return False
         job.stopped_ms = self._world.now_ms
-        # AWS does not say how its reason reads.
+        # AWS does not document the text of this reason.
         preempted = Outcome(exit_code=None, status_reason="Job was preempted")
         made = attempt_record(job, job.work, preempted)
         job.preemptions += (made,)
@@ -262,7 +262,7 @@ class Scheduler:
         return happens and not self._is_kept(job)
 
     def _is_kept(self, job: Job) -> bool:
-        """Whether a job is not queued again, as a stop of it was accepted."""
+        """Check whether a job is not queued again because a stop of it was accepted."""
         came_too_late = self._world.disorder.cancelled_returns and not job.terminated
         return _was_stopped(job) and not came_too_late
 
@@ -270,7 +270,7 @@ class Scheduler:
         return self._world.dice.ms(self._world.disorder.requeue_wait_s)
 
     def _attempts_made(self, job: Job) -> int:
-        """Those that count against the retry strategy: preempted runs do not."""
+        """Count the attempts that the retry strategy counts; preempted runs are not among them."""
         preempted = len(job.preemptions) if self._world.disorder.preempted_is_attempt else 0
         return len(job.attempts) - preempted
 
@@ -289,12 +289,12 @@ class Scheduler:
             self._world.move(job, "FAILED", now)
         else:
             self._world.release(job)
-            job.reason = ""  # It stands in the attempt.
+            job.reason = ""  # The attempt has it.
             job.started_ms = job.stopped_ms = job.scheduled_ms = 0
             self._world.move(job, "RUNNABLE", now)
         self._world.tell(job)
 
 
 def _was_stopped(job: Job) -> bool:
-    """Whether a stop was accepted, in effect or not: such a job is not tried again."""
+    """Check whether a stop was accepted, in effect or not: such a job is not retried."""
     return job.cancelled or job.terminated

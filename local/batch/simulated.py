@@ -1,9 +1,9 @@
 """
-AWS Batch, simulated: the API's own requests and answers, over jobs that a log tells of or that
-the simulator runs itself.
+Simulates AWS Batch: it answers the API's own requests, about jobs from a log or jobs that it runs
+itself.
 
-Its clock is virtual. What is not documented of Batch is chosen as harmless as it can be, and can
-be switched where a watchdog must bear both.
+Its clock is virtual. Behaviour that AWS does not document is as harmless as possible by default,
+and can be switched where a watchdog must work with both.
 https://docs.aws.amazon.com/batch/latest/APIReference/API_Operations.html
 """
 
@@ -49,21 +49,21 @@ class SimulatedBatch:
     """
     One region's AWS Batch.
 
-    `emit` gets each event that Batch sends by itself, at its time; it may make calls, but must
+    `emit` receives each event that the simulator sends, at its time; it may make calls, but must
     not move the clock. Jobs come from `load` (a log) and from `submit` (the own scheduler).
 
     How it behaves:
-        rate: calls a second that are allowed, a second's worth at once; None: any number.
-        bulk: whether CancelJobs and its like exist ("unknown" or "denied" if not; False is
-            "unknown").
+        rate: calls that are allowed a second, with bursts of one second's calls; None: no limit.
+        bulk: whether CancelJobs, TerminateJobs and TerminateServiceJobs work; if not, they are
+            "unknown" or "denied" (False is "unknown").
         lazy_cancel: a stopped RUNNABLE job stays RUNNABLE, marked, until it reaches the front.
         terminate_cascades: terminating an array parent terminates its children.
-        explains: Batch says why a job can never start.
-        disorder: what else real Batch does that a watchdog must bear.
+        explains: Batch gives the reason why a job can never start.
+        disorder: other irregular behaviour of real Batch.
 
-    Three make single jobs difficult, by job id: `refusals`, the error codes of the next attempts
-    to stop it; `lacking`, the fields that its descriptions lack; `left_out`, how many of the next
-    descriptions leave it out.
+    Three attributes, by job id, make single jobs difficult: `refusals`, the error codes of the
+    next attempts to stop it; `lacking`, the fields that its descriptions lack; `left_out`, how
+    many of the next descriptions leave it out.
     """
 
     def __init__(  # noqa: PLR0913 - each has a default
@@ -123,7 +123,7 @@ class SimulatedBatch:
 
     def advance_to(self, now: datetime) -> None:
         """
-        Let everything happen that happens until then, in order of time.
+        Move the clock to `now`, and play and do everything that is due until then, in order.
 
         Raises:
             ValueError: `now` lies in the past.
@@ -140,7 +140,7 @@ class SimulatedBatch:
         self._world.now_ms = until_ms
 
     def next_at(self) -> datetime | None:
-        """When something next happens by itself, be it told by a log or planned."""
+        """Return when the log's next event or the next planned step is due; None: never."""
         due_ms = self._next_ms()
         return None if due_ms is None else to_datetime(due_ms)
 
@@ -150,15 +150,15 @@ class SimulatedBatch:
             return told if planned is None else planned
         return min(told, planned)
 
-    # ---- What there is --------------------------------------------------------------------
+    # ---- Contents -------------------------------------------------------------------------
 
     def add_world(self, world: Mapping[str, Any]) -> None:
         """
         Add or replace `jobQueues`, `computeEnvironments` and `snapshots`, in the API's shapes.
 
-        Names are enough where the API would tell more: what is missing is as in a healthy
-        account. `snapshots` are answers of GetJobQueueSnapshot by queue (name or ARN), or a list
-        of them, each with its `jobQueue`.
+        A name is enough: missing fields get the values of a healthy account. `snapshots` are
+        answers of GetJobQueueSnapshot by queue (name or ARN), or a list of them, each with its
+        `jobQueue`.
 
         Raises:
             ValueError: something has no name; the message says what.
@@ -201,9 +201,9 @@ class SimulatedBatch:
 
     def load(self, events: Iterable[Any]) -> None:
         """
-        Take a log as the truth: each Batch event from its own time on.
+        Add the events of a log: each Batch event takes effect at its own time.
 
-        Other events, and malformed ones, are passed over. Events of the past come true at once.
+        Other events, and malformed ones, are passed over. Events of the past take effect at once.
         """
         self._log.load(events)
         while (due_ms := self._log.next_ms()) is not None and due_ms <= self._world.now_ms:
@@ -211,11 +211,11 @@ class SimulatedBatch:
 
     @property
     def overruled(self) -> list[str]:
-        """Stopped jobs that the log, as far as it was played, later shows at work or done."""
+        """Stopped jobs that the log, as far as it was played, then shows started or SUCCEEDED."""
         return self._log.overruled
 
     def is_overruled(self, event: Any) -> bool:
-        """Whether a stop made this event of the log untrue: it must not be delivered."""
+        """Check whether a stop made this event of the log untrue: it must not be delivered."""
         return self._log.is_overruled(event)
 
     def submit(  # noqa: PLR0913 - each has a default
@@ -242,11 +242,11 @@ class SimulatedBatch:
         Submit a job to the simulator's own scheduler, and return its id.
 
         `memory` is in MiB; `vcpus`, `memory` and `gpus` are those of one node, or child.
-        `seconds` is the time that an attempt runs, `outcome` how it ends: both may be functions
+        `seconds` is how long an attempt runs, `outcome` is how it ends: both may be functions
         of array index (0 for single jobs) and attempt (from 1). `definition` is "name:revision".
 
         Raises:
-            ApiError: the queue is unknown or closed, or the array has not 2 to 10,000 children.
+            ApiError: the queue is unknown or not ENABLED, or the array's size is not 2 to 10,000.
         """
         known = self._queue(queue)
         name_and_revision = (definition or f"{name}:1").rpartition("/")[2]
@@ -270,22 +270,22 @@ class SimulatedBatch:
         )
         return self._scheduler.submit(known, work)
 
-    # ---- What befalls jobs and queues -----------------------------------------------------
+    # ---- Disturbances ---------------------------------------------------------------------
 
     def hold_updating(self, queue: str, seconds: float) -> None:
-        """Make a queue UPDATING for some time: it refuses to be updated meanwhile."""
+        """Make a queue UPDATING for some time: it refuses updates meanwhile."""
         self._keep_updating(self._queue(queue), round(seconds * 1000), {})
 
     def ignore_terminate(self, job_id: str, seconds: float | None = None) -> None:
-        """Have a job run on after an accepted terminate: for some time, or to its own end."""
+        """Make a job run on after an accepted terminate: for some time, or to its own end."""
         self._world.ignoring[job_id] = seconds
 
     def preempt(self, job_id: str, wait_s: float = 0) -> bool:
         """
-        Preempt a service job of `submit`: it is RUNNABLE again, for `wait_s` at least.
+        Preempt a service job of `submit`: it is RUNNABLE again, for at least `wait_s`.
 
         Returns:
-            Whether it had been taken up, and was not stopped.
+            Whether it had capacity, and no stop of it was accepted.
         """
         job = self._own(job_id)
         if not job.service:
@@ -297,18 +297,18 @@ class SimulatedBatch:
         Put a job of `submit` that has not begun to run back to RUNNABLE, without an attempt.
 
         Returns:
-            Whether it was SCHEDULED or STARTING, and was not stopped.
+            Whether it was put back: it must be SCHEDULED or STARTING, and not stopped.
         """
         return self._scheduler.requeue(self._own(job_id), round(wait_s * 1000))
 
     def tag(self, job_id: str, tags: Mapping[str, str]) -> None:
-        """Add or change tags of a job of `submit`, as TagResource does. No event tells it."""
+        """Add or change tags of a job of `submit`, as TagResource does. No event is sent."""
         job = self._own(job_id)
         job.tags = dict(self._tags(job)) | dict(tags)
         job.version += 1
 
     def untag(self, job_id: str, *names: str) -> None:
-        """Take tags away from a job of `submit`, as UntagResource does. No event tells it."""
+        """Remove tags from a job of `submit`, as UntagResource does. No event is sent."""
         job = self._own(job_id)
         job.tags = {name: it for name, it in self._tags(job).items() if name not in names}
         job.version += 1
@@ -381,7 +381,7 @@ class SimulatedBatch:
 
     def _stop(self, operation: str, job_id: str, reason: str) -> None:
         job = self._world.jobs.get(job_id)
-        # Whoever is not found counts as stopped.
+        # A job that is not found counts as stopped.
         if job and job.service == ("Service" in operation):
             self._world.stop(job, reason, terminate=not operation.startswith("Cancel"))
 
@@ -442,7 +442,7 @@ class SimulatedBatch:
         return detail
 
     def _shown(self, job: Job) -> _Answer | None:
-        """The job as it is described: late, with gaps or not at all, where that is asked for."""
+        """Return the job's description: late, incomplete or None, where that is set."""
         if self.left_out.get(job.id, 0) > 0:
             self.left_out[job.id] -= 1
             return None
@@ -501,7 +501,7 @@ class SimulatedBatch:
     def _update_queue(self, params: _Params) -> _Answer:
         queue = self._queue(params["jobQueue"])
         if queue.updating_until_ms > self._world.now_ms:
-            # As Batch says it of DeleteJobQueue: "Cannot delete, resource is being modified".
+            # Like Batch's message for DeleteJobQueue: "Cannot delete, resource is being modified".
             raise ApiError("ClientException", "Cannot update, resource is being modified")
         changes = {name: item for name, item in params.items() if name != "jobQueue"}
         disorder, dice = self._world.disorder, self._world.dice

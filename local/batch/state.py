@@ -1,4 +1,4 @@
-"""What the simulated AWS Batch keeps: jobs, arrays, queues, environments, and their order."""
+"""The state of the simulated AWS Batch: jobs, arrays, queues, environments, and their order."""
 
 import heapq
 import re
@@ -19,7 +19,7 @@ WAITING = frozenset({"SUBMITTED", "PENDING", "RUNNABLE", "SCHEDULED"})
 BUSY = frozenset({"STARTING", "RUNNING"})
 ENDED = frozenset({"SUCCEEDED", "FAILED"})
 
-# In the order in which Batch happens to send them.
+# In the order in which Batch sends them.
 _SUMMARY = ("STARTING", "FAILED", "RUNNING", "SUCCEEDED", "RUNNABLE", "SUBMITTED", "PENDING")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,7 +28,7 @@ _TIMES_XLARGE = re.compile(r"(\d+)xlarge")
 
 
 def to_ms(at: datetime) -> int:
-    """Milliseconds since 1970, as Batch counts."""
+    """Return a time in milliseconds since 1970, as Batch gives times."""
     return (at - _EPOCH) // timedelta(milliseconds=1)
 
 
@@ -38,13 +38,13 @@ def to_datetime(at_ms: int) -> datetime:
 
 @lru_cache(maxsize=64)
 def event_time(at_s: int) -> str:
-    """The time of an EventBridge event: whole seconds."""
+    """Return a time in the form of an EventBridge event's `time`: whole seconds."""
     return to_datetime(at_s * 1000).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A call that would change something, as the simulated Batch received it."""
+    """A call of a changing operation, as the simulated Batch received it."""
 
     at: datetime
     api: str
@@ -78,9 +78,9 @@ class Job:
     array: "Array | None" = None  # whose child it is
     index: int = -1
     children: "Array | None" = None  # whose parent it is
-    work: "Work | None" = None  # what submit() asked for; None: the log tells of it
-    told: dict[str, Any] = field(default_factory=dict)  # the log's latest word
-    key: tuple[int, int, int] = (0, 0, 0)  # time, attempts and rank of the status of that word
+    work: "Work | None" = None  # what submit() asked for; None: the job is from the log
+    told: dict[str, Any] = field(default_factory=dict)  # detail of its latest event in the log
+    key: tuple[int, int, int] = (0, 0, 0)  # time, attempts, rank of its latest status in the log
 
     status: str = ""
     since_ms: int = 0
@@ -97,22 +97,22 @@ class Job:
     cut: bool = False  # the stop ended an attempt
     blockers: set[str] = field(default_factory=set)
     environment: "Environment | None" = None
-    vcpus: float = 0  # taken, while it starts and runs
+    vcpus: float = 0  # used, while it starts and runs
 
     place: int = 0  # in its queue's list of jobs of this status
     turn: int = 0  # in its queue's order of dispatch, while RUNNABLE
-    version: int = 0  # counts what changes its description
+    version: int = 0  # counts the changes of its description
 
-    # What only a disorderly Batch needs.
+    # Mostly for a Batch with `Disorder`.
     pending_stops: set[bool] = field(default_factory=set)  # accepted; True: a terminate
-    run: int = 0  # counts the starts: what was planned for another one is void
-    rests: bool = False  # RUNNABLE, and not to be started yet
+    run: int = 0  # counts starts and returns: a step planned under another number is void
+    rests: bool = False  # RUNNABLE, and must not start yet
     scheduled_ms: int = 0
     preemptions: tuple[dict[str, Any], ...] = ()
     tags: dict[str, str] | None = None  # where they have changed since submit()
-    listed_late: bool = False  # lists show it as it was
+    listed_late: bool = False  # lists show its changes late
     listed_from_ms: int = 0  # when its latest change shows
-    listed_as: dict[str, Any] | None = None  # None: not yet
+    listed_as: dict[str, Any] | None = None  # None: lists do not show it yet
     described_late: bool = False
     described_from_ms: int = 0
     described_as: dict[str, Any] | None = None
@@ -127,22 +127,22 @@ class Array:
     parent: Job | None = None
     jobs: dict[int, Job] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)  # of `jobs`, by status
-    touched_ms: int | None = None  # since when a stop made the log's end of it untrue
+    touched_ms: int | None = None  # when a stop made the array's end in the log untrue
     ending: bool = False
 
-    # What a log tells, as a whole, and what it leaves open.
-    told: dict[str, Any] = field(default_factory=dict)  # of the parent, by its first event
-    tags: dict[str, Any] = field(default_factory=dict)  # that its children's events show
+    # What the log as a whole shows, and what it leaves open.
+    told: dict[str, Any] = field(default_factory=dict)  # the parent's; its earlier events win
+    tags: dict[str, Any] = field(default_factory=dict)  # in its children's events
     told_size: int = 0
     highest: int = -1  # index of a child
     told_end: bool = False
     told_ends: dict[int, str] = field(default_factory=dict)
     final: dict[str, int] | None = None  # the parent's own count, once it has ended
-    ghosts: set[int] = field(default_factory=set)  # ended, and nobody knows how
+    ghosts: set[int] = field(default_factory=set)  # ended, but it is not known how
     assumed: dict[str, int] = field(default_factory=dict)  # of the ghosts, by status
 
     def count(self, old: str, new: str) -> None:
-        """A child goes from one status to another; from "" when it appears."""
+        """Count a child's move from one status to another; from "" when it is new."""
         if old:
             self.counts[old] -= 1
         self.counts[new] = self.counts.get(new, 0) + 1
@@ -151,7 +151,7 @@ class Array:
         return sum(self.counts.get(status, 0) for status in ENDED) + len(self.ghosts)
 
     def summary(self) -> dict[str, int]:
-        """Children by status, as DescribeJobs shows them."""
+        """Return the number of children by status, as DescribeJobs shows it."""
         summary = dict.fromkeys(_SUMMARY, 0)
         if self.final is not None:
             return summary | self.final
@@ -166,10 +166,10 @@ class Array:
 
 class Line:
     """
-    Jobs in the order in which they came, and places that stay.
+    Jobs in the order in which they came, with places that do not change.
 
-    A page can begin behind any place, even one whose job has left since. All is done in constant
-    or logarithmic time, on average.
+    A page can begin after any place, even one whose job has left since. Each operation takes
+    constant or logarithmic time, on average.
     """
 
     def __init__(self, place: str) -> None:
@@ -184,7 +184,7 @@ class Line:
         self._jobs.append(job)
 
     def left(self) -> None:
-        """A job has left: its place is no longer the one it had here."""
+        """Note that a job has left. Its place must no longer be the one that it had here."""
         self._left += 1
         if self._left > 1000 and self._left * 2 > len(self._jobs):  # noqa: PLR2004 - rarely
             staying = list(self.after(0))
@@ -216,7 +216,7 @@ class Queue:
     in_order: bool = True  # `jobs` are in order of creation
     listed: dict[tuple[bool, str], Line] = field(default_factory=dict)
     runnable: Line = field(default_factory=lambda: Line("turn"))
-    own: Line = field(default_factory=lambda: Line("turn"))  # those that submit() made
+    own: Line = field(default_factory=lambda: Line("turn"))  # of these, those that submit() made
     vcpus: float = 0  # of the jobs that start or run
     updating_until_ms: int = 0
     status_before: str = ""  # it was UPDATING
@@ -249,7 +249,7 @@ class Environment:
         return self.used_vcpus + vcpus <= self._max_vcpus
 
     def can_ever_hold(self, work: "Work") -> bool:
-        """Whether the work could start here if nothing else ran."""
+        """Check whether the work could start here if nothing else ran."""
         fargate = str(self._resources.get("type", "EC2")).startswith("FARGATE")
         return bool(
             self.detail.get("state") == "ENABLED"
@@ -266,7 +266,7 @@ class Environment:
 
     @property
     def _max_vcpus(self) -> float:
-        return float(self._resources.get("maxvCpus", inf))  # Unmanaged ones tell none.
+        return float(self._resources.get("maxvCpus", inf))  # Unmanaged ones have none.
 
     @property
     def _instance_types(self) -> list[str]:
@@ -283,7 +283,7 @@ def _fits(instance_type: str, work: "Work") -> bool:
 
 
 class Agenda:
-    """What is going to happen: in order of time and, within an instant, of being planned."""
+    """Planned steps, in order of time and, for the same time, in the order of planning."""
 
     def __init__(self) -> None:
         self._times: list[int] = []

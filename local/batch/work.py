@@ -1,4 +1,4 @@
-"""What jobs of the simulator's own scheduler are asked to do, and how Batch would show them."""
+"""The work of the jobs of the simulator's own scheduler, and how Batch would show them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _RECENT = 10  # preempted runs that a service job shows; AWS says only that it i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How an attempt ends. Exit code 0 is success; None is an end without one (host lost)."""
+    """How an attempt ends. Exit code 0 is success; None: it has no exit code (host lost)."""
 
     exit_code: int | None = 0
     reason: str = ""  # the container's: "OutOfMemoryError: Container killed due to memory usage"
@@ -22,8 +22,8 @@ class Outcome:
 
 
 type Ending = int | Outcome
-# One for all; or by attempt; or by array index, where those left out succeed; or a function of
-# array index (0 for single jobs) and attempt (from 1).
+# One for all attempts; or one for each; or by array index, and the indexes left out succeed; or a
+# function of array index (0 for single jobs) and attempt (from 1).
 type Plan = (
     Ending
     | Sequence[Ending]
@@ -35,7 +35,7 @@ type Platform = Literal["EC2", "FARGATE", "EKS"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What was submitted; the children of an array share it. `vcpus` are of one node."""
+    """What was submitted; the children of an array share it. `vcpus` are those of one node."""
 
     name: str
     queue_arn: str
@@ -78,7 +78,7 @@ class Work:
 
 
 def attempt_record(job: Job, work: Work, outcome: Outcome) -> dict[str, Any]:
-    """The attempt that has just ended, or the preempted run, as Batch keeps it."""
+    """Return the attempt that has just ended, or the preempted run, as Batch records it."""
     ended = {
         "startedAt": job.started_ms,
         "stoppedAt": job.stopped_ms,
@@ -99,7 +99,7 @@ def attempt_record(job: Job, work: Work, outcome: Outcome) -> dict[str, Any]:
 
 
 def work_detail(job: Job, work: Work) -> dict[str, Any]:
-    """The job as `detail` of an event; DescribeJobs shows the same."""
+    """Return the job as the `detail` of an event; DescribeJobs shows the same."""
     return _service_detail(job, work) if work.service else _job_detail(job, work)
 
 
@@ -118,7 +118,7 @@ def _job_detail(job: Job, work: Work) -> dict[str, Any]:
         "dependsOn": [{"jobId": each} for each in work.depends_on],
         "jobDefinition": work.definition_arn,
         "parameters": {},
-        # Of a child it is the parent's.
+        # A child's resourceArn is that of its parent.
         "tags": {**tags_of(job, work), "resourceArn": arn.rpartition(":")[0] if job.array else arn},
         "propagateTags": False,
         "platformCapabilities": [] if on_eks else [work.platform],
@@ -183,14 +183,14 @@ def _service_detail(job: Job, work: Work) -> dict[str, Any]:
 
 
 def tags_of(job: Job, work: Work) -> Mapping[str, str]:
-    """The tags of a job of submit(); a child has those of its array."""
+    """Return the tags of a job of submit(); a child has those of its array."""
     parent = job.array.parent if job.array else None
     changed = (parent or job).tags
     return work.tags if changed is None else changed
 
 
 def moments(job: Job) -> dict[str, Any]:
-    """When it started and stopped, and why."""
+    """Return when the job started and stopped, its reason, and the marks of its stops."""
     moments: dict[str, Any] = {}
     if job.reason:
         moments["statusReason"] = job.reason
@@ -202,7 +202,7 @@ def moments(job: Job) -> dict[str, Any]:
 
 
 def stop_marks(job: Job) -> dict[str, Any]:
-    """Which stops Batch has accepted: present only when true."""
+    """Return the marks of the stops that Batch has accepted: present only when true."""
     marks = {"isCancelled": job.cancelled, "isTerminated": job.terminated}
     return {name: True for name, is_so in marks.items() if is_so}
 
@@ -224,7 +224,7 @@ def _container(work: Work) -> dict[str, Any]:
 
 
 def _run(job: Job, work: Work) -> dict[str, Any]:
-    """Where the latest attempt runs, or ran."""
+    """Return the task, the log stream and the instance of the latest attempt."""
     run, start = _run_id(job), work.queue_arn.replace(":batch:", ":ecs:").partition("job-queue/")[0]
     definition = work.definition_arn.rpartition("/")[2].rpartition(":")[0]
     where = {

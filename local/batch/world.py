@@ -1,4 +1,4 @@
-"""The simulated Batch's jobs as they move: what every cause of a move has in common."""
+"""Moves the simulated Batch's jobs from status to status, for the log and the scheduler."""
 
 from collections.abc import Callable
 from itertools import count
@@ -21,12 +21,12 @@ from local.batch.state import (
 )
 from local.batch.work import NAMESPACE, Outcome, attempt_record
 
-# Batch says that a stopped job has failed, and an array has ended, a moment later.
+# How much later Batch reports that a stopped job has failed, or that an array has ended.
 _MOMENT_MS = 1000
 
 
 def managed_environment(prefix: str, name: str, vcpus: int) -> dict[str, Any]:
-    """A managed environment on EC2, as DescribeComputeEnvironments shows it; `prefix` of ARNs."""
+    """Return a managed EC2 environment, as the API describes it. `prefix` begins its ARN."""
     return {
         "computeEnvironmentName": name,
         "computeEnvironmentArn": f"{prefix}compute-environment/{name}",
@@ -45,7 +45,7 @@ def managed_environment(prefix: str, name: str, vcpus: int) -> dict[str, Any]:
 
 class World:
     """
-    Jobs, queues and environments, and the rules that hold whoever moves a job.
+    Jobs, queues and environments, and the rules that hold for every move of a job.
 
     A log and a scheduler move jobs; calls of the API stop them. `now_ms` is the only clock.
     """
@@ -67,12 +67,12 @@ class World:
         self.queues: dict[str, Queue] = {}
         self.environments: dict[str, Environment] = {}
         self.agenda = Agenda()
-        # The scheduler listens: capacity is free again; the front of a queue has moved on; a job
-        # on which another one waited has ended.
+        # Callbacks of the scheduler: capacity is free again; the job at the front of a queue has
+        # left; a job that another one waited for has ended.
         self.on_released: Callable[[], None] = lambda: None
         self.on_front_left: Callable[[], None] = lambda: None
         self.on_dependency_ended: Callable[[Job, Job], None] = lambda *_: None
-        # A log knows of stops that did not end a job.
+        # Callback of the log: whether it shows that a stop does not end the job.
         self.is_known_to_go_on: Callable[[Job, bool], bool] = lambda *_: False
         self.disorder = disorder
         self.dice = Dice(disorder)
@@ -91,7 +91,7 @@ class World:
         return f"arn:aws:batch:{self.region}:{self.account}:{resource}"
 
     def queue(self, name_or_arn: str) -> Queue:
-        """The queue of that name, made if it is not known yet: then open, valid and empty."""
+        """Return the queue of that name. A new one is made: ENABLED, VALID and empty."""
         name = name_or_arn.rpartition("/")[2]
         queue = self.queues.get(name)
         if queue is None:
@@ -103,7 +103,7 @@ class World:
                 "status": "VALID",
                 "statusReason": "JobQueue Healthy",
                 "priority": 1,
-                # It has one, as every queue that holds jobs, but nothing is known of it.
+                # Every queue that holds jobs has one, but nothing is known of it.
                 "computeEnvironmentOrder": [
                     {"order": 1, "computeEnvironment": self.arn(f"compute-environment/{name}")}
                 ],
@@ -114,7 +114,7 @@ class World:
     # ---- Moves ----------------------------------------------------------------------------
 
     def begin(self, job: Job, status: str, at_ms: int) -> None:
-        """A job appears."""
+        """Add a job."""
         self.jobs[job.id] = job
         job.listed_late = self.disorder.list_lag_s > 0
         job.described_late = self.disorder.describe_lag_s > 0
@@ -127,7 +127,7 @@ class World:
         self.move(job, status, at_ms)
 
     def move(self, job: Job, status: str, at_ms: int) -> None:
-        """A job enters a status, or the same one anew, in another attempt."""
+        """Move a job to a status, or to the same one again in another attempt."""
         old, queue = job.status, job.queue
         self._leave(job)
         if job.array:
@@ -172,13 +172,13 @@ class World:
             job.place = next(self._places)
             job.queue.line(status, service=job.service).add(job)
 
-    # ---- What is shown late ---------------------------------------------------------------
+    # ---- Late lists and descriptions ------------------------------------------------------
 
     def _show_later(self, job: Job) -> None:
         """Plan when lists and descriptions show the job as it is now, where they lag behind."""
         if job.listed_late:
             at_ms = self.now_ms + self.dice.ms((0, self.disorder.list_lag_s))
-            job.listed_from_ms = max(job.listed_from_ms, at_ms)  # in the order of what happened
+            job.listed_from_ms = max(job.listed_from_ms, at_ms)  # changes show in their order
             self.agenda.plan(job.listed_from_ms, self._show_in_lists, job, outlined(job))
         if job.described_late:
             at_ms = self.now_ms + self.dice.ms((0, self.disorder.describe_lag_s))
@@ -197,7 +197,7 @@ class World:
         job.described_as = detail
 
     def release(self, job: Job) -> None:
-        """Give back what the job has taken of its environment."""
+        """Give the job's vCPUs back to its environment."""
         if job.environment:
             job.environment.used_vcpus -= vcpus_of(job)
             job.environment = None
@@ -215,7 +215,7 @@ class World:
                 self.doom(waiter)
 
     def wait_for(self, job: Job, dependencies: set[str]) -> None:
-        """The job waits until these have ended, as far as they are known and alive."""
+        """Make the job wait until these have ended; unknown and ended jobs are ignored."""
         for each in sorted(dependencies):
             blocker = self.jobs.get(each)
             if blocker and blocker.status not in ENDED:
@@ -234,7 +234,7 @@ class World:
             self.on_front_left()
 
     def tell(self, job: Job, what: str = "State Change", *resources: str) -> None:
-        """Send Batch's event about the job as it is now."""
+        """Send Batch's event about the present state of the job."""
         detail = self.with_child_tags(event_detail(job), job)
         if self.disorder.events_without_tags and isinstance(detail.get("tags"), dict):
             named = detail["tags"].items()
@@ -257,7 +257,7 @@ class World:
     # ---- Arrays ---------------------------------------------------------------------------
 
     def with_child_tags(self, detail: dict[str, Any], job: Job) -> dict[str, Any]:
-        """The detail of a job; that of an array's child with the tags that children show."""
+        """Return a job's detail; an array child's has the tags that `Disorder.child_tags` sets."""
         tags, shows = detail.get("tags"), self.disorder.child_tags
         if job.array is None or shows == "as they are" or not isinstance(tags, dict):
             return detail
@@ -266,7 +266,7 @@ class World:
         return detail | {"tags": {**submitted, **own}}
 
     def unseen_child(self, parent: Job, array: Array, index: int) -> Job:
-        """Make a child of which nothing was ever told, in the image of its parent."""
+        """Make a child that no event has shown so far, from the detail of its parent."""
         told = lasting(parent.told) | {
             "jobId": f"{parent.id}:{index}",
             "jobArn": f"{parent.told.get('jobArn') or self.arn(f'job/{parent.id}')}:{index}",
@@ -290,12 +290,12 @@ class World:
         if parent is None or parent.status in ENDED or array.ending or array.ended() < array.size:
             return
         if array.touched_ms is None and array.told_end:
-            return  # The log will tell.
+            return  # An event of the log will end it.
         array.ending = True
         if array.own or array.touched_ms is not None:
             self.agenda.plan(self.now_ms + _MOMENT_MS, self._end_and_tell, parent, array)
         else:
-            self._end_parent(parent, array)  # The log has no event of it: nor had the watchdog.
+            self._end_parent(parent, array)  # The log has no event of it, so none is sent.
 
     def _end_and_tell(self, parent: Job, array: Array) -> None:
         self._end_parent(parent, array)
@@ -314,9 +314,9 @@ class World:
         """
         Cancel or terminate a job.
 
-        It ends FAILED a second later, unless it has ended, has started (a cancel then does
-        nothing), or waits for other jobs: then when these have ended. Where stops are slow, all
-        this holds when the stop takes effect.
+        It ends FAILED a second later. An ended job stays as it is, and a cancel does not end one
+        that has started. A job that waits for others ends when these have ended. Where stops are
+        slow, all this holds when the stop takes effect.
         """
         if not _can_stop(job, terminate=terminate):
             return
@@ -342,7 +342,7 @@ class World:
             self._end_soon(job, reason)
 
     def _goes_on(self, job: Job, reason: str, *, terminate: bool) -> bool:
-        """Whether a stop that was accepted does not end the job: for some time, or never."""
+        """Check whether the job goes on after an accepted stop: for some time, or to its end."""
         if self.is_known_to_go_on(job, terminate):
             return True
         if not terminate or job.status not in BUSY:
@@ -361,7 +361,7 @@ class World:
         return True
 
     def _end_soon(self, job: Job, reason: str) -> None:
-        """Nothing but the jobs that it waits for, or its place in the queue, delays the end."""
+        """End the job soon. Only jobs that it waits for, or its place in the queue, delay it."""
         if job.stop or job.status in ENDED:
             return  # The first reason stays.
         job.stop = Stop(self.now_ms, reason)
@@ -392,7 +392,7 @@ class World:
         self.settle(array)
 
     def _mark(self, job: Job, *, terminate: bool) -> None:
-        """Show that a stop was accepted."""
+        """Mark the job: a stop of it was accepted."""
         job.cancelled |= not terminate
         job.terminated |= terminate
         job.version += 1
@@ -413,7 +413,7 @@ class World:
 
     def _end_stopped(self, job: Job, stop: Stop) -> None:
         job.stopped_ms, job.reason = self.now_ms, stop.reason
-        if job.children:  # It had none yet.
+        if job.children:  # No child was made yet.
             job.children.final = {"FAILED": job.children.size}
         if job.status in BUSY:
             job.cut = True
@@ -425,7 +425,7 @@ class World:
 
 
 def _has_children(array: Array) -> bool:
-    """Whether there is a child to stop; a log may be silent about all of them."""
+    """Check whether there are children to stop; a log may have no event of any of them."""
     return bool(array.jobs) or not array.own
 
 

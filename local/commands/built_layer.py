@@ -1,33 +1,34 @@
-"""What is in a built layer: for which processor its libraries are, and what nothing in it reads."""
+"""Checks of a built layer: its libraries' processor, its size, and the files that nobody reads."""
 
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-# e_machine of an ELF file's header (elf.h), by AWS's name for the processor.
+# AWS's names of processors, by e_machine in the header of an ELF file (elf.h).
 _MACHINES = {62: "x86_64", 183: "arm64"}
 _MAGIC = b"\x7fELF"
 _MACHINE_AT = 18
 
-# Only pydantic looks at them, for plugins that the layer does not have.
+# Of the layer's code, only pydantic reads such files, to find plugins. The layer has no plugins.
 _FOR_TOOLS = ("*.dist-info", "*.data", "*.egg-info", "requirements*", "bin")
 _TESTS = ("test", "tests", "testing.py", "test_*.py")
 
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-_SIZE_MAX = 250_000_000  # bytes, of a function with its layers
+_SIZE_MAX = 250_000_000  # bytes; Lambda's limit for a function and its layers together
 
 
 class LayerError(Exception):
-    """The layer is not as it must be. As text it says what is wrong."""
+    """The layer cannot be used. The message says what is wrong with it."""
 
 
 def processor_of(layer: Path) -> str:
     """
-    The processor for which all libraries of the layer are, as AWS calls it.
+    Return AWS's name of the processor for which all libraries of the layer were compiled.
 
     Raises:
-        LayerError: it has none, or they are for several, or for one that Lambda does not have.
+        LayerError: the layer has no library, or has libraries for several processors, or for one
+            that Lambda does not have.
     """
     found: dict[str, list[str]] = {}
     for path in sorted(layer.rglob("*")):
@@ -44,7 +45,7 @@ def processor_of(layer: Path) -> str:
 
 def check_size(layer: Path) -> None:
     """
-    See that Lambda takes it.
+    Check that the layer is not too large for Lambda.
 
     Raises:
         LayerError: it is too large.
@@ -55,7 +56,7 @@ def check_size(layer: Path) -> None:
 
 
 def _machine(path: Path) -> int | None:
-    """For which machine a compiled file is; None for all other files."""
+    """Return the machine (e_machine) of a compiled file; None for all other files."""
     with path.open("rb") as file:
         header = file.read(_MACHINE_AT + 2)
     if len(header) < _MACHINE_AT + 2 or not header.startswith(_MAGIC):
@@ -65,7 +66,7 @@ def _machine(path: Path) -> int | None:
 
 
 def leftovers(layer: Path) -> Iterator[Path]:
-    """What no function reads: what tools have left at the top, and tests of libraries."""
+    """Yield what no function reads: files of tools at the layer's top, and libraries' tests."""
     for pattern in _FOR_TOOLS:
         yield from layer.glob(pattern)
     for pattern in _TESTS:

@@ -1,7 +1,7 @@
 """
-The watchdog at work: a day on a simulated AWS Batch, told as a timeline with the mails it sends.
+Show the watchdog at work (`make demo`): a simulated day as a timeline, with the mails it sends.
 
-The template, the handlers and the rules are the real ones; AWS is simulated, its clock too.
+The template, the handlers and the rules are the real ones. AWS and the clock are simulated.
 """
 
 import argparse
@@ -66,7 +66,7 @@ REPORT = Path(".build/demo.html")
 MORNING = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
-_MAIL_LINES = 24  # of a mail that are shown
+_MAIL_LINES = 24  # maximum of a mail's lines that are shown
 _MAIL_WIDTH = 116  # columns
 
 
@@ -101,14 +101,14 @@ class Day:
         return self.batch.now
 
     def chapter(self, title: str, story: str) -> None:
-        """Begin a chapter."""
+        """Print the heading and the text of a chapter."""
         self.console.print()
         self.console.rule(Text(title, style="bold"), align="left")
         self.console.print(Text(story))
         self.console.print()
 
     def pass_time(self, minutes: float) -> None:
-        """Let virtual minutes pass, behind a bar where there is a terminal."""
+        """Let virtual minutes pass, with a progress bar on a terminal."""
         end = self.now + MINUTE * minutes
         bar = Progress(
             TextColumn("{task.description}"),
@@ -127,11 +127,11 @@ class Day:
             self._rows.called()
 
     def say(self, line: str) -> None:
-        """A line of the story, at its time."""
+        """Print a line of the story, with the virtual time."""
         self.console.print(Text(f"{self.now:%H:%M:%S}  {line}"))
 
     def explain(self, name: str, job_id: str) -> None:
-        """Why a job does not run, as the watchdog sees it now."""
+        """Print the watchdog's findings: why a job does not start."""
         detail = self.batch.call("DescribeJobs", {"jobs": [job_id]})["jobs"][0]
         if detail["status"] != "RUNNABLE":
             self.say(f"{name} is {detail['status']}")
@@ -140,7 +140,7 @@ class Day:
             self.say(f"{name} waits: {finding.code}: {finding.evidence}")
 
     def alarm(self, name: str, state: str) -> None:
-        """A CloudWatch alarm goes into a state, and its topic tells."""
+        """Put a CloudWatch alarm into a state, and deliver its message by SNS."""
         self.say(f"CloudWatch: the alarm {name} is {state}")
         message = {
             "AlarmName": name,
@@ -171,13 +171,13 @@ class Day:
         )
 
     def ask_console(self, event: Mapping[str, Any]) -> Any:
-        """What the console answers to a command, or to a dashboard's widget."""
+        """Return the console's answer to a command, or to a dashboard's widget."""
         outcome = self._dispatcher.ask(event)
         self._rows.called()
         return outcome.answer if not outcome.error else {"error": outcome.error}
 
     def end(self) -> None:
-        """The totals of the day."""
+        """Print the totals of the day."""
         self.console.print()
         summary = self._rows.summary(self.events, self.now)
         self.report.tell(summary)
@@ -199,7 +199,7 @@ class Day:
             self._dispatcher.emitted(event)
 
     def show(self, title: str, **page: str) -> None:
-        """Keep a page of the console for the report, as it is now."""
+        """Add a page of the console to the report, as it is now."""
         context = {"theme": "light", "width": 1_000}
         self.report.show(
             f"{self.now:%H:%M} {title}", self.ask_console({**page, "widgetContext": context})
@@ -234,7 +234,7 @@ def _shown(text: str) -> list[str]:
 
 
 def arrays(day: Day) -> None:
-    """Arrays that succeed, fail in part, and lose events."""
+    """Show arrays that succeed, fail in part, or lose events."""
     day.chapter(
         "1. Arrays are told once, truthfully",
         "Three array jobs of 200 children: one succeeds, one fails in part and for two causes, "
@@ -262,7 +262,7 @@ def arrays(day: Day) -> None:
 
 
 def experiment(day: Day) -> None:
-    """The published experiment: ten jobs on 4 vCPUs, then on 20."""
+    """Show the published experiment: ten jobs on 4 vCPUs, then on 20."""
     for queue, vcpus, told in (
         (
             "small",
@@ -283,7 +283,7 @@ def experiment(day: Day) -> None:
 
 
 def stuck(day: Day) -> None:
-    """A job that can never start: warned of, explained, cancelled, verified."""
+    """Show a job that can never start: a warning with the reason, the stop, and its check."""
     day.chapter(
         "3. No job waits for ever",
         "A job asks for a GPU in a queue whose environment has none. It is warned of after 20 min, "
@@ -298,7 +298,7 @@ def stuck(day: Day) -> None:
 
 
 def spending(day: Day) -> None:
-    """A soft alarm, a retry, a hard alarm, and the release."""
+    """Show a soft alarm, a retry of a job, a hard alarm, and the release."""
     day.chapter(
         "4. Money says stop",
         "Six jobs of two vCPUs, and room for two. A soft alarm cancels what waits and lets finish "
@@ -336,7 +336,7 @@ CHAPTERS: Sequence[Callable[[Day], None]] = (arrays, experiment, stuck, spending
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Show the day; the answer is the exit status."""
+    """Show the day. Return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m local demo")
     parser.add_argument("--language", choices=NOTIFY, default="en", help="of the mails")
     parser.add_argument("--report", type=Path, default=REPORT, help="where its report goes")
@@ -355,7 +355,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def world() -> dict[str, Any]:
-    """Four environments with a queue of their own each, and a fifth queue that shares one."""
+    """Build four compute environments with one queue each, and a fifth queue that shares one."""
     vcpus = {"cpu": 1024, "small": 4, "large": 20, "gpu": 64}
     queues = {name: name for name in vcpus} | {"night": "small"}
     prefix = "arn:aws:batch:us-east-1:111122223333:"

@@ -1,10 +1,10 @@
 """
-Deploy the stack, with few questions.
+Deploy the watchdog's stack from a terminal, with few questions.
 
     python -m local deploy [--stack NAME]
 
-What the environment answers is not asked: AWS_REGION, EMAIL, SOFT, HARD. What a stack has already
-is the default.
+The variables AWS_REGION, EMAIL, SOFT and HARD answer the questions in advance. The values of an
+existing stack are the defaults.
 """
 
 import argparse
@@ -29,7 +29,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Deploy the watchdog's stack; the answer is an exit status."""
+    """Deploy the watchdog's stack. Return the exit status."""
     return told(lambda: _deploy(stack_name(arguments, "deploy")))
 
 
@@ -106,7 +106,12 @@ def _known_region() -> str | None:
 
 
 def parameters_of(name: str, region: str) -> Mapping[str, str] | None:
-    """The parameters of the stack as it is; None if there is none."""
+    """
+    Return the parameters of an existing stack; None if there is no stack yet.
+
+    Raises:
+        LiveError: the stack's creation failed before, so it cannot be updated.
+    """
     with told_in_words():
         stacks = boto3.client("cloudformation", region_name=region)
         try:
@@ -128,7 +133,7 @@ def parameters_of(name: str, region: str) -> Mapping[str, str] | None:
 def _sam_deploy(
     name: str, region: str, values: Mapping[str, str], *, can_ask: bool
 ) -> Sequence[str]:
-    # What is not named keeps the value that the stack has.
+    # Parameters that are not named here keep the values that the stack has.
     overrides = [f"{key}={value}" for key, value in values.items()]
     options = [] if can_ask else ["--no-confirm-changeset"]
     return [*_SAM, "deploy", "--stack-name", name, "--region", region, *options,

@@ -1,7 +1,9 @@
 """
-Deploy the billing alarms of a stack that is not in us-east-1: AWS publishes the charges only there.
+Deploy the billing alarms of a stack that is not in us-east-1.
 
     python -m local deploy-billing [--stack NAME]
+
+AWS publishes the charges in us-east-1 only, so the alarms are a separate stack there.
 """
 
 import re
@@ -22,7 +24,7 @@ _BILLING_TEMPLATE = Path("template-us-east-1.yaml")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Create or update the stack of the alarms; the answer is an exit status."""
+    """Create or update the stack of the alarms. Return the exit status."""
     return told(lambda: _deploy_billing(stack_name(arguments, "deploy-billing")))
 
 
@@ -36,7 +38,8 @@ def _deploy_billing(name: str) -> int:
         )
     if not re.match("[a-z]{2}-(?!gov|iso)", stack.region) or stack.region.startswith("cn-"):
         raise LiveError(f"AWS publishes no charges in {BILLING_REGION} for {stack.region}.")
-    # The stack of the alarms has the same name: the function takes messages of no other.
+    # Both stacks have the same name: SpendFromUsEast1 lets only topics of that name invoke the
+    # function.
     present = parameters_of(name, BILLING_REGION)
     soft, hard = thresholds(present or {}, input, can_ask=can_ask)
     if not soft:
@@ -58,7 +61,7 @@ def _deploy_billing(name: str) -> int:
 
 
 def _put_stack(name: str, values: Mapping[str, str], present: Mapping[str, str] | None) -> bool:
-    """Create or update a stack, and wait for it; return whether anything has changed."""
+    """Create or update a stack, and wait until it is done. Return whether anything changed."""
     stacks = boto3.client("cloudformation", region_name=BILLING_REGION)
     given: dict[str, Any] = {
         "StackName": name,

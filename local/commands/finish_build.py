@@ -1,12 +1,12 @@
 """
-Finish what `sam build` has built: drop what no function uses from the layer, compile it, and put
-the processor for which it was built into the template.
+Finish the output of `sam build`: delete what no function uses from the layer, compile its modules,
+and write the processor for which it was built into the template.
 
-boto3 brings the models of all AWS services, and the watchdog calls a few. Lambda imports compiled
-modules in less than half the time, and cannot write them itself: /opt is read-only there.
+boto3 contains the models of all AWS services, and the watchdog calls a few. Lambda imports compiled
+modules in less than half the time. It cannot compile them itself, because /opt is read-only there.
 
-Whoever builds says for which processor, and a deployment cannot say anything else: what is built
-has no parameter for it any more.
+The processor is chosen when the stack is built. The built template has no parameter for it, so a
+deployment cannot choose another one.
 """
 
 import ast
@@ -28,7 +28,7 @@ _PARAMETER = "Architecture"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Finish the build in this folder; what `sam build` has built last, if none is given."""
+    """Finish the build in a folder; by default, that of `sam build`. Return the exit status."""
     build = Path(arguments[0]) if arguments else _BUILD
     layer = build / "WatchdogLayer/python"
     if not (layer / "batch_watchdog").is_dir():
@@ -46,9 +46,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def finish(layer: Path) -> None:
     """
-    Drop the models of services that have no client, and what only tools read; compile all modules.
+    Delete models of services that the package does not use, and `leftovers`; compile all modules.
 
-    Compiled modules are not compared with their sources: in a layer, these do not change.
+    Python does not compare the compiled modules with their sources, which do not change in a layer.
+
+    Raises:
+        LayerError: a module could not be compiled.
     """
     used = set(clients_of(layer / "batch_watchdog"))
     for service in (layer / "botocore/data").iterdir():
@@ -65,7 +68,7 @@ def finish(layer: Path) -> None:
 
 
 def clients_of(package: Path) -> Iterator[str]:
-    """The services for which the package makes clients, by boto3's names."""
+    """Yield the services for which the package makes clients, by boto3's names."""
     for path in sorted(package.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:
@@ -78,16 +81,16 @@ def clients_of(package: Path) -> Iterator[str]:
 
 def settle(template: Path, processor: str) -> None:
     """
-    Put the processor in place of the built template's parameter.
+    Replace the parameter Architecture in the built template by the processor.
 
     Raises:
-        LayerError: the template says that the layer is for another one.
+        LayerError: the template says that the layer was to be built for another processor.
     """
     source = yaml_parse(template.read_text(encoding="utf-8"))
     if _PARAMETER not in source["Parameters"]:
-        return  # It is settled.
+        return  # This was done before.
     metadata = source["Resources"]["WatchdogLayer"].get("Metadata", {})
-    # `sam build` leaves the processor there for which it has built.
+    # `sam build` leaves here the processor for which it has built.
     asked = metadata.get("BuildArchitecture")
     if isinstance(asked, str) and asked != processor:
         raise LayerError(f"its libraries are for {processor}, and {asked} was asked for")

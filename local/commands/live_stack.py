@@ -1,4 +1,4 @@
-"""A stack in an AWS account: found by its name, or told what is wrong and what to do."""
+"""Find a watchdog's stack in an AWS account by its name, or say what is wrong and what to do."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -20,16 +20,16 @@ from botocore.parsers import ResponseParserError
 
 DEFAULT_NAME = "batch-watchdog"
 
-_SHOWN = 10  # other stacks that are named
+_SHOWN = 10  # maximum of other stacks that a message names
 
 
 class LiveError(Exception):
-    """Something in the account is not as it must be. As text it says what, and what to do."""
+    """A command cannot go on. The message says what is wrong, and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveStack:
-    """A watchdog's stack that is there."""
+    """A watchdog's stack that exists in an account."""
 
     name: str
     account: str
@@ -42,10 +42,10 @@ class LiveStack:
 
     def output(self, key: str) -> str:
         """
-        An output of the stack.
+        Return an output of the stack.
 
         Raises:
-            LiveError: it has none of that name.
+            LiveError: the stack has no output of that name.
         """
         if key not in self.outputs:
             raise LiveError(
@@ -58,10 +58,10 @@ class LiveStack:
 @contextmanager
 def told_in_words() -> Iterator[None]:
     """
-    Turn what boto3 raises into what to do about it.
+    Turn boto3's exceptions into errors that say what to do.
 
     Raises:
-        LiveError: AWS cannot be reached, or says no.
+        LiveError: AWS cannot be reached, or refuses a call.
     """
     try:
         yield
@@ -93,10 +93,10 @@ def told_in_words() -> Iterator[None]:
 
 def find(name: str) -> LiveStack:
     """
-    The stack of this name, in the account and the region that the environment says.
+    Find the stack of this name, in the account and the region that the environment sets.
 
     Raises:
-        LiveError: there is none, or AWS cannot be asked.
+        LiveError: there is no such stack, or AWS cannot be reached or refuses a call.
     """
     with told_in_words():
         session = boto3.Session(region_name=os.environ.get("AWS_REGION"))

@@ -1,8 +1,8 @@
 """
-Read a policy as the watchdog will, and say in words what it means, or where it is wrong.
+Read a policy as the watchdog does, and say in words what it means, or where it is wrong.
 
-    python -m local.policy_check FILE         status 0: it is fine; 2: it is not
-    python -m local.policy_check --schema     the JSON Schema, for editors
+    python -m local policy-check FILE         exit status 0: it is valid; 2: it is not
+    python -m local policy-check --schema     print the policy's JSON Schema, for editors
 """
 
 import argparse
@@ -32,10 +32,10 @@ _HOW_TO_BEGIN = (
 
 class PolicyFileError(Exception):
     """
-    A file holds no policy that can be used. Nothing but correcting the file helps.
+    A file cannot be read, or is not a policy that can be used.
 
-    As text it is one line for each problem, each beginning with the file and, where there is
-    one, the line.
+    The message has one line for each problem. Each begins with the file and, if it is known, the
+    line's number.
     """
 
 
@@ -44,17 +44,17 @@ def read_policy(path: Path) -> Policy:
     Read a policy from a file.
 
     Raises:
-        PolicyFileError: it cannot be read, or is no policy; the text says where and why.
+        PolicyFileError: it cannot be read, or is not a policy. The message says where and why.
     """
     return _policy_in(_content_of(path), path)
 
 
 def read_policy_to_store(path: Path) -> tuple[Policy, str]:
     """
-    Read a policy that shall go into the Parameter Store: the policy, and its text.
+    Read a policy that is to be stored in Parameter Store. Return the policy, and its text.
 
     Raises:
-        PolicyFileError: it cannot be read, is no policy, or does not fit into a parameter.
+        PolicyFileError: it cannot be read, is not a policy, or cannot be stored in a parameter.
     """
     content = _content_of(path)
     policy = _policy_in(content, path)
@@ -105,7 +105,7 @@ def _line(content: bytes, at: int) -> int:
 
 
 def in_words(policy: Policy) -> Iterator[str]:
-    """What a policy means, line by line."""
+    """Yield lines that say what a policy means."""
     yield (
         "enforce: it stops jobs as the rules say."
         if policy.mode == "enforce"
@@ -195,7 +195,7 @@ def _stage_in_words(stage: Stage) -> str:
 
 
 class _TomlSchema(GenerateJsonSchema):
-    """TOML has no null: what is not given is left out. Nor do defaults of whole tables help."""
+    """Leaves out null, which TOML does not have, and the defaults of whole tables."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
@@ -208,7 +208,7 @@ class _TomlSchema(GenerateJsonSchema):
 
 
 def json_schema() -> str:
-    """The policy's JSON Schema, as text."""
+    """Return the policy's JSON Schema, as text."""
     schema: dict[str, Any] = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **Policy.model_json_schema(schema_generator=_TomlSchema),
@@ -221,7 +221,7 @@ def json_schema() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the answer is its exit status."""
+    """Run the command. Return the exit status."""
     parser = argparse.ArgumentParser(
         prog="policy-check", description="Say what a policy means, or where it is wrong."
     )
@@ -248,5 +248,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # A terminal need not know every letter.
+        sys.stdout.reconfigure(errors="backslashreplace")  # A terminal may lack some characters.
     sys.exit(main())

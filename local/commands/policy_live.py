@@ -1,12 +1,12 @@
 """
-The policy in force: show it, put another one, take the last change back.
+Show a deployed stack's policy, put another one in force, or go back to an earlier one.
 
     python -m local policy-push FILE [--stack NAME]
     python -m local policy-show [--stack NAME]
     python -m local policy-undo [--stack NAME] [--version NUMBER]
 
-Each says in which account, region and stack, and what changes. A policy that was put is waited for,
-and what the watchdog then finds wrong is told.
+Each command prints the account, the region and the stack, and what it changes. policy-push and
+policy-undo wait until the policy is in force, and then print the problems that the watchdog finds.
 """
 
 import argparse
@@ -31,14 +31,14 @@ from local.commands.live_stack import DEFAULT_NAME, LiveError, LiveStack, told_i
 from local.commands.policy_check import PolicyFileError, read_policy_to_store
 from local.commands.policy_warnings import warnings
 
-PATIENCE = timedelta(minutes=4)  # until a policy that is still not in force is trouble
-_PAUSE = 5  # seconds between two questions
+PATIENCE = timedelta(minutes=4)  # a policy that is not in force by then counts as an error
+_PAUSE = 5  # seconds between two calls of the console
 _KEPT = timedelta(seconds=MAX_AGE)
 
 
 @dataclass(frozen=True, slots=True)
 class _Version:
-    """One version of the parameter; 0 where there is no parameter yet."""
+    """One version of the parameter. `number` is 0 if there is no parameter yet."""
 
     number: int
     text: str
@@ -52,7 +52,7 @@ class _Version:
 
 
 class _Parameter:
-    """The stack's parameter, which operators own, with its history."""
+    """The stack's policy parameter, with its history. Operators own it, not the stack."""
 
     def __init__(self, stack: LiveStack) -> None:
         self.name = stack.output("PolicyParameter")
@@ -60,7 +60,7 @@ class _Parameter:
         self._ssm = stack.session.client("ssm")
 
     def versions(self) -> list[_Version]:
-        """All that AWS still knows (the last hundred), the one in force last; at least one."""
+        """Return the versions that AWS keeps (the last hundred), the current one last."""
         return self._history(self.name) or [self._before_the_first()]
 
     def _before_the_first(self) -> _Version:
@@ -93,7 +93,7 @@ class _Parameter:
         )
 
     def put(self, text: str) -> int:
-        """Write a text; the answer is its version."""
+        """Write a text. Return its version."""
         answer = self._ssm.put_parameter(
             Name=self.name, Value=text, Type="String", Tier="Intelligent-Tiering", Overwrite=True
         )
@@ -104,14 +104,14 @@ class _Parameter:
 
 
 def push(arguments: Sequence[str]) -> int:
-    """Put a file's policy in force; the answer is the exit status."""
+    """Put a file's policy in force. Return the exit status."""
     parser = _parser("policy-push", "Check a policy, and put it in force.")
     parser.add_argument("file", type=Path, metavar="FILE", help="a policy in TOML")
     options = parser.parse_args(arguments)
 
     def run() -> int:
         policy, text = read_policy_to_store(options.file)
-        if not text.strip():  # A shell leaves it so, if the program fails that was to write it.
+        if not text.strip():  # `program > FILE` leaves an empty file if the program fails.
             raise LiveError(
                 f"{options.file}: the file is empty. To put a policy without rules, which only "
                 'observes, write mode = "observe" into it.'
@@ -129,7 +129,7 @@ def push(arguments: Sequence[str]) -> int:
 
 
 def undo(arguments: Sequence[str]) -> int:
-    """Put an earlier policy in force again; the answer is the exit status."""
+    """Put an earlier policy in force again. Return the exit status."""
     parser = _parser("policy-undo", "Put the policy in force that was before the last change.")
     parser.add_argument("--version", type=int, help="this version of the parameter instead")
     options = parser.parse_args(arguments)
@@ -154,7 +154,7 @@ def undo(arguments: Sequence[str]) -> int:
 
 
 def show(arguments: Sequence[str]) -> int:
-    """Print the policy in force; the answer is the exit status."""
+    """Print the policy in force. Return the exit status."""
     options = _parser("policy-show", "Print the policy in force.").parse_args(arguments)
 
     def run() -> int:
@@ -194,7 +194,7 @@ def _run(command: Any) -> int:
 
 
 def _wanted(earlier: Sequence[_Version], now: _Version, number: int | None) -> _Version:
-    """The version to go back to: the last one that is not what is in force."""
+    """Return the version to go back to: `number`, or else the last one with a different text."""
     if number is not None:
         found = [each for each in earlier if each.number == number]
         known = ", ".join(str(each.number) for each in earlier[-20:]) or "none"
@@ -247,10 +247,11 @@ def _difference(before: _Version, text: str, origin: str) -> Iterator[str]:
 
 def _wait(stack: LiveStack, policy: Policy, *, changed: bool) -> int:
     """
-    Wait until the watchdog says that it reads this policy, and no container keeps another one.
+    Wait until the watchdog reads this policy, and no container keeps an older one.
 
-    The console is asked, which reads the parameter as every function does. Each container keeps a
-    text for up to a minute, and the sweep, which sees to all that waits, runs once a minute.
+    The console reports the version that it reads; it reads the parameter as every function does. A
+    container keeps a text for up to a minute. The sweep, which does all that is due, runs once a
+    minute.
     """
     print("Waiting until it is in force ...", flush=True)
     began = time.monotonic()
@@ -280,7 +281,7 @@ def _wait(stack: LiveStack, policy: Policy, *, changed: bool) -> int:
 
 
 def _troubles(stack: LiveStack) -> Iterator[str]:
-    """What is wrong, as the watchdog says, such as an alarm that rings and has raised no guard."""
+    """Yield the problems that the watchdog's own check finds, without the doubtful ones."""
     found = _ask(stack, "check", "problems")
     if isinstance(found, str):
         yield f"(To see whether anything is wrong was not possible: {found})"
@@ -291,7 +292,7 @@ def _troubles(stack: LiveStack) -> Iterator[str]:
 
 
 def _ask(stack: LiveStack, command: str, wanted: str) -> dict[str, Any] | str:
-    """What the console answers to a command, which has what is wanted; or why there is none."""
+    """Return the console's answer if it has the key `wanted`; else a text that says why not."""
     try:
         answer = stack.session.client("lambda").invoke(
             FunctionName=stack.output("ConsoleFunction"),

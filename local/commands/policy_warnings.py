@@ -1,4 +1,4 @@
-"""What a policy may say, and hardly means."""
+"""Warn of parts of a valid policy that its author probably did not intend."""
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -11,7 +11,7 @@ from batch_watchdog.policy.match import Match
 from batch_watchdog.policy.model import LIMITED, Policy
 from batch_watchdog.policy.tables import ArrayRule, LimitRule, StateLimit
 
-# What a parameter of the Parameter Store can hold, in bytes.
+# Maximum sizes of a standard and an advanced parameter of Parameter Store, in bytes.
 # https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html
 STANDARD_MAX = 4_096
 ADVANCED_MAX = 8_192
@@ -19,13 +19,13 @@ ADVANCED_MAX = 8_192
 _SHORT = timedelta(minutes=5)
 _GLOBS = ("name", "queue", "definition")
 _HOW_TO_COUNT = "; put it before, or leave it out"
-_ALTERNATIVES_MAX = 1_000  # of one rule with lists, that are looked at one by one
+_ALTERNATIVES_MAX = 1_000  # combinations of globs of one rule that are checked; beyond, none is
 
 type Rule = ArrayRule | LimitRule
 
 
 def warnings(policy: Policy, size: int) -> Iterator[str]:
-    """What is allowed, and hardly what was meant. `size` is in bytes."""
+    """Yield warnings of what is allowed, but probably not intended. `size` is in bytes."""
     if size > STANDARD_MAX:
         yield (
             f"{size:,} bytes need an advanced parameter, which costs money; "
@@ -89,7 +89,7 @@ def _of_order(policy: Policy, rules: Sequence[Rule]) -> Iterator[str]:
 
 
 def _takers(match: Match, rules: Sequence[Rule]) -> list[Rule]:
-    """Rules that together take every job of a match; none where some job is left over."""
+    """Return rules that together match every job of a match; none if a job may be left over."""
     lists = [getattr(match, key) or (None,) for key in _GLOBS]
     takers: list[Rule] = []
     alternatives = list(islice(product(*lists), _ALTERNATIVES_MAX + 1))
@@ -118,13 +118,13 @@ def _covers_any(wide: Sequence[str] | None, glob: str | None, key: str) -> bool:
 
 
 def _covers(wide: str, narrow: str, key: str = "") -> bool:
-    """Whether all that one glob matches is matched by another too; False where in doubt."""
+    """Whether `wide` matches every text that `narrow` matches; False if in doubt."""
     if wide in ("*", narrow):
         return True
     if wide.startswith("arn:") != narrow.startswith("arn:"):
         return False
     literal = not set(narrow) & set("*?[")
-    # A glob with only stars in it can be tried on another one, sign by sign.
+    # fnmatch can match a glob as if it were a text, but only if `wide` has no "?" and no "[".
     if not literal and set(wide) & set("?["):
         return False
     name = narrow.partition(":")[0] if key == "definition" and literal else narrow
@@ -132,7 +132,7 @@ def _covers(wide: str, narrow: str, key: str = "") -> bool:
 
 
 def _overlap(one: Match, other: Match, key: str) -> tuple[str, str] | None:
-    """Two globs on the same key that share some names, each having others of its own."""
+    """Return globs of a key that share some names, neither covering the other; None if none do."""
     if not all(_meet(getattr(one, each), getattr(other, each)) for each in _GLOBS):
         return None
     if any(one.tags[tag] != other.tags[tag] for tag in one.tags.keys() & other.tags.keys()):
@@ -149,14 +149,14 @@ def _meet(some: Sequence[str] | None, others: Sequence[str] | None) -> bool:
 
 @cache
 def _share(one: str, other: str) -> bool:
-    """Whether there is a text that both globs match. A set of signs counts as any sign."""
+    """Whether a text can match both globs."""
     if one.startswith("arn:") != other.startswith("arn:"):
         return False
     return _shared(_signs(one), _signs(other))
 
 
 def _signs(glob: str) -> tuple[str, ...]:
-    """A glob's signs, of which a set in brackets is one."""
+    """Split a glob into signs. A set in brackets is one sign."""
     signs: list[str] = []
     at = 0
     while at < len(glob):
@@ -168,7 +168,7 @@ def _signs(glob: str) -> tuple[str, ...]:
 
 
 def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    # Which beginnings of `other` can match what a beginning of `one` matches.
+    # row[n]: whether a text can match both the signs of `one` so far and the first n of `other`.
     row = [True] + [False] * len(other)
     for n, sign in enumerate(other):
         row[n + 1] = row[n] and sign == "*"
@@ -184,7 +184,7 @@ def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
 
 
 def _alike(one: str, other: str) -> bool:
-    """Whether one sign can be matched by both."""
+    """Whether one character can match both signs. Two sets of characters always count as alike."""
     for a, b in ((one, other), (other, one)):
         if a == "?":
             return True

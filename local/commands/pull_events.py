@@ -1,10 +1,10 @@
 """
-Bring the events that the stack has kept, for a replay: JSON Lines, in order of time.
+Download the events that a stack has kept, for a replay, as JSON Lines in order of time.
 
     python -m local pull-events --since 30d --out log.jsonl [--stack NAME]
 
-The log group's class is read by Logs Insights only, which shows at most 10,000 lines for a query:
-where there are more, the time is halved.
+Only Logs Insights can read a log group of this class, and a query returns at most 10,000 lines.
+Where there are more, the query's time range is split in halves.
 """
 
 import argparse
@@ -25,24 +25,24 @@ from local.commands import live_stack
 from local.commands.live_stack import DEFAULT_NAME, LiveError, told_in_words
 from local.replay.event_log import parse_time
 
-MOST = 10_000  # lines that a query shows
-_SIXTEENTHS = "0123456789abcdef"  # with one of these begins each event's id
-_PAUSE = 1.0  # seconds between two questions about a query
+MOST = 10_000  # maximum of lines that a query returns
+_SIXTEENTHS = "0123456789abcdef"  # each event's id begins with one of these digits
+_PAUSE = 1.0  # seconds between two calls for a query's results
 
 type Told = Callable[[float, int], None]
 
 
 class Kept:
-    """The log group, as Insights shows it. `pause` waits for so many seconds."""
+    """The log group, read by Logs Insights. `pause` waits for a number of seconds."""
 
     def __init__(self, logs: Any, group: str, pause: Callable[[float], None] = time.sleep) -> None:
         self._logs = logs
         self._group = group
         self._pause = pause
-        self.cut = 0  # seconds of which not all events could be had
+        self.cut = 0  # queries for one second and one first digit that may lack events
 
     def between(self, first: int, last: int) -> Iterator[str]:
-        """The events that arrived in these seconds (of the epoch, both included), in order."""
+        """Yield the log lines from `first` to `last` (seconds since 1970, inclusive), in order."""
         lines = self._query(first, last)
         if len(lines) < MOST:
             yield from lines
@@ -76,7 +76,7 @@ class Kept:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; the answer is its exit status."""
+    """Run the command. Return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m local pull-events", description="Bring the events that a stack has kept."
     )
@@ -118,7 +118,7 @@ def _pull(name: str, since: datetime, out: Path) -> int:
     first, last = int(since.timestamp()), int(datetime.now(UTC).timestamp())
     count = 0
     with told_in_words(), out.open("w", encoding="utf-8") as file, _bar() as told:
-        # Day by day, so that there is something to see.
+        # Day by day, so that the progress bar moves.
         for begins in range(first, last + 1, 86_400):
             for text in kept.between(begins, min(begins + 86_399, last)):
                 count += _write(text, file)
@@ -147,7 +147,7 @@ def _write(text: str, file: Any) -> int:
 
 @contextmanager
 def _bar() -> Iterator[Told]:
-    """A bar on a terminal's standard error, which is told how far it is, and how many events."""
+    """Show a progress bar on standard error. Yield a function to update it: part done, events."""
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),

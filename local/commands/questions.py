@@ -1,4 +1,8 @@
-"""What a deployment asks. What the environment answers is not asked; Enter takes the default."""
+"""
+Ask the questions of a deployment on a terminal, for `make deploy` and `make deploy-billing`.
+
+Variables of the environment answer questions in advance. Enter takes the default.
+"""
 
 import os
 import re
@@ -19,7 +23,11 @@ type Check = Callable[[str], str]  # what is wrong with an answer; "" if nothing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A question, its default, the variable that answers it, and what is wrong with an answer."""
+    """
+    A question, with its default.
+
+    `variable` is the variable of the environment that answers it, and `wrong` checks an answer.
+    """
 
     text: str
     variable: str
@@ -29,10 +37,10 @@ class Question:
 
 def answer_to(question: Question, ask: Ask, *, can_ask: bool) -> str:
     """
-    The answer of the environment, or else of a person, or else the default.
+    Return the environment's answer; else a person's, or the default if nobody can be asked.
 
     Raises:
-        LiveError: it is wrong, and nobody corrects it.
+        LiveError: the environment's answer is wrong, or a person's is wrong three times.
     """
     given = os.environ.get(question.variable)
     if given is None and not can_ask:
@@ -80,10 +88,10 @@ def _wrong_above(soft: str) -> Check:
 
 def thresholds(present: Mapping[str, str], ask: Ask, *, can_ask: bool) -> tuple[str, str]:
     """
-    Both thresholds, or ("", "") for none.
+    Ask for the thresholds of the soft and the hard alarm. ("", "") means no alarms.
 
     Raises:
-        LiveError: there is one without the other, or the hard one is not above the soft one.
+        LiveError: only one is given, or the hard one is not above the soft one.
     """
     soft = answer_to(
         Question(
@@ -113,5 +121,5 @@ def thresholds(present: Mapping[str, str], ask: Ask, *, can_ask: bool) -> tuple[
 
 
 def _amount(value: str | None) -> str:
-    """A threshold of a stack as an answer: 0 is none."""
+    """Return a stack's threshold as an answer: the whole dollars, or "" for 0."""
     return value.partition(".")[0] if value and float(value) > 0 else ""

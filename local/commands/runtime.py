@@ -1,12 +1,12 @@
 """
-Built functions in Lambda's own runtime, on this machine and without Docker.
+Run built functions in Lambda's own runtime, on this machine and without Docker.
 
-    python -m local.runtime invoke FUNCTION EVENT.json    one function on one event
-    python -m local.runtime serve                          AWS for `sam local invoke`
+    python -m local.commands.runtime invoke FUNCTION EVENT.json    one function on one event
+    python -m local.commands.runtime serve                         AWS for `sam local invoke`
 
-SAM CLI carries the Lambda Runtime Interface Emulator, and AWS's own runtime client runs the
-handler under it, as in Lambda: with the function's folder, the layer and the client on the path,
-and no other package. What a function asks of AWS is answered by moto.
+SAM CLI contains the Lambda Runtime Interface Emulator. Under it, AWS's own runtime client runs the
+handler as in Lambda: only the function's folder, the layer and the client are on the path. moto
+answers the function's calls of AWS.
 """
 
 import argparse
@@ -42,8 +42,8 @@ CLIENT = ROOT / ".build/runtime-client"
 
 STACK = "local"
 
-# What functions use while they run, and the property that names it: here after the template,
-# so that settings can be written down (events/env.json).
+# Types of resources that functions use at run time, with the property for the resource's name.
+# The name is set to the logical id, so that settings are known in advance (events/env.json).
 _USED = {
     "AWS::DynamoDB::Table": "TableName",
     "AWS::KMS::Key": None,
@@ -53,17 +53,17 @@ _USED = {
 _PORT = 5000
 _INVOCATIONS = "/2015-03-31/functions/function/invocations"
 _START_S = 10.0
-_ANSWER_S = 900.0  # no function may take longer; the emulator keeps the function's own timeout
+_ANSWER_S = 900.0  # Lambda's maximum; the emulator enforces the function's own timeout
 
 type Invoke = Callable[[Mapping[str, Any]], Any]
 
 
 class RuntimeUnavailableError(Exception):
-    """The function cannot be run. The message says what is missing."""
+    """The function cannot be run. The message says why."""
 
 
 class Stack:
-    """The stack's resources in a moto server of its own, and the settings that name them."""
+    """The stack's resources in a moto server, and the functions' settings that name them."""
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
@@ -92,7 +92,7 @@ class Stack:
         self.memory_mb = int(template["Globals"]["Function"]["MemorySize"])
 
     def _text(self, value: Any) -> str:
-        """What a value of the template comes to; a resource that is not made here has its name."""
+        """Resolve a value of the template. A resource that is not created here gives its name."""
         match value:
             case {"Ref": str(name)}:
                 return str(self._refs.get(name, name))
@@ -100,17 +100,17 @@ class Stack:
                 return between.join(map(self._text, parts))
             case {"Fn::Sub": str(text)}:
                 return re.sub(r"\$\{([^}]+)\}", lambda name: self._text({"Ref": name[1]}), text)
-            case {"Fn::If": [_, _, otherwise]}:  # No condition holds here.
+            case {"Fn::If": [_, _, otherwise]}:  # Here, all conditions count as false.
                 return self._text(otherwise)
             case _:
                 return str(value)
 
     def client(self, service: Any) -> Any:
-        """A boto3 client of this stack's AWS."""
+        """Return a boto3 client of this stack's AWS."""
         return servers.client(self.endpoint, service)
 
     def write_what_the_stream_tells(self, event: Mapping[str, Any]) -> None:
-        """Put the items into the table that a stream's event says were written there."""
+        """Write the items of a stream's event to the table. Other events write nothing."""
         for record in event.get("Records", ()):
             if "NewImage" in record.get("dynamodb", {}):
                 self.client("dynamodb").put_item(
@@ -121,7 +121,7 @@ class Stack:
 
 @contextmanager
 def moto_server(address: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
-    """An AWS with nothing in it for a while, on a free port unless one is given: its endpoint."""
+    """Run an empty moto server, on a free port unless one is given. Yield its endpoint."""
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = ThreadedMotoServer(ip_address=address, port=port, verbose=False)
     server.start()
@@ -135,7 +135,7 @@ def moto_server(address: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
 
 @contextmanager
 def stack(address: str = "127.0.0.1", port: int = 0) -> Iterator[Stack]:
-    """The stack's resources for a while, on a free port unless one is given."""
+    """Run a moto server with the stack's resources, on a free port unless one is given."""
     with moto_server(address, port) as endpoint:
         yield Stack(endpoint)
 
@@ -143,10 +143,10 @@ def stack(address: str = "127.0.0.1", port: int = 0) -> Iterator[Stack]:
 @contextmanager
 def running(function: str, stack: Stack) -> Iterator[Invoke]:
     """
-    One warm container of a function, named as its folder is: `job_events`.
+    Run one container of a function, named as its folder (`job_events`). Yield how to invoke it.
 
     Raises:
-        RuntimeUnavailableError: something has not been set up, or this is no Linux.
+        RuntimeUnavailableError: something has not been set up, or this is not Linux.
     """
     folder, layer = _built(function)
     port, runtime_port = servers.free_port(), servers.free_port()
@@ -156,7 +156,7 @@ def running(function: str, stack: Stack) -> Iterator[Invoke]:
         f"127.0.0.1:{port}",
         "--runtime-api-address",
         f"127.0.0.1:{runtime_port}",
-        # -S: no site-packages, so that what the layer lacks is missed here as it would be there.
+        # -S: no site-packages, so that a package that the layer lacks is missing, as in Lambda.
         *(sys.executable, "-S", "-m", "awslambdaric", "handler.lambda_handler"),
     ]
     environment = {
@@ -175,7 +175,7 @@ def running(function: str, stack: Stack) -> Iterator[Invoke]:
         "PYTHONPATH": os.pathsep.join(map(str, (folder, layer, CLIENT))),
         "TZ": ":UTC",
     }
-    # Both logs go to standard error: standard output is for the answer.
+    # The emulator's and the function's output go to standard error: the answer has standard output.
     process = subprocess.Popen(command, cwd=folder, env=environment, stdout=2)  # noqa: S603
     try:
         if not servers.listens(port, process, _START_S):
@@ -189,7 +189,7 @@ def running(function: str, stack: Stack) -> Iterator[Invoke]:
 
 
 def _built(function: str) -> tuple[Path, Path]:
-    """The folders of a built function and of the layer's Python code."""
+    """Return the folders of a built function and of the layer's Python code."""
     try:
         resources = yaml_parse((BUILT / "template.yaml").read_text())["Resources"]
     except FileNotFoundError as error:
@@ -215,7 +215,7 @@ def _title(folder: str) -> str:
 
 
 def _folder(logical_id: str) -> str:
-    """The folder of a function by its name in the template: JobEventsFunction is job_events."""
+    """Return a function's folder by its logical id: job_events for JobEventsFunction."""
     words = re.findall("[A-Z][a-z]*", logical_id.removesuffix("Function"))
     return "_".join(words).lower()
 
@@ -230,7 +230,7 @@ def _emulator() -> Path:
 
 
 def machine() -> str:
-    """This machine's processor, as Lambda names it."""
+    """Return this machine's processor by Lambda's name."""
     return {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
@@ -241,7 +241,7 @@ def _post(address: str, port: int, path: str, content: Mapping[str, Any]) -> byt
 
 
 def _with_bytes(image: Mapping[str, Any]) -> dict[str, Any]:
-    """An item as a client takes it, from a stream's image, whose bytes are base64."""
+    """Return a stream's image as an item for a client: bytes are base64 in the image only."""
     return {
         name: {"B": base64.b64decode(value["B"])} if "B" in value else value
         for name, value in image.items()
@@ -249,7 +249,7 @@ def _with_bytes(image: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Run what the command line asks for; returns the status to exit with."""
+    """Run the command line. Return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m local.runtime")
     commands = parser.add_subparsers(dest="command", required=True)
     serve = commands.add_parser("serve", help=f"AWS for `sam local invoke`, on port {_PORT}")
@@ -291,7 +291,7 @@ def _serve(address: str, port: int) -> int:
     with stack(address, port) as local, suppress(KeyboardInterrupt):
         print("Ready: the table, queues and topic are at", local.endpoint, flush=True)
         while not threading.Event().wait(1):
-            # A build throws away what is written beside it.
+            # A new build deletes local.yaml.
             if (BUILT / "template.yaml").exists() and not (BUILT / "local.yaml").exists():
                 template_for_docker()
     return 0
@@ -311,9 +311,9 @@ def _refuse_if_taken(address: str, port: int) -> None:
 
 def template_for_docker() -> Path:
     """
-    Write the built template as `sam local invoke` needs it, and say where.
+    Write the built template for `sam local invoke`, and return its path.
 
-    It sets no variable that is not declared.
+    It declares AWS_ENDPOINT_URL, because `sam local invoke` sets only variables that are declared.
     """
     built = (BUILT / "template.yaml").read_text()
     declaring = r'\1AWS_ENDPOINT_URL: ""\n\1TABLE_NAME:'
@@ -344,7 +344,7 @@ def _items(local: Stack) -> dict[tuple[str, str], Item]:
 
 
 def _done(local: Stack, before: Mapping[tuple[str, str], Item]) -> Iterator[str]:
-    """What a function has left in the table, and in its queues."""
+    """Yield lines about the new items in the table, and the messages in the queues."""
     new = [item for key, item in _items(local).items() if key not in before]
     kinds = Counter(str(item["pk"]).partition("#")[0] for item in new)
     shown = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))

@@ -1,10 +1,10 @@
 """
-Writes events/: one sample of everything that reaches a function.
+Write the folder events/, for `make invoke` and tests: samples of all events that functions get.
 
-    python -m local.samples
+    python -m local.commands.samples
 
 A file is named after its function: `job_events.array_done.json`. Bodies of queue messages are
-JSON in JSON, and actions are compressed, so the samples are made here rather than by hand.
+JSON in JSON, and actions are compressed, so the samples are generated and not written by hand.
 """
 
 import base64
@@ -32,7 +32,7 @@ WAITING = "0a1b2c3d-0000-4000-8000-000000000003"
 
 
 def samples() -> dict[str, Any]:
-    """All samples, by the names of their files."""
+    """Return all samples, by the names of their files."""
     succeeded = _ended("render", f"{ARRAY}:0", "SUCCEEDED", exit_code=0, at=NOON)
     failed = _ended("render", f"{ARRAY}:1", "FAILED", exit_code=137, at=NOON + timedelta(seconds=4))
     failed["container"]["reason"] = "OutOfMemoryError: Container killed due to memory usage"
@@ -108,7 +108,7 @@ def samples() -> dict[str, Any]:
 
 def _widget(**params: str) -> dict[str, Any]:
     """
-    What a CloudWatch dashboard sends for a custom widget, as AWS documents it.
+    Build the event of a custom widget on a CloudWatch dashboard, as AWS documents it.
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/add_custom_widget_dashboard_about.html
     """
@@ -141,7 +141,7 @@ def _widget(**params: str) -> dict[str, Any]:
 
 
 def environment() -> dict[str, Any]:
-    """The settings for `sam local invoke --env-vars`: AWS is what `local.runtime serve` offers."""
+    """Settings for `sam local invoke --env-vars`, to use the AWS that `make local-aws` starts."""
     return {
         "Parameters": {
             "AWS_ENDPOINT_URL": "http://host.docker.internal:5000",
@@ -223,7 +223,7 @@ def _event(detail_type: str, detail: Mapping[str, Any], at: datetime) -> dict[st
 
 
 def _spend_alarm() -> dict[str, Any]:
-    """What money says: an alarm by both ways, a budget, an anomaly, and what nobody can read."""
+    """Build signals: an alarm (by event, by SNS), a budget, an anomaly, an unreadable message."""
     name = "batch-watchdog-spend-soft"
     arn = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{name}"
     reason = (
@@ -398,7 +398,7 @@ def _iso(at: datetime) -> str:
 
 
 def text_of(sample: Any) -> str:
-    """A sample as it stands in its file."""
+    """Return a sample as the text of its file."""
     return json.dumps(sample, indent=2) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""What all servers need that are started on this machine in place of AWS, and who speaks to one."""
+"""Helpers for servers that are started on this machine in place of AWS, and for their clients."""
 
 import socket
 import subprocess
@@ -9,19 +9,19 @@ from typing import Any
 import boto3
 
 REGION = "us-east-1"
-# They take any credentials; real ones must not get this far.
+# The servers accept any credentials. These keep real ones from being sent to them.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
 
 
 def free_port() -> int:
-    """A port of this machine on which nobody listens."""
+    """Return a free port of this machine."""
     with closing(socket.socket()) as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
 
 
 def listens(port: int, server: subprocess.Popen[bytes], within_s: float) -> bool:
-    """Wait until somebody listens there; False if the server has ended, or that took too long."""
+    """Wait until a server listens on a port. False if it has ended, or if that takes too long."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline and server.poll() is None:
         with closing(socket.socket()) as one:
@@ -32,7 +32,7 @@ def listens(port: int, server: subprocess.Popen[bytes], within_s: float) -> bool
 
 
 def client(endpoint: str, service: Any) -> Any:
-    """A boto3 client of what answers there in place of AWS."""
+    """Return a boto3 client of a server that answers in place of AWS."""
     return boto3.client(
         service,
         endpoint_url=endpoint,

@@ -1,1 +1,1 @@
-"""The operator's page on this machine, over a simulated AWS Batch."""
+"""The operator's page on this machine, for a simulated AWS Batch (`make console`)."""

@@ -1,4 +1,4 @@
-"""Headless Chromium, for tests of the page and pictures of it."""
+"""Control a headless Chromium, for tests and pictures of the operator's page."""
 
 import shutil
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _PATIENCE_S = 30
 
 @contextmanager
 def served(scene: Scene) -> Iterator[ConsoleServer]:
-    """A server of a scene in which time stands still."""
+    """Serve a scene in which virtual time does not pass."""
     with ConsoleServer(0, scene, speed=0) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         try:
@@ -29,10 +29,10 @@ def served(scene: Scene) -> Iterator[ConsoleServer]:
 @contextmanager
 def chromium(width: int = 1_100, height: int = 1_000) -> Iterator[Chrome]:
     """
-    The browser.
+    Start the browser, and end it afterwards. Sizes are in pixels.
 
     Raises:
-        FileNotFoundError: it is not installed, or its driver is not.
+        FileNotFoundError: Chromium or its driver is not installed.
     """
     binary = next(filter(None, map(shutil.which, _BROWSERS)), None)
     driver = shutil.which("chromedriver")
@@ -58,18 +58,18 @@ def chromium(width: int = 1_100, height: int = 1_000) -> Iterator[Chrome]:
 
 
 def drawn(browser: Chrome) -> int:
-    """How many pages have been drawn since the shell was loaded."""
+    """Return how many pages have been drawn since the shell was loaded."""
     return int(
         browser.execute_script("return document.getElementById('widget').dataset.drawn") or 0
     )
 
 
 def wait_for_page(browser: Chrome, before: int) -> None:
-    """Wait until another page is drawn."""
+    """Wait until more than `before` pages have been drawn."""
     WebDriverWait(browser, _PATIENCE_S).until(lambda _: drawn(browser) > before)
 
 
 def open_page(browser: Chrome, server: ConsoleServer, theme: str) -> None:
-    """Open the overview, and have it not redrawn by itself."""
+    """Open the overview, without its periodic refresh."""
     browser.get(f"{server.address}?still&theme={theme}")
     wait_for_page(browser, 0)

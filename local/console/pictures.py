@@ -1,4 +1,4 @@
-"""The pictures in the README: `make pictures`."""
+"""Take the pictures of the operator's page for the README (`make pictures`)."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ _ARRAY = '[aria-label="Array render-film"]'
 
 
 def main() -> int:
-    """Take all pictures anew; the answer is the exit status."""
+    """Take all pictures again. Return the exit status."""
     with served(Scene()) as server, chromium() as browser:
         for theme in ("light", "dark"):
             open_page(browser, server, theme)
@@ -27,7 +27,7 @@ def main() -> int:
 
 
 def _take(browser: Chrome, name: str, height: int) -> None:
-    # The shell's own bar is none of the page.
+    # The shell's header is not a part of the page.
     browser.execute_script("document.querySelector('header').hidden = true")
     browser.execute_script("document.querySelector('header').style.display = 'none'")
     browser.set_window_size(1_100, height)

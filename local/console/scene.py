@@ -1,7 +1,7 @@
 """
-What there is to see on the page: a simulated day that goes on while somebody looks.
+Simulate the day that the local operator's page shows. It goes on while the page is open.
 
-It is deterministic up to the first look, so that pictures and tests show the same.
+It is deterministic until the page is first opened, so pictures and tests always show the same.
 """
 
 import io
@@ -31,11 +31,11 @@ _OUT_OF_MEMORY = Outcome(
     exit_code=137, reason="OutOfMemoryError: Container killed due to memory usage"
 )
 _SPOT = Outcome(exit_code=None, status_reason="Host EC2 (instance i-0a1b2c3d4e5f60718) terminated.")
-_EVERY_MIN = 10  # virtual minutes between jobs that come by themselves
+_EVERY_MIN = 10  # virtual minutes between submissions by `pass_time`
 
 
 class Scene:
-    """A day of which 35 minutes have passed, and that goes on by `pass_time`."""
+    """A day whose first 31 minutes have passed. `pass_time` lets it go on."""
 
     def __init__(self) -> None:
         self.day = Day(stacks.read(), Console(file=io.StringIO()), policy=POLICY)
@@ -45,7 +45,7 @@ class Scene:
         self._begin()
 
     def pass_time(self, minutes: float) -> None:
-        """Let virtual minutes pass, in which now and then something is submitted."""
+        """Let virtual minutes pass. New jobs are submitted every ten minutes."""
         while minutes > 0:
             step = min(minutes, self._next_jobs_in)
             self.day.pass_time(step)
@@ -56,7 +56,7 @@ class Scene:
                 self._submit()
 
     def ask(self, event: Mapping[str, Any]) -> Any:
-        """What the console answers."""
+        """Return the console's answer to a command or a widget's event."""
         return self.day.ask_console(event)
 
     def _begin(self) -> None:
@@ -79,7 +79,7 @@ class Scene:
         batch.submit("denoise-scans", "gpu", vcpus=2, gpus=1)
         self.day.pass_time(8)
         self.day.alarm("spend-80-percent", "ALARM")
-        # A listing of all jobs comes every 15 minutes: so what waits is known.
+        # The sweep lists all jobs every 15 minutes. After a listing, the waiting jobs are known.
         self.day.pass_time(11)
 
     def _submit(self) -> None:

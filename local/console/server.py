@@ -1,9 +1,9 @@
 """
-The operator's page, served to this machine's browser: `make console`.
+Serve the operator's page to a browser on this machine (`make console`).
 
-The shell around the page plays CloudWatch's part: it calls the function with a widget's context,
-shows the HTML that comes back, and makes buttons of its actions. The function and its rules are the
-real ones; AWS is simulated, and its clock runs faster than yours.
+The shell around the page replaces a CloudWatch dashboard: it calls the function with a widget's
+context, shows the HTML in the answer, and makes its actions work. The function and its rules are
+the real ones. AWS is simulated, and its clock runs faster than the real one.
 """
 
 import argparse
@@ -23,17 +23,17 @@ _FILES = {
     "/": ("shell.html", "text/html; charset=utf-8"),
     "/shell.js": ("shell.js", "text/javascript; charset=utf-8"),
 }
-# No script but the shell's own can run, whatever a page holds.
+# Content-Security-Policy: only the shell's own script can run, whatever a page contains.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'"
 )
 _REQUEST_MAX = 100_000  # bytes
-_BEHIND_MAX = 30.0  # virtual minutes that are made up for at one look
+_BEHIND_MAX = 30.0  # maximum of virtual minutes that pass at one request
 
 
 class ConsoleServer(HTTPServer):
-    """Serves one scene. A second of the real clock is `speed` seconds of the scene's."""
+    """Serves one scene, in which `speed` virtual seconds pass in each real second."""
 
     def __init__(self, port: int, scene: Scene, speed: float) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
@@ -46,7 +46,12 @@ class ConsoleServer(HTTPServer):
         return f"http://127.0.0.1:{self.server_port}/"
 
     def invoke(self, event: dict[str, Any]) -> dict[str, Any]:
-        """Let time pass up to now, call the function, and say what time it is in the scene."""
+        """
+        Let virtual time pass for the real time since the last call, then call the function.
+
+        Returns:
+            Its `answer`, and the virtual time `now` in milliseconds since 1970.
+        """
         now = time.monotonic()
         minutes = (now - self._looked_at) * self._speed / 60
         self._looked_at = now
@@ -86,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(json.dumps(self.server.invoke(event)).encode(), "application/json")
 
     def _is_local(self) -> bool:
-        """Whether the page was asked for by this machine's name: no other site's script may act."""
+        """Whether the request names this machine as its host. It keeps out other sites' scripts."""
         return (self.headers.get("Host") or "").rpartition(":")[0] in ("127.0.0.1", "localhost")
 
     def _send(self, body: bytes, kind: str) -> None:
@@ -103,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve until interrupted; the answer is the exit status."""
+    """Serve until interrupted. Return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m local console")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--speed", type=float, default=20.0, help="virtual seconds a second")

@@ -1,4 +1,4 @@
-// Plays the part of a CloudWatch dashboard: calls the function, shows its HTML, makes its actions work.
+// Replaces a CloudWatch dashboard: calls the function, shows its HTML, and makes its actions work.
 "use strict";
 
 const widget = document.getElementById("widget");
@@ -38,7 +38,7 @@ async function invoke(event) {
       body: JSON.stringify({ ...event, widgetContext: context() }),
     });
     const { answer: page } = await answer.json();
-    // What is shown again by itself must not act again.
+    // A refresh shows this page again, and must not repeat the action.
     const { act, id, ...rest } = event;
     shown = rest;
     show(typeof page === "string" ? page : `<pre>${JSON.stringify(page)}</pre>`);
@@ -47,7 +47,8 @@ async function invoke(event) {
   }
 }
 
-// CloudWatch takes out scripts and the like; here a policy of the page keeps them from running, too.
+// CloudWatch removes scripts and the like, and so does this function. In addition, the
+// Content-Security-Policy of server.py keeps scripts from running.
 function show(html) {
   const parsed = new DOMParser().parseFromString(html, "text/html");
   for (const element of parsed.querySelectorAll("script, iframe, object, embed, use, link, base")) element.remove();
@@ -92,7 +93,7 @@ for (const id of ["theme", "hours", "zone"]) {
   $(id).addEventListener("change", repaint);
 }
 if (asked.has("still")) $("live").checked = false;
-// Whoever writes, or is asked for a confirmation, is not disturbed.
+// No periodic refresh while an input has the focus, or while a confirmation is open.
 setInterval(() => {
   const writes = widget.contains(document.activeElement) && document.activeElement.matches("input, select");
   if ($("live").checked && !$("confirm").open && !writes) invoke(shown);

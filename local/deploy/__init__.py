@@ -1,1 +1,1 @@
-"""Before and after a deployment: what stands in its way, and whether the stack works."""
+"""Checks before a deployment (what would make it fail) and after it (whether the stack works)."""

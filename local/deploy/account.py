@@ -1,4 +1,4 @@
-"""What is looked at in an account before a deployment. Nothing is changed."""
+"""Check an account before a deployment, for `make deploy-check`. Nothing is changed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ SERVICES = (
     "sqs",
     "ssm",
 )
-_CONCURRENT_MIN = 100  # fewer leave little for the account's other functions
-_CONCURRENT_NEEDED = 10  # 5 and 2 for the queues, one each for sweep, act and a command
-_POLICIES_MAX = 10  # of CloudWatch Logs, in an account and region
+_CONCURRENT_MIN = 100  # below this, little is left for the account's other functions
+_CONCURRENT_NEEDED = 10  # 5 and 2 for the two queues, and one each for sweep, act and console
+_POLICIES_MAX = 10  # resource policies of CloudWatch Logs in an account and region
 _SAM_STACK = "aws-sam-cli-managed-default"
 _SHOWN = 12
 
@@ -36,10 +36,10 @@ _SHOWN = 12
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """
-    An account and a region, and the stack that is to be there.
+    An account and a region, and the stack that is to be deployed there.
 
-    `template` is the stack's as CloudFormation is given it, `build` the folder of `sam build` and
-    `remembered` the file in which `sam deploy --guided` keeps its parameters.
+    `template` is the stack's template as CloudFormation gets it, `build` the folder of `sam build`,
+    and `remembered` the file in which `sam deploy --guided` saves its parameters.
     """
 
     session: Any
@@ -50,7 +50,7 @@ class Account:
     remembered: Path
 
     def findings(self) -> Findings:
-        """All that was found, in the order in which it would stand in the way."""
+        """Yield what the checks find, in the order in which a deployment would meet it."""
         yield from self._build()
         yield from self._services()
         yield from asked("The caller's rights", self._rights, right="iam:SimulatePrincipalPolicy")

@@ -1,5 +1,5 @@
 """
-Before a deployment: what would stand in its way, and whom to ask for what. Nothing is changed.
+Check before a deployment what would make it fail, and say whom to ask for what. Changes nothing.
 
     python -m local deploy-check [--stack NAME]
 """
@@ -22,7 +22,12 @@ REMEMBERED = Path("samconfig.toml")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Check the account; the exit status is 1 where something is in the way, 2 without answers."""
+    """
+    Check the account.
+
+    Returns:
+        The exit status: 0 if a deployment can go on, 1 if not, 2 if AWS cannot be reached.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m local deploy-check", description="What stands in the way of a deployment?"
     )
@@ -50,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def report(account: Account) -> int:
-    """Print what is found; the answer is the exit status."""
+    """Print what the checks find. Return the exit status."""
     levels: Counter[str] = Counter()
     for finding in account.findings():
         levels[finding.level] += 1

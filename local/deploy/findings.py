@@ -1,4 +1,4 @@
-"""What a check of an account has found: fine, doubtful, or in the way, and whom to ask for what."""
+"""The results of checks of an account: ok, a warning, or refused, and whom to ask for what."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ type Level = Literal["ok", "warning", "refused"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at; `do` says what to do where it is not fine, or whom to ask."""
+    """One result of a check. `do` says what to do, or whom to ask, unless the level is "ok"."""
 
     level: Level
     what: str
@@ -25,7 +25,11 @@ class Finding:
 
 
 def asked(what: str, question: Callable[[], Iterable[Finding]], *, right: str) -> Iterator[Finding]:
-    """The findings of a question. One that AWS refuses is a finding, too: `right` is missing."""
+    """
+    Yield the findings of a check. A check that AWS refuses or does not answer gives a warning.
+
+    `what` names the check, and `right` is the IAM action that it needs.
+    """
     try:
         yield from question()
     except ClientError as error:

@@ -1,10 +1,10 @@
-"""The rights that a deployment needs, and whether IAM grants them."""
+"""List the IAM actions that a deployment needs, and check whether IAM allows them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import batched
 from typing import Any
 
-# What `sam deploy` itself calls.
+# Actions that `sam deploy` itself calls.
 OWN = (
     "cloudformation:CreateChangeSet",
     "cloudformation:DescribeChangeSet",
@@ -16,12 +16,12 @@ OWN = (
     "s3:GetObject",
     "s3:PutObject",
 )
-# What SAM CLI calls to make its bucket, once for an account and region.
+# Actions that SAM CLI calls to create its bucket, once for an account and region.
 BUCKET = ("s3:CreateBucket", "s3:PutBucketPolicy", "s3:PutBucketVersioning")
 
-# What CloudFormation calls in the caller's name, to create a resource of a type and to delete it
-# again if the creation of another one fails: of the permissions that its schemas name, those that
-# the template's properties need. (A test compares them with the schemas.)
+# Actions that CloudFormation calls with the caller's rights, by type of resource: to create one,
+# and to delete it again if the creation of another one fails. Of the permissions in the type's
+# schema, they are those that the template's properties need. (A test compares them.)
 BY_TYPE: Mapping[str, tuple[str, ...]] = {
     "AWS::CloudWatch::Alarm": ("cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms"),
     "AWS::CloudWatch::Dashboard": ("cloudwatch:PutDashboard", "cloudwatch:DeleteDashboards"),
@@ -101,20 +101,20 @@ BY_TYPE: Mapping[str, tuple[str, ...]] = {
     "AWS::SQS::QueuePolicy": ("sqs:SetQueueAttributes",),
 }
 
-_AT_ONCE = 50  # actions
+_AT_ONCE = 50  # actions in one call
 
 
 def needed(template: Mapping[str, Any]) -> tuple[str, ...]:
-    """The actions that a deployment of a template needs."""
+    """Return the actions that a deployment of a template needs."""
     types = {resource["Type"] for resource in template["Resources"].values()}
     return tuple(sorted({*OWN, *(action for kind in types for action in BY_TYPE[kind])}))
 
 
 def source_of(caller: str, iam: Any) -> str:
     """
-    The ARN of the user or role that an identity stands for.
+    Return the ARN of the user or role behind a caller's ARN.
 
-    A session of a role has an ARN of its own, in which the role's path is missing.
+    The ARN of a role's session differs from the role's, and lacks the role's path.
     """
     if ":assumed-role/" not in caller:
         return caller
@@ -122,7 +122,7 @@ def source_of(caller: str, iam: Any) -> str:
 
 
 def refused(iam: Any, source: str, actions: Sequence[str]) -> Iterator[str]:
-    """The actions that IAM would not allow. Nothing is done but to ask."""
+    """Yield the actions that IAM would not allow. It only simulates them."""
     for some in batched(actions, _AT_ONCE, strict=False):
         pages = iam.get_paginator("simulate_principal_policy").paginate(
             PolicySourceArn=source, ActionNames=list(some)

@@ -1,11 +1,11 @@
 """
-After a deployment: does the stack do its work? A made-up event is followed to table and log.
+Test after a deployment whether the stack works: follow a made-up event to the table and the log.
 
     python -m local smoke [--stack NAME]
 
-The job of the event does not exist, so nothing can happen to it. AWS lets nobody put events of its
-own services on the bus, so the event goes into the queue; that the rule would bring it there is
-asked of EventBridge. A notice that says it is a test is sent to all who are subscribed.
+The event's job does not exist, so no real job is affected. AWS allows nobody to put events of its
+own services on the bus. So the event is sent to the queue, and EventBridge is asked whether the
+rule's pattern matches it. All subscribers receive a notice that says it is a test.
 """
 
 import argparse
@@ -31,20 +31,20 @@ from local.commands.live_stack import DEFAULT_NAME, LiveError, LiveStack, told_i
 
 NAME = "batch-watchdog-smoke-test"  # of the job, and of its queue
 PATIENCE = timedelta(minutes=2)
-_PAUSE = 5  # seconds between two looks
-_LINE_MAX = 300  # characters of a log
+_PAUSE = 5  # seconds between two checks
+_LINE_MAX = 300  # characters of a log's line
 
 
 class StepError(Exception):
-    """A step failed. As text it says which resource it is about, and what is wrong."""
+    """A step failed. The message says which resource is concerned, and what is wrong."""
 
 
 @dataclass(kw_only=True)
 class Smoke:
     """
-    The steps, on a stack that is there. `clock` says what time it is, and `sleep` waits.
+    The steps of the test, on a deployed stack. `clock` returns the time, and `sleep` waits.
 
-    A step that fails keeps those that need it from being made.
+    If a step fails, the steps that need its result are left out.
     """
 
     stack: LiveStack
@@ -58,7 +58,7 @@ class Smoke:
         self.job_id = f"00000000-{uuid.uuid4()}"[:36]
 
     def run(self) -> int:
-        """Make each step, and say how it went; the answer is the exit status."""
+        """Make each step, and print its result. Return the exit status."""
         self._step("rule", self._rule)
         if self._step("queue", self._send) and self._step("table", self._written):
             self._step("log", self._logged)
@@ -91,7 +91,7 @@ class Smoke:
 
     @cached_property
     def _names(self) -> Mapping[str, str]:
-        """The resources' physical names, by those in the template."""
+        """The resources' physical ids by logical ones."""
         pages = self._client("cloudformation").get_paginator("list_stack_resources")
         return {
             each["LogicalResourceId"]: each.get("PhysicalResourceId", "")
@@ -103,7 +103,7 @@ class Smoke:
         return self.stack.session.client(service)
 
     def _resource(self, logical_id: str) -> str:
-        """The physical name of a resource."""
+        """Return the physical id of a resource."""
         try:
             return self._names[logical_id]
         except KeyError:
@@ -114,7 +114,7 @@ class Smoke:
         return DynamoTable(self._client("dynamodb"), self._resource("Table"))
 
     def _ask(self, command: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Ask the console."""
+        """Invoke the console with a command, and return its answer."""
         function = self._resource("ConsoleFunction")
         answer = self._client("lambda").invoke(
             FunctionName=function, Payload=json.dumps(command).encode()
@@ -129,7 +129,7 @@ class Smoke:
         return found
 
     def _why(self, logs: str) -> str:
-        """The last line of a log that tells of an error, as the end of a sentence."""
+        """Return the last line of a log that looks like an error, as the end of a sentence."""
         try:
             lines = self._lines(logs, '?ERROR ?Error ?error ?Exception ?"timed out"')
         except (ClientError, StepError) as error:
@@ -149,7 +149,7 @@ class Smoke:
         ]
 
     def _wait_for(self, happened: Callable[[], str]) -> str:
-        """What is said as soon as it has happened; nothing if it does not happen in time."""
+        """Wait until `happened` returns a text, and return it; "" if that takes too long."""
         until = self.clock() + PATIENCE
         while not (said := happened()):
             if self.clock() > until:
@@ -161,7 +161,7 @@ class Smoke:
 
     @cached_property
     def event(self) -> dict[str, Any]:
-        """What EventBridge would deliver of a job that waits; there is no such job."""
+        """The event that EventBridge would deliver for a waiting job. The job does not exist."""
         partition = "aws"
         if self.stack.region.startswith(("cn-", "us-gov-")):
             partition = "aws-cn" if self.stack.region.startswith("cn-") else "aws-us-gov"
@@ -191,7 +191,7 @@ class Smoke:
         }
 
     def _rule(self) -> str:
-        """The rule is on, wants the event, and brings it into the queue."""
+        """Check that the rule is enabled, matches the event, and has the queue as a target."""
         events, rule = self._client("events"), self._resource("JobEventsRule")
         name = rule.rpartition("/")[2]
         described = events.describe_rule(Name=name)
@@ -227,7 +227,7 @@ class Smoke:
         return f"an event of the job {self.job_id} that does not exist is in JobEventsQueue"
 
     def _written(self) -> str:
-        """What job_events makes of the event is in the table."""
+        """Wait until job_events has written the event to the table."""
 
         def happened() -> str:
             found = sighting_items.read(self._table, self.began, [self.job_id])
@@ -242,7 +242,7 @@ class Smoke:
         return said
 
     def _mapping(self) -> str:
-        """What is wrong with what reads the queue, as a part of a sentence."""
+        """Return what is wrong with the queue's event source mapping, as a part of a sentence."""
         function = self._resource("JobEventsFunction")
         answer = self._client("lambda").list_event_source_mappings(FunctionName=function)
         states = [each["State"] for each in answer["EventSourceMappings"]]
@@ -251,7 +251,7 @@ class Smoke:
         return f"; its event source mapping is {', '.join(states) or 'missing'}"
 
     def _logged(self) -> str:
-        """The function could write its log."""
+        """Wait until job_events has written to its log."""
         said = self._wait_for(lambda: "yes" if self._lines("JobEventsLogs") else "")
         if not said:
             raise StepError(
@@ -261,7 +261,7 @@ class Smoke:
         return "JobEventsLogs has lines of it"
 
     def _notice(self) -> str:
-        """A test notice gets through table, stream and act to SNS."""
+        """Ask for a test notice; wait until act has published it, or kept it for a digest."""
         before = set(self._actions())
         self._ask({"command": "test-notice", "by": "make smoke"})
 
@@ -281,7 +281,11 @@ class Smoke:
         return said
 
     def _actions(self) -> dict[str, Mapping[str, Any] | None]:
-        """The results of the console's actions of today and yesterday; None where there is none."""
+        """
+        Return the results of the test notices that `make smoke` asked for today and yesterday.
+
+        They are by sort key in the table. The result of an action that has none yet is None.
+        """
         today = self.clock().date()
         return {
             str(item["sk"]): unpack(item["result"]) if "result" in item else None
@@ -291,9 +295,9 @@ class Smoke:
         }
 
     def _check(self) -> str:
-        """What the watchdog says of itself."""
+        """Run the watchdog's own check. Doubtful problems do not make this step fail."""
         found = self._ask({"command": "check"})
-        # Where no job has run yet, or a queue is still to be made, the stack works all the same.
+        # A stack also works if no job has run yet, or a queue of the policy does not exist yet.
         doubtful: list[str] = []
         problems: list[str] = []
         for each in found.get("problems", ()):
@@ -306,7 +310,7 @@ class Smoke:
         return f"{fine}, but see whether this is so:{_lines_below(doubtful)}" if doubtful else fine
 
     def _clean_up(self) -> str:
-        """Delete what was written of the job, where it is nobody else's."""
+        """Delete the items that hold nothing but this test's job."""
         keys = list(sighting_items.keys_of_only(self._table, self.began, self.job_id))
         client = self._client("dynamodb")
         for pk, sk in keys:
@@ -321,7 +325,12 @@ def _lines_below(problems: Sequence[str]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Test a stack; the exit status is 1 where a step fails, and 2 where there is no stack."""
+    """
+    Test a stack.
+
+    Returns:
+        The exit status: 0 if it works, 1 if a step fails, 2 if it cannot be found or reached.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m local smoke", description="Does the stack do its work?"
     )

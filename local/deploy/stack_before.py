@@ -1,4 +1,4 @@
-"""What is looked at of a stack before a deployment: its state, names, what is left of others."""
+"""Check a stack before a deployment: its status, its names, and what earlier ones have left."""
 
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ type Findings = Iterator[Finding]
 
 
 def outputs_and_status(cloudformation: Any, stack: str) -> tuple[Mapping[str, str], str]:
-    """The outputs and the status of a stack; no status where there is none."""
+    """Return the outputs and the status of a stack. The status is "" if there is no stack."""
     try:
         answer = cloudformation.describe_stacks(StackName=stack)
     except ClientError as error:
@@ -34,9 +34,9 @@ def outputs_and_status(cloudformation: Any, stack: str) -> tuple[Mapping[str, st
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackBefore:
     """
-    A stack that is to be there.
+    A stack that is to be deployed.
 
-    `remembered` is the file in which `sam deploy --guided` keeps its parameters.
+    `remembered` is the file in which `sam deploy --guided` saves its parameters.
     """
 
     session: Any
@@ -45,7 +45,7 @@ class StackBefore:
     remembered: Path
 
     def findings(self) -> Findings:
-        """All that was found."""
+        """Yield what the checks find."""
         yield from asked("The stack", self._stack, right="cloudformation:DescribeStacks")
         yield from asked("Tables", self._left_over, right="dynamodb:ListTables")
         yield from asked("The policy", self._policy, right="ssm:GetParameter")
@@ -71,7 +71,7 @@ class StackBefore:
             yield from self._names()
 
     def _names(self) -> Findings:
-        """Names that a new stack wants, and that something else has."""
+        """Yield names that a new stack needs, and that other resources have already."""
         group = f"/aws/events/{self.stack}"
         groups = self._client("logs").describe_log_groups(logGroupNamePrefix=group)["logGroups"]
         if any(each["logGroupName"] == group for each in groups):
@@ -149,7 +149,7 @@ class StackBefore:
         )
 
     def _address(self) -> str:
-        """The NoticeEmail of an earlier `sam deploy --guided`."""
+        """Return the NoticeEmail of an earlier `sam deploy --guided`; "" if there is none."""
         try:
             kept = tomllib.loads(self.remembered.read_text(encoding="utf-8"))
         except (OSError, ValueError):

@@ -1,1 +1,1 @@
-"""The gallery: every notice, as real runs of the watchdog bring it about."""
+"""The gallery: examples of every notice, taken from real runs of the watchdog."""

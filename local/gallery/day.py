@@ -1,4 +1,4 @@
-"""A day on which things happen that operators are told of: the stack at work on a simulated AWS."""
+"""Run the stack on a simulated AWS for a scene of the gallery, and collect its notices."""
 
 import json
 import re
@@ -21,16 +21,17 @@ MORNING = datetime(2026, 1, 5, 9, tzinfo=UTC)  # a Monday
 _TOPIC = "arn:aws:sns:us-east-1:111122223333:billing-alarms"
 _ARN = "arn:aws:batch:us-east-1:111122223333:"
 _NAME = re.compile(r"\$([a-z0-9-]+)")
-_ENVIRONMENTS = {"cpu": 1024, "small": 4, "gpu": 64}  # the vCPUs of each; a queue has its name
+_ENVIRONMENTS = {"cpu": 1024, "small": 4, "gpu": 64}  # vCPUs; each has a queue of the same name
 
 
 class Day:
     """
-    The stack under a policy, from nine in the morning on. `told` are the notices, in order.
+    The stack with a policy, from 09:00 on. `told` holds the notices, in order.
 
-    In a policy, "$gpu" is the name of the queue gpu, and so on. With `long`, all names of jobs,
-    queues, guards and budgets are as long as they may be. `notify` are lines of the policy's table
-    of that name, and `alarms` says whether CloudWatch tells which alarms there are: none.
+    In a policy, "$gpu" is replaced by the name of the queue gpu, and so on. With `long`, all names
+    of jobs, queues, guards and budgets have their maximum length. `notify` holds lines of the
+    policy's table [notify]. With `alarms`, CloudWatch answers that there are no alarms; else, it
+    refuses to answer.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Day:
 
     @property
     def chat(self) -> list[Any]:
-        """What a chat has been told, where the stack tells one."""
+        """The messages to the chat topic, if the stack has one."""
         return [message for _, message in self._dispatcher.chat]
 
     # ---- What happens ---------------------------------------------------------------------
@@ -81,7 +82,11 @@ class Day:
         return self.batch.submit(self._name(name, 128), self._name(queue, 128), **job)
 
     def moves(self, name: str, queue: str, *moves: tuple[str, float, bool]) -> None:
-        """A job goes into states, each so many seconds from now; True: its stop was accepted."""
+        """
+        Let a job go through states, without the simulated Batch's own scheduling.
+
+        Each of `moves` is a state, seconds from now, and whether a stop of the job was accepted.
+        """
         job_id = f"{name}-id"
         events = [
             {
@@ -110,25 +115,25 @@ class Day:
             self._dispatcher.clock.at(at, Order.DELIVERY, self._dispatcher.deliver, event)
 
     def hold_updating(self, queue: str, seconds: float) -> None:
-        """Have a queue refuse for some time to be opened or closed."""
+        """Make a queue refuse updates for some seconds, so that it cannot be opened or closed."""
         self.batch.hold_updating(self._name(queue, 128), seconds)
 
     def pass_time(self, *, minutes: float) -> None:
         self._dispatcher.run(self.now + timedelta(minutes=minutes))
 
     def pass_quiet_time(self, *, days: float) -> None:
-        """Pass days in which nothing happens, without their sweeps."""
+        """Let days pass in which nothing happens, without running their sweeps."""
         end = self.now + timedelta(days=days)
         self._dispatcher.sleep_until(end)
         self._dispatcher.run(end)
 
     def put_policy(self, policy: str) -> None:
-        """An operator puts another policy into force."""
+        """Put another policy in force, as an operator."""
         for name in self._names:
             self._dispatcher.parameters[name] = self._whole(policy)
 
     def command(self, command: str, **arguments: Any) -> None:
-        """An operator gives a command."""
+        """Give the console a command, as an operator."""
         by = arguments.pop("by", "admin@example.com")
         asked = {"command": command, "by": by} | arguments
         if "guard" in asked:
@@ -138,7 +143,7 @@ class Day:
             raise ValueError(refused)
 
     def alarm(self, name: str, state: str) -> None:
-        """A CloudWatch alarm goes into a state, and its topic tells."""
+        """Put a CloudWatch alarm into a state, and deliver its message by SNS."""
         message = {
             "AlarmName": name,
             "AlarmArn": f"arn:aws:cloudwatch:us-east-1:111122223333:alarm:{name}",
@@ -151,7 +156,7 @@ class Day:
         self.hear(json.dumps(message), f"{state}: {name}")
 
     def budget_message(self, name: str, percent: int) -> None:
-        """AWS Budgets says that a budget of 1,000 USD has passed a threshold."""
+        """Deliver AWS Budgets' message that a budget of 1,000 USD has exceeded a threshold."""
         self.hear(
             f"AWS Budget Notification January 05, 2026\nAWS Account 111122223333\n\n"
             f"Budget Name: {name}\nBudget Type: Cost\nBudgeted Amount: $1,000.00\n"
@@ -161,7 +166,7 @@ class Day:
         )
 
     def hear(self, message: str, subject: str) -> None:
-        """A message about money comes by SNS."""
+        """Deliver a message about spending by SNS."""
         notification = {
             "Type": "Notification",
             "MessageId": f"{subject} {self.now:%H:%M:%S}",
@@ -205,7 +210,7 @@ class Day:
             ],
         }
 
-    # ---- What is heard of it --------------------------------------------------------------
+    # ---- The record of the run ------------------------------------------------------------
 
     def _table(self, listener: Listener) -> MemoryTable:
         def heard(name: str, old: Item | None, item: Item) -> None:

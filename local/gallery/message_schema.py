@@ -1,7 +1,7 @@
 """
-The JSON Schema of what programs are sent of a notice: docs/notice.schema.json.
+Build the JSON Schema of the message that programs receive for a notice: docs/notice.schema.json.
 
-To renew it: make gallery
+`make gallery` writes the file.
 """
 
 import json
@@ -16,7 +16,7 @@ PATH = Path(__file__).parents[2] / "docs/notice.schema.json"
 
 
 def text() -> str:
-    """The schema, as it is to be in the file."""
+    """Return the schema, as the text of the file."""
     schema: dict[str, Any] = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **TypeAdapter(Message).json_schema(),

@@ -1,7 +1,7 @@
 """
-The gallery as a page: every notice in both languages, each with the policy that brings it about.
+Write the gallery as a page: every notice in both languages, with the policy of its scene.
 
-python -m local gallery [--check]: writes docs/notices.md, or says whether it is as it should be.
+python -m local gallery [--check]: writes docs/notices.md, or checks whether it is up to date.
 """
 
 import argparse
@@ -32,13 +32,13 @@ _CHAT = """## In a chat
 With `ChatTopic=yes`, Slack and Microsoft Teams are sent the same notices by Amazon Q Developer in
 chat applications, in its schema. What concerns one array, guard or queue is one conversation. This
 is the last notice of the first scene."""
-_TEXT_MAX = 40  # lines
+_TEXT_MAX = 40  # lines of a notice that are shown
 
 
 def page(play: Callable[[Scene, str], Sequence[Row]], chat: Sequence[Any]) -> str:
     """
-    The whole page. `play` says what a scene tells, with these lines of the policy's [notify].
-    `chat` is what a chat was told in the first scene.
+    Return the whole page. `play` returns a scene's notices, given lines for the policy's [notify].
+    `chat` holds the messages to the chat topic in the first scene.
     """
     parts = [_HEAD]
     shown: set[str] = set()
@@ -57,12 +57,12 @@ def page(play: Callable[[Scene, str], Sequence[Row]], chat: Sequence[Any]) -> st
 
 
 def chat_of(stack: Stack) -> Sequence[Any]:
-    """What a chat is told in the first scene. The stack must have its topic."""
+    """Return the first scene's messages to the chat topic, which the stack must have."""
     return _played(stack, SCENES[0]).chat
 
 
 def told(stack: Stack, scene: Scene, notify: str, *, long: bool = False) -> list[Row]:
-    """What a scene tells, in order."""
+    """Return a scene's notices, in order."""
     return _played(stack, scene, notify, long=long).told
 
 
@@ -73,7 +73,7 @@ def _played(stack: Stack, scene: Scene, notify: str = "", *, long: bool = False)
 
 
 def _shape(notice: Row) -> str:
-    """What like notices have in common: one of them is enough."""
+    """Return a key that is the same for similar notices, of which the page shows one."""
     return f"{notice['notice']} {re.sub(r'[0-9]+', '0', notice['subject'])}"
 
 
@@ -101,7 +101,7 @@ def _escaped(subject: str) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the page, or check it; the answer is the exit status."""
+    """Write the page and the schema, or check the page. Return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m local gallery")
     parser.add_argument("--check", action="store_true", help="only say whether it is up to date")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""The scenes of the gallery: under which policy what happens."""
+"""The scenes of the gallery. Each has a policy, and a function that makes things happen."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ _HOUR = 3_600  # seconds
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
     """
-    A run of the watchdog: its policy, what happens, and which notices it is there to show.
+    A run of the watchdog: its title and policy, and what happens (`play`).
 
-    `alarms` says whether CloudWatch tells which alarms there are.
+    `alarms` says whether CloudWatch answers which alarms exist.
     """
 
     title: str

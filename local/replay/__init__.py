@@ -1,1 +1,1 @@
-"""Replays of event logs on the real handlers."""
+"""Replays event logs on the real handlers."""

@@ -1,4 +1,4 @@
-"""What each budget has used on each day of a replay."""
+"""Collects what each budget has used on each day of a replay."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -19,33 +19,33 @@ type _Days = dict[date, Mapping[str, Amounts]]
 
 class BudgetDays:
     """
-    Listens to the table: a budget keeps only some of its days there.
+    Collects budgets' days from writes to the table, which keeps only some of the days.
 
-    A day that is over may still change, by what comes late.
+    A past day may still change when events arrive late.
     """
 
     def __init__(self, policy: str | None) -> None:
         try:
             self._budgets = parse_policy(policy or "").budget
-        except PolicyError:  # It is told of elsewhere.
+        except PolicyError:  # It is reported elsewhere.
             self._budgets = ()
         self._states: dict[str, BudgetState] = {}
         self._days: dict[str, _Days] = defaultdict(dict)
 
     @property
     def something_runs(self) -> bool:
-        """Whether a budget may ring by time alone."""
+        """Whether a budget may exceed its limit by the passing of time alone."""
         return any(state.use.running for state in self._states.values())
 
     def recorded(self, item: Item) -> None:
-        """An item has been written into the table."""
+        """Take over an item that has been written to the table."""
         if item["pk"] == items.PARTITION:
             state = items.to_state(item)
             self._states[state.budget] = state
             self._days[state.budget] |= state.use.days
 
     def rows(self, now: datetime) -> list[dict[str, Any]]:
-        """Each budget's periods, with what was used on each day, at the end of a replay."""
+        """Return each budget's periods, with the use on each day, at the end of a replay."""
         return [row for budget in self._budgets for row in self._periods(budget, to_ms(now))]
 
     def _periods(self, budget: Budget, now: int) -> list[dict[str, Any]]:

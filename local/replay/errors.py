@@ -1,9 +1,9 @@
-"""What is raised where the input of a replay cannot be used."""
+"""The error that is raised where the input of a replay cannot be used."""
 
 
 class InputError(Exception):
     """
-    A file or an option cannot be used. Nothing but correcting it helps.
+    A file or an option cannot be used: it must be corrected.
 
-    As text it says where, what is wrong, and what was expected.
+    The text of the error says where it is, what is wrong, and what was expected.
     """

@@ -1,8 +1,8 @@
 """
-A replay's input: a log of events, in whatever form it is kept.
+Reads a replay's input: a log of events, in any form in which it is kept.
 
-What is wrong with a file's form is told before anything runs. What is wrong with an event is kept
-beside it: that is for the watchdog to see.
+A problem of a file's form is an error before anything runs. A line that is not a valid event is
+kept with its problem: the replay shows it as a dead letter.
 """
 
 import json
@@ -21,8 +21,8 @@ from local.replay.log_forms import Unwrapped, unwrapped
 from local.replay.log_values import Found, TooDeep, values_of
 from local.replay.words import named
 
-# AWS Batch began in 2016. A time far from these years is a mistake, and to let the clock run
-# there minute by minute would take hours.
+# AWS Batch began in 2016. A time far from these years is a mistake, and it would take hours to
+# run the clock there minute by minute.
 _YEARS = range(2010, 2101)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -30,7 +30,7 @@ type Kind = Literal["event", "sns", "command", "malformed"]
 
 
 class Content(NamedTuple):
-    """An event, or what else a line holds, with the text where it stood in the file as such."""
+    """The value of a line, and its own text in the file: "" if it was within another object."""
 
     value: Any
     text: str = ""
@@ -41,9 +41,9 @@ class Line:
     """
     One line of the log.
 
-    `at` is its own time; `deliver_at` is None if it got lost on its way. `text` is the event as
-    it stood in the file, or "" if that was in an envelope. `problem` says what is malformed. Each
-    time the `value` of a packed one is asked for, it is read anew.
+    `at` is its own time; `deliver_at` is None if it was lost before delivery. `text` is its own
+    text in the file, or "" if it was within another object. `problem` says what is malformed. Each
+    use of a packed line's `value` parses the text again.
     """
 
     kind: Kind
@@ -68,7 +68,7 @@ class Line:
 
 
 def parse_time(value: Any) -> datetime | None:
-    """An ISO 8601 time of a reasonable year; one without a zone is UTC. None for all else."""
+    """Return an ISO 8601 time as UTC, also if it has no zone; None for other text or years."""
     if not isinstance(value, str):
         return None
     try:
@@ -84,11 +84,11 @@ def parse_time(value: Any) -> datetime | None:
 
 @dataclass(slots=True)
 class Tally:
-    """What was taken of a log, and what was passed over."""
+    """Counts what was taken from a log, and what was passed over."""
 
     files: int = 0
     taken: int = 0
-    repeated: int = 0  # in a file before
+    repeated: int = 0  # in an earlier file too
     passed: int = 0
     first_passed: str = ""  # where, and why
     other_files: list[str] = field(default_factory=list)  # those without an event, and why
@@ -116,22 +116,22 @@ def read_log(path: Path, tally: Tally | None = None) -> list[Line]:
     Read a log: a file in any of the forms that AWS gives, a folder of them, or `-`.
 
     Raises:
-        InputError: it cannot be read, a line is no JSON object or a wrong envelope, or there is
-            no event in all that there is.
+        InputError: it cannot be read, a line is not a JSON object or has a wrong envelope, or
+            there is no event in any file.
     """
     lines: list[Line] = []
     for each in _by_file(path, tally or Tally()):
         of_file = list(map(_packed, each))
-        # Insights shows the latest first. Within a second, order is all that is known.
+        # Insights lists the latest first. Within a second, only the order in the file is known.
         lines += reversed(of_file) if _descend(of_file) else of_file
     return _with_times(lines)
 
 
 def lines_of(path: Path, tally: Tally) -> Iterator[Line]:
     """
-    The lines of a log, while it is read: of any length, it needs little memory.
+    Yield the lines of a log while it is read: even a long log needs little memory.
 
-    Those before the first one that has a time are of 1970. `tally` counts along.
+    Lines before the first one with a time get 1970 as their time. `tally` is kept up to date.
 
     Raises:
         InputError: as `read_log`.
@@ -141,17 +141,17 @@ def lines_of(path: Path, tally: Tally) -> Iterator[Line]:
 
 def expect_any(path: Path, tally: Tally) -> None:
     """
-    See that a log had an event at all: of nothing, nothing can be told.
+    Check that at least one entry was taken from a log.
 
     Raises:
-        InputError: it had none.
+        InputError: none was.
     """
     if not tally.taken:
         raise InputError(f"{name_of(path)}: no event is in it{WHERE_EVENTS_ARE}")
 
 
 def _packed(line: Line) -> Line:
-    """The line with its event packed, as there are many of these."""
+    """Return the line with its event packed, as a log has many events."""
     packed = pack(line.value, line.text) if line.kind == "event" else None
     return replace(line, content=packed) if packed else line
 
@@ -169,7 +169,7 @@ def _by_file(path: Path, tally: Tally) -> Iterator[Iterator[Line]]:
 
 
 def _lines_if_any(file: Path, tally: Tally) -> Iterator[Line]:
-    """The lines of one file of many: what is no log at all is passed over."""
+    """Yield the lines of one file of many; a file that is not a log is passed over."""
     before = tally.taken + tally.repeated
     try:
         yield from _lines_in(file, tally)
@@ -180,7 +180,7 @@ def _lines_if_any(file: Path, tally: Tally) -> Iterator[Line]:
 
 
 def _not_seen(lines: Iterator[Line], seen: set[bytes], tally: Tally) -> Iterator[Line]:
-    """The lines that no file before has. Within a file, what is repeated was delivered twice."""
+    """Yield the lines that no earlier file has. Repeats in one file are repeated deliveries."""
     own = set()
     for line in lines:
         mark = _mark(line)
@@ -194,7 +194,7 @@ def _not_seen(lines: Iterator[Line], seen: set[bytes], tally: Tally) -> Iterator
 
 
 def _mark(line: Line) -> bytes:
-    """What tells one line from others, in whatever form it is kept."""
+    """Return a mark that is the same for the same line in any form."""
     what: Any = line.value
     if line.kind == "event" and isinstance(line.value.get("id"), str):
         what = [line.value[key] for key in ("id", "source", "detail-type")]
@@ -205,7 +205,7 @@ def _mark(line: Line) -> bytes:
 
 
 def _descend(lines: Sequence[Line]) -> bool:
-    """Whether the lines stand in the reverse order of time."""
+    """Check whether the lines are in descending order of time."""
     return all(a.at >= b.at for a, b in pairwise(lines)) and any(
         a.at > b.at for a, b in pairwise(lines)
     )
@@ -213,10 +213,10 @@ def _descend(lines: Sequence[Line]) -> bool:
 
 def _lines_in(file: Path, tally: Tally) -> Iterator[Line]:
     """
-    The lines of one file, counted.
+    Yield the lines of one file, and count them.
 
     Raises:
-        InputError: it has lines, and not one of them is an event, a message or a command.
+        InputError: it has lines, but none of them is an event, a message or a command.
     """
     tally.files += 1
     name, head, problem, at = name_of(file), list[Line](), "", _EPOCH
@@ -260,7 +260,7 @@ def _contents(found: Found, place: str) -> Sequence[Unwrapped]:
 
 
 def _with_times(lines: list[Line]) -> list[Line]:
-    """The lines, of which those before the first time that is known take that one."""
+    """Give the first known time to the lines before it."""
     first = next((line.at for line in lines if line.at != _EPOCH), _EPOCH)
     for number, line in enumerate(lines):
         if line.at != _EPOCH:
@@ -307,7 +307,7 @@ def _bare(value: dict[str, Any], text: str, before: datetime) -> Line:
 
 
 def _problem_of_event(value: Mapping[str, Any]) -> str:
-    """Why EventBridge would not have delivered this; "" if it would."""
+    """Return why EventBridge would not have delivered this; "" if it would."""
     if "source" not in value and "jobId" in value and "status" in value:
         return "the detail of an event alone: source, detail-type and time are missing"
     for key in ("source", "detail-type"):

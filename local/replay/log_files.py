@@ -1,5 +1,5 @@
 """
-The files of a log: one, a folder of them, or standard input; as text, whatever they are packed in.
+Reads the files of a log as text: one file, a folder, or standard input, gzipped or not.
 
 A file is read in pieces, so that a large one needs no more memory than a small one.
 """
@@ -23,12 +23,12 @@ WHERE_EVENTS_ARE = "; make pull-events brings the events that a stack has kept"
 _PIECE = 1 << 20  # characters of one line that are read at once
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
 _NOT_UTF_8 = re.compile("[\udc80-\udcff]")
-# AWS writes this file into a bucket before it exports to it.
+# AWS writes this file into a bucket before it exports logs to it.
 _NO_LOGS = {"aws-logs-write-test"}
 
 
 class Piece(NamedTuple):
-    """A line, or a part of one that is very long. The last piece of a line ends with its break."""
+    """A line, or a part of a very long one. The last piece of a line ends with the line break."""
 
     line: int  # counted from 1
     text: str
@@ -40,10 +40,10 @@ def name_of(path: Path) -> str:
 
 def files_of(path: Path) -> list[Path]:
     """
-    The files that a log consists of, in order of their names. Hidden ones are passed over.
+    Return the files of a log, in order of their names. Hidden files are passed over.
 
     Raises:
-        InputError: there are none.
+        InputError: a folder has none.
     """
     if not path.is_dir():
         return [path]
@@ -62,10 +62,10 @@ def _is_log(path: Path) -> bool:
 
 def pieces_of(path: Path) -> Iterator[Piece]:
     """
-    A file's text, piece by piece: UTF-8 or UTF-16, gzipped or not.
+    Yield a file's text, piece by piece: UTF-8 or UTF-16, gzipped or not.
 
     Raises:
-        InputError: it cannot be read, or is no such text.
+        InputError: it cannot be read, or is not such a text.
     """
     try:
         with _opened(path) as file:
@@ -96,13 +96,13 @@ def _pieces(file: io.BufferedReader, name: str) -> Iterator[Piece]:
         file = io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=cast(BinaryIO, file))))
     if head.startswith(_ZIP):
         raise InputError(f"{name}: a zip archive, expected it to be unpacked")
-    # What is no UTF-8 becomes half a surrogate, which tells where it was.
+    # A byte that is not UTF-8 becomes a lone surrogate, which shows its place.
     encoding = _encoding(head)
     text = io.TextIOWrapper(file, encoding, "surrogateescape", newline="\n")
     try:
-        line, start = 1, 0  # and how many bytes of the line are in earlier pieces
+        line, start = 1, 0  # `start`: bytes of the line in earlier pieces
         while piece := text.readline(_PIECE):
-            while piece.endswith("\\"):  # An escape is not torn apart.
+            while piece.endswith("\\"):  # Do not split an escape.
                 if not (more := text.read(1)):
                     break
                 piece += more

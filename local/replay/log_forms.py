@@ -1,8 +1,8 @@
 """
-What services wrap events into, taken off again.
+Unwraps events from the objects of services, for the reader of a log.
 
 CloudWatch Logs (pages of its API, Insights, subscriptions), SQS, SNS, Kinesis and Firehose each
-put an event as text into objects of their own; shippers of logs do the same.
+put an event as text into objects of their own; log shippers do the same.
 """
 
 import base64
@@ -13,14 +13,14 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-_DEPTH = 6  # so many wrappers around one event
-# Where a wrapper keeps what it wraps.
+_DEPTH = 6  # the maximum of wrappers around one event
+# The keys under which a wrapper has its contents.
 _CONTENT = ("@message", "message", "Message", "body", "Body", "log", "line")
 _LISTS = ("logEvents", "events", "results", "Messages", "Records", "records")
 
 
 class Unwrapped(NamedTuple):
-    """An object that was in a wrapper, and its text; or, with `passed`, why there is none."""
+    """An object that was in a wrapper, and its text; or, in `passed`, why there is none."""
 
     value: Any
     text: str = ""
@@ -28,23 +28,23 @@ class Unwrapped(NamedTuple):
 
 
 def unwrapped(value: Any) -> list[Unwrapped] | None:
-    """What is in the wrapper; None where the value is no wrapper."""
+    """Return the contents of a wrapper; None if the value is not a wrapper."""
     found = _contents(value, _DEPTH)
     return None if found is None else list(found)
 
 
 def is_event(value: Mapping[str, Any]) -> bool:
-    """Whether this is an event as EventBridge has it, sound or not."""
+    """Check whether this has the form of an EventBridge event, valid or not."""
     return "detail-type" in value and ("detail" in value or "source" in value)
 
 
 def is_message(record: Any) -> bool:
-    """Whether this is a record of SNS, as a function gets it."""
+    """Check whether this is a record of SNS, as a Lambda function receives it."""
     return isinstance(record, dict) and isinstance(record.get("Sns"), dict)
 
 
 def _contents(value: Any, depth: int) -> Iterator[Unwrapped] | None:
-    """What a wrapper holds; None for what is none."""
+    """Return the contents of a wrapper; None if the value is not a wrapper."""
     if isinstance(value, list):
         value = _row(value)
     if not isinstance(value, dict) or not depth or _is_own(value):
@@ -57,7 +57,7 @@ def _contents(value: Any, depth: int) -> Iterator[Unwrapped] | None:
 
 
 def _is_own(value: Mapping[str, Any]) -> bool:
-    """Whether a replay takes this as it is, whatever else is in it."""
+    """Check whether a replay takes this as it is, whatever else is in it."""
     return "@message" not in value and (
         is_event(value) or "command" in value or "event" in value or "alarmData" in value
     )
@@ -80,21 +80,21 @@ def _single(value: Mapping[str, Any], depth: int) -> Iterator[Unwrapped] | None:
 
 
 def _row(fields: list[Any]) -> dict[str, Any]:
-    """A row of Insights: a list of fields, each with its value."""
+    """Return a row of Insights, which is a list of fields and values, as an object."""
     if all(isinstance(each, dict) and "field" in each for each in fields):
         return {str(each["field"]): each.get("value") for each in fields}
     return {}
 
 
 def _is_record(entry: Any) -> bool:
-    """Whether a function gets this from SQS or Kinesis. Records of SNS stay as they are."""
+    """Check whether this is a record of SQS or Kinesis. Records of SNS stay as they are."""
     return isinstance(entry, dict) and (
         isinstance(entry.get("kinesis"), dict) or _is_object(entry.get("body"))
     )
 
 
 def _wraps(value: Mapping[str, Any], key: str, content: str) -> bool:
-    """Whether the text is what is wrapped, and not a word among others."""
+    """Check whether the text is the wrapper's contents, and not just one of several fields."""
     return key == "@message" or "timestamp" in value or _is_object(content)
 
 
@@ -134,7 +134,7 @@ def _content(wrapper: Mapping[str, Any], content: Any, depth: int) -> Iterator[U
 
 
 def _packed(data: Any, depth: int) -> Iterator[Unwrapped]:
-    """What is in base64, and often gzipped too: one object, or several one after the other."""
+    """Yield the contents of data in base64, which are often gzipped too."""
     try:
         raw = base64.b64decode(data, validate=True)
         text = (gzip.decompress(raw) if raw.startswith(b"\x1f\x8b") else raw).decode()

@@ -1,7 +1,7 @@
 """
-The values that a log's text holds: JSON in any layout, lines with a time before the JSON, or CSV.
+Reads the values in a log's text: JSON in any layout, lines with a time before the JSON, or CSV.
 
-JSON values may stand one a line, over many lines, one after the other, or in an array. A file whose
+JSON values may be one per line, over many lines, one after the other, or in an array. A file whose
 first line begins with a time is what CloudWatch Logs exports or `aws logs tail` prints.
 """
 
@@ -24,14 +24,14 @@ _INSIDE = re.compile(r'(?:[^"\\]|\\.)*', re.DOTALL)
 _MESSAGE_COLUMNS = {"@message", "message"}
 
 _decoder = json.JSONDecoder()
-# Python refuses numbers of thousands of digits, lest they take too long. JSON does not.
+# Python refuses integers of thousands of digits, because they take too long. JSON allows them.
 _lenient = json.JSONDecoder(parse_int=float)
 
 csv.field_size_limit(1 << 28)
 
 
 class Found(NamedTuple):
-    """A value, its text and its line; or, with `passed`, why there is none on this line."""
+    """A value, its text and its line; or, in `passed`, why there is none on this line."""
 
     line: int
     value: Any
@@ -40,7 +40,7 @@ class Found(NamedTuple):
 
 
 class TooDeep(NamedTuple):
-    """An object that is nested more deeply than can be read."""
+    """An object that is nested too deeply to be read."""
 
     text: str
 
@@ -52,10 +52,10 @@ class _NotJsonError(Exception):
 
 def values_of(pieces: Iterable[Piece], name: str) -> Iterator[Found]:
     """
-    Every value of a log's text. `name` is what to call the file.
+    Yield every value in a log's text. `name` is the file's name in errors.
 
     Raises:
-        InputError: something is no JSON, where nothing but JSON is expected.
+        InputError: something is not JSON where only JSON is expected.
     """
     pieces = iter(pieces)
     for first in pieces:
@@ -77,7 +77,7 @@ def values_of(pieces: Iterable[Piece], name: str) -> Iterator[Found]:
 
 
 class _Json:
-    """JSON values, as they stand in pieces of text."""
+    """Reads JSON values from pieces of text."""
 
     def __init__(self, pieces: Iterator[Piece]) -> None:
         self._pieces = pieces
@@ -104,7 +104,7 @@ class _Json:
             raise _NotJsonError(self._piece.line, len(self._piece.text) + 1, "the array has no end")
 
     def _skip(self, in_array: bool) -> bool:  # noqa: FBT001
-        """Go to what is not blank; False where the piece has nothing more."""
+        """Skip what is blank; return False if the piece has nothing more."""
         blank = _BLANK_IN_ARRAY if in_array else _BLANK
         found = blank.match(self._piece.text, self._at)
         self._at = found.end() if found else self._at
@@ -123,7 +123,7 @@ class _Json:
             found = Found(line, value, text[self._at : end])
             self._at = end
             return found
-        # It goes on in the next pieces, or is wrong, or too deep.
+        # The value goes on in the next pieces, or is malformed, or nested too deeply.
         column = self._at
         whole = self._whole()
         try:
@@ -135,7 +135,7 @@ class _Json:
             return Found(line, TooDeep(whole) if whole.startswith("{") else [], whole)
 
     def _whole(self) -> str:
-        """The text of a value, up to the bracket that closes it, or as far as there is sense."""
+        """Return a value's text up to its closing bracket, or to where it cannot be JSON."""
         parts: list[str] = []
         depth, quoted = 0, False
         while True:
@@ -162,7 +162,7 @@ class _Json:
             parts.append(text[self._at :])
             self._at = len(text)
             if quoted and text.endswith("\n"):
-                return "".join(parts)  # No text of JSON goes on in the next line.
+                return "".join(parts)  # A JSON string cannot go on in the next line.
             following = next(self._pieces, None)
             if following is None:
                 return "".join(parts)
@@ -170,7 +170,7 @@ class _Json:
 
 
 def parsed(text: str) -> Any:
-    """The JSON value that a text is."""
+    """Parse a JSON text. With integers that Python refuses, all integers become floats."""
     try:
         return json.loads(text)
     except json.JSONDecodeError:
@@ -193,9 +193,9 @@ def _decoded(text: str, at: int) -> tuple[Any, int]:
 
 def _messages(pieces: Iterator[Piece]) -> Iterator[Found]:
     """
-    What stands in lines such as `2026-01-01T12:00:00Z stream {…}`, each up to the next such line.
+    Yield the objects in lines such as `2026-01-01T12:00:00Z stream {…}`.
 
-    What is no JSON object is passed over.
+    A line extends up to the next such line. Without a JSON object, it is passed over.
     """
     line, parts = 0, [""]
     for piece in pieces:
@@ -229,7 +229,7 @@ def _columns(line: str) -> list[str]:
 
 
 def _csv_rows(pieces: Iterator[Piece]) -> Iterator[Found]:
-    """The rows of a table, as the console downloads it; quoted cells may hold line breaks."""
+    """Yield the rows of a CSV file of the AWS console; quoted cells may hold line breaks."""
     line = 1
 
     def lines() -> Iterator[str]:

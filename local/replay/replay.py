@@ -1,8 +1,8 @@
 """
-Replay a log of events against a policy: what the watchdog would have said and done.
+Replays a log of events against a policy: which notices and calls the watchdog would have made.
 
-The watchdog is the real one, in the stack that template.yaml makes; AWS Batch is simulated, and
-its truth is what the log tells of it. The clock is virtual.
+The watchdog is the real one, in the stack that template.yaml makes. AWS Batch is simulated, and
+its jobs follow the log. The clock is virtual.
 """
 
 import argparse
@@ -50,12 +50,12 @@ from local.replay.rule_rows import rule_rows
 from local.replay.world_file import read_world
 from local.report.report import Report
 
-# So long the clock runs on after the last event, for stragglers to be awaited.
+# How long the clock runs on after the last event, so that waits for late events end.
 AFTERMATH = timedelta(minutes=5)
-# After so long a silence the next one is passed over, in portions of at most the second span,
-# but for the last minutes.
+# After _QUIET without an event, the clock skips at most _REMINDED at a time, and stops _WAKING
+# before something is due.
 _QUIET, _REMINDED, _WAKING = timedelta(days=1), timedelta(days=60), timedelta(minutes=10)
-# And so much longer while something is still under way, a retry above all.
+# How much longer the clock runs at most while something is under way, mostly a retry.
 _PATIENCE = timedelta(hours=6)
 
 type Row = dict[str, Any]
@@ -64,11 +64,11 @@ type Progress = Callable[[datetime, datetime, datetime], None]
 
 class Rows:
     """
-    A witness that tells what it hears as rows, in the order of time.
+    A witness that passes what it receives to `tell`, as rows in the order of time.
 
-    `recorded` must hear of the table's writes: the table has the notices that were folded into a
-    digest whole. Those that a digest tells at once follow it; those that are collected for a later
-    one are told when they are.
+    `recorded` must receive the table's writes: only the table has the whole notices that were
+    folded into a digest. Notices that are folded at once follow their digest; notices that are
+    collected for a later digest become rows when they are collected.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Rows:
         self.dead_letters = 0
 
     def recorded(self, at: datetime, old: Item | None, item: Item) -> None:
-        """An item has been written into the table."""
+        """Take over an item that has been written to the table, with the item before it."""
         self.budgets.recorded(item)
         if not str(item["pk"]).startswith(PREFIX):
             return
@@ -129,7 +129,7 @@ class Rows:
         )
 
     def called(self) -> None:
-        """Tell of the changing calls that Batch has received since the last time."""
+        """Make rows of the changing calls that Batch has accepted since the last time."""
         for call in self._batch.journal[self._calls_seen :]:
             self._calls_seen += 1
             if not call.error:
@@ -147,7 +147,7 @@ class Rows:
                 )
 
     def end(self, now: datetime, table: Table) -> None:
-        """Tell the digests whose windows close after the end: what they tell came before it."""
+        """Make rows of digests whose windows close after the end: their notices are from before."""
         for thread in open_threads(table, now):
             if thread.collected.count:
                 self._notice(now, message_of(self._words.worded(digest(thread))))
@@ -165,15 +165,15 @@ class Rows:
 
 
 def _words(policy: str | None) -> Notify:
-    """In which words operators are told."""
+    """Return the policy's settings for notices: their language and time zone above all."""
     try:
         return parse_policy(policy or "").notify
-    except PolicyError:  # It is told of elsewhere.
+    except PolicyError:  # It is reported elsewhere.
         return Notify()
 
 
 def _readable(event: Any) -> Any:
-    """What was given up, as JSON if it is JSON: strictly, or whoever reads the rows stumbles."""
+    """Return a dead letter's value if it is strict JSON, else its text: rows must be valid JSON."""
     try:
         value = json.loads(event) if isinstance(event, str) else event
         json.dumps(value, allow_nan=False)
@@ -197,10 +197,10 @@ def replay(  # noqa: PLR0913 - all by name, and most have a default
     progress: Progress = lambda *_: None,
 ) -> Row:
     """
-    Replay a log. Each row is told when it comes about, the summary last.
+    Replay a log. `tell` receives each row when it arises, the summary last.
 
-    `policy` is the text in force, the template's own if there is none. Without `until` the clock
-    runs on for five minutes after the last event, and while anything is under way.
+    `policy` is the text in force; if it is None, the template's own. Without `until` the clock runs
+    on for five minutes after the last event, and up to six hours more while anything is under way.
 
     Returns:
         The summary.
@@ -255,10 +255,10 @@ def replay(  # noqa: PLR0913 - all by name, and most have a default
 
 class _Lull:
     """
-    Passes over months in which nothing happens.
+    Skips long times in which nothing happens.
 
-    When for a day nothing has been said by anybody, each sweep finds what the one before found,
-    until an event comes, or a reminder comes due: the wheel says when.
+    After a day without an event, each sweep finds the same as the one before, until an event
+    arrives or a reminder is due. The reminders in the table show when that is.
     """
 
     def __init__(self, dispatcher: Dispatcher, budgets: BudgetDays) -> None:
@@ -267,16 +267,16 @@ class _Lull:
         self._looked_at = dispatcher.clock.now
 
     def pass_over(self) -> None:
-        """Let the schedules rest until shortly before something happens, if that is far."""
+        """Skip the schedules until shortly before something is due, if that is far ahead."""
         now = self._dispatcher.clock.now
         if now < max(self._dispatcher.last_event_at, self._looked_at) + _QUIET:
             return
         self._looked_at = now
         if any(state.entry for state in guard_items.read_all(self._dispatcher.table).values()):
-            return  # A guard's stage may end, or become harder, by time alone.
+            return  # A guard's stage may end, or become harder, by the passing of time alone.
         if self._budgets.something_runs:
-            return  # So may a budget be reached.
-        # What is looked at again every minute is no news; what is filed for later may be.
+            return  # A budget may be exceeded by the passing of time alone.
+        # Reminders of the next minutes bring the same checks again; later ones may bring new ones.
         later = Reminders(self._dispatcher.table).between(now + _WAKING, now + _REMINDED)
         due = min((entry.minute for entry in later), default=now + _REMINDED)
         self._dispatcher.sleep_until(min(due, self._dispatcher.next_event_at) - _WAKING)
@@ -295,7 +295,7 @@ def _both(rows: Rows, now: Callable[[], datetime], listener: Listener) -> Listen
 
 
 def _home(truth: Sequence[Line]) -> tuple[str, str]:
-    """The region and the account that the log is from."""
+    """Return the region and the account that the log is from."""
     first = truth[0].value if truth else {}
     region, account = first.get("region"), first.get("account")
     return (
@@ -323,7 +323,7 @@ def _deliver(line: Line, dispatcher: Dispatcher, batch: SimulatedBatch, rows: Ro
 
 
 class _HeardTable(DynamoTable):
-    """A table in DynamoDB whose writes are told to a listener, as its stream would."""
+    """A DynamoDB table that passes its writes to a listener, as its stream would."""
 
     def __init__(self, client: Any, name: str, listener: Listener) -> None:
         super().__init__(client, name)
@@ -341,9 +341,9 @@ class _HeardTable(DynamoTable):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; the answer is its exit status."""
+    """Run the command and return its exit status."""
     options = _parse(arguments)
-    gc.disable()  # while the log is read: there is no garbage, and much to look at
+    gc.disable()  # while the log is read: there is no garbage, and there are many objects
     try:
         until = _until(options.until)
         tally = Tally()
@@ -425,7 +425,7 @@ def _run(lines: list[Line], tell: Callable[[Row], None], store: str, **options: 
             options["make_table"] = lambda listener: _HeardTable(client, created.table, listener)
         else:
             created = stacks.read()
-        # What has been read stays for long: the collector need not look at it again and again.
+        # The log stays in memory, so the garbage collector need not check it again and again.
         gc.freeze()
         gc.enable()
         progress = stack.enter_context(timeline.progress())

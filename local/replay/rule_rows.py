@@ -1,4 +1,4 @@
-"""What each limit has done in a whole replay, and what became of the jobs."""
+"""Reports what each limit has done in a whole replay, and how its jobs went on."""
 
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,11 @@ from local.aws.dispatcher import Dispatcher
 
 
 def rule_rows(dispatcher: Dispatcher, first: datetime) -> list[dict[str, Any]]:
-    """The limits that jobs have passed since a time; what has ended by now is counted first."""
+    """
+    Return a row for each limit that jobs have passed since `first`.
+
+    Before that, the jobs that have ended by now are counted.
+    """
     table, now = dispatcher.table, dispatcher.clock.now
     followed = list(follow_items.all_filed(table, now))
     batch = BatchApi(dispatcher.session.client("batch"))
@@ -22,6 +26,6 @@ def rule_rows(dispatcher: Dispatcher, first: datetime) -> list[dict[str, Any]]:
     while week <= tally_items.week_of(now):
         weeks.append(tally_items.of_week(table, week))
         week += tally_items.WEEK
-    # It is about the log, however short that is, and by the policy as it is given.
+    # The report is about the log, however short it is, as if the policy had always been in force.
     span = Span(first=first.date(), now=now, has=lambda _: EPOCH)
     return [report.in_all for report in reports({}, weeks, span)]

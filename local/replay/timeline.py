@@ -1,4 +1,4 @@
-"""Rows for a terminal: a timeline that a person can read, and a bar while it takes long."""
+"""Shows a replay in a terminal: its rows as a readable timeline, and a progress bar."""
 
 import sys
 import time
@@ -20,13 +20,13 @@ _INDENT = " " * 10
 
 class Timeline:
     """
-    Shows rows one by one; all that others wrote is made harmless first.
+    Shows rows one by one; untrusted text is made harmless first.
 
     To anything but a terminal it writes plain text.
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        # A line is not broken by us: a terminal does it better, and a file wants it whole.
+        # Lines are not wrapped here: a terminal does it better, and a file needs whole lines.
         self._console = console or Console(highlight=False, soft_wrap=True)
         self._day = ""
 
@@ -125,7 +125,7 @@ _VERDICTS = {
 
 
 def _units(units: Mapping[str, float], limits: Mapping[str, float] | None = None) -> str:
-    """ "12.5 of 500 gpu_hours", for each unit."""
+    """Return "12.50 of 500 gpu_hours" for each unit, or "12.50 gpu_hours" without limits."""
     return ", ".join(
         f"{amount:,.2f} {f'of {limits[unit]:,g} ' if limits else ''}{unit}"
         for unit, amount in units.items()
@@ -145,9 +145,9 @@ def _counts(counts: Mapping[str, int], of: str) -> str:
 @contextmanager
 def progress() -> Iterator[Callable[[datetime, datetime, datetime], None]]:
     """
-    A bar on a terminal's standard error; elsewhere nothing is shown.
+    Show a progress bar on standard error, if that is a terminal.
 
-    It is moved by telling it the first, the present and the last moment.
+    Yields a function that moves the bar: it takes the first, the present and the last time.
     """
     bar = Progress(
         TextColumn("[progress.description]{task.description}"),

@@ -1,10 +1,10 @@
-"""Words for what stands in a file."""
+"""Names the kinds of values in a file, for error messages."""
 
 from typing import Any
 
 
 def named(value: Any) -> str:
-    """What a JSON value is, in words."""
+    """Return the kind of a JSON value, in words."""
     match value:
         case None:
             return "null"

@@ -1,4 +1,4 @@
-"""A replay's second input: a file about queues, environments and snapshots."""
+"""Reads a replay's second input: a file about queues, environments and snapshots."""
 
 import json
 from collections.abc import Iterable
@@ -13,10 +13,10 @@ from local.replay.words import named
 
 def read_world(path: Path) -> dict[str, Any]:
     """
-    Read what there is besides jobs: `jobQueues`, `computeEnvironments`, `snapshots`.
+    Read `jobQueues`, `computeEnvironments` and `snapshots` from a file.
 
     Raises:
-        InputError: it cannot be read, or is not in the shapes of the API's answers.
+        InputError: it cannot be read, or does not have the shapes of the API's answers.
     """
     try:
         text = path.read_text("utf-8-sig")

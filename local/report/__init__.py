@@ -1,1 +1,1 @@
-"""One HTML file of what a watchdog has said and done: for the demo, and for a replay."""
+"""Reports a watchdog's notices and calls as one HTML file, for the demo and for a replay."""

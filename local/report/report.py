@@ -1,4 +1,4 @@
-"""Writes a report: what was told and done, and what it comes to, as one HTML file."""
+"""Writes a report of a run as one HTML file: notices, calls, and their totals."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,23 +20,23 @@ _JOBS_SHOWN = 5
 
 @dataclass(slots=True)
 class Report:
-    """Collects the rows of a run, and pages as they were at a time."""
+    """Collects the rows of a run, and pages of the console as they were at some time."""
 
     title: str
     rows: list[Mapping[str, Any]] = field(default_factory=list)
     pages: list[tuple[str, str]] = field(default_factory=list)
 
     def tell(self, row: Mapping[str, Any]) -> None:
-        """A row, as a replay tells it."""
+        """Add a row, as a replay passes it."""
         self.rows.append(row)
 
     def show(self, title: str, page: object) -> None:
-        """A page of the console, as it was then; it is HTML that the console made."""
+        """Add a page of the console as it is now, in HTML that the console made."""
         if isinstance(page, str):
             self.pages.append((title, page))
 
     def write(self, file: Path, lines: Sequence[Line] = ()) -> None:
-        """Write all of it; `lines` are the log that was replayed."""
+        """Write the report to a file; `lines` are the log that was replayed."""
         told = [row for row in self.rows if row["kind"] != "summary"]
         summary = next((row for row in self.rows if row["kind"] == "summary"), {})
         stops = stops_in(told)
@@ -61,7 +61,7 @@ class Report:
 
 
 def _waits(lines: Iterable[Line]) -> list[Mapping[str, Any]]:
-    """How long jobs waited in RUNNABLE, by queue, the longest first."""
+    """Return how long jobs waited in RUNNABLE, by queue, the longest first."""
     by_queue: dict[str, list[Stay]] = {}
     for group, stays in history_of(lines).stays.items():
         by_queue.setdefault(group.queue, []).extend(stays)

@@ -1,8 +1,8 @@
 """
-What became, by the log, of the jobs that a policy would have stopped.
+Compares a policy's stops with the log: how the jobs that it would have stopped went on there.
 
-A job that ran after all in the log would have lost that work. Of one that never ran again, its
-waiting after the stop was in vain, and would have been saved.
+A job that ran after the stop in the log would have lost that work. If a job never ran after it,
+its wait after the stop was useless, and would have been saved.
 """
 
 from collections import Counter
@@ -40,7 +40,7 @@ class Stop:
 
 @dataclass(slots=True)
 class RuleTotal:
-    """What a rule comes to: `started` are jobs that it stopped and that ran after all."""
+    """The totals of a rule. `started` counts the stopped jobs that ran after that in the log."""
 
     rule: str
     stopped: int = 0
@@ -51,7 +51,7 @@ class RuleTotal:
 
 @dataclass(slots=True)
 class Life:
-    """A job by the log: when it ran, and when it ended."""
+    """When a job ran, and when it ended, in the log."""
 
     ran: list[tuple[datetime, datetime]] = field(default_factory=list)
     ended_at: datetime | None = None
@@ -60,9 +60,9 @@ class Life:
 
 def stops_in(rows: Iterable[Row]) -> list[Stop]:
     """
-    The first stop of each job that rows tell of, with its rule.
+    Return the first stop of each job in the rows, with its rule.
 
-    Of observed limits only notices tell; of guards and array rules, the calls that were made.
+    A limit in observe mode shows only in notices; guards and array rules show in their calls.
     """
     first: dict[str, Stop] = {}
     for row in rows:
@@ -82,7 +82,7 @@ def stops_in(rows: Iterable[Row]) -> list[Stop]:
 
 
 def totals(stops: Sequence[Stop], lines: Iterable[Line]) -> list[RuleTotal]:
-    """What each rule's stops come to, by what the log tells of the jobs after them."""
+    """Return each rule's totals, from how the log shows the jobs after their stops."""
     lives, end = _lives(lines, {stop.job_id for stop in stops})
     children: dict[str, list[str]] = {}
     for job_id in lives:
@@ -107,7 +107,7 @@ def totals(stops: Sequence[Stop], lines: Iterable[Line]) -> list[RuleTotal]:
 
 
 def by_hour(rows: Iterable[Row]) -> dict[str, list[Counter[str]]]:
-    """What happened in each hour of each day (UTC): notices, stopped jobs, dead letters."""
+    """Count notices, stopped jobs and dead letters in each hour of each day (UTC)."""
     days: dict[str, list[Counter[str]]] = {}
     for row in rows:
         if "at" not in row:

@@ -1,1 +1,1 @@
-"""A policy from a team's own history: how long jobs waited, and limits that none of them passed."""
+"""Suggests a policy from a team's own log: limits that are longer than jobs waited to start."""

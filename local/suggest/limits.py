@@ -1,5 +1,6 @@
 """
-Limits from waits: above all after which a job has started, and loose where little is known.
+Proposes limits from waits: longer than jobs waited before they started, and loose where little is
+known.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,9 +12,9 @@ from math import floor
 from batch_watchdog.policy.durations import SPAN_MAX
 from local.suggest.waits import Group, History, Stay
 
-FEW = 30  # of fewer waits than this no limit can be told
+FEW = 30  # fewer waits than this do not show a limit
 _MANY, _VERY_MANY = 100, 1_000
-_PLAUSIBLE = 3  # times the longest wait: a job that has waited so long may still start
+_PLAUSIBLE = 3  # times the longest wait: a job that has waited up to this may still start
 
 _LEAST_WARNING, _LEAST = timedelta(minutes=15), timedelta(minutes=30)
 _NICE = (
@@ -25,7 +26,7 @@ _NICE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What is known of the waits for which a limit is."""
+    """What is known about the waits that a limit is for."""
 
     started: int
     median: float  # seconds; this and the next are of waits that ended with a start
@@ -38,10 +39,10 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """A limit for the jobs of some queues, or of one job definition in one."""
+    """A limit for the jobs of some queues, or of one job definition in one queue."""
 
     queues: tuple[str, ...]
-    definition: str = ""  # "": every one
+    definition: str = ""  # "": all
     warn_after: timedelta
     after: timedelta
     evidence: Evidence
@@ -52,13 +53,13 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suggestion:
-    """All limits, in the order in which they count, and what has none, and why."""
+    """All limits, in order of precedence, and the queues without a limit, with the reason."""
 
     proposals: tuple[Proposal, ...]
     without: tuple[tuple[str, str], ...]  # queue, why
 
     def widened(self, wrong: AbstractSet[Proposal]) -> "Suggestion":
-        """The same with some limits doubled, and without those that this makes too long."""
+        """Return it with these limits doubled, and without those that this makes too long."""
         long = {each for each in wrong if each.after * 2 > SPAN_MAX}
         proposals = (
             replace(each, warn_after=_nice(each.warn_after * 2), after=_nice(each.after * 2))
@@ -69,7 +70,7 @@ class Suggestion:
         return replace(self, proposals=tuple(proposals)).reduced(long)
 
     def reduced(self, wrong: AbstractSet[Proposal]) -> "Suggestion":
-        """The same without some limits."""
+        """Return it without these limits."""
         why = "in a replay, each limit stopped jobs that started after all"
         return Suggestion(
             proposals=tuple(each for each in self.proposals if each not in wrong),
@@ -82,9 +83,9 @@ class Suggestion:
 
 def suggest(history: History, allow: float = 0.0) -> Suggestion:
     """
-    Propose limits under which at most `allow` of a queue's jobs that started had been stopped.
+    Propose limits that would have ended at most the share `allow` of a queue's waits to a start.
 
-    Where a job definition waits much less than others in its queue, it gets a limit of its own.
+    If jobs of a definition wait much less than others in their queue, it gets a limit of its own.
     """
     queues: dict[str, list[Stay]] = {}
     for group, stays in history.stays.items():
@@ -102,7 +103,7 @@ def suggest(history: History, allow: float = 0.0) -> Suggestion:
 
 
 def _finer(queue: str, whole: Proposal, history: History, allow: float) -> Iterator[Proposal]:
-    """Limits for definitions of which much is known, and that wait far less than the others."""
+    """Yield the limits of definitions with many waits, if far shorter than the queue's limit."""
     for group, stays in sorted(history.stays.items()):
         if group.queue != queue or not group.definition:
             continue
@@ -116,7 +117,7 @@ def _finer(queue: str, whole: Proposal, history: History, allow: float) -> Itera
 
 
 def _proposal(queue: str, definition: str, stays: Sequence[Stay], allow: float) -> Proposal | str:
-    """A limit, or why there is none."""
+    """Return a limit, or why there is none."""
     started = sorted(stay.seconds for stay in stays if stay.end == "started")
     if len(started) < FEW:
         return f"{len(started)} waits ended with a start, and {FEW} are needed"
@@ -148,7 +149,7 @@ def _proposal(queue: str, definition: str, stays: Sequence[Stay], allow: float) 
 
 
 def loose(history: History) -> timedelta:
-    """When to tell of a job of which nothing else is known: long after any job has started."""
+    """Return when to warn of a job without another limit: far later than any job has started."""
     waits = [
         stay.seconds for stays in history.stays.values() for stay in stays if stay.end == "started"
     ]
@@ -157,5 +158,5 @@ def loose(history: History) -> timedelta:
 
 
 def _nice(span: timedelta) -> timedelta:
-    """The next longer span that a person would write; beyond all of them, the span itself."""
+    """Return the next round span that is not shorter; beyond all of them, the span itself."""
     return next((each for each in _NICE if each >= span), span)

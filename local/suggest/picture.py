@@ -1,4 +1,4 @@
-"""Waits as a picture in the terminal: one line for each queue and job definition."""
+"""Shows waits as a picture in the terminal: one line for each queue and job definition."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ _LINES_MAX = 40
 
 def show(history: History, suggestion: Suggestion, console: Console) -> None:
     """
-    Print how long jobs waited, beside the limit that is proposed.
+    Print how long jobs waited, beside the proposed limit.
 
-    Each block of a picture counts the waits up to 1m, 5m, 15m, 30m, 1h, 3h, 6h, 12h, 1d, 3d, and
+    The blocks of a picture count the waits up to 1m, 5m, 15m, 30m, 1h, 3h, 6h, 12h, 1d, 3d, and
     longer ones.
     """
     table = Table(title=f"Waits in RUNNABLE, from ▁ up to {_TICKS}, and longer", box=None)
@@ -61,7 +61,7 @@ def _row(group: Group, stays: Sequence[Stay], suggestion: Suggestion) -> list[Te
 
 
 def _short(seconds: float) -> str:
-    """A span, to its second or to its minute: "45s", "2h36m"."""
+    """Return a span, rounded to seconds or to minutes: "45s", "2h36m"."""
     unit = 1 if seconds < 600 else 60  # noqa: PLR2004 - ten minutes
     return span_text(timedelta(seconds=round(seconds / unit) * unit))
 
@@ -78,5 +78,5 @@ def _bars(seconds: Sequence[float]) -> str:
 
 
 def period(history: History) -> str:
-    """How long a log is, in words."""
+    """Return how much time a log covers, in words."""
     return span(history.span / timedelta(seconds=1))

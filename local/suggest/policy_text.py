@@ -1,4 +1,4 @@
-"""A suggestion as the text of a policy, with its evidence in comments."""
+"""Writes a suggestion as the text of a policy, with its evidence in comments."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -16,15 +16,15 @@ from local.suggest.limits import Evidence, Proposal, Suggestion, loose
 from local.suggest.waits import History
 
 _GLOBS_MAX = 100  # of one rule
-_RULES_MAX = 99  # and the last one
+_RULES_MAX = 99  # without the last rule, for all other jobs
 
 
 def fitting(suggestion: Suggestion, history: History) -> Suggestion:
     """
-    What of it a standard parameter holds, of names that a policy can hold.
+    Return the part that fits into a standard parameter, with names that a policy can match.
 
-    Queues with the same limits share a rule; then the limits of single definitions go, then those
-    of the queues with the fewest waits.
+    If it is too long, queues with the same limits share a rule. If it still is, limits of single
+    definitions are left out, then those of queues, each time the one with the fewest starts.
     """
     kept = [each for each in suggestion.proposals if all(map(_can_match, _names(each)))]
     if not _fits(kept, history):
@@ -46,10 +46,10 @@ def policy_text(suggestion: Suggestion, history: History, mode: Mode = "observe"
 
 
 def glob(name: str) -> str:
-    """A name as the TOML text of a glob that matches it, and nothing else."""
+    """Return the TOML text of a glob that matches this name, and nothing else."""
     # A parameter cannot hold two braces in a row.
     escaped = "".join(f"[{each}]" if each in "*?[{" else each for each in name)
-    if name.startswith("arn:"):  # Only a glob that is meant for ARNs may begin so.
+    if name.startswith("arn:"):  # A glob that begins like this would match ARNs only.
         escaped = "[a]" + escaped[1:]
     return json.dumps(escaped, ensure_ascii=False)
 
@@ -68,7 +68,7 @@ def _fits(proposals: Sequence[Proposal], history: History) -> bool:
 
 
 def _merged(proposals: Sequence[Proposal]) -> list[Proposal]:
-    """Queues with the same limits as one rule; the definitions' own limits stay before them."""
+    """Join queues with the same limits in one rule; definitions' own limits stay before them."""
     by_limit: dict[tuple[timedelta, timedelta], list[Proposal]] = {}
     for each in proposals:
         if not each.definition:

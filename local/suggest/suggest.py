@@ -1,8 +1,9 @@
 """
-Suggest a policy from a log: limits under which no job had been stopped that started after all.
+Suggests a policy from a log: limits that would not have stopped jobs that started in the log,
+except for the share that --allow permits.
 
-Only the policy goes to standard output; the picture, and what else there is to say, to standard
-error. Before it is printed, the log is replayed against it.
+Only the policy goes to standard output; the picture and all messages go to standard error. Before
+the policy is printed, the log is replayed against it.
 """
 
 import argparse
@@ -32,14 +33,14 @@ from local.suggest.policy_text import fitting, policy_text
 from local.suggest.waits import History, history_of
 
 ALLOW_MAX = 0.1
-# A replay of more events than this takes minutes: then only the jobs that waited longest are
-# replayed. No limit reaches the others.
+# A replay of more events than this takes minutes. Of a longer log, only the jobs that waited
+# longest are replayed. The others waited less than any limit.
 _REPLAYED_WHOLE = 50_000
 _ROUNDS = 6
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; the answer is its exit status."""
+    """Run the command and return its exit status."""
     options = _parse(arguments)
     console = Console(stderr=True, highlight=False)
     try:
@@ -83,7 +84,7 @@ def _share(text: str) -> float:
 
 @contextmanager
 def _rereadable(log: Path) -> Iterator[Path]:
-    """The log as something that can be read twice, which standard input cannot."""
+    """Yield the log's path; standard input is copied to a file, which can be read twice."""
     if log != STDIN:
         yield log
         return
@@ -97,7 +98,7 @@ def _rereadable(log: Path) -> Iterator[Path]:
 
 
 def _checked(log: Path, tally: Tally, history: History, allow: float, console: Console) -> str:
-    """The policy's text, once a replay has shown that it stops no job that it should not."""
+    """Return the policy's text; limits that replays show as too short are widened or left out."""
     suggestion = fitting(suggest(history, allow), history)
     shortest = min((each.after for each in suggestion.proposals), default=None)
     lines: list[Line] = []
@@ -117,7 +118,7 @@ def _checked(log: Path, tally: Tally, history: History, allow: float, console: C
 
 
 def _to_replay(log: Path, history: History, least: float) -> Iterator[Line]:
-    """The events, or those of the jobs that waited at least so many seconds."""
+    """Yield Batch's events: all if `least` is 0, else of jobs that waited that many seconds."""
     jobs = {
         stay.job_id for stays in history.stays.values() for stay in stays if stay.seconds >= least
     }
@@ -130,11 +131,11 @@ def _to_replay(log: Path, history: History, least: float) -> Iterator[Line]:
 def _wrongly_stopped(
     lines: Sequence[Line], suggestion: Suggestion, history: History, allow: float
 ) -> set[Proposal]:
-    """The limits that, enforced in a replay, stop more jobs that started than they may."""
+    """Return the limits that, enforced in a replay, stop too many jobs that started in the log."""
     if not lines or not suggestion.proposals:
         return set()
     text = policy_text(suggestion, history, "enforce")
-    parse_policy(text)  # Under a policy that cannot be read, nothing would be stopped.
+    parse_policy(text)  # Fail here: with an unreadable policy, a replay would stop nothing.
     with timeline.progress() as progress:
         summary = replay(
             lines, stack=stacks.read(), tell=lambda _: None, policy=text, progress=progress

@@ -1,8 +1,8 @@
 """
-How long jobs waited RUNNABLE, by queue and job definition, as a log of events tells it.
+Finds in a log of events how long jobs waited in RUNNABLE, by queue and job definition.
 
-A job can wait several times: each attempt begins another stay. Of one that still waits when the log
-ends it is only known that it waited at least so long.
+A job can wait several times: each attempt begins another stay. If a job still waits when the log
+ends, the log shows only a part of its stay.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -38,7 +38,7 @@ class Stay(NamedTuple):
 
 
 class _Change(NamedTuple):
-    """One event of a job. Their order as tuples is the order in which they came true."""
+    """One event of a job. Sorted as tuples, events are in the order in which they took effect."""
 
     at_ms: int
     attempts: int
@@ -56,7 +56,7 @@ class _Life:
 
 @dataclass(slots=True)
 class History:
-    """What a log tells of waiting."""
+    """The waits that a log shows."""
 
     stays: dict[Group, list[Stay]] = field(default_factory=dict)
     jobs: int = 0
@@ -69,12 +69,12 @@ class History:
         return self.last - self.first if self.first and self.last else timedelta()
 
     def group_of(self) -> Mapping[str, Group]:
-        """The group of each job that waited."""
+        """Return the group of each job that waited."""
         return {stay.job_id: group for group, stays in self.stays.items() for stay in stays}
 
 
 def history_of(lines: Iterable[Line]) -> History:
-    """Read a log, whatever the order of its events, and however often each is in it."""
+    """Read the waits from a log. Its events may be in any order, and repeated."""
     lives: dict[str, _Life] = {}
     for line in lines:
         if line.from_batch and line.value["detail-type"] in _KINDS:
@@ -100,7 +100,7 @@ def _note(detail: Any, at: datetime, lives: dict[str, _Life]) -> None:
         return
     job_id, status = detail.get("jobId"), detail.get("status")
     if not isinstance(job_id, str) or not isinstance(status, str) or "#" in job_id:
-        return  # A node of a multi-node job is no job of its own.
+        return  # A node of a multi-node job is not a job of its own.
     if status not in _RANK:
         return
     life = lives.setdefault(job_id, _Life())
@@ -133,16 +133,16 @@ def _time(at_ms: int) -> datetime:
 
 def _stays(job_id: str, changes: Sequence[_Change], end_ms: int) -> Iterator[Stay]:
     """
-    A job's stays in RUNNABLE.
+    Yield a job's stays in RUNNABLE.
 
-    Where the event is lost that ended one, it counts up to the next event: rather too long.
+    If the event that ended a stay is lost, the stay lasts up to the next event: rather too long.
     """
     since: _Change | None = None
     for change in sorted(set(changes)):
         if since is not None:
             again = change.attempts > since.attempts
             if change.rank <= _RUNNABLE and not again:
-                continue  # told again, or late
+                continue  # repeated, or late
             ran = again or change.rank != _RANK["FAILED"] or change.ran_ms >= since.at_ms
             seconds = (change.at_ms - since.at_ms) / 1000
             yield Stay(job_id, seconds, "started" if ran else "never started")

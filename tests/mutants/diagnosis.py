@@ -78,8 +78,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "instances that run without a job are not held by others",
         "diagnosis/rules.py",
-        "if environment.kept >= desired:  # These run without any job.",
-        "if False:  # These run without any job.",
+        "if environment.kept >= desired:  # The minimum keeps these running, even without jobs.",
+        "if False:  # The minimum keeps these running, even without jobs.",
         ("tests/unit/diagnosis/test_rules.py",),
     ),
     Mutant(
@@ -106,22 +106,22 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a place in the queue is never said of another job",
         "diagnosis/gather.py",
-        'if detail["jobId"] in self._fronts[queue]:  # Its place is its own, and so is the answer.',
-        "if False:  # Its place is its own, and so is the answer.",
+        'if detail["jobId"] in self._fronts[queue]:  # Its findings depend on its place.',
+        "if False:  # Its findings depend on its place.",
         ("tests/unit/diagnosis/test_gather.py",),
     ),
     Mutant(
         "of jobs that start each has an answer of its own",
         "diagnosis/gather.py",
-        'if detail["status"] in _NOT_IN_QUEUE:  # Its queue does not keep it from going on.',
-        "if False:  # Its queue does not keep it from going on.",
+        'if detail["status"] in _NOT_IN_QUEUE:  # Its queue is not the reason.',
+        "if False:  # Its queue is not the reason.",
         ("tests/unit/diagnosis/test_gather.py",),
     ),
     Mutant(
         "of some instances nothing is said of all",
         "diagnosis/gather.py",
-        'if listed.get("nextToken"):  # Of some of them, nothing can be said of all.',
-        "if False:  # Of some of them, nothing can be said of all.",
+        'if listed.get("nextToken"):  # Some of them say nothing about all.',
+        "if False:  # Some of them say nothing about all.",
         ("tests/unit/diagnosis/test_gather.py",),
     ),
     Mutant(

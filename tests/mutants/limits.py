@@ -150,8 +150,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a stay begins when the event says, and no later than now",
         "limits/stays.py",
-        "since = min(change.at, now)  # A clock that is ahead must not put off a limit.",
-        "since = change.at  # A clock that is ahead must not put off a limit.",
+        "since = min(change.at, now)  # A clock that is ahead must not delay a limit.",
+        "since = change.at  # A clock that is ahead must not delay a limit.",
     ),
     Mutant(
         "a stay counts from its beginning, not from the last attempt's",
@@ -497,8 +497,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "when a job has started says nothing about how long it had waited",
         "limits/stay_check.py",
-        "if job.status == stay.status:  # Else what Batch shows is about another state.",
-        "if True:  # Else what Batch shows is about another state.",
+        "if job.status == stay.status:  # Else Batch shows times of another state.",
+        "if True:  # Else Batch shows times of another state.",
         ("tests/integration/test_stop_results.py",),
     ),
     Mutant(

@@ -1,8 +1,8 @@
 """
-The parts of one container, made when they are first needed: the only creator of AWS clients.
+Wire the use cases to AWS. Each part is made when first needed; AWS clients are made only here.
 
-A use case is imported where it is made, so a function loads its own only: a third less CPU at a
-cold start. The handlers import theirs, too, as Lambda gives most CPU before the first call.
+A use case is imported where it is made, so a function loads only its own: a third less CPU at a
+cold start. The handlers import theirs too, because Lambda gives most CPU before the first call.
 
 Replays, simulations and tests install a container of their own, with a table in memory and a
 session whose calls stay on the machine.
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from batch_watchdog.use_cases.spend_alarm import SpendAlarmIntake
     from batch_watchdog.use_cases.sweep import Sweeper
 
-# Adaptive retries slow down by themselves where AWS throttles.
+# With adaptive retries, calls slow down while AWS throttles.
 _CONFIG = Config(retries={"mode": "adaptive", "total_max_attempts": 6}, connect_timeout=5)
-# Stop runs have a pace of their own: for them one more try is enough, should a connection break.
+# Stop runs limit their own rate. For them one more try is enough, if a connection breaks.
 _CONFIG_OF_RUNS = Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=5)
-# A diagnosis does without what EC2 or ECS does not tell within some seconds. With the usual minute
-# for an answer, a sweep would be killed before it has stopped a job.
+# A diagnosis leaves out what EC2 or ECS does not answer within some seconds. With the default of a
+# minute for an answer, a sweep would be killed before it has stopped a job.
 _BRIEF_CONFIG = Config(
     retries={"mode": "adaptive", "total_max_attempts": 3}, connect_timeout=2, read_timeout=4
 )
@@ -58,10 +58,10 @@ def _now() -> datetime:
 @dataclass(kw_only=True)
 class Container:
     """
-    All use cases, wired to AWS. `pause` waits for so many seconds. `meter` takes what is measured.
+    All use cases, wired to AWS. `pause` waits for some seconds. `meter` receives the measures.
 
-    `clock` says what time it is (UTC) where we act. A message's own time may be hours old when it
-    arrives, so nothing that depends on when we act may rest on it.
+    `clock` returns the present time (UTC). A message's own time may be hours old when it arrives,
+    so anything that depends on the time at which we act must use `clock`.
     """
 
     settings: Settings = field(default_factory=Settings.from_env)
@@ -210,12 +210,12 @@ _installed: list[Container] = []
 
 
 def container() -> Container:
-    """This process's container, which lives as long as it does."""
+    """Return the container of this process, which is made once."""
     if not _installed:
         _installed.append(Container(meter=emit))
     return _installed[0]
 
 
 def install(container: Container) -> None:
-    """Use this container from now on, in place of one wired to AWS."""
+    """Use this container from now on, instead of one that is wired to AWS."""
     _installed[:] = [container]

@@ -1,4 +1,4 @@
-"""How far the sweep has read the actions, and which of those it has read had no result yet."""
+"""The sweep's cursor for actions: how far it has read, and which of them had no result yet."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _KEY = ("SWEEP", "ACTIONS")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unfinished:
-    """An action without a result, by its sort key, and when something is done about it."""
+    """An action without a result, by its sort key, and when it is to be handled."""
 
     sk: str
     due_at: datetime
@@ -33,7 +33,7 @@ _ADAPTER = TypeAdapter(ActionCursor)
 
 
 def read(table: Table, begin_at: str) -> ActionCursor:
-    """The cursor; before the first sweep ever, one that has read to `begin_at`."""
+    """Read the cursor; before the first sweep ever, one that has read to `begin_at`."""
     item = table.get(*_KEY)
     if item is None:
         return ActionCursor(read_to=begin_at)
@@ -41,7 +41,7 @@ def read(table: Table, begin_at: str) -> ActionCursor:
 
 
 def put(cursor: ActionCursor) -> Put:
-    """The write of the cursor."""
+    """Build the write of the cursor."""
     pk, sk = _KEY
     body = pack(_ADAPTER.dump_python(cursor, mode="json", exclude={"version"}))
     return Put({"pk": pk, "sk": sk, "body": body}, read=cursor.version)

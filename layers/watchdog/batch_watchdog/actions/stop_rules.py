@@ -1,13 +1,14 @@
 """
-Whether a stop that was asked for is still meant, in the second in which the call is made. Pure.
+Decide whether a stop that was asked for is still meant, immediately before its call. Pure.
 
-Between a decision and its call lie seconds or minutes. Meanwhile the policy may have changed, a
-job may have been exempted or tagged, or it may have moved on. So each job is judged again: by the
-policy in force, by what Batch shows of the job now, by the exemptions, and by the guard or the
-array whose stop it is. The answer is why the job is not stopped, or "" where it is.
+Seconds or minutes lie between a decision and its call. Meanwhile the policy may have changed, the
+job may have been exempted or tagged, or its state may have changed. So each job is judged again: by
+the policy in force, by what Batch shows of the job now, by the exemptions, and by the guard or the
+array whose stop it is. The answer is why the job is not stopped, or "" if it is.
 
-What is not known stops nobody: a job that Batch does not show, or shows without the parts that
-say which rule is for it, is left alone. Those who asked look again later, and decide anew.
+A job is not stopped on incomplete facts: a job that Batch does not show, or shows without the parts
+that decide which rule applies, is left alone. The code that asked for the stop checks again later,
+and decides anew.
 """
 
 from collections.abc import Collection, Mapping
@@ -26,20 +27,20 @@ from batch_watchdog.guards.state import GuardState
 from batch_watchdog.limits import rules as limit_rules
 from batch_watchdog.policy.model import Policy
 
-# What a rule may match. Batch shows `tags` of a job that has none, too: as an empty map.
+# What a rule may match. Of a job without tags, Batch shows `tags` as an empty map.
 _NAMED_BY = ("jobName", "jobQueue", "tags", "status")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grounds:
     """
-    What a stop is judged by, as it is at `now`.
+    The facts by which a stop is judged, as they are at `now`.
 
     `exempt` are the jobs, and arrays with all their children, that an operator has exempted from
-    limits. `array` is what Batch shows of the array whose rule asked for the stop. `seen_since`
-    says of jobs when an event last told that they came into a state (of those that are terminated
-    as they have started: into one in which they wait): Batch itself need not show that a job has
-    left its state and come back.
+    limits. `array` is what Batch shows of the array whose rule asked for the stop. `seen_since` has
+    by job when an event last reported that it came into a state (for jobs that are terminated
+    because they have started: a state in which they wait). Batch itself need not show that a job
+    has left its state and come back.
     """
 
     policy: Policy
@@ -51,16 +52,19 @@ class Grounds:
 
 
 def says_on_what_it_rests(stop: StopJobs) -> bool:
-    """Whether a stop can be judged again. Those of an older version of the watchdog cannot."""
+    """
+    Whether a stop carries the facts for judging it again. Stops of an older watchdog version do
+    not.
+    """
     by_limit = bool(stop.status) and len(stop.since) == len(stop.job_ids)
     return by_limit or bool(stop.guard and stop.run_id) or bool(stop.array_id)
 
 
 def why_not(stop: StopJobs, place: int, detail: Mapping[str, Any] | None, grounds: Grounds) -> str:
     """
-    Why the job at this place of a stop is not to be stopped now, or "" if it is.
+    Return why the job at this place of a stop is not to be stopped now, or "" if it is.
 
-    `detail` is what Batch shows of the job, or None where Batch shows nothing of it.
+    `detail` is what Batch shows of the job, or None if Batch does not show it.
     """
     if detail is None:
         return "AWS Batch does not show the job"

@@ -1,15 +1,15 @@
 """
-Actions without a result: carried out again, or announced, after the stream has given up.
+Handle the actions that have no result after the stream has given up: repeat or announce them.
 
 The stream tries an action ten times, or for an hour, and then drops it. So the sweep reads the
-actions in the order of their times, each once, some minutes after they were written, and remembers
-those without a result:
+actions in order of time, each once, some minutes after they were written, and remembers those
+without a result:
 
-* a notice, what is for a chat, or a queue's opening or closing, is recorded as a new action, which
-  the stream hands on; the old one's result names it. That is done a few times, at growing
-  distances; then the action is given up, and operators are told.
-* a stop is not made any more: those who asked for it look again, and decide anew.
-* a stop run is started again by the sweep, when it is due.
+* A notice, a message for a chat, or a queue's opening or closing is recorded as a new action, which
+  the stream hands on; the old action's result names the new one. That is done a few times, at
+  growing intervals. Then the action is given up, and operators are notified.
+* A stop is not made any more: the code that asked for it checks again, and decides anew.
+* A stop run is started again by the sweep, when it is due.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -41,10 +41,10 @@ from batch_watchdog.store.decisions import ITEM_ERRORS
 from batch_watchdog.store.item_codec import Item
 from batch_watchdog.store.table import Table
 
-_AGE = timedelta(minutes=5)  # of an action without a result, before anything is done about it
+_AGE = timedelta(minutes=5)  # of an action without a result, before it is handled
 _TRIES_MAX = 6  # each twice as long after the one before: five hours in all
-_BEGUN_BEFORE = timedelta(hours=1)  # the first sweep reads the actions of this time
-_READ_AT_ONCE = 100  # actions, between two looks at the time that is left
+_BEGUN_BEFORE = timedelta(hours=1)  # the first sweep ever reads the actions from then on
+_READ_AT_ONCE = 100  # actions, between two checks of the time that is left
 _UNFINISHED_MAX = 500  # remembered at a time; more are read when some of these have a result
 _GIVEN_UP = "watchdog-trouble:given-up:"
 _LAST = "~"  # after all sort keys of a day
@@ -52,7 +52,7 @@ _LAST = "~"  # after all sort keys of a day
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnfinishedActionChecker:
-    """The actions without a result, at `now`."""
+    """Handles the actions without a result, at `now`."""
 
     table: Table
     policy: Policy
@@ -60,9 +60,9 @@ class UnfinishedActionChecker:
 
     def see_to(self, out_of_time: Callable[[], bool]) -> list[Exception]:
         """
-        Read on, and see to what is due, as far as the time goes.
+        Read new actions, and handle those that are due, until the time is up.
 
-        Returns what prevented something being done about some of them.
+        Returns the errors because of which some of them could not be handled.
         """
         failed: list[Exception] = []
         begin_at = iso(self.now - _BEGUN_BEFORE)
@@ -81,20 +81,20 @@ class UnfinishedActionChecker:
             cursor = replace(cursor, read_to=max(cursor.read_to, iso(_midnight(end))))
         cursor = self._see_to_due(cursor, out_of_time, failed)
         if cursor != before:
-            with suppress(StaleItemError):  # Another sweep saw to the same.
+            with suppress(StaleItemError):  # Another sweep has done the same.
                 self.table.write([action_cursor.put(cursor)])
         return failed
 
     def _end(self) -> str:
-        """The time to which actions are read."""
-        # An action's time is not before the minute to which the sweep had come when it was
-        # written. So what is written later does not come before what is read here.
+        """Return the time up to which actions are read."""
+        # When an action is written, its time is not before the minute to which the sweep has
+        # come. So an action that is written later does not sort before those read here.
         swept = sweep_cursor.read(self.table, self.now).minute - sweep_cursor.LOOKBACK
         return iso(min(self.now - _AGE, swept))
 
     def _new(self, cursor: ActionCursor, end: str) -> Iterator[Item]:
-        """The actions up to `end` that have not been read, in order, across the days."""
-        day, first = _midnight(cursor.read_to), cursor.read_to + " "  # next to the last one read
+        """Yield the actions up to `end` that have not been read, in order, across the days."""
+        day, first = _midnight(cursor.read_to), cursor.read_to + " "  # after the last one read
         while iso(day) <= end:
             yield from self.table.query(day_of(iso(day)), first=first, last=min(end, _end_of(day)))
             day += timedelta(days=1)
@@ -117,7 +117,7 @@ class UnfinishedActionChecker:
                     continue
                 if not self._is_settled(actions, action):
                     given_up.append(action)
-            except StaleItemError:  # `act` is at work on it just now.
+            except StaleItemError:  # `act` is working on it now.
                 left.append(each)
             except ITEM_ERRORS as error:  # The sweep raises it, when it has seen to all others.
                 failed.append(error)
@@ -126,7 +126,7 @@ class UnfinishedActionChecker:
         return replace(cursor, unfinished=sorted(left, key=lambda each: each.sk))
 
     def _is_settled(self, actions: Actions, action: Action) -> bool:
-        """See to an action; say whether that could be done, or it is to be given up."""
+        """Handle an action; return False if it is to be given up."""
         match action.effect:
             case StopJobs():
                 anew = "it was not carried out in time: it is decided anew"
@@ -143,11 +143,14 @@ class UnfinishedActionChecker:
         return True
 
     def _give_up(self, given_up: Sequence[Action]) -> None:
-        """Tell operators first: should this end in between, they are told again."""
+        """
+        Notify operators, then record the results. If this ends in between, operators are notified
+        again.
+        """
         actions = Actions(self.table)
         if about := [action for action in given_up if not _is_about_this(action.effect)]:
             notice = Announce(notices=(_notice(about),))
-            with suppress(StaleItemError):  # It has been told just now.
+            with suppress(StaleItemError):  # Another sweep has just announced it.
                 self.table.write(actions.puts([notice], self.now, "sweep"))
         for action in given_up:
             with suppress(StaleItemError):  # `act` has carried it out at last.
@@ -161,7 +164,7 @@ def _unfinished(item: Item) -> Unfinished:
 
 
 def _is_about_this(effect: Effect) -> bool:
-    """Whether this is the notice below: that one cannot be told is not told."""
+    """Whether this is the notice below: it is not announced that this notice failed."""
     match effect:
         case Announce(notices=[first, *_]):
             return first.id.startswith(_GIVEN_UP)
@@ -172,7 +175,7 @@ def _is_about_this(effect: Effect) -> bool:
 
 
 def _notice(given_up: Sequence[Action]) -> Notice:
-    """The notice that actions were never carried out."""
+    """Build the notice that actions were never carried out."""
     told = [
         say("- {at}: {action}", at=_time_of(each), action=_in_short(each)) for each in given_up[:20]
     ]
@@ -205,7 +208,7 @@ def _notice(given_up: Sequence[Action]) -> Notice:
 
 
 def _in_short(action: Action) -> Phrase:
-    """An action in one line."""
+    """Describe an action in one line."""
     match action.effect:
         case Announce(notices=notices):
             return say("{n} notices of the kind {kind}", n=len(notices), kind=notices[0].kind)

@@ -1,4 +1,4 @@
-"""Arrays of which no child began, as a job that they depend on had failed: part of that news."""
+"""Recognise arrays that failed only with a job that they depend on, to report them with it."""
 
 from collections.abc import Sequence
 
@@ -6,16 +6,15 @@ from batch_watchdog.arrays.groups import unsuccessful
 from batch_watchdog.arrays.progress import SUCCEEDED_CODE, Array, Part
 from batch_watchdog.core.job_event import JobEvent, blames_a_dependency
 
-# What is said of an array whose children blame a dependency, where Batch says less of itself.
+# The reason for an array whose children blame a dependency, if the array's own reason does not.
 _DEPENDENCY_FAILED = "Dependent Job failed"
 
 
 def fell_with_another(array: Array, parts: Sequence[Part]) -> bool:
     """
-    Whether an array failed only because a job that it depends on had failed.
+    Check whether an array failed only because a job that it depends on had failed.
 
-    Children that wait for each other, or each for one of another array, are another matter: there
-    the array has an end of its own.
+    An array whose children only depend on each other has no `depends_on`: it has an end of its own.
     """
     if array.status != "FAILED" or not array.depends_on:
         return False
@@ -27,7 +26,7 @@ def fell_with_another(array: Array, parts: Sequence[Part]) -> bool:
 
 
 def as_follower(array: Array) -> JobEvent:
-    """Such an array as the failure that follows another one."""
+    """Build the job event of such an array, as a failure that follows another one."""
     return JobEvent(
         at=array.ended_at or array.first_at,
         job_id=array.job_id,

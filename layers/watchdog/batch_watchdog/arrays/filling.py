@@ -1,4 +1,4 @@
-"""Parts of an array filled from what AWS Batch lists, where events have not told all."""
+"""Fill the parts of an array from AWS Batch's lists, where events were not received."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -19,9 +19,9 @@ from batch_watchdog.core.job_event import JobEvent
 
 def correct(array: Array, parts: Iterable[Part], failures: Sequence[JobEvent]) -> list[Part]:
     """
-    The parts with the failures that Batch lists.
+    Return the parts with the failures that Batch lists.
 
-    Where its list is as long as its own count, it also takes back what it does not list.
+    If its list is as long as its own count, failures that it does not list are removed.
     """
     listed = {child.index for child in failures}
     whole = len(listed) == array.failed_by_batch
@@ -39,7 +39,7 @@ def correct(array: Array, parts: Iterable[Part], failures: Sequence[JobEvent]) -
 
 
 def without_log(parts: Iterable[Part]) -> list[int]:
-    """One index for each cause of which no log is known, though there may be one."""
+    """Return one index for each cause whose log is not known, though there may be one."""
     found = []
     for part in parts:
         for number, known in enumerate(part.causes):
@@ -51,7 +51,7 @@ def without_log(parts: Iterable[Part]) -> list[int]:
 
 
 def with_logs(parts: Iterable[Part], children: Iterable[JobEvent]) -> list[Part]:
-    """The parts, with the logs of these children for the causes that they failed by."""
+    """Return the parts, with these children's logs added to the causes of their failures."""
     by_number = {part.number: part for part in parts}
     for child in children:
         part = by_number[part_of(child.index)]

@@ -1,10 +1,11 @@
 """
-What did not succeed of an array: failures grouped by cause, and stops by who of us stopped.
+Group an array's children that did not succeed: failures by cause, stops by guard or rule.
 
-A stop is known by the reason that we gave, which Batch keeps as the child's. Where the array was
-stopped as a whole, AWS does not say what reason its children bear. If some of them bear ours, the
-others ended otherwise. If none does, those count as stopped that never began, that Batch calls
-cancelled or terminated, or that were killed, with no cause of their own.
+A stop is recognised by the watchdog's reason, which Batch keeps as the child's reason. If the array
+was stopped as a whole, AWS does not say which reason its children get. If some of them have the
+watchdog's reason, the others ended for another reason. If none has, these children count as
+stopped, provided that they have no cause of their own: children that never began, that Batch calls
+cancelled or terminated, or that were killed.
 """
 
 import re
@@ -25,8 +26,8 @@ from batch_watchdog.core.known_causes import NO_CAUSE_OF_ITS_OWN, known_cause
 from batch_watchdog.core.stop_cause import stopper_in
 from batch_watchdog.notices.links import DEFAULT_PLACE, LogPlace
 
-GROUPS_MAX = 20  # groups of failures that a notice tells apart; the rest is "other"
-_KILLED = (137, 143)  # exit codes of what was terminated: SIGKILL, SIGTERM
+GROUPS_MAX = 20  # groups of failures that a notice lists; the rest is "other"
+_KILLED = (137, 143)  # exit codes of terminated containers: SIGKILL, SIGTERM
 _STOPPED = re.compile(r"cancel|terminat|\bstopp", re.IGNORECASE)
 
 
@@ -37,8 +38,8 @@ class Group:
     cause: FailureCause
     indices: tuple[int, ...]
     example: KnownCause | None = None  # with the log of one of them
-    words: str = ""  # Batch's own about one of them, where ids were left out of the cause
-    unseen: int = 0  # counted by Batch, with no index known
+    words: str = ""  # Batch's own text about one of them, if the cause leaves out ids
+    unseen: int = 0  # counted by Batch, at unknown indices
 
     @property
     def count(self) -> int:
@@ -59,7 +60,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsuccessful:
-    """The children that did not succeed. The groups of stops are by who stopped them."""
+    """The children that did not succeed. Stops are grouped by guard or rule."""
 
     failures: list[Group]
     stops: list[Group]
@@ -79,10 +80,10 @@ class Unsuccessful:
 
 def unsuccessful(array: Array, parts: Iterable[Part]) -> Unsuccessful:
     """
-    Tell failures and stops apart; the largest group of each first.
+    Separate failures and stops; the largest group of each is first.
 
-    Of the failures there are at most 20 groups and "other". What only followed from other failures
-    comes after these, however many it hit.
+    There are at most 20 groups of failures, and "other". Failures that only followed from other
+    failures come after these, however many children they hit.
     """
     by_cause = _by_cause(array, list(parts))
     stops = _take_stops(array, by_cause)
@@ -124,7 +125,7 @@ def _by_cause(array: Array, parts: list[Part]) -> dict[FailureCause, Group]:
 
 
 def _take_stops(array: Array, by_cause: dict[FailureCause, Group]) -> list[Group]:
-    """Take out the groups that were stopped, as groups by who stopped them."""
+    """Remove the groups that were stopped, and return them as one group for each stopper."""
     bear_it = any(cause.stopper and cause.stopper == array.stopper for cause in by_cause)
     stoppers = {
         cause: cause.stopper or ("" if bear_it else _stopper_of_all(array, cause))
@@ -132,7 +133,7 @@ def _take_stops(array: Array, by_cause: dict[FailureCause, Group]) -> list[Group
     }
     named = [stopper for stopper in stoppers.values() if stopper]
     if named and all(stopper or cause.follows for cause, stopper in stoppers.items()):
-        # Nothing failed by itself: what failed as a job before it had not succeeded, fell with us.
+        # Nothing failed on its own: children that failed with a dependency failed by our stop.
         stoppers = {cause: stopper or named[0] for cause, stopper in stoppers.items()}
     found: dict[str, Group] = {}
     for cause, stopper in stoppers.items():
@@ -146,15 +147,15 @@ def _take_stops(array: Array, by_cause: dict[FailureCause, Group]) -> list[Group
 
 
 def _stopper_of_all(array: Array, cause: FailureCause) -> str:
-    """Who stopped the whole array, where this cause is no other than that."""
+    """Return who stopped the whole array, if that explains this cause; else ""."""
     known = known_cause(None, cause.reason)
     if cause == OTHER or (known and known.code != NO_CAUSE_OF_ITS_OWN):
         return ""
     if cause.exit_code is not None:
-        # What a guard's `cancel` leaves at work is not killed by it.
+        # A guard's `cancel` does not kill a child that has started.
         is_killed = cause.exit_code in _KILLED and "is at cancel" not in array.reason
         return array.stopper if is_killed else ""
-    # A reason that a person gave for the array is not ours, though its children have the same.
+    # A person's reason for the array's stop is not ours, though its children have the same.
     is_ours = bool(stopper_in(array.reason))
     never_began = not cause.reason or (is_ours and cause.reason == normalise(array.reason))
     return array.stopper if never_began or _STOPPED.search(cause.reason) else ""
@@ -165,12 +166,12 @@ def _stop_by(stopper: str) -> FailureCause:
 
 
 def _in_order(by_cause: dict[FailureCause, Group]) -> list[Group]:
-    """The failures by cause, as many as are told apart, and the rest of them as one."""
+    """Return the failures by cause: as many groups as may be listed, and the rest as one."""
     other = by_cause.pop(OTHER, None)
     by_size = sorted(by_cause.values(), key=lambda group: (-len(group.indices), group.indices))
     followed = [group for group in by_size if group.cause.follows]
     causes = [group for group in by_size if not group.cause.follows]
-    # As many consequences as there is room for are named, and one at least.
+    # Consequences get the room that causes leave, and always room for one.
     room = max(GROUPS_MAX - len(followed), GROUPS_MAX - 1)
     found = [*causes[:room], *followed[: GROUPS_MAX - len(causes[:room])]]
     rest = [*causes[room:], *followed[GROUPS_MAX - len(causes[:room]) :]]
@@ -184,5 +185,5 @@ def _in_order(by_cause: dict[FailureCause, Group]) -> list[Group]:
 
 
 def groups(array: Array, parts: Iterable[Part]) -> list[Group]:
-    """The failures alone, as `unsuccessful` has them."""
+    """Return only the failures, as `unsuccessful` groups them."""
     return unsuccessful(array, parts).failures

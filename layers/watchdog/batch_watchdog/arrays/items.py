@@ -1,4 +1,4 @@
-"""Arrays: a head, and parts of 4,000 indices each."""
+"""Store arrays: a head, and parts of 4,000 indices each."""
 
 import zlib
 from collections.abc import Iterable, Sequence
@@ -17,13 +17,13 @@ _PART = TypeAdapter(Part)
 
 
 class Arrays:
-    """Arrays in the table. What is written says which version was read."""
+    """Arrays in the table. Each write names the version of the item that was read."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
     def read(self, job_id: str, numbers: Iterable[int]) -> tuple[Array | None, dict[int, Part]]:
-        """An array, where it is known, and these of its parts, in one read."""
+        """Read an array, or None where it is not known, and these of its parts, in one read."""
         keys = {number: _part_key(job_id, number) for number in numbers}
         head = _head_key(job_id)
         items = self._table.get_many([head, *keys.values()])
@@ -34,25 +34,25 @@ class Arrays:
         return _to_array(items[head]) if head in items else None, parts
 
     def heads(self, job_ids: Iterable[str]) -> dict[str, Array]:
-        """Those of the arrays that are known, by job id."""
+        """Read the arrays that are known, by job id."""
         items = self._table.get_many([_head_key(job_id) for job_id in job_ids])
         return {array.job_id: array for array in map(_to_array, items.values())}
 
     def all_parts(self, array: Array) -> Sequence[Part]:
-        """All parts of an array whose size is known, without indices beyond it."""
+        """Read all parts of an array whose size is known, without indices beyond it."""
         size = array.size or 0
         parts = self.read(array.job_id, range(parts_in(size)))[1]
         return [clipped(part, size) for part in parts.values()]
 
     def put(self, array: Array, now: datetime) -> Put:
-        """The write of a head."""
+        """Build the write of a head."""
         pk, sk = _head_key(array.job_id)
         body = pack(_ARRAY.dump_python(array, mode="json", exclude={"version"}))
         item: Item = {"pk": pk, "sk": sk, "body": body, "expires_at": _expiry(now)}
         return Put(item, read=array.version)
 
     def put_part(self, job_id: str, part: Part, now: datetime) -> Put:
-        """The write of a part."""
+        """Build the write of a part."""
         pk, sk = _part_key(job_id, part.number)
         causes = _PART.dump_python(part, mode="json", include={"causes"})["causes"]
         item: Item = {

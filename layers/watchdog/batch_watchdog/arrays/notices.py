@@ -1,4 +1,4 @@
-"""The notices about an array: it is done, how far it is, and its remaining children are stopped."""
+"""The notice that an array is done, and the parts that it shares with other array notices."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ def name_of(array: Array) -> Name:
 
 
 def completed(array: Array, parts: Sequence[Part]) -> Notice:
-    """The notice that an array is done. Counts are Batch's own where it has told them."""
+    """Build the notice that an array is done. Counts are Batch's own where they are known."""
     found = unsuccessful(array, parts)
     stopped_at = set(found.stopped_indices)
     failed_at = [index for index in failed_indices(parts) if index not in stopped_at]
@@ -135,7 +135,7 @@ class _Counts:
 
 
 def _facts_of(group: Group) -> dict[str, Any]:
-    """A group's facts. Those that most groups lack are there only where they say something."""
+    """Return a group's facts. Facts that most groups lack are included only with a value."""
     facts = {
         "count": group.count,
         "indices": ranges(group.indices),

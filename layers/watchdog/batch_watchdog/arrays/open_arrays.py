@@ -18,9 +18,9 @@ from batch_watchdog.store.table import Table
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenArrayChecker:
     """
-    The open arrays of a sweep at `now`. `held`: an operator holds all stops.
+    Checks the open arrays of a sweep at `now`. `held`: an operator holds all stops.
 
-    `seen` is told of arrays as they are known, and as AWS Batch describes them.
+    `seen` is called with the arrays as they are stored, and as AWS Batch describes them.
     """
 
     table: Table
@@ -34,16 +34,16 @@ class OpenArrayChecker:
 
     def see_to(self, job_ids: Iterable[str]) -> list[Exception]:
         """
-        Ask Batch about each array that is open, and have it asked again in the next minute.
+        Ask Batch about each open array, and file a reminder to ask again in the next minute.
 
-        Returns what prevented a decision about some of them.
+        Returns the errors that prevented a decision about some of them.
         """
         heads = Arrays(self.table).heads(job_ids)
         open_ids = sorted(job_id for job_id, array in heads.items() if not array.announced)
         if not open_ids:
             return []
-        # First the reminders for the next minute, then the news: a crash in between repeats
-        # the question, and the other order could lose it.
+        # First the reminders for the next minute, then the decisions: a crash in between repeats
+        # the check, and the other order could lose it.
         Reminders(self.table).file([reminder(open_ids, self.now)])
         details: dict[str, Detail] = {}
         asked: list[str] = []
@@ -58,7 +58,7 @@ class OpenArrayChecker:
             else:
                 asked += some
         self.seen(heads, details)
-        # What an answer shows is known since it came, and not since the minute of the sweep.
+        # An answer is valid for the time at which it arrived, not for the minute of the sweep.
         answered_at = self.clock()
         tracker = ArrayTracker(
             table=self.table, batch=self.batch, policy=self.policy, held=self.held

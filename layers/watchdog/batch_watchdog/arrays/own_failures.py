@@ -1,10 +1,11 @@
 """
-Which children of an array have failed by themselves: their failures stop the rest, stops do not.
+Count the children of an array that failed on their own: only their failures can stop the rest.
 
-Batch counts both as FAILED. A child's reason says whether one of us stopped it, and Batch's mark
-that somebody did. What a queue's own time limit cancelled has not failed by itself either. What
-fell with another child does not count: that one may have been stopped, in this array or in the one
-on which it depends. What is not known stops nobody.
+Batch counts stopped children as FAILED, too. A child's reason shows whether the watchdog stopped
+it; `isCancelled` and `isTerminated` show that someone did. A child that a queue's own time limit
+cancelled has not failed on its own either. A child that failed with another one does not count: the
+other one may have been stopped, in this array or in the one on which it depends. A failure that is
+not listed, or cannot be read, does not count.
 """
 
 from collections import Counter
@@ -18,7 +19,7 @@ from batch_watchdog.core.job_event import EPOCH, JobEvent
 from batch_watchdog.core.known_causes import QUEUE_LIMIT, known_cause
 from batch_watchdog.core.payload_parts import is_stop_accepted
 
-# Beside Batch's own states: what is shown to have been stopped, and the rest of what failed.
+# Beside Batch's own states: stopped children, and failures that are not a child's own.
 STOPPED, FELL = "STOPPED", "FELL"
 
 
@@ -29,11 +30,11 @@ def with_own_failures(
     stopped_by_rule: bool = False,
 ) -> dict[str, Any]:
     """
-    What Batch shows of an array, where `FAILED` is only what failed by itself.
+    Return what Batch shows of an array, with only children that failed on their own as `FAILED`.
 
-    ListJobs shows the failed children as `listed`. Where the array itself was cancelled or
-    terminated, AWS does not say whether its children show that: then none is taken to have failed
-    by itself, unless it was its own rule that had it terminated (`stopped_by_rule`).
+    ListJobs shows the failed children as `listed`. If the array itself was cancelled or terminated,
+    AWS does not say whether its children show that. Then no child counts as failed on its own,
+    unless the array was terminated by its own rule (`stopped_by_rule`).
     """
     by_kind = Counter(map(_how, listed))
     properties = detail.get("arrayProperties", {})
@@ -48,11 +49,11 @@ def with_own_failures(
 
 
 def _how(child: Mapping[str, Any]) -> str:
-    """How a child has failed; what cannot be read has not failed by itself."""
+    """Return how a child has failed; one that cannot be read has not failed on its own."""
     job = _read(child)
     if job is None:
         return FELL
-    # The exit code does not tell: it may be that of an attempt before, or a program's own answer.
+    # The exit code is not evidence: it may be from an earlier attempt, or the program's own.
     cause = cause_of(job)
     known = known_cause(None, cause.reason)
     by_queue = known is not None and known.code == QUEUE_LIMIT

@@ -1,12 +1,12 @@
 """
-Array progress: what is known of one array job, and when it is done.
+Track the progress of one array job: what is known of it, and when it is done.
 
 Outcomes are a union over the children's indices, so order and repeats do not matter. They are
-kept in parts of 4,000 indices, one byte an index: 0 unknown, 1 succeeded, and from 2 on
+kept in parts of 4,000 indices, one byte an index: 0 is unknown, 1 is succeeded, and from 2 on is
 failed, by the part's own list of causes. Compressed, a part is mostly smaller than 1 KB.
 
-An array is done when Batch says so of the parent and every failure is known, or when every
-index has been counted, whichever comes first. What events leave open, the sweep asks for.
+An array is done when Batch reports that the parent has ended and every failure is known, or when
+every index has been counted, whichever comes first. The sweep asks Batch for what events leave out.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,13 +24,13 @@ from batch_watchdog.notices.text import fact
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildCounts:
-    """How many children have ended, and how, as far as that is known."""
+    """How many children have ended, and how, as far as is known."""
 
     size: int
     succeeded: int
     failed: int
     stopped: int = 0
-    fell: int = 0  # failed, and not by themselves as far as is known
+    fell: int = 0  # failed, but not on their own as far as is known
 
     @property
     def ended(self) -> int:
@@ -38,19 +38,19 @@ class ChildCounts:
 
 
 PART_SIZE = 4_000  # indices
-FORGOTTEN_AFTER = timedelta(minutes=10)  # from its end, where no answer shows the array
+FORGOTTEN_AFTER = timedelta(minutes=10)  # from the array's end, if no answer shows it
 STRAGGLERS_WAIT = timedelta(seconds=60)  # from the parent's end, for children's late events
 
 UNKNOWN_CODE, SUCCEEDED_CODE, FAILED_CODE = 0, 1, 2
-_CAUSES_MAX = 60  # a part's; further causes are counted as one, and so are further stops
+_CAUSES_MAX = 60  # of a part; further causes are counted as one, and so are further stops
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownCause:
     """
-    A cause in a part, and the log of the lowest index that it hit and that has one.
+    A cause in a part, and the log of the lowest index that failed by it and has a log.
 
-    `words` are Batch's own about the lowest index, where these say more than the cause.
+    `words` is Batch's own text about the lowest index whose text differs from the cause.
     """
 
     cause: FailureCause
@@ -82,9 +82,9 @@ class Part:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Array:
     """
-    One array job. `size` is None until the parent, or Batch when asked, has told it.
+    One array job. `size` is None until the parent's event, or Batch's answer, has shown it.
 
-    `ended_at`, `status` and `summary` (children by state) are Batch's word on the parent.
+    `ended_at`, `status` and `summary` (children by state) are what Batch reported of the parent.
     """
 
     job_id: str
@@ -100,40 +100,40 @@ class Array:
     summary: Mapping[str, int] = field(default_factory=dict)
     announced: bool = False
     told_percent: int = 0
-    rest_told: bool = False  # what would be stopped, in observe mode
+    rest_told: bool = False  # in observe mode: it is announced that the rest would be stopped
     rest_stopped_at: datetime | None = None
     rest_stopped_by: str = ""  # the rule, as its label
-    rest_stop_known: bool = False  # what came of it
+    rest_stop_known: bool = False  # the stop's result is known
     depends_on: tuple[str, ...] = ()  # ids of jobs
     version: int = 0
 
     @property
     def failed_by_batch(self) -> int | None:
-        """How many children failed, where Batch's own count is known and whole."""
+        """How many children failed, if Batch's own count is known and complete."""
         ended = sum(self.summary.get(state, 0) for state in ENDED)
         return self.summary.get("FAILED", 0) if self.ended_at and ended == self.size else None
 
     @property
     def stopper(self) -> str:
-        """Who of us stopped the array as a whole, as far as Batch or we ourselves know."""
+        """The guard or rule that stopped the whole array, by Batch's reason or our own record."""
         return stopper_in(self.reason) or self.rest_stopped_by
 
 
 def part_of(index: int) -> int:
-    """The number of the part that holds an index."""
+    """Return the number of the part that holds an index."""
     return index // PART_SIZE
 
 
 def parts_in(size: int) -> int:
-    """How many parts an array of `size` has."""
+    """Return how many parts an array of `size` has."""
     return part_of(size - 1) + 1
 
 
-# ---- Taking in what happens ---------------------------------------------------------------
+# ---- Adding what happens ------------------------------------------------------------------
 
 
 def begin(change: JobEvent) -> Array:
-    """What is known of an array after the first change seen, of the parent or of a child."""
+    """Build an array from the first change that was received, of the parent or of a child."""
     return Array(
         job_id=change.parent_id or change.job_id,
         job_name=change.job_name,
@@ -145,7 +145,7 @@ def begin(change: JobEvent) -> Array:
 
 
 def take_in(array: Array, change: JobEvent) -> Array:
-    """What a change tells of the array. How a child ended is no part of it: see `unite`."""
+    """Add what a change shows of the array. How a child ended is added by `unite`."""
     array = _named(array, change.job_name, change.queue, change.definition, change.tags)
     if change.kind != "array":
         return array
@@ -158,12 +158,12 @@ def take_in(array: Array, change: JobEvent) -> Array:
 
 
 def ask(array: Array, detail: Mapping[str, Any], now: datetime) -> Array:
-    """What Batch's answer about the parent (a JobDetail) adds."""
+    """Add what Batch's answer about the parent (a JobDetail) shows."""
     job = event_from_detail(detail, now)
     array = _named(array, job.job_name, job.queue, job.definition, job.tags)
     array = replace(
         array,
-        # Tags can change, and `act` goes by those of now.
+        # Tags can change, and `act` uses the current ones.
         tags=array.tags if detail.get("tags") is None else _own(job.tags),
         size=array.size or job.size,
         depends_on=array.depends_on or job.depends_on,
@@ -177,7 +177,7 @@ def ask(array: Array, detail: Mapping[str, Any], now: datetime) -> Array:
 def _named(
     array: Array, job_name: str, queue: str, definition: str, tags: Mapping[str, str]
 ) -> Array:
-    """The array, with what was missing of its names."""
+    """Return the array, with the missing ones of its names and tags."""
     own = array.tags or _own(tags)
     if array.job_name and array.queue and array.definition and own == array.tags:
         return array
@@ -191,7 +191,7 @@ def _named(
 
 
 def _own(tags: Mapping[str, str]) -> dict[str, str]:
-    """The tags without the one that Batch adds in events."""
+    """Return the tags without the one that Batch adds in events."""
     return {name: value for name, value in tags.items() if name != "resourceArn"}
 
 
@@ -212,7 +212,7 @@ def unite(part: Part, changes: Iterable[JobEvent]) -> Part:
     """
     Add children's final states to their part; all other states add nothing.
 
-    A child that both failed and succeeded (which Batch never says) has succeeded.
+    A child reported as both failed and succeeded (which Batch never does) has succeeded.
     """
     outcomes = bytearray(part.outcomes)
     causes = list(part.causes)
@@ -232,7 +232,7 @@ def unite(part: Part, changes: Iterable[JobEvent]) -> Part:
 
 
 def _number(cause: FailureCause, numbers: dict[FailureCause, int], causes: list[KnownCause]) -> int:
-    if cause not in numbers and len(causes) >= _CAUSES_MAX - 2:  # Two are kept for the others.
+    if cause not in numbers and len(causes) >= _CAUSES_MAX - 2:  # Room for OTHER, OTHER_STOP.
         cause = OTHER_STOP if cause.stopper else OTHER
     if cause not in numbers:
         numbers[cause] = len(causes)
@@ -263,16 +263,16 @@ def _with_words(known: KnownCause, change: JobEvent) -> KnownCause:
     return replace(known, words=words, words_index=change.index)
 
 
-# ---- Being done ---------------------------------------------------------------------------
+# ---- The end of an array ------------------------------------------------------------------
 
 
 def clipped(part: Part, size: int) -> Part:
-    """The part without indices that an array of this size has not."""
+    """Return the part without indices beyond an array of this size."""
     return replace(part, outcomes=part.outcomes[: max(0, size - part.number * PART_SIZE)])
 
 
 def failed_indices(parts: Iterable[Part]) -> list[int]:
-    """The indices known to have failed, in order."""
+    """Return the indices known to have failed, in order."""
     return [
         part.number * PART_SIZE + at
         for part in sorted(parts, key=lambda part: part.number)
@@ -283,10 +283,10 @@ def failed_indices(parts: Iterable[Part]) -> list[int]:
 
 def indices_without_result(array: Array, parts: Iterable[Part]) -> list[int]:
     """
-    The indices of an array that Batch calls FAILED whose end is not known, in order.
+    Return the indices whose end is not known, in order, of an array that Batch calls FAILED.
 
-    They never began where the array failed before any child existed. Where Batch has counted all
-    children, none is without a result.
+    They never began if the array failed before any child existed. If Batch has counted all
+    children, no index is without a result.
     """
     if array.status != "FAILED" or array.failed_by_batch is not None or array.size is None:
         return []
@@ -299,7 +299,7 @@ def indices_without_result(array: Array, parts: Iterable[Part]) -> list[int]:
 
 
 def may_be_done(array: Array, part: Part) -> bool:
-    """Whether this part is no reason to wait: it is full, or Batch has said that all ended."""
+    """Check whether nothing in this part is awaited: it is full, or the parent has ended."""
     if array.size is None:
         return False
     full = min(PART_SIZE, array.size - part.number * PART_SIZE)
@@ -307,7 +307,7 @@ def may_be_done(array: Array, part: Part) -> bool:
 
 
 def is_done(array: Array, parts: Sequence[Part]) -> bool:
-    """Whether all is known that a completion tells: the counts, and each failed index."""
+    """Check whether all facts of the end's notice are known: counts, and each failed index."""
     if array.size is None:
         return False
     failed = sum(
@@ -320,10 +320,10 @@ def is_done(array: Array, parts: Sequence[Part]) -> bool:
 
 
 def lacks_only_stragglers(array: Array, now: datetime) -> bool:
-    """Whether the parent ended so recently that children's events may still be on their way."""
+    """Check whether the parent ended so recently that children's events may still arrive."""
     return array.ended_at is not None and abs(now - array.ended_at) < STRAGGLERS_WAIT
 
 
 def is_forgotten(array: Array, now: datetime) -> bool:
-    """Whether Batch no longer knows an array that an answer lacks: one answer may leave it out."""
+    """Check whether an array that an answer lacks counts as forgotten: one answer may omit it."""
     return array.ended_at is not None and now - array.ended_at >= FORGOTTEN_AFTER

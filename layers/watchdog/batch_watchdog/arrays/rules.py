@@ -1,4 +1,4 @@
-"""What a policy asks of an array that is still under way: progress told, the rest stopped."""
+"""Apply the policy to an array that is under way: announce its progress, stop the rest of it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -36,10 +36,11 @@ def decide(
     held: bool = False,
 ) -> ArrayDecision:
     """
-    Compare an array's children by state with the policy; `asks_who_failed` says which states.
+    Compare the counts of an array's children by state with the policy.
 
+    `summary` has Batch's counts, or those of `with_own_failures` where `asks_who_failed` is true.
     While an operator holds the watchdog (`held`), no stop is decided or announced: it is decided
-    anew once the hold is over.
+    again once the hold is over.
     """
     rule = policy.array_rule_for(array)
     if rule is None or array.size is None:
@@ -49,7 +50,7 @@ def decide(
         size=array.size, succeeded=succeeded, failed=failed, stopped=stopped, fell=fell
     )
     if counts.ended >= counts.size:
-        return ArrayDecision(array=array)  # The end itself is told as such.
+        return ArrayDecision(array=array)  # The array's end has a notice of its own.
     stopping = _stop_rest(array, counts, rule, policy, now)
     if held and stopping.array.rest_stopped_at != array.rest_stopped_at:
         stopping = ArrayDecision(array=array)
@@ -107,10 +108,10 @@ def asks_who_failed(
     array: Array, summary: Mapping[str, int], policy: Policy, now: datetime
 ) -> bool:
     """
-    Whether it matters which children failed by themselves: by Batch's count it would be too many,
-    or how far the array has come is to be told.
+    Check whether it matters which children failed on their own: by Batch's count too many failed,
+    or the array's progress is to be announced.
 
-    `summary` is that count. Where this says so, decide by what `with_own_failures` shows.
+    `summary` has Batch's counts. If this is true, decide by the counts of `with_own_failures`.
     """
     rule = policy.array_rule_for(array)
     if rule is None or not summary.get("FAILED"):
@@ -129,9 +130,10 @@ def asks_who_failed(
 
 def why_rest_goes_on(array: Job, summary: Mapping[str, int], policy: Policy) -> str:
     """
-    Why the rest of an array is not to be stopped now, or "" if it is.
+    Return why the rest of an array is not to be stopped now, or "" if it is.
 
-    `summary` is how many children are in each state now, and how many of them failed by themselves.
+    `summary` has how many children are in each state now; as FAILED, those that failed on their
+    own.
     """
     rule = policy.array_rule_for(array)
     if rule is None or rule.stop_rest_when is None:
@@ -147,7 +149,7 @@ def why_rest_goes_on(array: Job, summary: Mapping[str, int], policy: Policy) -> 
 def has_outlived_its_stop(
     array: Array, summary: Mapping[str, int], policy: Policy, now: datetime
 ) -> bool:
-    """Whether an array was stopped, is still to be, and has children that should have ended."""
+    """Check whether an array was stopped, is still to be, and its children should have ended."""
     return (
         array.rest_stopped_at is not None
         and now >= array.rest_stopped_at + CASCADE_WAIT
@@ -156,7 +158,7 @@ def has_outlived_its_stop(
 
 
 def leave(array: Array, why: str) -> ArrayDecision:
-    """The stop that was decided was not made: none of us has stopped the array. That is told."""
+    """Record and announce that the stop of an array that was decided was not made."""
     left = replace(array, rest_stopped_by="", rest_stop_known=True)
     return ArrayDecision(array=left, effects=(Announce(notices=(rest_left(array, why),)),))
 
@@ -164,12 +166,12 @@ def leave(array: Array, why: str) -> ArrayDecision:
 def stop_children(
     array: Array, alive: Iterable[str], policy: Policy, now: datetime
 ) -> ArrayDecision:
-    """Stop children that outlived the stop of their parent, one by one."""
+    """Stop children that have not ended after the stop of their parent, one by one."""
     rule = policy.array_rule_for(array)
     label = policy.label_of(rule) if rule else ""
     stop = StopJobs(
         how="terminate",
-        job_ids=tuple(dict.fromkeys(alive)),  # One may be listed twice, having moved on meanwhile.
+        job_ids=tuple(dict.fromkeys(alive)),  # A child that changes state may be listed twice.
         reason=f"{STOP_MARK}the array was stopped before ({label})",
         rule=label,
         array_id=array.job_id,

@@ -1,4 +1,4 @@
-"""The notices about an array that is under way: how far it is, and that the rest is stopped."""
+"""The notices about an array under way: its progress, and that the rest is or is not stopped."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from batch_watchdog.notices.text import fact, iso, plain
 
 
 def rest_stopped(array: Array, counts: ChildCounts, label: str, *, enforced: bool) -> Notice:
-    """Too many children have failed: the others are stopped, or in observe mode would be."""
+    """Build the notice that the rest is stopped, or would be: too many children have failed."""
     name = name_of(array)
     left = counts.size - counts.ended
     parts = {"name": name, "failed": counts.failed, "ended": counts.ended}
@@ -59,7 +59,7 @@ def rest_stopped(array: Array, counts: ChildCounts, label: str, *, enforced: boo
 
 
 def rest_left(array: Array, why: str) -> Notice:
-    """The children that are left were not stopped, though that was told."""
+    """Build the notice that the rest of an array was not stopped, though that was announced."""
     return Notice(
         kind="array-stopped",
         id=f"array-stopped:{array.job_id}:left-alone",
@@ -87,7 +87,7 @@ def rest_left(array: Array, why: str) -> Notice:
 def progressed(
     array: Array, counts: ChildCounts, percent: int, left: timedelta, now: datetime
 ) -> Notice:
-    """So many per cent of the children have ended; the rest takes as long as this pace says."""
+    """Build the notice that `percent` of the children have ended, and the rest will take `left`."""
     parts = {
         "name": name_of(array),
         "percent": percent,

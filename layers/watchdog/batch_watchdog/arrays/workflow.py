@@ -1,4 +1,4 @@
-"""Track arrays: from events, and from AWS Batch's answers."""
+"""Track arrays, from events and from AWS Batch's answers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,14 +28,14 @@ from batch_watchdog.store.table import Table
 
 
 def reminder(job_ids: Iterable[str], now: datetime) -> Reminder:
-    """The entry that has these arrays asked for in the next minute."""
+    """Build the reminder to ask Batch about these arrays in the next minute."""
     minute = reminder_items.minute_of(now) + reminder_items.MINUTE
     return Reminder(minute=minute, kind="array", content=pack(sorted(job_ids)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArrayTracker:
-    """Arrays, as both job_events and the sweep see them. `held`: an operator holds all stops."""
+    """Tracks arrays, for job_events and for the sweep. `held`: an operator holds all stops."""
 
     table: Table
     batch: BatchApi
@@ -44,10 +44,10 @@ class ArrayTracker:
 
     def observe(self, job_id: str, changes: Sequence[JobEvent], now: datetime) -> Outcome:
         """
-        Take in one array's changes: write its parts, and say what is to be written further.
+        Process one array's changes: write its parts, and return what else is to be written.
 
         Raises:
-            StaleItemError: someone else wrote one of the parts meanwhile.
+            StaleItemError: another invocation wrote one of the parts meanwhile.
         """
         store = Arrays(self.table)
         children = [change for change in changes if change.kind == "child" and change.ended]
@@ -75,8 +75,8 @@ class ArrayTracker:
         store = Arrays(self.table)
         if array.size is not None:
             parts = store.all_parts(array)
-            # An event may lack tags that Batch shows, so the sweep announces these arrays.
-            # Of an array that says itself that it never began, no child has more to tell.
+            # An event may lack tags that Batch shows: if tags may silence an array, the sweep
+            # announces it. If its own reason blames a dependency, no child's event is awaited.
             done = progress.is_done(array, parts) or (
                 blames_a_dependency(array.reason) and fell_with_another(array, parts)
             )
@@ -84,7 +84,7 @@ class ArrayTracker:
                 return self.announce(array, parts, now)
         if array == known:
             return Outcome()
-        # Whatever events fail to tell, the sweep asks for, from the next minute on.
+        # The sweep asks Batch for what events leave out, from the next minute on.
         reminders = [] if known else [reminder_items.put(reminder([array.job_id], now))]
         return Outcome(puts=[store.put(array, now), *reminders])
 
@@ -129,7 +129,7 @@ class ArrayTracker:
         return Outcome(puts=puts, effects=[*stopped.effects, *decision.effects])
 
     def _summary(self, array: Array, detail: Detail, now: datetime) -> Mapping[str, int]:
-        """How many children are in each state; those that were stopped apart, where it matters."""
+        """Return the number of children in each state; where it matters, stops are separate."""
         summary: Mapping[str, int] = detail.get("arrayProperties", {}).get("statusSummary", {})
         if not array_rules.asks_who_failed(array, summary, self.policy, now):
             return summary
@@ -140,7 +140,7 @@ class ArrayTracker:
         return told_apart
 
     def _after_stop(self, array: Array) -> ArrayDecision:
-        """What is known by now of what came of the array's stop."""
+        """Decide by the result of the array's stop, as far as it is known."""
         if array.rest_stopped_at is None or not array.rest_stopped_by or array.rest_stop_known:
             return ArrayDecision(array=array)
         recorded = Actions(self.table).recorded_at(array.rest_stopped_at)
@@ -150,7 +150,7 @@ class ArrayTracker:
         return ArrayDecision(array=replace(array, rest_stop_known=result.outcome != "open"))
 
     def _filled(self, array: Array, parts: Sequence[Part]) -> list[Part]:
-        """The parts, with the failures that Batch lists in place of those that events told."""
+        """Return the parts, with failures that Batch lists in place of those from events."""
         at = array.ended_at or array.first_at
         listed = [event_from_detail(job, at) for job in self.batch.children(array.job_id, "FAILED")]
         filled = filling.correct(array, parts, listed)
@@ -160,9 +160,10 @@ class ArrayTracker:
 
     def announce(self, array: Array, parts: Iterable[Part], now: datetime) -> Outcome:
         """
-        Say that an array is done, once: the state that says so is part of the same write.
+        Announce once that an array is done: the same write marks it as announced.
 
-        One that only fell with a job that it depends on is told with that one's failure.
+        An array that failed only with a job that it depends on is announced with that job's
+        failure, if the policy notifies of job failures.
         """
         array = self._after_stop(array).array
         rule, parts = self.policy.array_rule_for(array), list(parts)

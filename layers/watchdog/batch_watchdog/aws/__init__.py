@@ -1,1 +1,1 @@
-"""The only callers of AWS, beside the table, the diagnosis and the action handler."""
+"""Calls of AWS Batch and SQS, metrics, and the functions' settings."""

@@ -1,8 +1,8 @@
 """
 The only module that calls AWS Batch.
 
-What it asks is asked in as few calls as Batch allows, and what it changes goes through
-`stop` and `set_queue_state` alone. https://docs.aws.amazon.com/batch/latest/APIReference/
+It reads in as few calls as Batch allows. It changes something only in `stop`, `stop_some` and
+`set_queue_state`. https://docs.aws.amazon.com/batch/latest/APIReference/
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ STOP_MAX = 50  # jobs a CancelJobs, TerminateJobs or TerminateServiceJobs call
 _STOP_ROUNDS = 5  # for jobs whose stop was throttled or failed on Batch's side
 REASON_MAX = 1_024  # characters
 
-# What passes by itself, be it a whole call's error or that of one job in a bulk call.
+# Errors that are worth a retry, of a whole call or of one job in a bulk call.
 PASSING = frozenset({"ThrottlingException", "TooManyRequestsException", "ServerException"})
 _NO_BULK = frozenset(
     {"AccessDeniedException", "AccessDenied", "UnknownOperationException", "NotFoundException"}
@@ -30,23 +30,23 @@ _NO_BULK = frozenset(
 _BULK: Mapping[tuple[str, bool], tuple[str, str]] = {
     ("cancel", False): ("cancel_jobs", "cancel_job"),
     ("terminate", False): ("terminate_jobs", "terminate_job"),
-    # A service job has one way of being stopped.
+    # A service job can only be terminated.
     ("cancel", True): ("terminate_service_jobs", "terminate_service_job"),
     ("terminate", True): ("terminate_service_jobs", "terminate_service_job"),
 }
 
 
 def kinds_of(queue: Detail) -> list[bool]:
-    """Whether a queue holds service jobs; both, where it does not say."""
+    """Return whether a queue holds service jobs; both answers, if it does not show its type."""
     return [is_for_service_jobs(queue)] if queue.get("jobQueueType") else [False, True]
 
 
 class BatchReader:
     """
-    What the watchdog asks AWS Batch. `client` is a boto3 client.
+    The read calls to AWS Batch. `client` is a boto3 client.
 
-    `pace` is called before each call of those that stop, list a page or describe jobs, so that
-    whoever makes very many of them can take their time.
+    `pace` is called before each call that stops, lists a page of, or describes jobs, so that a
+    caller with very many calls can limit their rate.
     """
 
     def __init__(self, client: Any, pace: Callable[[], None] = lambda: None) -> None:
@@ -54,7 +54,7 @@ class BatchReader:
         self._pace = pace
 
     def describe(self, job_ids: Iterable[str]) -> dict[str, Detail]:
-        """The jobs as Batch knows them, by id; one that it has forgotten is left out."""
+        """Return the jobs that Batch knows, by id; others are left out."""
         found: dict[str, Detail] = {}
         for some in batched(dict.fromkeys(job_ids), DESCRIBE_MAX, strict=False):
             self._pace()
@@ -63,7 +63,7 @@ class BatchReader:
         return found
 
     def describe_service(self, job_ids: Iterable[str]) -> dict[str, Detail]:
-        """Service jobs by id; one that Batch has forgotten is left out. One call a job."""
+        """Return the service jobs that Batch knows, by id; one call a job."""
         found: dict[str, Detail] = {}
         for job_id in dict.fromkeys(job_ids):
             self._pace()
@@ -75,16 +75,16 @@ class BatchReader:
         return found
 
     def queues(self) -> Iterator[Detail]:
-        """All queues; read page by page."""
+        """Yield all queues; read page by page."""
         for page in self._client.get_paginator("describe_job_queues").paginate():
             yield from page["jobQueues"]
 
     def queue(self, queue: str) -> Detail | None:
-        """One queue, named by its ARN or name."""
+        """Return one queue, named by its ARN or name."""
         return next(iter(self._client.describe_job_queues(jobQueues=[queue])["jobQueues"]), None)
 
     def environments(self, queue: Detail) -> list[Detail]:
-        """The compute environments that a queue sends its jobs to."""
+        """Return the compute environments to which a queue sends its jobs."""
         order = queue.get("computeEnvironmentOrder") or ()
         names = [each["computeEnvironment"] for each in order]
         if not names:
@@ -93,7 +93,7 @@ class BatchReader:
         return list(answer["computeEnvironments"])
 
     def snapshot(self, queue: str) -> Detail | None:
-        """The head of a queue, or None where Batch has no snapshot of it."""
+        """Return the head of a queue, or None if Batch has no snapshot of it."""
         try:
             answer: Detail = self._client.get_job_queue_snapshot(jobQueue=queue)
         except ClientError as error:
@@ -105,28 +105,33 @@ class BatchReader:
     def page(
         self, queue: str, status: str, token: str | None, *, service: bool
     ) -> tuple[Sequence[Detail], str | None]:
-        """One page of a queue's jobs in one state, and the token of the next, if there is one."""
+        """
+        Return one page of a queue's jobs in one state, and the token of the next, if there is one.
+        """
         return self._page({"jobQueue": queue, "jobStatus": status}, token, service=service)
 
     def page_of_new(
         self, queue: str, created_after: int, token: str | None, *, service: bool
     ) -> tuple[Sequence[Detail], str | None]:
-        """One page of a queue's jobs, in any state, that were created after so many ms."""
+        """
+        Return one page of a queue's jobs, in any state, that were created after this time (ms since
+        1970).
+        """
         newest = {"name": "AFTER_CREATED_AT", "values": [str(created_after)]}
         return self._page({"jobQueue": queue, "filters": [newest]}, token, service=service)
 
     def page_of_children(
         self, array_id: str, status: str, token: str | None
     ) -> tuple[Sequence[Detail], str | None]:
-        """One page of an array's children in one state, and the token of the next."""
+        """Return one page of an array's children in one state, and the token of the next."""
         return self._page({"arrayJobId": array_id, "jobStatus": status}, token, service=False)
 
     def children(self, array_id: str, status: str) -> Iterator[Detail]:
-        """An array's children in one state, as summaries; read page by page."""
+        """Yield an array's children in one state, as summaries; read page by page."""
         return self._pages({"arrayJobId": array_id, "jobStatus": status}, service=False)
 
     def live_children(self, array_id: str) -> Iterator[Detail]:
-        """An array's children that have not ended."""
+        """Yield an array's children that have not ended."""
         for status in (*WAITING, *STARTED):
             if status != "SCHEDULED":  # a state of service jobs only
                 yield from self.children(array_id, status)
@@ -150,7 +155,7 @@ class BatchReader:
 
 
 class BatchApi(BatchReader):
-    """AWS Batch, as the watchdog uses it: what it asks, and what it changes."""
+    """The calls to AWS Batch: those that read, and those that change something."""
 
     def stop(
         self,
@@ -163,10 +168,10 @@ class BatchApi(BatchReader):
         """
         Cancel or terminate jobs, 50 a call.
 
-        That a stop was accepted does not mean that the job has ended: look again later.
+        That a stop was accepted does not mean that the job has ended: check again later.
 
         Returns:
-            Why, for each job that Batch would not stop; the others were accepted.
+            The reason, for each job that Batch would not stop; the others were accepted.
         """
         refused: dict[str, str] = {}
         for some in batched(dict.fromkeys(job_ids), STOP_MAX, strict=False):
@@ -192,8 +197,8 @@ class BatchApi(BatchReader):
         Cancel or terminate up to 50 jobs, once.
 
         Returns:
-            Code and message of the error, for each job that was not accepted. Where the code is
-            one of `PASSING`, it may be tried again.
+            Code and message of the error, for each job that was not accepted. If the code is one of
+            `PASSING`, the stop may be tried again.
         """
         bulk, single = _BULK[how, service]
         job_ids, reason = list(job_ids), reason[:REASON_MAX]

@@ -1,15 +1,15 @@
-"""Metrics by CloudWatch's embedded metric format: written into the log, and no call is made."""
+"""Write metrics into the log, in CloudWatch's embedded metric format: that takes no API call."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 
 from batch_watchdog.measures.measures import NAMESPACE, Measure
 
-_METRICS_MAX = 100  # of one line, as AWS takes them
+_METRICS_MAX = 100  # in one line of the log, as AWS allows
 
 
 def emit(measures: Sequence[Measure]) -> None:
-    """Write measures into the function's log, from where CloudWatch takes them."""
+    """Write measures into the function's log, from which CloudWatch takes them."""
     # Only sweep and act measure anything: no other function loads this.
     from aws_lambda_powertools.metrics import EphemeralMetrics  # noqa: PLC0415
 

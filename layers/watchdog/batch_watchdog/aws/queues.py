@@ -1,4 +1,4 @@
-"""The SQS queues that this package writes to: dead letters, and stop runs to continue."""
+"""Send messages to the SQS queues: dead letters, and stop runs to continue."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ _NAMED = len("reason" + "String")
 
 
 class DeadLetters:
-    """The dead-letter queue, as this package writes to it. `sqs` is a boto3 client."""
+    """The dead-letter queue, for sending. `sqs` is a boto3 client."""
 
     def __init__(self, sqs: Any, queue_url: str) -> None:
         self._sqs = sqs
@@ -19,9 +19,9 @@ class DeadLetters:
 
     def keep(self, body: str, reason: str) -> None:
         """
-        Keep what arrived as it was; an operator reads the attribute `reason`.
+        Keep a body as it arrived, with the attribute `reason` for operators.
 
-        A body that fills a message to its last bytes is kept without the reason.
+        A body that leaves no room for the reason in the message is kept without it.
         """
         told = plain(reason, 1_000)
         fits = len(body.encode()) + len(told.encode()) + _NAMED <= _MESSAGE_MAX
@@ -32,14 +32,14 @@ class DeadLetters:
 
 
 class StopQueue:
-    """The queue, as this package writes to it. `sqs` is a boto3 client."""
+    """The queue of stop runs to continue, for sending. `sqs` is a boto3 client."""
 
     def __init__(self, sqs: Any, queue_url: str) -> None:
         self._sqs = sqs
         self._queue_url = queue_url
 
     def send(self, run_id: str, delay_s: int = 0) -> None:
-        """Have a run continued, at the earliest after so many seconds (at most 900)."""
+        """Request that a run continues, at the earliest after `delay_s` seconds (at most 900)."""
         self._sqs.send_message(
             QueueUrl=self._queue_url,
             MessageBody=json.dumps({"run_id": run_id}),

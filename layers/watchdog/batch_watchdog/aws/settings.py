@@ -1,4 +1,4 @@
-"""The settings that the template gives to every function: the only reader of the environment."""
+"""Read the settings that the template gives to every function; only this reads the environment."""
 
 import os
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ class Settings:
     stop_calls_per_second: float
     dead_letter_queue_urls: str = ""  # all of them, with commas between
     job_events_rule: str = ""
-    chat_topic_arn: str = ""  # "": no chat is told
+    chat_topic_arn: str = ""  # "": there is no chat
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Self:
@@ -26,7 +26,7 @@ class Settings:
         Read the settings.
 
         Raises:
-            SettingsError: a variable is missing, or is no number; the message names it.
+            SettingsError: a variable is missing, or is not a number; the message names it.
         """
         try:
             return cls(

@@ -1,4 +1,4 @@
-"""Blockages: one item a queue."""
+"""Read and write blockages: one item for each queue."""
 
 from datetime import datetime, timedelta
 
@@ -14,7 +14,7 @@ _ADAPTER = TypeAdapter(Blockage)
 
 
 def read(table: Table, queue: str) -> Blockage | None:
-    """What is known of a queue, named by its ARN, being blocked."""
+    """Read the latest blockage of a queue, named by its ARN; None if there is none."""
     item = table.get(f"BLOCKED#{queue}", "HEAD")
     if item is None:
         return None
@@ -22,7 +22,7 @@ def read(table: Table, queue: str) -> Blockage | None:
 
 
 def put(blockage: Blockage, now: datetime) -> Put:
-    """The write of a blockage."""
+    """Return the write of a blockage."""
     body = pack(_ADAPTER.dump_python(blockage, mode="json", exclude={"version"}))
     item: Item = {
         "pk": f"BLOCKED#{blockage.queue}",

@@ -1,4 +1,4 @@
-"""The notices about blocked queues: it is blocked, and it is free again."""
+"""Build the notices about blocked queues: that a queue is blocked, and that it no longer is."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,7 +15,7 @@ from batch_watchdog.notices.text import fact, iso, plain
 
 
 def began(blockage: Blockage, findings: Sequence[Finding]) -> Notice:
-    """The notice that a queue is blocked, and why."""
+    """Build the notice that a queue is blocked, and why."""
     queue = Name(plain(resource_name(blockage.queue)))
     heads = blockage.blocking
     parts = {
@@ -48,7 +48,7 @@ def began(blockage: Blockage, findings: Sequence[Finding]) -> Notice:
 
 
 def ended(blockage: Blockage, now: datetime) -> Notice:
-    """The notice that a queue is no longer blocked, and what became of the jobs that did it."""
+    """Build the notice that a queue is no longer blocked, with the outcome of its jobs."""
     queue = Name(plain(resource_name(blockage.queue)))
     heads = blockage.seen_heads
     told: list[str] = [
@@ -78,7 +78,7 @@ def ended(blockage: Blockage, now: datetime) -> Notice:
 
 
 def _stoppers(blockage: Blockage) -> list[str]:
-    """Who of us cancelled jobs that blocked the queue."""
+    """Return the guards and rules that cancelled jobs that blocked the queue."""
     ours = (head for head in blockage.seen_heads if head.outcome == "cancelled-by-watchdog")
     return list(dict.fromkeys(stopper_in(head.reason) for head in ours))
 

@@ -1,9 +1,10 @@
 """
-Blocked queues: told when they begin and when they end, and not with each of Batch's events.
+Track blocked queues, to announce a blockage when it begins and ends, not with each event of Batch.
 
-Batch says "Batch Job Queue Blocked" of the job at the head of a queue, and never that it is
-over. A fair-share queue may have several heads, each of which may be blocked: it is over when
-none of them is. https://docs.aws.amazon.com/batch/latest/userguide/batch-job-queue-blocked-events.html
+Batch sends "Batch Job Queue Blocked" for the job at the head of a queue, and no event when the
+blockage ends. A fair-share queue may have several heads, and each may be blocked: the blockage ends
+when none of them is blocked.
+https://docs.aws.amazon.com/batch/latest/userguide/batch-job-queue-blocked-events.html
 """
 
 import re
@@ -18,12 +19,12 @@ from batch_watchdog.core.job_event import QueueBlocked
 from batch_watchdog.core.payload_parts import is_stop_accepted
 from batch_watchdog.notices.text import fact
 
-HEADS_MAX = 20  # of one queue that are kept, the latest
-NAMED_MAX = 5  # of them in a text
-MISSED_MAX = 5  # looks in a row at a job that Batch does not show: then it is gone
+HEADS_MAX = 20  # heads of one queue that are stored
+NAMED_MAX = 5  # heads that a text names
+MISSED_MAX = 5  # checks in a row in which Batch may not return a job; after one more it is gone
 
 type Outcome = Literal[
-    "",  # it is blocked
+    "",  # it still blocks the queue
     "started",
     "succeeded",
     "failed",
@@ -36,10 +37,10 @@ type Outcome = Literal[
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
     """
-    A job that blocked its queue at a time, and how that ended, and by which reason.
+    A job that blocked its queue at a time, with the outcome and its reason.
 
-    `named` says whether a notice has named it; an earlier version did not keep that. `missed`
-    counts the latest looks at which Batch did not show it.
+    `named` is whether a notice has named it; an earlier version did not store that. `missed` counts
+    the latest checks, in a row, in which Batch did not return it.
     """
 
     job_id: str
@@ -54,9 +55,9 @@ class Head:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blockage:
     """
-    A queue that is blocked since a time, at last seen by this job. `queue` is an ARN.
+    A queue that is blocked since a time, with the job of the latest event. `queue` is an ARN.
 
-    `heads` are all jobs by which it was seen, this one among them.
+    `heads` are the jobs that Batch has reported as blocked, this one included.
     """
 
     queue: str
@@ -73,7 +74,7 @@ class Blockage:
 
     @property
     def seen_heads(self) -> tuple[Head, ...]:
-        """The heads. What an earlier version wrote has none but the job that was seen last."""
+        """The heads. An item of an earlier version has only the job that was reported last."""
         own = Head(job_id=self.job_id, job_name=self.job_name, at=self.latest)
         return self.heads or (own,)
 
@@ -83,7 +84,7 @@ class Blockage:
 
     @property
     def needs_notice(self) -> bool:
-        """Whether the queue is blocked, by jobs that Batch shows and none that a notice named."""
+        """Whether it must be announced: Batch returned all blocking heads, and none was named."""
         blocking = self.blocking
         if not blocking or self.is_unsure:
             return False
@@ -91,20 +92,20 @@ class Blockage:
 
     @property
     def is_unsure(self) -> bool:
-        """Whether the latest look did not show all that may block the queue."""
+        """Whether Batch did not return all heads that may block the queue in the latest check."""
         return any(head.missed for head in self.blocking)
 
     def announced(self) -> "Blockage":
-        """The blockage once a notice has named all heads that block now."""
+        """Return the blockage after a notice has named all heads that block now."""
         heads = (head if head.outcome else replace(head, named=True) for head in self.seen_heads)
         return replace(self, told=True, heads=tuple(heads))
 
 
 def take_in(known: Blockage | None, event: QueueBlocked) -> Blockage:
-    """The blockage after one of Batch's events. Older and repeated events add nothing."""
+    """Return the blockage after one of Batch's events. Older and repeated events add nothing."""
     head = Head(job_id=event.job_id, job_name=fact(event.job_name), at=event.at, named=False)
     heads = {each.job_id: each for each in known.seen_heads} if known else {}
-    # Only an event of the same job can be older: another job's may have come late.
+    # Only an older event of the same job is ignored: another job's may have arrived late.
     if known and event.job_id in heads and event.at <= heads[event.job_id].at:
         return known
     if known is None or known.over:
@@ -135,13 +136,13 @@ def take_in(known: Blockage | None, event: QueueBlocked) -> Blockage:
 
 
 def _kept(heads: Mapping[str, Head]) -> tuple[Head, ...]:
-    """The heads in the order of time; where there are too many, the latest that still block."""
+    """Return the heads in order of time. Of too many, keep those that block, then the latest."""
     latest = sorted(heads.values(), key=lambda head: (not head.outcome, head.at), reverse=True)
     return tuple(sorted(latest[:HEADS_MAX], key=lambda head: (head.at, head.job_id)))
 
 
 def look(blockage: Blockage, details: Mapping[str, Mapping[str, Any]], now: datetime) -> Blockage:
-    """The blockage, given what Batch answers about the jobs that blocked the queue."""
+    """Update the blockage by the details that Batch returned of the jobs that blocked the queue."""
     heads = tuple(
         head if head.outcome else _after(head, details.get(head.job_id), now)
         for head in blockage.seen_heads
@@ -150,7 +151,7 @@ def look(blockage: Blockage, details: Mapping[str, Mapping[str, Any]], now: date
 
 
 def _after(head: Head, detail: Mapping[str, Any] | None, now: datetime) -> Head:
-    if detail is None:  # An answer may lack a job that is there.
+    if detail is None:  # A response may lack a job that exists.
         if head.missed < MISSED_MAX:
             return replace(head, missed=head.missed + 1)
         return replace(head, outcome="forgotten")

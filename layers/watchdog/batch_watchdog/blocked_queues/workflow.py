@@ -18,23 +18,23 @@ from batch_watchdog.store.item_codec import pack
 from batch_watchdog.store.reminders import Reminder, Reminders
 from batch_watchdog.store.table import Table
 
-_ASKED_AGAIN = timedelta(minutes=2)  # whether a queue is still blocked
+_ASKED_AGAIN = timedelta(minutes=2)  # between checks whether a queue is still blocked
 
 
 def reminder(queue: str, at: datetime) -> Reminder:
-    """The entry that has a queue asked for."""
+    """Build the reminder to check a queue."""
     return Reminder(minute=reminder_items.minute_from(at), kind="blocked", content=pack(queue))
 
 
 def take_in(table: Table, queue: str, events: Iterable[QueueBlocked], now: datetime) -> Outcome:
-    """Take in Batch's events of one queue. The sweep finds out why, and tells."""
+    """Record Batch's events of one queue. The sweep finds the reason, and announces it."""
     known = blockage = blocked_items.read(table, queue)
     for event in sorted(events, key=lambda event: event.at):
         blockage = blocked_rules.take_in(blockage, event)
     if blockage is None or blockage == known:
         return Outcome()
     if known is None or known.over:
-        # First the reminder, which may be there already: who has it and no state forgets it.
+        # The reminder is written first, perhaps again. Without a stored blockage it has no effect.
         Reminders(table).file(
             [reminder(queue, reminder_items.minute_of(now) + reminder_items.MINUTE)]
         )
@@ -43,7 +43,7 @@ def take_in(table: Table, queue: str, events: Iterable[QueueBlocked], now: datet
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockedQueueChecker:
-    """The blocked queues of a sweep at `now`."""
+    """Checks the blocked queues that are due in a sweep at `now`."""
 
     table: Table
     batch: BatchApi
@@ -53,9 +53,9 @@ class BlockedQueueChecker:
 
     def see_to(self, queues: Iterable[str], out_of_time: Callable[[], bool]) -> list[Exception]:
         """
-        Ask about each queue. What is not reached or not written is due in the next minute.
+        Check each queue. Queues that are not reached or not written are due in the next minute.
 
-        Returns what prevented a decision about some of them.
+        Returns the errors that prevented a decision about some of them.
         """
         some = sorted(set(queues))
         left: set[str] = set()
@@ -74,7 +74,7 @@ class BlockedQueueChecker:
         return [*written.failed.values()]
 
     def ask(self, queue: str) -> Outcome:
-        """See whether a queue is still blocked; tell when it is for the first time, or over."""
+        """Check whether a queue is still blocked; announce a new blockage, or the end of one."""
         known = blocked_items.read(self.table, queue)
         if known is None or known.over:
             return Outcome()

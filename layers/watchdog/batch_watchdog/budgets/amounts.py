@@ -1,8 +1,9 @@
 """
-What is counted, as whole numbers, so that nothing is lost however often it is added and taken off.
+Amounts: what a budget counts, as whole numbers, so that repeated additions and subtractions are
+exact.
 
 Amounts are four numbers in the order of `UNITS`: thousandths of a vCPU, thousandths of a GPU, KiB
-of memory, instances. What is used is such an amount times milliseconds.
+of memory, instances. Use is such an amount times milliseconds.
 """
 
 import json
@@ -18,14 +19,14 @@ type Amounts = tuple[int, int, int, int]
 
 NOTHING: Amounts = (0, 0, 0, 0)
 
-_MOST = 10**12  # of one job; more is no amount
+_MOST = 10**12  # of one job; a larger number counts as 0
 _HOUR = 3_600_000  # ms
-# So many of these, for an hour, are an hour of the unit.
+# One hour of each unit, as an amount times milliseconds.
 _A_UNIT_HOUR = (1_000 * _HOUR, 1_000 * _HOUR, 1_048_576 * _HOUR, _HOUR)
 
 
 def amounts_of(detail: Mapping[str, Any]) -> Amounts:
-    """What a job takes while it runs, by an event or by DescribeJobs. Never raises."""
+    """Return what a job takes while it runs, from its event or DescribeJobs. Never raises."""
     if is_service_job(detail):
         return 0, 0, 0, _instances(detail)
     nodes = mapping(detail.get("nodeProperties"))
@@ -41,7 +42,7 @@ def amounts_of(detail: Mapping[str, Any]) -> Amounts:
 
 
 def added(one: Iterable[int], other: Iterable[int], times: int = 1) -> Amounts:
-    """One, and so many times the other."""
+    """Return `one` plus `times` times `other`."""
     first, second, third, fourth = (a + b * times for a, b in zip(one, other, strict=True))
     return first, second, third, fourth
 
@@ -51,7 +52,7 @@ def scaled(amounts: Amounts, by: int) -> Amounts:
 
 
 def in_units(used: Mapping[str, Amounts], budget: Budget) -> dict[str, float]:
-    """What is used by queue, in hours of each unit and in USD: of the units that are limited."""
+    """Convert use by queue to hours of each unit and to USD; only the limited units."""
     total, usd = [0.0] * len(UNITS), 0.0
     for queue, amounts in used.items():
         hours = [each / whole for each, whole in zip(amounts, _A_UNIT_HOUR, strict=True)]
@@ -62,7 +63,7 @@ def in_units(used: Mapping[str, Amounts], budget: Budget) -> dict[str, float]:
 
 
 def percent_of(units: Mapping[str, float], budget: Budget) -> float:
-    """How much of a budget that is, in per cent: of the limit of which most is used."""
+    """Return how much of a budget that is, in per cent of the limit of which most is used."""
     return max(100 * units[unit] / limit for unit, limit in budget.limits.items())
 
 
@@ -71,7 +72,7 @@ def _whole(number_of: float) -> int:
 
 
 def _instances(detail: Mapping[str, Any]) -> int:
-    """How many instances a service job's request names; 0 where it is not shown, or names none."""
+    """Return how many instances a service job's request names; 0 if it is not shown or has none."""
     payload = mapping(detail.get("serviceRequestPayload"))
     if not payload:
         payload = mapping(_json(detail.get("serviceRequestPayload")))

@@ -1,7 +1,7 @@
 """
-What a batch of messages says of runs, filed in one write for the next sweep to count.
+File what a batch of messages shows about runs, for the next sweep to count.
 
-What no budget counts is not filed, and not read either.
+A job that no budget counts is not filed, and the detail of its message is not read.
 """
 
 import json
@@ -26,7 +26,7 @@ _QUARTER = 15 * 60_000  # ms
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetIntake:
-    """The budgets, as they meet the changes of one batch of messages."""
+    """Files what one batch of messages shows about the runs that budgets count."""
 
     table: Table
     batch: BatchApi
@@ -35,7 +35,7 @@ class BudgetIntake:
     def file(
         self, changes: Mapping[str, JobEvent], bodies: Mapping[str, str], now: datetime
     ) -> None:
-        """File what the changes (by message id) say of runs, for the next sweep to count."""
+        """File what job events (by message id) show about runs, for the next sweep to count."""
         if not self.policy.budget:
             return
         told = [
@@ -51,11 +51,11 @@ class BudgetIntake:
                 expected += _expected(change, detail, budgets)
         self._with_requests(facts)
         Reminders(self.table).file(items.to_be_counted(facts, now))
-        # Should neither the start nor the end be told, a look shows them.
+        # If neither the start nor the end is reported, a later check of the job shows them.
         Reminders(self.table).file(items.to_be_looked_at(expected, now))
 
     def _counted(self, changes: Sequence[JobEvent]) -> dict[str, tuple[BudgetKey, ...]]:
-        """Which budgets count which jobs."""
+        """Return the budgets that count each job, by job id."""
         asking = [budget.match for budget in self.policy.budget if budget.match.tags]
         tagged = with_tags(
             changes,
@@ -70,7 +70,7 @@ class BudgetIntake:
         return found
 
     def _with_requests(self, facts: list[Fact]) -> None:
-        """Ask how many instances service jobs have, where a budget counts them."""
+        """Ask AWS Batch how many instances service jobs have, if a budget counts instances."""
         names = {budget.name for budget in self.policy.budget if counts_instances(budget)}
         asked = {
             fact.run.job_id
@@ -88,14 +88,14 @@ def counts_instances(budget: Budget) -> bool:
 
 
 def counting(policy: Policy, job: JobEvent) -> tuple[BudgetKey, ...]:
-    """The budgets that count a job, whose tags must be known."""
+    """Return the budgets that count a job. The tags of the job must be known."""
     return tuple(
         (budget.name, budget.counting) for budget in policy.budget if budget.match.matches(job)
     )
 
 
 def facts_of(change: JobEvent, detail: Detail, budgets: tuple[BudgetKey, ...]) -> Iterator[Fact]:
-    """What a job shows of its runs at the time of a change."""
+    """Yield a fact for each run that a job shows at the time of a change."""
     amounts = amounts_of(detail)
     for run in runs.runs_of(detail, to_ms(change.at)):
         yield _fact(change, run, amounts, budgets)
@@ -104,7 +104,7 @@ def facts_of(change: JobEvent, detail: Detail, budgets: tuple[BudgetKey, ...]) -
 def _expected(change: JobEvent, detail: Detail, budgets: tuple[BudgetKey, ...]) -> Iterator[Fact]:
     if run := runs.expected_run(detail):
         fact = _fact(change, run, amounts_of(detail), budgets)
-        # In whole quarters of an hour: those of one time are one row.
+        # Rounded down to a quarter of an hour, so that the runs of one quarter share a row.
         yield replace(fact, seen=to_ms(change.at) // _QUARTER * _QUARTER)
 
 

@@ -1,9 +1,9 @@
 """
-Count facts about runs: each start and each end once, in one write a budget.
+Count facts about runs: each start and each end once, with one write for each portion of a budget.
 
-Facts may be repeated, late, and in any order. What the ledger knows counts nothing. An end whose
-start was never seen counts whole; a start that comes after its end counts nothing. A run whose
-attempt has no number is the one that was counted with the same start, or the same end.
+Facts may be repeated, late, and in any order. A fact that is in the ledger already adds nothing. An
+end whose start was never seen adds the whole run; a start that arrives after its end adds nothing.
+A run whose attempt has no number is the one that was counted with the same start, or the same end.
 """
 
 import zlib
@@ -24,17 +24,17 @@ from batch_watchdog.store.decisions import Outcome, Recorder
 from batch_watchdog.store.reminders import Reminders
 from batch_watchdog.store.table import Table
 
-_MINUTES_MAX = 60  # of the ledger, that are written at once
+_MINUTES_MAX = 60  # of the ledger, for each write
 _FACTS_MAX = 20_000
 _BEGUN: tuple[Side, ...] = ("S", "T")
 _NUMBERS = tuple(reversed(range(10)))  # AWS Batch makes up to ten attempts
-_GUESSED = 500  # A start that was guessed is not one that was shown: it has its own number.
-_WITH_AMOUNTS = 10**15  # and so has a start with its amounts
+_GUESSED = 500  # A guessed start has its own number, apart from that of a shown start.
+_WITH_AMOUNTS = 10**15  # A start with its amounts has its own number, too.
 
 
 @dataclass(slots=True, kw_only=True)
 class BudgetCounter:
-    """Counts for the budgets of the policy at `now`. `failed` has the errors."""
+    """Counts runs for the policy's budgets at `now`. `failed` has the errors."""
 
     table: Table
     policy: Policy
@@ -42,7 +42,7 @@ class BudgetCounter:
     failed: list[Exception] = field(default_factory=list)
 
     def count(self, facts: Collection[Fact]) -> None:
-        """Count facts, of which each is about another run."""
+        """Count facts, each of which must be about a different run."""
         by_budget: dict[str, list[Fact]] = defaultdict(list)
         for fact in facts:
             for name, key in fact.budgets:
@@ -56,7 +56,7 @@ class BudgetCounter:
                     [(name, tuple(portion))], lambda key: self._counted(*key), self.now
                 )
                 self.failed += written.failed.values()
-                # They are counted again, with what comes in the next minute.
+                # They are filed again, to be counted with the facts of the next minute.
                 lost = [fact for _, facts in written.lost for fact in facts]
                 lost += [fact for _, facts in written.failed for fact in facts]
                 Reminders(self.table).file(items.to_be_counted(lost, self.now))
@@ -69,7 +69,7 @@ class BudgetCounter:
         state = rules.at_time(before, budget, to_ms(self.now))
         ledger = Ledger(self.table, (name, budget.counting))
         ledger.read(_times_of(facts))
-        # A start that comes after its end counts nothing, whether or not both show the same start.
+        # A start that arrives after its end adds nothing, even if the end shows another start.
         starts = [fact.run.start for fact in facts if not fact.run.stop]
         ledger.read(("T", fact.run.start) for fact in facts if fact.run.stop)
         if starts:
@@ -82,7 +82,7 @@ class BudgetCounter:
             began = _going_on(fact.run, believed)
             if fact.run.stop and not _is_counted_end(fact.run, ledger):
                 state = _ended(state, budget, fact, ledger, began)
-                if began:  # It is taken off once, though more ends may have come.
+                if began:  # The start is taken off once, even if more ends have arrived.
                     believed[fact.run.job_id].remove(began)
             elif not fact.run.stop and _is_new(fact, ledger, began):
                 state = rules.begin(state, budget, fact)
@@ -91,14 +91,14 @@ class BudgetCounter:
         puts = list(ledger.puts(self.now))
         if not puts:
             return Outcome()
-        # A reminder of what is not counted after all does no harm.
+        # A reminder of a run that is not counted in the end does no harm.
         Reminders(self.table).file(items.to_be_looked_at(going_on, self.now))
         return Outcome(puts=[items.put(state, self.now), *puts])
 
     def _believed(
         self, state: BudgetState, facts: Sequence[Fact], ledger: Ledger
     ) -> dict[str, list[Fact]]:
-        """The runs that go on, as they were counted, by job; only where that need be known."""
+        """Return the runs that go on, as they were counted, by job; none if they are not needed."""
         found: dict[str, list[Fact]] = defaultdict(list)
         unseen = [
             fact
@@ -134,7 +134,7 @@ def _goes_on(run: Run, ledger: Ledger) -> bool:
 
 
 def _as_counted(fact: Fact, ledger: Ledger) -> Fact:
-    """The fact, its attempt by the number under which the same run was counted."""
+    """Return the fact with the attempt number under which the same run was counted, if it was."""
     run = fact.run
     more = _NUMBERS if is_unnumbered(run.attempt) else (unnumbered(run.start),)
     shown: list[tuple[Side, int]] = []
@@ -150,7 +150,7 @@ def _as_counted(fact: Fact, ledger: Ledger) -> Fact:
 
 
 def _going_on(run: Run, believed: Mapping[str, Sequence[Fact]]) -> Fact | None:
-    """How a run was counted, of those that go on."""
+    """Return how a run was counted, if it is one of those that go on."""
     some = believed.get(run.job_id, ())
     for fact in some:
         if fact.run.attempt == run.attempt:
@@ -167,7 +167,7 @@ def _number_of(run: Run) -> int:
 
 
 def _number_with(fact: Fact) -> int:
-    """What stands in the ledger for a start with its amounts."""
+    """Return the number under which the ledger keeps a start with its amounts."""
     return _number_of(fact.run) + _WITH_AMOUNTS * (1 + zlib.crc32(repr(fact.amounts).encode()))
 
 
@@ -183,16 +183,16 @@ def _shows_its_start(fact: Fact, ledger: Ledger) -> bool:
 
 
 def _shows_its_amounts(fact: Fact, ledger: Ledger) -> bool:
-    """Whether a fact shows the amounts, too, with which its start was counted."""
+    """Whether a fact also shows the amounts with which its start was counted."""
     return ledger.knows("S", fact.run.start, fact.run.job_id, _number_with(fact))
 
 
 def _is_new(fact: Fact, ledger: Ledger, believed: Fact | None) -> bool:
-    """Whether a start is new; it is in the ledger then."""
+    """Check whether a start is new. If so, enter it in the ledger."""
     run = fact.run
     if ledger.knows("S", run.start, run.job_id, _number_of(run)) or not any(fact.amounts):
         return False
-    # Runs do not overlap: where another one has ended since, this one has, too.
+    # Runs of a job do not overlap: if another one has ended since, this one has ended, too.
     more = _NUMBERS if is_unnumbered(run.attempt) else (unnumbered(run.start),)
     if believed or any(ledger.knows_end(run.job_id, n, run.start) for n in (run.attempt, *more)):
         return False
@@ -204,7 +204,7 @@ def _is_new(fact: Fact, ledger: Ledger, believed: Fact | None) -> bool:
 def _ended(
     state: BudgetState, budget: Budget, fact: Fact, ledger: Ledger, believed: Fact | None
 ) -> BudgetState:
-    """Count an end that is new, and take off how its start was counted, if it was."""
+    """Count a new end, and take off what its start has added, if the start was counted."""
     run, began = fact.run, believed
     if began:
         ledger.count("T", began.run.start, run.job_id, _number_of(began.run))
@@ -214,14 +214,14 @@ def _ended(
         if run.stop == run.start:  # No end was shown. Should one be, it counts whole.
             ledger.count("T", run.start, run.job_id, run.attempt)
     if began:
-        # What Batch shows later may be less, or in another form: all of it was so from the start.
+        # Batch may show less later, or in another form: the amounts of the start hold for all.
         fact = replace(fact, amounts=began.amounts)
         if not run.start:
             start = min(began.run.start, run.stop)
             run = replace(run, start=start, attempt=began.run.attempt)
             fact = replace(fact, run=run)
     elif not run.start or not any(fact.amounts):
-        return state  # It never ran, as far as anybody knows.
+        return state  # It never ran, as far as is known.
     ledger.count("E", run.stop, run.job_id, run.attempt)
     return rules.end(state, budget, fact, began)
 
@@ -235,7 +235,7 @@ def _times_of(facts: Iterable[Fact]) -> Iterator[tuple[Side, int]]:
 
 
 def _portions(facts: Sequence[Fact]) -> Iterator[list[Fact]]:
-    """Facts in portions that touch few items of the ledger each."""
+    """Yield facts in portions, each of which touches few items of the ledger."""
     portion: list[Fact] = []
     minutes: set[tuple[str, int]] = set()
     for fact in sorted(facts, key=lambda fact: (fact.run.start, fact.run.stop)):

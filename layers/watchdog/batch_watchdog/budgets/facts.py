@@ -1,8 +1,9 @@
 """
-Facts: a run as a word of Batch shows it, and which budgets count it; many in few bytes.
+Facts: a run as AWS Batch shows it, and which budgets count it; many are packed into few bytes.
 
-A row holds the runs that are alike in all but their times. The children of an array are told by
-their indices, and times by how much they differ: 1,000 children take some 4 KB once packed.
+A row holds the runs that differ only in their job ids, attempts and times. The children of an array
+are kept by the differences of their indices, and times by their differences: 1,000 children take
+some 4 KB once packed.
 """
 
 from collections import defaultdict
@@ -24,10 +25,10 @@ type Row = dict[str, Any]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
     """
-    A run that these budgets count. `name` is the job's, `queue` an ARN.
+    A run that `budgets` count. `name` is the job's name, `queue` an ARN.
 
-    Of a run that is believed to go on, `seen` says when Batch last showed it so, and `missed` how
-    often it has not shown the job since.
+    For a run that is believed to go on, `seen` is when Batch last showed that (milliseconds), and
+    `missed` how many checks since then have shown nothing of it.
     """
 
     run: Run
@@ -41,7 +42,7 @@ class Fact:
 
 
 def rows_of(facts: Iterable[Fact]) -> list[Row]:
-    """Facts as rows; the same facts give the same rows, in whatever order they come."""
+    """Build rows from facts; the same facts give the same rows, in any order."""
     alike: dict[Any, dict[Run, Fact]] = defaultdict(dict)
     for fact in facts:
         alike[_head(fact)][fact.run] = fact
@@ -49,7 +50,7 @@ def rows_of(facts: Iterable[Fact]) -> list[Row]:
 
 
 def read(row: Mapping[str, Any]) -> Iterator[Fact]:
-    """The facts of a row."""
+    """Yield the facts of a row."""
     first, second, third, fourth = row["a"]
     same = Fact(
         run=Run(job_id="", attempt=0, start=0),
@@ -73,7 +74,7 @@ def read(row: Mapping[str, Any]) -> Iterator[Fact]:
 
 
 def latest(facts: Iterable[Fact]) -> list[Fact]:
-    """Of several facts about one run, one that says all that they do."""
+    """Join the facts about each run into one fact that holds all that they show."""
     best: dict[tuple[str, int], Fact] = {}
     for fact in facts:
         key = fact.run.job_id, fact.run.attempt
@@ -82,7 +83,7 @@ def latest(facts: Iterable[Fact]) -> list[Fact]:
 
 
 def _joined(one: Fact, other: Fact) -> Fact:
-    """The fact with an end, or a shown start; with what the other one knows besides."""
+    """Return the fact with an end, or with a shown start, completed from the other one."""
     first, second = sorted((one, other), key=lambda fact: (not fact.run.stop, fact.run.guessed))
     budgets = tuple(dict.fromkeys((*first.budgets, *second.budgets)))
     amounts = first.amounts if any(first.amounts) else second.amounts

@@ -1,8 +1,8 @@
 """
-Who uses most of a budget: jobs and arrays by name, a bounded number of them. Pure.
+Track who uses most of a budget: jobs and arrays by name, a bounded number of them. Pure.
 
-They are measured in one unit, the first that the budget limits. Where there are more names than
-are kept, the smallest is forgotten: what is shown of a name is then what it has used since.
+They are measured in one unit, the first that the budget limits. If there are more names than are
+kept, the smallest is dropped. A dropped name that comes back shows only what it has used since.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _NANO = 10**9
 
 
 def weight(budget: Budget, queue: str, amounts: Amounts) -> int:
-    """How much an hour of these amounts is, in the unit in which users are measured."""
+    """Return how much an hour of these amounts is, in the unit in which users are measured."""
     unit = next(iter(budget.limits))
     if unit != "usd":
         return amounts[UNITS.index(unit)]
@@ -30,7 +30,7 @@ def weight(budget: Budget, queue: str, amounts: Amounts) -> int:
 def with_begun(
     heavy: Mapping[str, Heavy], name: str, run: Run, share: int, begins: int
 ) -> dict[str, Heavy]:
-    """A run of this name has begun; `begins` is when the period does."""
+    """Add a run of this name that has begun. `begins` is when the period begins."""
     known = heavy.get(name[:_NAME_MAX], Heavy())
     return _kept(
         heavy,
@@ -47,10 +47,10 @@ def with_begun(
 def with_taken_off(
     heavy: Mapping[str, Heavy], name: str, run: Run, share: int, begins: int
 ) -> dict[str, Heavy]:
-    """A run of this name does not go on any more; the numbers are those of `with_begun`."""
+    """Take off a run of this name that no longer goes on, with the arguments of `with_begun`."""
     known = heavy.get(name[:_NAME_MAX])
     if known is None or known.running < share:
-        return dict(heavy)  # It was forgotten meanwhile.
+        return dict(heavy)  # The name was dropped meanwhile.
     starts = known.starts - share * max(run.start, begins)
     left = Heavy(used=known.used, running=known.running - share, starts=starts)
     return {**heavy, name[:_NAME_MAX]: left}
@@ -59,7 +59,7 @@ def with_taken_off(
 def with_ended(
     heavy: Mapping[str, Heavy], name: str, run: Run, share: int, begins: int
 ) -> dict[str, Heavy]:
-    """A run of this name has ended, and counts whole."""
+    """Add the whole of a run of this name that has ended."""
     known = heavy.get(name[:_NAME_MAX], Heavy())
     used = known.used + share * max(0, run.stop - max(run.start, begins))
     changed = Heavy(used=used, running=known.running, starts=known.starts)
@@ -75,7 +75,7 @@ def in_new_period(heavy: Mapping[str, Heavy], begins: int) -> dict[str, Heavy]:
 
 
 def most(heavy: Mapping[str, Heavy], now: int, count: int) -> list[tuple[str, float]]:
-    """Who uses most, each with its share of what all of them use, in per cent."""
+    """Return who uses most, each with its share of what all these names use, in per cent."""
     used = {name: each.used + each.running * now - each.starts for name, each in heavy.items()}
     total = sum(amount for amount in used.values() if amount > 0)
     first = sorted(used.items(), key=lambda item: (-item[1], item[0]))[:count]

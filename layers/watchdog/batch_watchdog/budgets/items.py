@@ -37,7 +37,7 @@ def read(table: Table, budget: str) -> BudgetState | None:
 
 
 def put(state: BudgetState, now: datetime) -> Put:
-    """The write of a budget. It never expires."""
+    """Build the write of a budget. The item never expires."""
     body = pack(_ADAPTER.dump_python(state, mode="json", exclude={"version"}))
     item: Item = {
         "pk": PARTITION,
@@ -60,25 +60,25 @@ def _sk(budget: str) -> str:
 
 
 def to_be_counted(facts: Iterable[Fact], now: datetime) -> Iterator[Reminder]:
-    """The entries by which the next sweep counts facts."""
+    """Build the entries by which the next sweep counts facts."""
     return _entries("use", facts, minute_of(now) + MINUTE)
 
 
 def to_be_looked_at(facts: Iterable[Fact], now: datetime) -> Iterator[Reminder]:
-    """The entries by which what is believed to run is looked at, on the next quarter of an hour."""
+    """Build the entries by which running jobs are checked at the next quarter of an hour."""
     minute = minute_of(now) + MINUTE
     behind = timedelta(minutes=minute.minute) % EXPECTED_EVERY
     return _entries("run", facts, minute - behind + EXPECTED_EVERY if behind else minute)
 
 
 def soon_again(facts: Iterable[Fact], now: datetime) -> Iterator[Reminder]:
-    """The entries by which Batch is asked once more, in the next minute."""
+    """Build the entries by which Batch is asked again in the next minute."""
     again = [replace(fact, missed=fact.missed + 1) for fact in facts]
     return _entries("run", again, minute_of(now) + MINUTE)
 
 
 def believed(table: Table, now: datetime) -> Iterator[Fact]:
-    """The runs that are believed to go on, as they are filed. Some of them have ended since."""
+    """Yield the runs that are believed to go on, as filed. Some of them may have ended since."""
     for entry in Reminders(table).between(
         minute_of(now) - EXPECTED_EVERY, now + 2 * EXPECTED_EVERY
     ):

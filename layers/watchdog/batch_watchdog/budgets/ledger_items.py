@@ -1,10 +1,10 @@
 """
 The ledger of a budget: which starts and which ends of runs it has counted.
 
-A start is kept under the minute in which the run began, an end under that of its end: each is
-found again by what the run shows of itself, whenever it is told again. The children of an array
-are bits of a mask, other jobs eight bytes each. All that is counted at once is one write of each
-minute's item. What is full is moved to items that no longer change.
+A start is kept under the minute in which the run began, an end under the minute in which it ended.
+So a repeated fact is found again by the times that the run shows. The children of an array are bits
+of a mask, other jobs eight bytes each. Everything that is counted at once takes one write of each
+minute's item. Once an item is full, its digests are moved to items that no longer change.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ class _Page:
 
 
 class Ledger:
-    """The ledger of one budget, as far as it was read, with what is to be counted now."""
+    """The ledger of one budget: the part that was read, with what is to be counted now."""
 
     def __init__(self, table: Table, budget: BudgetKey) -> None:
         self._table = table
@@ -53,7 +53,7 @@ class Ledger:
         self._pages: dict[str, _Page] = {}
 
     def read(self, times: Iterable[tuple[Side, int]]) -> None:
-        """Read what was counted of these minutes (times in milliseconds)."""
+        """Read what was counted in the minutes of these times (milliseconds)."""
         wanted = {_sk(side, at) for side, at in times} - self._pages.keys()
         items = self._table.get_many([(self._pk, sk) for sk in sorted(wanted)])
         self._take_in(items.values())
@@ -61,7 +61,7 @@ class Ledger:
             self._pages.setdefault(sk, _Page())
 
     def read_ends(self, since: int) -> None:
-        """Read all ends that were counted from a time on (milliseconds)."""
+        """Read all counted ends from the minute of a time (milliseconds) on."""
         self._take_in(self._table.query(self._pk, first=_sk("E", since), last="E#~"))
 
     def _take_in(self, items: Iterable[Item]) -> None:
@@ -92,11 +92,11 @@ class Ledger:
             )
 
     def knows(self, side: Side, at: int, job_id: str, attempt: int) -> bool:
-        """Whether this was counted; the minute must have been read."""
+        """Whether this was counted. The minute must have been read."""
         return _has(self._pages[_sk(side, at)], job_id, attempt, at if side != "E" else 0)
 
     def knows_end(self, job_id: str, attempt: int, since: int = 0) -> bool:
-        """Whether an end of the run is in any minute that was read, from a time on."""
+        """Whether an end of the run was counted in any minute that was read, from a time on."""
         first = _sk("E", since)
         return any(
             _has(page, job_id, attempt)
@@ -119,7 +119,7 @@ class Ledger:
             page.own += digest
 
     def puts(self, now: datetime) -> Iterator[Put]:
-        """The writes of what was counted."""
+        """Yield the writes of what was counted."""
         expires_at = int((now + KEPT).timestamp())
         for sk, page in self._pages.items():
             if not page.changed:
@@ -149,7 +149,7 @@ class Ledger:
 
 
 def minutes(times: Collection[tuple[Side, int]]) -> int:
-    """How many items hold what belongs to these times."""
+    """Return how many items belong to these times."""
     return len({_sk(side, at) for side, at in times})
 
 

@@ -1,12 +1,12 @@
 """
-What no event has told of: a list of what runs, and of what is new, every 15 minutes.
+Find runs that no job event has reported: list the running jobs and the new ones every 15 minutes.
 
-A job that runs, and is not believed to, is described and counted. So is a new job that has ended,
-where its end was not counted: neither of its events came. Of arrays at work the children are
-listed. Where a budget has just begun to count, all that runs is unknown, and all jobs of its period
-are new, as far as Batch still knows them.
+A running job that is not believed to run is described and counted. So is a new job that has ended,
+if its end was not counted: neither of its events arrived. For arrays at work, the children are
+listed. If a budget has just begun to count, all running jobs count as unknown, and all jobs of its
+period as new, as far as Batch still shows them.
 
-It is read a page at a time, and goes on where it was.
+The listing is read page by page, and continues where it stopped.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -35,18 +35,18 @@ from batch_watchdog.store.table import Table
 _NAMED_BY = ("jobName", "jobQueue")
 _MS = timedelta(milliseconds=1)
 _EVERY = timedelta(minutes=15)
-_AGAIN = timedelta(minutes=15)  # by so much two listings of new jobs overlap
+_AGAIN = timedelta(minutes=15)  # how much two listings of new jobs overlap
 _SHOWN_FOR = timedelta(days=7)  # by Batch, after a job has ended
 _ATTEMPTS = 10
-_KEPT_EACH = 20  # pages
-_ARRAYS_MAX = 1_000  # at work, that are listed once more when they have ended
+_KEPT_EACH = 20  # pages between two writes of the progress
+_ARRAYS_MAX = 1_000  # at work, which are listed once more after they have ended
 
 type _Page = tuple[Sequence[Detail], str | None]
 
 
 @dataclass(slots=True, kw_only=True)
 class BudgetListing:
-    """The listing for the budgets of a policy, as far as one sweep carries it on."""
+    """The listing for the budgets of a policy, as one sweep continues it."""
 
     table: Table
     batch: BatchApi
@@ -58,7 +58,7 @@ class BudgetListing:
     _arrays: dict[str, Detail | None] = field(default_factory=dict)  # whose tags are known
 
     def go_on(self) -> Iterator[bool]:
-        """Go on with the listing, or begin anew when it is time; yields after each page."""
+        """Continue the listing, or begin a new one if it is due. Yields after each page."""
         if not self.policy.budget:
             return
         before = listing_items.read(self.table)
@@ -80,11 +80,11 @@ class BudgetListing:
                 try:
                     listing = replace(listing, version=listing_items.write(self.table, listing))
                 except StaleItemError:
-                    return  # Another sweep goes on with it.
+                    return  # Another sweep continues it.
             yield True
 
     def _begun(self, before: Listing | None) -> Listing:
-        """The listing that is under way; a new one, where it is time for that."""
+        """Return the listing that is under way, else a new one if it is due, else the last one."""
         if before and before.parts:
             return before
         states = items.read_all(self.table).values()
@@ -104,7 +104,7 @@ class BudgetListing:
             for service in kinds_of(queue)
             for what in (("running", "new") if service else ("running", "at work", "new"))
         ]
-        # Arrays that were at work the last time, and have ended since, are listed once more.
+        # Arrays that were at work the last time may have ended since: list them once more.
         for array in before.arrays if before else ():
             parts += [Part(what="children", array=array, status=status) for status in sorted(ENDED)]
         return Listing(
@@ -118,14 +118,14 @@ class BudgetListing:
     # ---- One page -------------------------------------------------------------------------
 
     def _read(self, part: Part, listing: Listing) -> list[Part]:
-        """Read one page, and count what is not known; return what else is to be listed of it."""
+        """Read one page, and count what is not known. Return what is still to be listed for it."""
         summaries, token = self._page(part, listing)
         parents = [each for each in summaries if _is_array(each)]
         jobs = [each for each in summaries if not _is_array(each)]
         self._take_in(jobs, part, anew=listing.anew)
         more: list[Part] = []
         for parent in parents:
-            # What has not ended is listed when it is at work.
+            # Running children are listed only for arrays at work.
             states = ("RUNNING",) if part.what == "at work" else ()
             states = (*states, *sorted(ENDED))
             more += [
@@ -176,12 +176,12 @@ class BudgetListing:
                 self.failed.append(error)
                 continue
             if not shows(detail, _NAMED_BY) or lacks_its_runs(detail):
-                continue  # It could be counted for other budgets than its own, or twice.
+                continue  # It could be counted for the wrong budgets, or twice.
             if budgets := counting(self.policy, job):
                 yield from facts_of(job, detail, budgets)
 
     def _ended_untold(self, summaries: Sequence[Detail]) -> list[str]:
-        """The jobs that have ended, and whose end some budget may not have counted."""
+        """Return the jobs that have ended, and whose end some budget may not have counted."""
         ends = {
             each["jobId"]: (to_ms(start), to_ms(stop))
             for each in summaries
@@ -198,19 +198,19 @@ class BudgetListing:
 
 
 def _believed_runs(facts: Iterable[Fact]) -> frozenset[tuple[str, int]]:
-    """The runs by job and start, which is 0 where it was guessed."""
+    """Return the runs by job and start. A guessed start is 0."""
     runs = (fact.run for fact in facts if fact.run.start)
     return frozenset((run.job_id, 0 if run.guessed else run.start) for run in runs)
 
 
 def _is_believed(summary: Detail, believed: frozenset[tuple[str, int]]) -> bool:
-    """Whether the very run that a summary shows is believed to go on, and not one before it."""
+    """Whether the run that a summary shows is believed to go on, not an earlier one of its job."""
     job_id, start = summary["jobId"], from_millis(summary.get("startedAt"))
     return (job_id, 0) in believed or (start is not None and (job_id, to_ms(start)) in believed)
 
 
 def _counted(ledger: Ledger, ends: Mapping[str, tuple[int, int]]) -> set[str]:
-    """The jobs of which an end was counted; by job, when it began and ended."""
+    """Return the jobs whose end was counted. `ends` has, by job, when it began and ended."""
     ledger.read(("E", stop) for _, stop in ends.values())
     return {
         job_id

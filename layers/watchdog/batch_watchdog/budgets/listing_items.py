@@ -1,4 +1,4 @@
-"""How far the listing for budgets has come: one item."""
+"""The progress of the listing for budgets, in one item."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,8 +14,8 @@ _KEY = ("BUDGET-LISTING", "CURSOR")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """
-    What is still to be listed: of a queue what runs, the arrays at work, or the new jobs; or of an
-    array its children in a state. `token` is that of the next page.
+    A part that is still to be listed: a queue's running jobs, its arrays at work or its new jobs,
+    or an array's children in one state. `token` is that of the next page.
     """
 
     what: Literal["running", "at work", "new", "children"]
@@ -29,10 +29,10 @@ class Part:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
     """
-    The listing that began last, and its parts that are left. Times are milliseconds since 1970.
+    The listing that began last, with the parts that are left. Times are milliseconds since 1970.
 
-    `since` is from when on jobs count as new. `arrays` were at work. `anew` says that a budget has
-    begun to count: what is believed to run is not counted by it.
+    `since` is the time from which jobs count as new. `arrays` were at work. `anew` says that a
+    budget has just begun to count: it has not counted the runs that are believed to go on.
     """
 
     began_at: int
@@ -55,10 +55,10 @@ def read(table: Table) -> Listing | None:
 
 def write(table: Table, listing: Listing) -> int:
     """
-    Keep how far a listing has come; return the version that is kept.
+    Write the progress of a listing; return the version that is kept.
 
     Raises:
-        StaleItemError: another sweep has gone on with it.
+        StaleItemError: another sweep has continued it.
     """
     dumped = _ADAPTER.dump_python(listing, mode="json", exclude={"version"})
     pk, sk = _KEY

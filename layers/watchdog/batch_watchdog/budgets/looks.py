@@ -1,8 +1,8 @@
 """
-What a look at a job says of a run that is believed to go on, or about to begin. Pure.
+Decide what a check of a job shows about a run that is believed to go on, or about to begin. Pure.
 
-Batch may leave out a job, or show it as it was a while ago: then it is asked again. A job that has
-ended, and shows no such run, has not had it.
+Batch may omit a job, or show it as it was a while ago: then it is asked again. A job that has ended
+and does not show the run did not have it.
 """
 
 from collections.abc import Sequence
@@ -12,15 +12,15 @@ from batch_watchdog.budgets.facts import Fact
 from batch_watchdog.budgets.runs import Run, is_unnumbered, unnumbered
 from batch_watchdog.core.job_event import ENDED
 
-_MISSED_MAX = 60  # looks in a row, a minute apart, that may show nothing of a run
+_MISSED_MAX = 60  # checks in a row, a minute apart, that may show nothing of a run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
     """
-    A job as Batch shows it: its state, its runs, and the one that is to be expected.
+    A job as Batch shows it: its state, its runs, and the run to be expected next.
 
-    `lacks_runs` says that it has ended, and is shown without its runs.
+    `lacks_runs` says that the job has ended, and is shown without its runs.
     """
 
     status: str
@@ -39,13 +39,13 @@ class Answer:
 
 
 def answer(fact: Fact, shown: Shown | None) -> Answer:  # noqa: PLR0911 - each is one case
-    """What follows for a run from what Batch shows of its job (None: nothing)."""
+    """Decide what follows for a run from what Batch shows of its job (None: nothing)."""
     if shown is None or (shown.lacks_runs and fact.run.start):
         if fact.missed < _MISSED_MAX:
             return Answer(ask_again=True)
         if not fact.run.start:
             return Answer()
-        # Batch has forgotten the job: it ran as long as it was seen to run.
+        # Batch no longer shows the job or its runs: count the run for as long as it was seen.
         return Answer(facts=[_over(fact, max(fact.seen, fact.run.start))])
     told = [
         replace(
@@ -64,7 +64,7 @@ def answer(fact: Fact, shown: Shown | None) -> Answer:  # noqa: PLR0911 - each i
         return Answer(facts=told, goes_on=not mine.stop)
     unnumbered = any(is_unnumbered(each.run.attempt) for each in told)
     if mine or (shown.status in ENDED and not unnumbered):
-        # It has ended, and does not say when it began.
+        # It has ended, and its start is not shown, or the run is not shown at all.
         stop = mine.stop if mine else fact.run.start
         return Answer(facts=[*told, _over(fact, max(stop, fact.run.start))])
     if fact.missed < _MISSED_MAX:
@@ -73,7 +73,7 @@ def answer(fact: Fact, shown: Shown | None) -> Answer:  # noqa: PLR0911 - each i
 
 
 def of_late_start(fact: Fact, job: Shown) -> list[Fact]:
-    """What is to be counted of a start that comes late: the run may have ended since."""
+    """Return what is to be counted for a late start: the run may have ended since."""
     told = [replace(each, budgets=fact.budgets) for each in job.facts]
     same = [_is_same(each.run, fact.run) for each in told]
     if not fact.run.guessed and not any(same) and job.status not in ENDED:
@@ -87,7 +87,7 @@ def of_late_start(fact: Fact, job: Shown) -> list[Fact]:
 
 
 def _with_start_of(run: Run, shown: Run) -> Run:
-    """A run whose start is not shown, with the one that an event has shown or that was guessed."""
+    """Return a run whose start is not shown with the start that an event showed or was guessed."""
     if not run.guessed:
         return run
     attempt = unnumbered(run.start) if is_unnumbered(shown.attempt) else shown.attempt
@@ -95,7 +95,7 @@ def _with_start_of(run: Run, shown: Run) -> Run:
 
 
 def _is_same(shown: Run, run: Run) -> bool:
-    """Whether a run that is shown is this one; the attempts before it may not be."""
+    """Whether a shown run is this one. The attempts before it may not be shown."""
     if shown.attempt == run.attempt:
         return True
     if not is_unnumbered(shown.attempt) and not is_unnumbered(run.attempt):

@@ -1,4 +1,4 @@
-"""What operators are told of budgets: a threshold is passed, all is used, or will be."""
+"""Build the notices of budgets: a threshold is passed, the budget is reached, or will be."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -42,7 +42,7 @@ _WEEKDAYS = (
 
 
 def rung(budget: Budget, reading: Reading, ring: Ring, told_by: str) -> Notice:
-    """The notice of a threshold, or of a forecast. `told_by` tells a changed budget apart."""
+    """Build the notice of a threshold or a forecast. `told_by` differs if the budget changed."""
     plain_name = plain(budget.name, 64)
     name = Name(plain_name)
     kind: NoticeKind
@@ -81,7 +81,7 @@ def rung(budget: Budget, reading: Reading, ring: Ring, told_by: str) -> Notice:
 
 
 def facts_of(reading: Reading) -> dict[str, Any]:
-    """How a budget stands, for programs."""
+    """Return the reading of a budget, for programs."""
     at = reading.reached_at
     return {
         "budget": fact(reading.budget),
@@ -103,7 +103,7 @@ def facts_of(reading: Reading) -> dict[str, Any]:
 
 
 def in_words(budget: Budget, reading: Reading) -> Phrase:
-    """How a budget stands, on one line."""
+    """Describe the reading of a budget on one line."""
     return row(_standing(budget, reading), " ")
 
 

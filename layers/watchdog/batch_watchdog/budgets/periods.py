@@ -15,7 +15,7 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Period:
-    """A day, a week or a month: its name, its first day, and the first one after it."""
+    """A day, a week or a month: its name, its first day, and the first day after it."""
 
     name: str
     first: date
@@ -43,7 +43,7 @@ def day_of(at_ms: int, zone: ZoneInfo) -> date:
 
 
 def period_of(budget: Budget, day: date) -> Period:
-    """The period of a budget that a day is in."""
+    """Return the period of a budget that contains a day."""
     match budget.per:
         case "day":
             first, after, name = day, day + _DAY, day.isoformat()
@@ -66,7 +66,7 @@ def period_of(budget: Budget, day: date) -> Period:
 
 
 def split(begin: int, end: int, zone: ZoneInfo, since: date) -> Iterator[tuple[date, int]]:
-    """How many milliseconds of a span lie in which day, from the day `since` on."""
+    """Yield the days of a span, from `since` on, each with the milliseconds that lie in it."""
     begin = max(begin, day_begins(since, zone))
     while begin < end:
         day = day_of(begin, zone)

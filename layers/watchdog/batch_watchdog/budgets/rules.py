@@ -1,12 +1,12 @@
 """
-When a budget rings, and what is told of it. Pure.
+Decide when a budget's thresholds are announced, and keep its count. Pure.
 
-* A threshold is told once in a period, when so much is used; that all is used, and that this is
-  to be expected within the period, likewise.
-* What has been told stays told: data that comes late, and makes the use smaller, changes nothing.
-* With a new period all begins anew. So it does, but for the count, when an operator changes the
-  limits.
-* Where other jobs are to be counted, or other periods, the count begins anew, and says when.
+* A threshold is announced once in a period, when that much is used. So is the fact that all is
+  used, and the forecast that this will happen within the period.
+* What was announced stays so: late data that makes the use smaller changes nothing.
+* In a new period, use and announcements begin anew. If an operator changes the limits, only the
+  announcements do.
+* If other jobs, or other periods, are to be counted, the count begins anew, and shows since when.
 """
 
 import hashlib
@@ -36,10 +36,11 @@ _HEAVIEST = 5
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """
-    A budget as it stands at a time (milliseconds), by unit.
+    The use of a budget at a time (milliseconds), by unit.
 
-    `reached_at` is when all of it is used, at the present rate; once that has been told, when it
-    was. `heaviest` are the jobs and arrays that use most, each with its share in per cent.
+    `reached_at` is when all of it is used, at the present rate. Once it is found to be reached, it
+    is the time of that. `heaviest` are the jobs and arrays that use most, each with its share in
+    per cent.
     """
 
     budget: str
@@ -56,14 +57,14 @@ class Reading:
 
     @property
     def is_forecast(self) -> bool:
-        """Whether it is not reached yet, and will be before the period is over."""
+        """Whether the budget is not reached yet, but will be before the period ends."""
         at = self.reached_at
         return self.percent < WHOLE and at is not None and at < self.period.ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ring:
-    """What is to be told now: a threshold in per cent that is reached, or None: a forecast."""
+    """What to announce now: a threshold in per cent that is reached, or a forecast (None)."""
 
     percent: float | None
 
@@ -73,12 +74,12 @@ def key_of(percent: float) -> str:
 
 
 def limits_of(budget: Budget) -> str:
-    """Differs where the limits, or the prices, do."""
+    """Return a digest that differs if the limits or the prices do."""
     return _digest([dict(budget.limits), _rates_of(budget)])
 
 
 def _measure_of(budget: Budget) -> str:
-    """Differs where those who use most are measured in another unit, or by other prices."""
+    """Return a digest that differs if `heavy` is measured in another unit, or by other prices."""
     unit = next(iter(budget.limits))
     return _digest([unit, _rates_of(budget) if unit == "usd" else []])
 
@@ -92,7 +93,7 @@ def _digest(what: object) -> str:
 
 
 def at_time(state: BudgetState | None, budget: Budget, now: int) -> BudgetState:
-    """The state once it is `now`, by this policy; the first one, where there is none."""
+    """Return the state at `now`, by this policy; the first one if there is none."""
     if state is None or state.use.counting != budget.counting:
         use = usage.begin_counting(budget, now)
         return BudgetState(
@@ -121,7 +122,7 @@ def at_time(state: BudgetState | None, budget: Budget, now: int) -> BudgetState:
 
 
 def begin(state: BudgetState, budget: Budget, fact: Fact) -> BudgetState:
-    """A run has begun that was not counted before."""
+    """Count the start of a run that was not counted before."""
     run, begins = fact.run, period_of(budget, state.use.day).begins
     share = weight(budget, fact.queue, fact.amounts)
     return replace(
@@ -132,7 +133,7 @@ def begin(state: BudgetState, budget: Budget, fact: Fact) -> BudgetState:
 
 
 def end(state: BudgetState, budget: Budget, fact: Fact, began: Fact | None) -> BudgetState:
-    """A run has ended; `began` is how its start was counted, or None where all of it counts now."""
+    """Count the end of a run; `began` is how its start was counted (None: all of it counts now)."""
     run, begins = fact.run, period_of(budget, state.use.day).begins
     use, heavy = state.use, state.heavy
     if began:
@@ -147,11 +148,11 @@ def end(state: BudgetState, budget: Budget, fact: Fact, began: Fact | None) -> B
     )
 
 
-# ---- Ringing ------------------------------------------------------------------------------
+# ---- Announcing ---------------------------------------------------------------------------
 
 
 def read(state: BudgetState, budget: Budget, now: int) -> Reading:
-    """How a budget stands; the state is that of `at_time`."""
+    """Return the use of a budget. The state must be that of `at_time`."""
     use, period = state.use, period_of(budget, day_of(now, budget.zone))
     used = usage.used_in(use, budget, now, period)
     percent = percent_of(used, budget)
@@ -175,9 +176,10 @@ def ring(
     state: BudgetState, budget: Budget, reading: Reading, asked: Iterable[float] = ()
 ) -> tuple[BudgetState, list[Ring]]:
     """
-    What is to be told now, and the state in which it has been.
+    Decide what to announce now. Return the state that records it, and the announcements.
 
-    `asked` are percentages at which the policy wants something done: they are kept as told too.
+    `asked` are the percentages at which guards are raised. When one is reached, this is recorded
+    as well, but announced only if it is also one of the budget's own.
     """
     told = dict(state.told)
     rings = []

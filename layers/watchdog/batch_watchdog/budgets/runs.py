@@ -1,11 +1,11 @@
 """
-Runs: each attempt of a job that ran, with its start and its end, as Batch shows them. Pure.
+Read the runs of a job: each attempt that ran, with its start and end, as Batch shows them. Pure.
 
-A job's events and DescribeJobs list the attempts that have ended; a job that is RUNNING shows when
-that began. So each later word of a job tells its whole past again, and it can be counted from any.
+A job's events and DescribeJobs list the attempts that have ended; a RUNNING job shows when it
+started. So each later event of a job shows its whole past again, and it can be counted from any.
 
-Array parents and the nodes of multi-node jobs have no run of their own: their children run, and
-their job on all of its nodes.
+An array parent has no run of its own: its children run. Nor has a node of a multi-node job: the job
+runs on all of its nodes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,8 +19,8 @@ from batch_watchdog.diagnosis.lenient import items, mapping
 _YEAR = 366 * 86_400_000  # ms
 _SOON = 60_000  # ms; two clocks differ by less
 _ATTEMPTS_MAX = 100
-_PREEMPTED = 1_000  # numbers from here on are runs that were preempted
-_UNNUMBERED = 10**11  # and those that are known by their start
+_PREEMPTED = 1_000  # attempt numbers from here on mean preempted runs
+_UNNUMBERED = 10**11  # from here on, runs that are known by their start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +28,9 @@ class Run:
     """
     One attempt that ran: times in milliseconds since 1970.
 
-    `stop` is 0 while it runs, `start` where an end shows no beginning, and both where the job is
-    STARTING, or waits again, and a run is to be expected. `guessed` says that the time at which an
-    event said RUNNING stands for the start, which it does not show.
+    `stop` is 0 while the run goes on, and `start` is 0 if an end shows no start. Both are 0 if the
+    run is only expected: the job is STARTING, or waits again. `guessed` says that no start was
+    shown: `start` is then the time at which RUNNING was reported.
     """
 
     job_id: str
@@ -41,7 +41,7 @@ class Run:
 
 
 def unnumbered(start: int) -> int:
-    """What stands for an attempt's number where a job does not list those before it."""
+    """Return the number used for an attempt if the job does not list those before it."""
     return _UNNUMBERED + start // 1_000 * 1_000
 
 
@@ -50,7 +50,7 @@ def is_unnumbered(attempt: int) -> bool:
 
 
 def runs_of(detail: Mapping[str, Any], at: int) -> list[Run]:
-    """The runs that a job shows, as an event at a time or as DescribeJobs then shows it."""
+    """Return the runs that a job shows, by an event or by DescribeJobs, at the time `at`."""
     job_id = detail.get("jobId")
     if not isinstance(job_id, str) or _has_no_run(job_id, detail):
         return []
@@ -61,14 +61,14 @@ def runs_of(detail: Mapping[str, Any], at: int) -> list[Run]:
     for number, each in enumerate(_preempted(detail)):
         start, stop = _times(each, at)
         if start and stop and start not in [run.start for run in found.values()]:
-            # Only the latest are listed, so that their place in the list says nothing.
+            # Only the latest are listed, so their place in the list alone does not identify them.
             attempt = _PREEMPTED + number + start % 1_000_000_000 * 10
             found[attempt] = Run(job_id=job_id, attempt=attempt, start=start, stop=stop)
     return sorted(found.values(), key=lambda run: (run.start, run.attempt))
 
 
 def expected_run(detail: Mapping[str, Any]) -> Run | None:
-    """The run that a job is about to begin which is STARTING, or waits again after an attempt."""
+    """Return the run to be expected if a job is STARTING, or waits again after an attempt."""
     job_id, status = detail.get("jobId"), detail.get("status")
     waits_again = bool(_made(detail)) and status != "RUNNING" and status not in ENDED
     if not (status == "STARTING" or waits_again) or not isinstance(job_id, str):
@@ -100,7 +100,7 @@ def _made(detail: Mapping[str, Any]) -> list[Mapping[Any, Any]]:
 
 
 def _number(detail: Mapping[str, Any], start: int) -> int:
-    """The number of the attempt that runs, since then; the first one is 0."""
+    """Return the number of the attempt that runs since `start`; the first one is 0."""
     made = _made(detail)
     if made or isinstance(detail.get("attempts"), list):
         return len(made)
@@ -117,7 +117,7 @@ def _ended(job_id: str, detail: Mapping[str, Any], at: int) -> Iterator[Run]:
 def _latest(
     job_id: str, detail: Mapping[str, Any], at: int, ended: Mapping[int, Run]
 ) -> Run | None:
-    """The run that the job itself tells of, where its attempts do not."""
+    """Return the run that the job itself shows, if its attempts do not."""
     made, status = _made(detail), detail.get("status")
     over = max((run.stop for run in ended.values()), default=0)
     start, stop = _times(detail, at)
@@ -134,7 +134,7 @@ def _latest(
     if attempt in ended or not (made or status in ENDED):
         return None
     of_attempt = _times(made[-1], at) if made else (0, 0)
-    if status not in ENDED:  # It waits again, and its latest attempt does not tell all.
+    if status not in ENDED:  # It waits again, and its latest attempt does not show both times.
         return Run(
             job_id=job_id,
             attempt=attempt,
@@ -152,7 +152,7 @@ def _preempted(detail: Mapping[str, Any]) -> list[Mapping[Any, Any]]:
 
 
 def _times(value: Mapping[Any, Any], at: int) -> tuple[int, int]:
-    """Start and stop; 0 where it is not shown, or no time that can be meant."""
+    """Return start and stop; 0 if a time is not shown, or is implausible."""
     start, stop = value.get("startedAt"), value.get("stoppedAt")
     return _time(start, at), _time(stop, at)
 

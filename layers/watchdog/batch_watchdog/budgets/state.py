@@ -1,16 +1,16 @@
-"""A budget as the table keeps it, and what of it has been told."""
+"""The state of a budget as the table keeps it, with what was announced of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from batch_watchdog.budgets.usage import Use
 
-FORECAST = "forecast"  # in `told`, beside percentages: "80"
+FORECAST = "forecast"  # a key of `told`, as are percentages: "80"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heavy:
-    """What one user has used in a period: so many units of work, and what runs, as in `Running`."""
+    """What one job name has used in a period by runs that ended, and what runs, as in `Running`."""
 
     used: int = 0
     running: int = 0
@@ -20,12 +20,12 @@ class Heavy:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetState:
     """
-    A budget's use, and what was told of it in a period.
+    A budget's use, and what was announced of it in a period.
 
-    `heavy` are the jobs and arrays, by name, that use most. `told` says of each threshold, in per
-    cent, when it was found to be reached (milliseconds): by `limits`, which an operator may change.
-    So is what `heavy` is `measured` in. `changed` says how often the policy's budget was: what is
-    told anew is another notice.
+    `heavy` are the jobs and arrays, by name, that use most. `told` has, by threshold in per cent,
+    when it was found to be reached (milliseconds). It is valid for the digest `limits`, as `heavy`
+    is for the digest `measured`: both change with the policy. `changed` counts such changes of the
+    budget, so that what is announced again is a different notice.
     """
 
     budget: str
@@ -40,5 +40,5 @@ class BudgetState:
 
     @property
     def told_by(self) -> str:
-        """By which the notices of a budget are known that the policy has changed meanwhile."""
+        """The part of a notice's id that differs after the policy's budget has changed."""
         return f"{self.limits}-{self.changed}" if self.changed else self.limits

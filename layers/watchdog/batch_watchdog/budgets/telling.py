@@ -1,7 +1,7 @@
 """
-How the budgets stand, and what is told of them, each minute.
+Read the budgets each minute, and announce what is due.
 
-What is used at any time is one expression of one item a budget.
+The use of a budget at any time is computed from its one item in the table.
 """
 
 from collections.abc import Collection, Mapping
@@ -20,7 +20,7 @@ from batch_watchdog.store.table import Table
 
 @dataclass(slots=True, kw_only=True)
 class BudgetTeller:
-    """The budgets of the policy at `now`. `failed` has the errors of what is to be done again."""
+    """Reads and announces budgets at `now`. `failed` has the errors of what is to be done again."""
 
     table: Table
     policy: Policy
@@ -28,7 +28,7 @@ class BudgetTeller:
     failed: list[Exception] = field(default_factory=list)
 
     def readings(self) -> list[Reading]:
-        """How each budget stands now."""
+        """Return the reading of each budget now."""
         states = items.read_all(self.table)
         return [
             rules.read(rules.at_time(states.get(each.name), each, at), each, at)
@@ -38,7 +38,7 @@ class BudgetTeller:
 
     def tell(self, asked: Mapping[str, Collection[float]]) -> dict[str, BudgetState]:
         """
-        Tell of each budget what is to be told, and return how they are kept then.
+        Announce what is due for each budget, and return the states that result.
 
         `asked` are the percentages, by budget, at which guards are raised.
         """
@@ -74,7 +74,7 @@ class BudgetTeller:
 
 
 def _is_worth_writing(kept: BudgetState, state: BudgetState) -> bool:
-    """Whether something was told, or a day is over in which something ran."""
+    """Whether something was announced or changed, or a day is over with jobs still running."""
     day_is_over = state.use.day != kept.use.day and bool(kept.use.running)
     anew = state.use.counting != kept.use.counting
     return day_is_over or anew or (state.told, state.limits) != (kept.told, kept.limits)

@@ -1,13 +1,13 @@
 """
-What is known of a budget's use, in a state of bounded size. Pure.
+Keep and compute a budget's use, in a state of bounded size. Pure.
 
-Two sums suffice for all that runs: of the amounts, and of the amounts times their starts. The use
-of what runs, at any time, is the first times that time, less the second. What was used on days
-that are over, and by what has ended, is kept by day: a run over midnight is split there, and what
-arrives late is put where it belongs.
+Two sums suffice for all runs that go on: the amounts, and the amounts times their starts. The use
+of these runs at any time is the first sum times that time, less the second. The use on days that
+are over, and by runs that have ended, is kept by day: a run over midnight is split there, and late
+data is added to its own day.
 
-An end takes off exactly what its start has brought, and then counts whole. That each start and
-each end counts once is the ledger's business.
+An end takes off exactly what its start has added, and then adds the whole run. The ledger ensures
+that each start and each end counts once.
 """
 
 from collections import defaultdict
@@ -21,14 +21,18 @@ from batch_watchdog.budgets.runs import Run
 from batch_watchdog.policy.budget_tables import Budget
 
 _MOMENT = 2 * 60_000  # ms
-_DAYS_KEPT = timedelta(days=8)  # at least, for what is late
-_QUEUES_MAX = 60  # that are told apart; an account has 50
+_DAYS_KEPT = timedelta(days=8)  # at least, for late data
+_QUEUES_MAX = 60  # that are kept apart; an account has 50
 _OTHERS = "other queues"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """What runs: the sum of the amounts, and of each times its start, but no earlier than today."""
+    """
+    The runs that go on: the sum of their amounts, and the sum of each amount times its start.
+
+    A start before today counts as the beginning of today.
+    """
 
     amounts: Amounts = NOTHING
     starts: Amounts = NOTHING
@@ -39,9 +43,10 @@ class Use:
     """
     The use of a budget, by queue (an ARN).
 
-    `counting` says which jobs are counted, `since` from when, and `day` is today, by the latest
-    word. `days` has what was used on each day that is over and, today, by what has ended. `jobs`
-    counts the runs that go on, and `guessed` those of them whose start was not shown.
+    `counting` is a digest of which jobs are counted, `since` is when counting began, and `day` is
+    the day of the latest change. `days` has the use on each day that is over and, for `day`, the
+    use by runs that have ended. `jobs` counts the runs that go on, and `guessed` those of them
+    whose start was not shown.
     """
 
     counting: str
@@ -57,11 +62,11 @@ def begin_counting(budget: Budget, now: int) -> Use:
     return Use(counting=budget.counting, since=now, day=day_of(now, budget.zone))
 
 
-# ---- What happens -------------------------------------------------------------------------
+# ---- Changes ------------------------------------------------------------------------------
 
 
 def on_day_of(use: Use, budget: Budget, now: int) -> Use:
-    """The use once the day of `now` has come: what runs has used all of the days before."""
+    """Return the use on the day of `now`: each run that goes on has used the days up to it."""
     today = day_of(now, budget.zone)
     if today <= use.day:
         return use
@@ -70,7 +75,7 @@ def on_day_of(use: Use, budget: Budget, now: int) -> Use:
     kept = first_kept(budget, today)
     for queue, each in use.running.items():
         began = day_begins(use.day, budget.zone)
-        # As if all of it had begun at midnight, and the rest that it has used, or has not yet.
+        # The days are added as if all had begun at midnight: this corrects for the real starts.
         _put(days, use.day, queue, added(scaled(each.amounts, began), each.starts, -1))
         for day, ms in split(began, day_begins(today, budget.zone), budget.zone, use.day):
             _put(days, day, queue, scaled(each.amounts, ms))
@@ -81,32 +86,32 @@ def on_day_of(use: Use, budget: Budget, now: int) -> Use:
 
 
 def first_kept(budget: Budget, today: date) -> date:
-    """The first day of which the use is kept."""
+    """Return the first day whose use is kept."""
     return min(period_of(budget, today).first, today - _DAYS_KEPT)
 
 
 def begun(use: Use, budget: Budget, run: Run, queue: str, amounts: Amounts) -> Use:
-    """A run has begun, and goes on."""
+    """Add a run that has begun, and goes on."""
     use = _with_running(use, budget, run, queue, amounts, 1)
     return replace(use, jobs=use.jobs + 1, guessed=use.guessed + run.guessed)
 
 
 def taken_off(use: Use, budget: Budget, run: Run, queue: str, amounts: Amounts) -> Use:
-    """A run does not go on any more: as if it had never begun. The numbers are those of `begun`."""
+    """Undo `begun`, with the same arguments, for a run that no longer goes on."""
     use = _with_running(use, budget, run, queue, amounts, -1)
     jobs, guessed = max(0, use.jobs - 1), max(0, use.guessed - run.guessed)
     return replace(use, jobs=jobs, guessed=guessed)
 
 
 def ended(use: Use, budget: Budget, run: Run, queue: str, amounts: Amounts) -> Use:
-    """A run that has ended counts whole."""
+    """Add the whole of a run that has ended."""
     return _with_span(use, budget, (run.start, run.stop), queue, amounts, 1)
 
 
 def _with_running(  # noqa: PLR0913, PLR0917 - a run, and what it takes
     use: Use, budget: Budget, run: Run, queue: str, amounts: Amounts, times: int
 ) -> Use:
-    """The use with a run that goes on; `times` is -1 to take it off again."""
+    """Add a run that goes on; `times` is -1 to take it off again."""
     midnight = day_begins(use.day, budget.zone)
     use = _with_span(use, budget, (run.start, midnight), queue, amounts, times)
     queue = _told_apart(queue, use.running)
@@ -144,7 +149,7 @@ def _put(days: dict[date, dict[str, Amounts]], day: date, queue: str, amounts: A
 
 
 def used_on(use: Use, budget: Budget, now: int) -> dict[date, dict[str, Amounts]]:
-    """What has been used at `now`, by day and queue."""
+    """Return what has been used up to `now`, by day and queue."""
     use = on_day_of(use, budget, now)
     days = {day: dict(queues) for day, queues in use.days.items()}
     for queue, each in use.running.items():
@@ -153,7 +158,7 @@ def used_on(use: Use, budget: Budget, now: int) -> dict[date, dict[str, Amounts]
 
 
 def used_in(use: Use, budget: Budget, now: int, period: Period) -> dict[str, float]:
-    """What has been used at `now` of a period, by unit."""
+    """Return what has been used in a period up to `now`, by unit."""
     total: dict[str, Amounts] = defaultdict(lambda: NOTHING)
     for day, queues in used_on(use, budget, now).items():
         if period.first <= day < period.after:
@@ -163,17 +168,18 @@ def used_in(use: Use, budget: Budget, now: int, period: Period) -> dict[str, flo
 
 
 def rate_of(use: Use, budget: Budget) -> dict[str, float]:
-    """What an hour uses, as things run now, by unit."""
+    """Return what the present runs use in an hour, by unit."""
     an_hour = {queue: scaled(each.amounts, 3_600_000) for queue, each in use.running.items()}
     return in_units(an_hour, budget)
 
 
 def reached_at(use: Use, budget: Budget, now: int, percent: float) -> int | None:
     """
-    When so much of the budget is used, at the present rate: it may lie beyond the period.
+    Return when `percent` of the budget is used, at the present rate. It may be after the period.
 
-    Where it is used already, the same is right for a moment: whoever asks each minute would have
-    found it before. What has been used for longer is found `now`. None where it is never reached.
+    If that much is used already, the time lies in the past. A time more than two minutes ago, or
+    before the period, becomes `now`: a caller that asks each minute would have found it before.
+    None if it is never reached.
     """
     period = period_of(budget, day_of(now, budget.zone))
     used, rates = used_in(use, budget, now, period), rate_of(use, budget)

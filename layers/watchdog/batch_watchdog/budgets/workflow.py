@@ -1,6 +1,6 @@
 """
-What is due for budgets: what the messages of the last minute say of runs is counted, and what is
-believed to run is looked at.
+Do what is due for budgets: count what the messages of the last minute show about runs, and check
+the runs that are believed to go on.
 """
 
 from collections import defaultdict
@@ -26,12 +26,12 @@ from batch_watchdog.store.decisions import ITEM_ERRORS
 from batch_watchdog.store.reminders import Reminders
 from batch_watchdog.store.table import Table
 
-_PROMPT = timedelta(minutes=2)  # A start that comes later may have ended since.
+_PROMPT = timedelta(minutes=2)  # If a start arrives later, the run may have ended since.
 
 
 @dataclass(slots=True, kw_only=True)
 class BudgetKeeper:
-    """The budgets of the policy at `now`. `failed` has the errors of what is to be done again."""
+    """Counts and checks runs at `now`. `failed` has the errors of what is to be done again."""
 
     table: Table
     batch: BatchApi
@@ -49,7 +49,7 @@ class BudgetKeeper:
         self._counter.count(self._proven(facts))
 
     def _proven(self, facts: Sequence[Fact]) -> list[Fact]:
-        """The facts; of starts that come late, what Batch shows now."""
+        """Return the facts; in place of late starts, return what Batch shows now."""
         late = [
             fact
             for fact in facts
@@ -67,7 +67,7 @@ class BudgetKeeper:
         return fact_rows.latest(proven)
 
     def _shown(self, facts: Iterable[Fact]) -> dict[str, Shown]:
-        """What Batch shows now of the jobs of some facts, by job; nothing of those it omits."""
+        """Return what Batch shows now of the jobs of these facts, by job id; it may omit some."""
         jobs = {fact.run.job_id: fact.service for fact in facts}
         shown = {}
         for job_id, detail in self._details(jobs):
@@ -85,7 +85,7 @@ class BudgetKeeper:
         return shown
 
     def _details(self, jobs: Mapping[str, bool]) -> Iterator[tuple[str, Detail]]:
-        """What Batch says of jobs; by id, and whether they are service jobs."""
+        """Yield what Batch shows of jobs, given by id with whether they are service jobs."""
         for service, describe in (
             (False, self.batch.describe),
             (True, self.batch.describe_service),
@@ -94,11 +94,11 @@ class BudgetKeeper:
             for some in batched(asked, DESCRIBE_MAX, strict=False):
                 try:
                     yield from describe(some).items()
-                except ITEM_ERRORS as error:  # They are asked about again.
+                except ITEM_ERRORS as error:  # Batch is asked about them again.
                     self.failed.append(error)
 
     def look_at(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """See whether the runs of these rows go on. An end of which no event told is counted."""
+        """Check whether the runs of these rows go on. Count the ends that no event reported."""
         left = self._not_ended([fact for row in rows for fact in fact_rows.read(row)])
         if any(not fact.run.start for fact in left):
             began = {
@@ -131,7 +131,7 @@ class BudgetKeeper:
         self._counter.count(fact_rows.latest(found))
 
     def _not_ended(self, facts: Sequence[Fact]) -> list[Fact]:
-        """Those of the facts whose ends were not counted by all of their budgets."""
+        """Return the facts whose end some budgets have not counted, with these budgets only."""
         by_budget: dict[BudgetKey, list[Fact]] = defaultdict(list)
         for fact in facts:
             for key in fact.budgets:
@@ -147,7 +147,7 @@ class BudgetKeeper:
                 run = fact.run
                 if not ledger.knows_end(run.job_id, run.attempt):
                     known = left.get((run.job_id, run.attempt), replace(fact, budgets=()))
-                    # Each budget has filed the run by itself.
+                    # Each budget has filed the run separately.
                     kept = known if known.run.start else fact
                     budgets = tuple(dict.fromkeys((*known.budgets, (name, counts))))
                     left[run.job_id, run.attempt] = replace(kept, budgets=budgets)

@@ -1,10 +1,10 @@
 """
-The events of AWS Batch, as EventBridge delivers them.
+Read the events of AWS Batch, as EventBridge delivers them.
 
-The shapes are lenient where AWS is free to differ: unknown fields are passed over, optional
-parts may be missing or null, unknown states are kept as sent. What makes a change a change,
-a job, a state and a time, must be there. Text that is longer than any that AWS sends is cut, so
-that whatever is kept of it fits into an item of the table, and into a notice.
+The models are lenient where AWS may change the format: unknown fields are ignored, optional parts
+may be missing or null, unknown states are kept as sent. A job, a state and a time must be there,
+as there is no job event without them. Text that is longer than any that AWS sends is cut, so that
+it fits into an item of the table, and into a notice.
 https://docs.aws.amazon.com/batch/latest/userguide/batch_job_events.html
 """
 
@@ -59,7 +59,7 @@ def parse_event(body: str) -> JobEvent | QueueBlocked:
     Read one Batch event from its JSON text.
 
     Raises:
-        MalformedEventError: it is no Batch event; says which part, and what was expected.
+        MalformedEventError: it is not a Batch event; says which part, and what was expected.
     """
     try:
         event = _read(body)
@@ -82,7 +82,7 @@ def _read(body: str) -> "_Event":
     except ValidationError as error:
         if error.errors(include_url=False)[0]["type"] != "json_invalid":
             raise
-    # Python's own reader takes what the fast one refuses: half a surrogate pair, above all.
+    # Python's json module accepts what pydantic's parser refuses: above all unpaired surrogates.
     try:
         text = json.dumps(json.loads(body), ensure_ascii=False)
     except (ValueError, RecursionError) as error:
@@ -106,7 +106,7 @@ class _Attempt(LenientModel):
     stoppedAt: Any = None  # noqa: N815
 
     def parts(self) -> bool:
-        """Whether it shows several containers."""
+        """Whether it has a list of containers."""
         return bool(self.containers or self.initContainers or self.taskProperties)
 
 
@@ -146,12 +146,12 @@ class _Detail(LenientModel):
 
     def not_before(self) -> datetime | None:
         """
-        The latest time that lies before the job's time in its state, or begins it.
+        Return the latest time that Batch shows at, or before, the beginning of the current stay.
 
-        A job may come back to RUNNABLE without a new attempt: a service job is preempted, or taken
-        back after it was SCHEDULED. AWS does not say whether `attempts` counts a preempted run.
-        So each start and each end of a run counts, and each time at which the job was handed on:
-        in RUNNABLE it came before, and in SCHEDULED or RUNNING it begins the state.
+        A job may come back to RUNNABLE without a new attempt: a service job is preempted, or
+        returns after it was SCHEDULED. AWS does not say whether `attempts` counts a preempted run.
+        So all starts and ends of runs are used, and the time at which the job was scheduled. In
+        RUNNABLE they lie before the stay; in SCHEDULED or RUNNING the latest one begins it.
         https://docs.aws.amazon.com/batch/latest/APIReference/API_DescribeServiceJob.html
         """
         times = [self.scheduledAt, self.startedAt]
@@ -164,7 +164,7 @@ class _Detail(LenientModel):
         return from_millis(max(map(known_millis, times)))
 
     def ending(self) -> "ContainerEnd":
-        """How the container ended whose end tells most of the job's."""
+        """Return the end of the container that most likely made the job fail."""
         made = self.made()
         latest = made[-1] if made else _NO_ATTEMPT
         several = self._several(latest)
@@ -178,16 +178,17 @@ class _Detail(LenientModel):
         return min(ends, key=lambda end: end.rank(awaited))
 
     def pod_name(self) -> Any:
-        """The name of the pod of its latest attempt, for a job on EKS."""
+        """Return the name of the pod of the latest attempt, for a job on EKS."""
         pod = (self.eksProperties and self.eksProperties.podProperties) or _NO_POD
         made = self.made()
         return (made[-1].podName if made else None) or pod.podName
 
     def _several(self, latest: _Attempt) -> "dict[tuple[str, str | int], list[ContainerPayload]]":
         """
-        A job's several containers, each as the job and then its latest attempt show it.
+        Return a job's containers, if it may have several.
 
-        Init containers come first, as they run first.
+        Each container has what the job shows of it, then what the latest attempt shows. Init
+        containers come first, as they run first.
         """
         if self.ecsProperties is None and self.eksProperties is None and not latest.parts():
             return {}
@@ -212,18 +213,18 @@ _NO_ATTEMPT, _NO_POD, _NO_END = _Attempt(), PodProperties(), end_of(())
 
 
 def _ids_in(depends_on: Any) -> tuple[str, ...]:
-    """The ids in a job's `dependsOn`, which holds 20 at most."""
+    """Return the ids in a job's `dependsOn`, which holds 20 at most."""
     if not isinstance(depends_on, list):
         return ()
     ids = (each.get("jobId") for each in depends_on[:20] if isinstance(each, Mapping))
     return tuple(dict.fromkeys(each for each in map(shortened, ids) if 0 < len(each) <= _ID_KEPT))
 
 
-_ID_KEPT = 64  # characters of an id in `dependsOn`: an id of Batch's has 36, a child's up to 41
+_ID_KEPT = 64  # characters of an id in `dependsOn`: a job's id has 36, a child's up to 41
 
 
 class _Event(LenientModel):
-    # One consumer has seen the time under another name.
+    # One consumer of these events has received the time under another name.
     time: Time = Field(validation_alias=AliasChoices("time", "event_time"))
     detail_type: str = Field(default="", alias="detail-type")
     detail: _Detail
@@ -243,14 +244,15 @@ class _Event(LenientModel):
 
 def event_from_detail(detail: Mapping[str, Any], at: datetime) -> JobEvent:
     """
-    A job as DescribeJobs or ListJobs shows it at a time, in the same form as its events.
+    Read a job as DescribeJobs or ListJobs shows it at a time, in the same form as its events.
 
     Raises:
         pydantic.ValidationError: it has no id, no state, or parts of another type than AWS's.
+        MalformedEventError: it is an array child with an impossible index.
     """
     try:
         return _change(_Detail.model_validate(detail), at)
-    except ValidationError:  # Half a surrogate pair in a text, above all: see `_read`.
+    except ValidationError:  # Above all an unpaired surrogate in a text: see `_read`.
         text = json.dumps(detail, ensure_ascii=False, default=str)
         return _change(_Detail.model_validate_json(text.encode("utf-8", "replace")), at)
 
@@ -261,10 +263,10 @@ _NOT_AN_INDEX = re.compile(r"(.+):(-[0-9]+)", re.DOTALL)
 
 def _child(detail: _Detail) -> tuple[str, int] | None:
     """
-    Parent and index, where the job is an array child.
+    Return parent and index if the job is an array child, else None.
 
     Raises:
-        MalformedEventError: no array has such an index, or the event names another one besides.
+        MalformedEventError: the index is out of range, or the event also names another index.
     """
     if ":" not in detail.jobId:
         return None
@@ -292,7 +294,7 @@ def _change(detail: _Detail, at: datetime) -> JobEvent:
     child = _child(detail)
     is_child = child is not None or array.index is not None
     summary = {} if is_child else array.summary()
-    # A parent has a size; should it be missing, its children add up to it once all have ended.
+    # A parent has a size. If that is missing, its children add up to it once all have ended.
     ended = sum(summary.get(state, 0) for state in ENDED) if detail.status in ENDED else 0
     size = None if is_child else array.size or ended or None
     is_parent = size is not None or any(summary.values())

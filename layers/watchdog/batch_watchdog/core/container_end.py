@@ -1,4 +1,4 @@
-"""How a container ended, which of several made the job fail, and where its log is."""
+"""Find how a container ended, which of several made the job fail, and where its log is."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,11 +31,12 @@ class ContainerEnd(NamedTuple):
 
     def rank(self, awaited: set[str]) -> tuple[bool, bool, int]:
         """
-        The lower, the likelier it is that this container made the job fail.
+        Return a rank: the lower it is, the likelier this container made the job fail.
 
-        Those that failed come first. Of these, the essential ones do (another's failure does not
-        end a task), and those for whose success another container waits, which may not be
-        essential. Then a code of its own counts more than having been stopped.
+        Failed containers come first. Of these, the essential ones come first (the failure of
+        another one does not end a task), and also those for whose success another container
+        waits, even if they are not essential. Then an exit code of its own comes before the code
+        of a container that was stopped.
         """
         matters = self.essential or self.name in awaited
         out_of_memory = "memory" in self.reason.lower() or "oomkilled" in self.reason.lower()
@@ -51,7 +52,11 @@ class ContainerEnd(NamedTuple):
 
 
 def end_of(seen: Sequence[ContainerPayload]) -> ContainerEnd:
-    """One container, as the first that shows a part of it has it."""
+    """
+    Combine the payloads of one container.
+
+    Exit code, reason and log stream are of the first that has them, the rest is of the first one.
+    """
     first = seen[0] if seen else _NO_CONTAINER
     codes = (known_code(each.exitCode) for each in seen)
     return ContainerEnd(
@@ -66,12 +71,12 @@ def end_of(seen: Sequence[ContainerPayload]) -> ContainerEnd:
 
 
 def known_code(code: int | None) -> int | None:
-    """An exit code as 32 bits, whether they are read with a sign or not; else none."""
+    """Return an exit code if it fits into 32 bits, signed or unsigned; else None."""
     return code if code is not None and -(2**31) <= code < 2**32 else None
 
 
 def awaited_success(depends_on: Any) -> Iterator[str]:
-    """The containers of its task that a container starts after only if they succeed."""
+    """Yield the containers of the task that must succeed before this container starts."""
     for each in depends_on if isinstance(depends_on, list) else ():
         match each:
             case {"containerName": str(name), "condition": "SUCCESS"}:
@@ -80,7 +85,7 @@ def awaited_success(depends_on: Any) -> Iterator[str]:
 
 def place_of(log: Any) -> LogPlace:
     """
-    Where a logConfiguration sends a log.
+    Return where a logConfiguration sends a log.
 
     https://docs.aws.amazon.com/batch/latest/APIReference/API_LogConfiguration.html
     """
@@ -99,7 +104,7 @@ _NODES = re.compile(r"([0-9]{0,6})(:?)([0-9]{0,6})")
 
 
 def log_of_nodes(nodes: Mapping[str, Any]) -> Any:
-    """The logConfiguration of a multi-node job's main node: of the narrowest range that has it."""
+    """Return the logConfiguration of a multi-node job's main node, by its narrowest node range."""
     main, ranges = nodes.get("mainNode"), nodes.get("nodeRangeProperties")
     found: list[tuple[int, int, Any]] = []
     for each in ranges if isinstance(ranges, list) else ():

@@ -1,8 +1,8 @@
 """
 Effects: what is to be done. A decision returns them, the table keeps them, `act` does them.
 
-An effect may be carried out more than once, so each must bear repeating. What changes something
-in AWS Batch is judged again by `act` in the second of the call, and left out if nobody means it
+An effect may be carried out more than once, so each must be safe to repeat. `act` checks an effect
+that changes something in AWS Batch again just before the call, and leaves it out if it is not meant
 any more.
 """
 
@@ -14,14 +14,14 @@ from typing import Any, Literal
 from batch_watchdog.notices.notice import Notice
 
 type WaitCause = Literal["misconfigured", "capacity"]
-# Every reason that we give for a stop begins so: Batch shows it as the job's statusReason, and
-# we know our own doing again by it.
+# Every reason that we give for a stop begins with this. Batch shows the reason as the job's
+# statusReason, so we can recognise our own stops.
 STOP_MARK = "batch-watchdog: "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announce:
-    """Tell operators. All notices are of one kind; they are worded when they are sent."""
+    """Notify operators. All notices are of one kind; they get their final text when sent."""
 
     notices: tuple[Notice, ...]
 
@@ -29,10 +29,10 @@ class Announce:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chat:
     """
-    Tell the same in a chat, beside what an `Announce` tells at once.
+    Send to a chat what an `Announce` sends to operators at once.
 
     The messages are as `notices/chat.py` makes them. `of` is the sort key of the action that
-    announces; so one and the same notice that is announced twice is two of these.
+    announces; so a notice that is announced twice gives two of these.
     """
 
     messages: tuple[dict[str, Any], ...]
@@ -44,16 +44,19 @@ class StopJobs:
     """
     Cancel or terminate jobs, all for one reason, which begins with `STOP_MARK`.
 
-    `service` marks service jobs, which only a call of their own can stop.
+    `service` marks service jobs, which have a stop call of their own.
 
-    The other fields say on what the stop rests, so that it can be judged again in the second in
-    which the call is made. A limit's stop has the limited `status`, and `since` when each of the
-    jobs, in their order, has been in it; `escalates` says that they have left it, and are
-    terminated all the same, and `waited_until` up to when they have waited for certain; `cause`
-    is the cause whose limit they have passed, or None where no cause was known; `counted` says
-    that the brake counts them, in the minute in which this was recorded; `attempts` is how many
-    each of those had made then for which it `escalates`. A guard's stop has the `guard` and its
-    `run_id`. An array rule's stop has the `array_id`.
+    The other fields say why the stop was decided, so that it can be checked again just before the
+    call.
+
+    A limit's stop has these fields. `status` is the limited state, and `since` says for each of
+    the jobs, in their order, since when it has been in that state. `escalates` says that the jobs
+    have left that state and are terminated all the same; then `waited_until` is the time up to
+    which they have certainly waited, and `attempts` is how many attempts each had made when this
+    was decided. `cause` is the cause whose limit they have passed, or None where no cause was
+    known. `counted` says that the brake counts them, in the minute in which this was recorded.
+
+    A guard's stop has the `guard` and its `run_id`. An array rule's stop has the `array_id`.
     """
 
     how: Literal["cancel", "terminate"]
@@ -74,14 +77,14 @@ class StopJobs:
 
 
 def accepted_and_refused(result: Any) -> tuple[int, int]:
-    """How many jobs of a stop AWS Batch accepted and refused, by its action's result so far."""
+    """Return how many jobs of a stop AWS Batch accepted and refused, by its action's result."""
     told = result if isinstance(result, Mapping) else {}
     return int(told.get("accepted") or 0), len(told.get("refused") or ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetQueueState:
-    """Open or close a queue, for a guard. A closed queue refuses new jobs and keeps its own."""
+    """Open or close a queue, for a guard. A closed queue refuses new jobs and keeps those in it."""
 
     queue: str
     state: Literal["ENABLED", "DISABLED"]

@@ -1,5 +1,5 @@
 """
-Everything that this package raises on purpose.
+All errors that this package raises on purpose.
 
 * WatchdogError
   - SettingsError
@@ -11,6 +11,7 @@ Everything that this package raises on purpose.
   - OutOfTimeError
     - ThrottledError
   - CommandError
+  - UnreadPolicyError
   - PolicyError
 """
 
@@ -27,35 +28,35 @@ class SettingsError(WatchdogError):
 
 
 class MalformedEventError(WatchdogError):
-    """What arrived is not what it claims to be. Retrying does not help: keep it, and say why."""
+    """A message is malformed. Retrying does not help: keep it, and say why."""
 
 
 class EvidenceError(MalformedEventError):
-    """What arrived speaks of money and cannot be understood: nothing may be concluded from it."""
+    """A billing message cannot be understood: nothing may be concluded from it."""
 
 
 class StaleItemError(WatchdogError):
-    """Another writer was faster. Nothing was written: read again, and decide again."""
+    """Another writer changed an item first. Nothing was written: read again, and decide again."""
 
 
 class UnwritableError(WatchdogError, ValueError):
-    """A write is too large, or not one that DynamoDB takes. A smaller one may be possible."""
+    """A write is too large, or DynamoDB does not accept it. A smaller one may be possible."""
 
 
 class HeldBackError(WatchdogError):
-    """A stop run is not to go on: its stage is over, or an operator or the policy holds it back."""
+    """A stop run must not go on: its stage is over, or an operator or the policy holds it back."""
 
 
 class OutOfTimeError(WatchdogError):
-    """This invocation must end. What is left to do is known: the next one goes on at once."""
+    """This invocation must end. What is left is recorded: the next one continues at once."""
 
 
 class ThrottledError(OutOfTimeError):
-    """AWS throttles, and slowing down does not help: the next invocation goes on later."""
+    """AWS throttles, and slowing down does not help: the next invocation continues later."""
 
 
 class CommandError(WatchdogError):
-    """A command cannot be carried out. `problems` say by key what was expected."""
+    """A command cannot be carried out. `problems` say for each key what was expected."""
 
     def __init__(self, problems: Mapping[str, str], text: str = "") -> None:
         self.problems = dict(problems)
@@ -69,7 +70,7 @@ class Problem:
     One thing that is wrong in a policy, and what was expected.
 
     `line` counts from 1. `key` is dotted ("limit[2].RUNNABLE.after"; lists count from 1), and
-    empty where the text is no TOML at all.
+    empty if the text is not TOML.
     """
 
     line: int
@@ -81,14 +82,14 @@ class Problem:
 
 
 class UnreadPolicyError(WatchdogError):
-    """The policy's parameter could not be read, and what may be stopped is not known."""
+    """The policy's parameter could not be read, so it is not known what may be stopped."""
 
 
 class PolicyError(WatchdogError):
     """
     A policy cannot be used. Retrying does not help: somebody must correct the text.
 
-    As text it is one line for each of the `problems`.
+    Its text has one line for each of the `problems`.
     """
 
     def __init__(self, problems: Iterable[Problem]) -> None:

@@ -1,4 +1,4 @@
-"""The cause of a failure, with ids and numbers replaced, so that like failures compare equal."""
+"""Find the cause of a failure, with ids and numbers replaced: like failures compare equal."""
 
 import re
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ _REASON_MAX = 300  # characters
 
 @dataclass(frozen=True, slots=True, order=True)
 class FailureCause:
-    """What failures of a group share; ids and numbers in the reason are replaced by "*"."""
+    """The cause that failures of a group share; ids and numbers in the reason are "*"."""
 
     exit_code: int | None
     reason: str
 
     @property
     def follows(self) -> bool:
-        """Whether it is the consequence of another failure: of a job that these depend on."""
+        """Whether it is the consequence of another failure, of a job that these jobs depend on."""
         return self.exit_code is None and blames_a_dependency(self.reason)
 
     @property
     def stopper(self) -> str:
-        """Who of us stopped these, where one did: "guard monthly-budget"."""
+        """The guard or rule that stopped these jobs ("guard monthly-budget"), if one did."""
         return stopper_in(self.reason)
 
 
@@ -40,21 +40,21 @@ _RUN = re.compile(r"\*(?:[.:+,]{1,2}\*)+")
 
 
 def cause_of(change: JobEvent) -> FailureCause:
-    """The cause of a failure, with ids and numbers in the text made alike."""
+    """Return the cause of a failure, with ids and numbers in its text replaced."""
     return cause_from(change.exit_code, change.reason, change.container_reason)
 
 
 # The children of an array mostly fail alike.
 @lru_cache(maxsize=1024)
 def cause_from(exit_code: int | None, reason: str, container_reason: str) -> FailureCause:
-    """As `cause_of`, from the three parts. Whatever one of us stopped has one cause."""
+    """As `cause_of`, from the three parts. All jobs that one rule or guard stopped share one."""
     if stopper := stopper_in(reason):
         return FailureCause(None, f"{STOP_MARK}{stopper}")
     return FailureCause(exit_code, normalise(_both(reason, container_reason)))
 
 
 def words_of(change: JobEvent) -> str:
-    """What Batch says of a failure, with its ids, on one line of the length of a cause."""
+    """Return Batch's own text about a failure, with its ids, on one line as long as a cause."""
     return plain(_both(change.reason, change.container_reason), _REASON_MAX)
 
 
@@ -63,16 +63,16 @@ def _both(reason: str, container_reason: str) -> str:
     return ": ".join(text for text in both if text)
 
 
-# Where a disk is full, neither the file nor the step at which it filled up is the cause.
+# If a disk is full, neither the file nor the step at which it filled up belongs to the cause.
 _DISK_FULL = re.compile(
     r"\b(\w*Error):.*?\b(no space left on device|disk quota exceeded)\b.*", re.IGNORECASE
 )
-# What lies below these is named anew each time, often without a digit: tmpqwertyu, a layer's file.
+# Below these, names are new each time, often without a digit: tmpqwertyu, a layer's file.
 _TEMPORARY = re.compile(
     r"(?<![\w.*-])(/(?:var/|private/)?tmp|/dev/shm|/var/lib/(?:docker|containerd|ecs|kubelet)"
     r"|/run/(?:docker|containerd)|/docker_scratch|/scratch)/[^\s:;,'\"`()\[\]{}|]+"
 )
-# Where an image's layer cannot be fetched or unpacked, no address and no file is the cause.
+# If an image's layer cannot be fetched or unpacked, no address or file belongs to the cause.
 _LAYER = re.compile(r"\b(?:register|extract) layer\b|\bhttpReadSeeker\b")
 _OF_LAYER = re.compile(
     r"(https?://[^\s/'\"]+)/[^\s'\"]*|\"extract-[^\s\"]*\"|(?<![\w./:*-])/[^\s:;,'\"`()\[\]{}|]+"
@@ -82,12 +82,12 @@ _QUERY = re.compile(r"(?<=[\w/*])\?[^\s'\"`]+")  # of a signed address
 
 def normalise(reason: str) -> str:
     """
-    A reason with each id and each number as "*", on one line.
+    Return a reason with each id and each number as "*", on one line.
 
-    A word with a digit in it is taken for an id ("i-0abc12", "10.0.0.7", "run_17"), and so is
-    a long hexadecimal one; a few names with digits, such as EC2, are left alone. A path below a
-    directory for temporary files is an id as a whole, and so is any path of an image's layer.
-    Other paths without digits are left alone: it matters which program is missing.
+    A word with a digit in it counts as an id ("i-0abc12", "10.0.0.7", "run_17"), and so does a
+    long hexadecimal one; a few names with digits, such as EC2, are kept. A path below a directory
+    for temporary files is replaced as a whole, and so is any path of an image's layer. Other paths
+    without digits are kept: it matters which program is missing.
     """
     text = _DISK_FULL.sub(_disk_full, plain(reason, 2_048))
     if _LAYER.search(text):

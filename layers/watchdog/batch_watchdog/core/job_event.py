@@ -22,7 +22,7 @@ ENDED = ("SUCCEEDED", "FAILED")
 type JobKind = Literal["single", "array", "child", "multi-node", "node", "service"]
 
 
-# Not frozen: that takes three times as long to make, and one is made for each message.
+# Not frozen: a frozen one takes three times as long to make, and one is made for each message.
 @dataclass(slots=True, kw_only=True)
 class JobEvent:
     """One job's change into a state. `at` is the event's own time, in UTC."""
@@ -39,11 +39,11 @@ class JobEvent:
     size: int | None = None  # of an array parent
     summary: Mapping[str, int] = field(default_factory=dict)  # children by state, of a parent
     attempts: int = 0  # attempts made so far
-    not_before: datetime | None = None  # Batch proves: it entered its state then, or later
+    not_before: datetime | None = None  # Batch shows that it entered its state then, or later
     reason: str = ""
-    container_reason: str = ""  # This and what follows is known of jobs that failed.
+    container_reason: str = ""  # This and the fields to `log_stream`: failed jobs only.
     exit_code: int | None = None
-    container: str = ""  # whose reason, exit code and log these are, where a job has several
+    container: str = ""  # the one with this reason, exit code and log, of several
     log_stream: str = ""
     log_place: LogPlace = DEFAULT_PLACE
     depends_on: tuple[str, ...] = ()  # ids of jobs
@@ -55,7 +55,7 @@ class JobEvent:
 
     @property
     def followed(self) -> bool:
-        """Whether it failed without having begun, as a job that it depends on had failed."""
+        """Whether it failed before it began, because a job that it depends on had failed."""
         return (
             self.status == "FAILED"
             and not self.attempts
@@ -66,7 +66,7 @@ class JobEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueBlocked:
-    """Batch says that the job at the head of a queue blocks it. `queue` is an ARN."""
+    """Batch reports that the job at the head of a queue blocks it. `queue` is an ARN."""
 
     at: datetime
     queue: str
@@ -77,20 +77,20 @@ class QueueBlocked:
 
 
 def resource_name(arn: str) -> str:
-    """The name in an ARN ("arn:…:job-queue/gpu" is "gpu"); a plain name stays as it is."""
+    """Return the name in an ARN ("gpu" of "arn:…:job-queue/gpu"); a plain name is unchanged."""
     return arn.rpartition("/")[2]
 
 
 def array_child(job_id: str) -> tuple[str, int] | None:
-    """Parent and index, where `job_id` is an array child's ("id:7")."""
+    """Return parent and index if `job_id` is an array child's ("id:7"), else None."""
     parent, colon, index = job_id.rpartition(":")
     if colon and parent and re.fullmatch(r"[0-9]+", index):
         return parent, int(index)
     return None
 
 
-# Batch writes "Dependent Job failed". It documents no list of its reasons, so others that say
-# the same are understood too.
+# Batch writes "Dependent Job failed". It documents no list of its reasons, so other texts with
+# the same meaning match too.
 _DEPENDENCY = re.compile(
     r"\b(?:dependent jobs?|dependenc(?:y|ies)|jobs? (?:that )?(?:it|this job) depends on)\b",
     re.IGNORECASE,
@@ -99,7 +99,7 @@ _UNSUCCESSFUL = re.compile(r"fail|cancel|terminat|unsuccess|not succe", re.IGNOR
 
 
 def blames_a_dependency(reason: str) -> bool:
-    """Whether a status reason says that a job failed because one that it depends on had failed."""
+    """Whether a status reason says that a job failed because a job that it depends on failed."""
     return bool(_DEPENDENCY.search(reason) and _UNSUCCESSFUL.search(reason))
 
 
@@ -107,7 +107,7 @@ def in_utc(at: datetime) -> datetime:
     return at.astimezone(UTC)
 
 
-# Before it, a limit added to a time is still a time, in every zone.
+# A limit added to a time before this is still a valid time, in every zone.
 TIMES_END = datetime(9000, 1, 1, tzinfo=UTC)
 
 type Time = Annotated[AwareDatetime, Field(ge=EPOCH, lt=TIMES_END), AfterValidator(in_utc)]
@@ -117,12 +117,12 @@ _MILLIS_END = int(TIMES_END.timestamp()) * 1000
 
 
 def from_millis(millis: object) -> datetime | None:
-    """A time that Batch's API tells in milliseconds; None where it is 0, missing or no time."""
+    """Convert a time in milliseconds of Batch's API; None if it is 0, missing or not a time."""
     return EPOCH + timedelta(milliseconds=known) if (known := known_millis(millis)) else None
 
 
 def known_millis(millis: object) -> int:
-    """A time in milliseconds; 0 for anything else. A time of another type than AWS's is none."""
-    if type(millis) is int and 0 < millis < _MILLIS_END:  # True is no time.
+    """Return a time in milliseconds; 0 for anything else, also for any type but int."""
+    if type(millis) is int and 0 < millis < _MILLIS_END:  # True is not a time.
         return millis
     return 0

@@ -1,7 +1,8 @@
 """
-Causes of failures that AWS or Linux have a name for: what each means, what to do, AWS's page.
+Explain causes of failures that AWS or Linux have a name for: meaning, next step, AWS's page.
 
-The first that fits counts. A message counts more than an exit code, which many causes share.
+The first cause that fits is used. Specific messages come before exit codes, because many causes
+share an exit code.
 """
 
 import re
@@ -17,9 +18,9 @@ _ECS = "https://docs.aws.amazon.com/AmazonECS/latest/developerguide/"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownCause:
     """
-    What is known of a cause. `code` is its name in the facts, `title` a few words for a subject.
+    What is known of a cause. `code` is its name in the facts, `title` a short text for a subject.
 
-    It fits a failure by its `pattern`, found in the reason, or by its `exit_codes`.
+    It fits a failure if its `pattern` is found in the reason, or by its `exit_codes`.
     """
 
     code: str
@@ -32,7 +33,7 @@ class KnownCause:
 
 
 def known_cause(exit_code: int | None, reason: str) -> KnownCause | None:
-    """What is known of a failure, by its exit code and what Batch and the container say of it."""
+    """Find the known cause of a failure, by exit code and the reasons of Batch and container."""
     for cause in KNOWN_CAUSES:
         told = cause.pattern is not None and cause.pattern.search(reason)
         if told or exit_code in cause.exit_codes:
@@ -41,7 +42,7 @@ def known_cause(exit_code: int | None, reason: str) -> KnownCause | None:
 
 
 def title_of(code: str) -> Phrase | None:
-    """A few words for a cause by its code, where it says more than that something failed."""
+    """Return a cause's title by its code; None if it says only that something failed."""
     titles = (cause.title for cause in KNOWN_CAUSES if cause.code == code)
     return None if code == NO_CAUSE_OF_ITS_OWN else next(titles, None)
 
@@ -50,9 +51,9 @@ def _words(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.IGNORECASE)
 
 
-NO_CAUSE_OF_ITS_OWN = "container-exited"  # the code of a cause that says no more than that
-QUEUE_LIMIT = "job-queue-limit"  # the code of what a queue's own time limit has cancelled
-# The order counts: a full disk is the cause of a pull that failed, and not the other way round.
+NO_CAUSE_OF_ITS_OWN = "container-exited"  # a code that says only that it exited
+QUEUE_LIMIT = "job-queue-limit"  # cancelled by a queue's own time limit
+# The order matters: a full disk is the cause of a failed pull, and not the other way round.
 KNOWN_CAUSES: Sequence[KnownCause] = (
     KnownCause(
         code="timeout",

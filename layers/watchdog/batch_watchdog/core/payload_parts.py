@@ -1,8 +1,8 @@
 """
 Parts of the payloads of AWS Batch: containers, tasks and pods.
 
-The models only check types, which pydantic does without calling Python. Whoever reads a text or a
-time of them bounds it with `cut`, `shortened` or `from_millis`.
+The models only check types, which pydantic does without calling Python. Code that reads a text or
+a time from them must bound it with `cut`, `shortened` or `from_millis`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ class LenientModel(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-# More characters than any that AWS sends; the key of an item has room for 2,048 bytes.
+# Longer than any text that AWS sends, in characters; the key of an item has room for 2,048 bytes.
 NAME_MAX = 500
 TEXT_MAX = 4_000
 
@@ -25,19 +25,19 @@ _NOTHING = (None, "")
 
 
 def cut(text: str | None, length: int) -> str:
-    """A text of bounded length, and fit for UTF-8: Python may hold half a surrogate pair."""
+    """Cut a text to a length, and make it fit for UTF-8: Python allows unpaired surrogates."""
     if not text or (text.isascii() and len(text) <= length):
         return text or ""
     return text[:length].encode("utf-8", "replace").decode()
 
 
 def shortened(text: Any) -> str:
-    """As `cut`, to 512 characters; empty for anything else than text."""
+    """As `cut`, to 512 characters; empty for anything that is not text."""
     return cut(text, 512) if isinstance(text, str) else ""
 
 
-# What is only read of jobs that failed, or matters for a detail, is read as `Any` and looked at
-# later: that is faster, and no event is refused for it.
+# Fields that are used only for failed jobs, or only for a detail, have the type `Any` and are
+# checked later: that is faster, and no event is refused because of them.
 class ContainerPayload(LenientModel):
     name: str | None = None
     exitCode: int | None = None  # noqa: N815
@@ -80,23 +80,23 @@ def in_tasks(tasks: Iterable[TaskPayload] | None) -> list[ContainerPayload]:
 
 
 def shows(detail: Mapping[str, Any], names: Iterable[str]) -> bool:
-    """Whether a JobDetail shows all of these: a text that is empty is as good as none."""
+    """Whether a JobDetail shows all of these fields: an empty text counts as missing."""
     return all(detail.get(name) not in _NOTHING for name in names)
 
 
 def is_for_service_jobs(queue: Mapping[str, Any]) -> bool:
-    """Whether a job queue (JobQueueDetail) says that it holds service jobs."""
+    """Whether a job queue (JobQueueDetail) is for service jobs, by its type."""
     return str(queue.get("jobQueueType") or "").startswith("SAGEMAKER")
 
 
 def shows_its_attempts(detail: Mapping[str, Any]) -> bool:
-    """Whether a job shows its attempts: an empty `eksAttempts` is shown of other jobs, too."""
+    """Whether a job shows its attempts. An empty `eksAttempts` is shown of other jobs, too."""
     return isinstance(detail.get("attempts"), list) or bool(detail.get("eksAttempts"))
 
 
 def is_stop_accepted(detail: Mapping[str, Any]) -> bool:
     """
-    Whether a JobDetail shows that Batch has accepted a stop of the job, whoever asked for it.
+    Whether a JobDetail shows that Batch has accepted a stop of the job, from any caller.
 
     That does not mean that the job has ended.
     https://docs.aws.amazon.com/batch/latest/APIReference/API_JobDetail.html
@@ -106,9 +106,9 @@ def is_stop_accepted(detail: Mapping[str, Any]) -> bool:
 
 def is_being_stopped(detail: Mapping[str, Any]) -> bool:
     """
-    Whether a JobDetail shows that Batch has accepted a stop that can end the job as it is.
+    Whether a JobDetail shows that Batch has accepted a stop that can end the job in its state.
 
-    A cancel does nothing to a job that has started.
+    A cancel has no effect on a job that has started.
     https://docs.aws.amazon.com/batch/latest/APIReference/API_CancelJob.html
     """
     has_started = detail.get("status") in STARTED

@@ -1,4 +1,4 @@
-"""Who of us stopped a job: read from the reason that we gave, which Batch keeps and shows."""
+"""Find which guard or rule stopped a job, by the reason that we gave: Batch keeps and shows it."""
 
 import re
 
@@ -17,10 +17,10 @@ _KNOWN = (
 
 def stopper_in(reason: str) -> str:
     """
-    The guard or rule that stopped a job ("guard monthly-budget"), by the job's status reason.
+    Return the guard or rule that stopped a job ("guard monthly-budget"), by its status reason.
 
-    It is empty where the job was not stopped by us. It is not what the guard stands at, nor why:
-    all that one guard stops has one stopper.
+    It is empty if we did not stop the job. The guard's stage and its cause are left out, so all
+    jobs that one guard stops have the same stopper.
     """
     if not reason.startswith(STOP_MARK):
         return ""
@@ -33,7 +33,7 @@ def stopper_in(reason: str) -> str:
 
 
 def stopper_words(stopper: str) -> str:
-    """A guard or rule that stopped something, for operators."""
+    """Return a guard or rule that stopped something, as operators read it."""
     if stopper.startswith("guard "):
         return say("guard {guard}", guard=Name(stopper.removeprefix("guard ")))
     return Name(stopper)

@@ -1,8 +1,8 @@
 """
-The compute environments of a job's queue, and whether they can take the job at all.
+Judge the compute environments of a job's queue: whether they can take the job at all.
 
-Only what is certain counts against an environment: a size, a state or a platform that is not
-known is no obstacle.
+Only what is certain counts against an environment: a size, a state or a platform that is not known
+does not.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,9 +25,9 @@ _REASON_MAX = 160
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchSnapshot:
     """
-    What AWS said, in the shapes of its API. What could not be asked stays None or empty.
+    AWS's responses, in the shapes of its API. A response that is not available is None or empty.
 
-    Any field in them may be missing or odd: that is read as "not said".
+    Any field in them may be missing or malformed: it then counts as "not said".
     """
 
     job: Mapping[str, Any]
@@ -65,9 +65,9 @@ class EnvironmentVerdict:
 
 def verdicts(world: BatchSnapshot, needs: Needs) -> list[EnvironmentVerdict]:
     """
-    One for each environment that the queue names; for all given ones where it names none.
+    Return one for each environment that the queue names; for all given ones where it names none.
 
-    One that is named and not given may be able to take the job: nothing is known against it.
+    An environment that is named and not given counts as usable: nothing is known against it.
     """
     given = [mapping(each) for each in items(world.environments)]
     queue = mapping(world.queue)
@@ -84,7 +84,11 @@ def verdicts(world: BatchSnapshot, needs: Needs) -> list[EnvironmentVerdict]:
 
 
 def queue_trouble(queue: Mapping[Any, Any]) -> Clue | None:
-    """A DISABLED queue is none: it takes no new jobs, and runs those that it has."""
+    """
+    Return what is wrong with the queue itself, or None.
+
+    A DISABLED queue is not wrong: it takes no new jobs, and runs those that it has.
+    """
     shown = plain(text(queue.get("jobQueueName")), NAME_MAX) or say("the queue")
     status = text(queue.get("status"))
     if status in {"INVALID", "DELETING", "DELETED"}:
@@ -109,7 +113,7 @@ def queue_trouble(queue: Mapping[Any, Any]) -> Clue | None:
 
 
 def _named(queue: Mapping[Any, Any]) -> Iterable[tuple[str, str]]:
-    """Each attached environment: its kind, and its name or ARN as it stands there."""
+    """Yield each attached environment: its kind, and its name or ARN as the queue gives it."""
     for key in ("computeEnvironment", "serviceEnvironment"):
         for each in map(mapping, items(queue.get(f"{key}Order"))):
             if name := text(each.get(key)):
@@ -194,14 +198,14 @@ def _verdict(environment: Environment, needs: Needs) -> EnvironmentVerdict:
 
 
 def _broken(environment: Environment) -> Clue | None:
-    """One that is CREATING or UPDATING is not: it takes jobs, or soon will."""
+    """CREATING and UPDATING do not count: such an environment takes jobs, or soon will."""
     told = say(": {reason}", reason=environment.reason) if environment.reason else ""
     if environment.status == "INVALID":
         return Clue(
             code="compute-environment-invalid",
             evidence=say("{shown} is INVALID{told}", shown=environment.shown, told=told),
         )
-    # Batch deletes only what was disabled before.
+    # Batch deletes only environments that were disabled before.
     if environment.status in {"DELETING", "DELETED"} or environment.state == "DISABLED":
         gone = environment.status if environment.status.startswith("DELET") else environment.state
         return Clue(

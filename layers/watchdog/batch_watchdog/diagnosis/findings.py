@@ -1,4 +1,4 @@
-"""What can keep a job from starting, what to do about each, and where AWS writes about it."""
+"""The causes that can keep a job from starting, each with a remedy and a page of AWS's."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,8 +31,8 @@ type FindingCode = Literal[
 ]
 
 CODES: tuple[FindingCode, ...] = get_args(FindingCode.__value__)
-# `after_by_cause` tells apart why a job waits in its queue. Outside of it, and where the cause is
-# not known, no cause's limit counts, but the policy's `after`.
+# `after_by_cause` has limits by the cause for which a job waits in its queue. For a job outside its
+# queue, or with an unknown cause (None), the policy's `after` is used.
 CAUSE_OF: Mapping[FindingCode, WaitCause | None] = {
     "compute-environment-invalid": "misconfigured",
     "compute-environment-disabled": "misconfigured",
@@ -66,8 +66,8 @@ class Finding:
     """
     One reason why a job does not start.
 
-    `evidence` is one line with numbers, harmless to show; `remedy` is what to do next, in
-    words; `page` the address of AWS's page about it.
+    `evidence` is one line with numbers, harmless to show; `remedy` is what to do next;
+    `page` is the address of AWS's page about it.
     """
 
     code: FindingCode
@@ -78,7 +78,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clue:
-    """A finding in the making. An empty remedy or page is the usual one of its code."""
+    """A finding before defaults: an empty remedy or page means the usual one of its code."""
 
     code: FindingCode
     evidence: str
@@ -87,7 +87,7 @@ class Clue:
 
 
 def wait_cause(findings: Sequence[Finding]) -> WaitCause | None:
-    """The cause by which limits tell waiting apart: that of the likeliest finding, if any."""
+    """Return the cause that `after_by_cause` uses: that of the likeliest finding, if any."""
     return CAUSE_OF[findings[0].code] if findings else None
 
 
@@ -107,7 +107,7 @@ def in_order(clues: Iterable[Clue]) -> list[Clue]:
 
 
 def merged(clues: Iterable[Clue]) -> list[Clue]:
-    """One clue a code, where its first stood, with the evidence of all."""
+    """Merge clues of the same code: at the place of the first, with the evidence of all."""
     same: dict[FindingCode, list[Clue]] = {}
     for clue in clues:
         same.setdefault(clue.code, []).append(clue)
@@ -122,7 +122,7 @@ def _joined(group: list[Clue]) -> Clue:
 
 
 def finding_lines(findings: Sequence[Finding]) -> list[str]:
-    """What a notice says of findings: of the likeliest all, of the others what shows them."""
+    """Return the lines of a notice: the likeliest finding in full, the evidence of the others."""
     told: list[str] = []
     for each in findings[:1]:
         told += [

@@ -13,7 +13,7 @@ from batch_watchdog.notices.text import plain
 _TYPES_SHOWN = 3
 _NEAREST_SHOWN = 2
 NAME_MAX = 80
-# The most memory, in MiB, that Fargate gives to so many vCPUs.
+# The most memory, in MiB, that Fargate gives, by the number of vCPUs.
 # https://docs.aws.amazon.com/batch/latest/APIReference/API_ResourceRequirement.html
 _FARGATE_MIB = {
     0.25: 2_048,
@@ -30,7 +30,7 @@ _FARGATE_MIB = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
     shown: str  # the name, harmless
-    known: bool  # False: the queue names it, and that is all
+    known: bool  # False: the queue names it, and nothing else is known
     state: str
     status: str
     reason: str  # harmless
@@ -83,7 +83,7 @@ WITH_TYPES = ("EC2", "EKS")
 def misfits(environment: Environment, needs: Needs) -> Iterable[Clue]:
     mismatch = _mismatch(environment, needs)
     if mismatch:
-        yield mismatch  # Its sizes then mean nothing to the job.
+        yield mismatch  # Its sizes are then irrelevant to the job.
         return
     if beyond := _beyond_maximum(environment, needs):
         yield beyond
@@ -231,9 +231,10 @@ def _beyond_sizes(environment: Environment, ask: Ask) -> Clue | None:
 
 def _beyond_running(environment: Environment, ask: Ask) -> Clue | None:
     """
-    Instances that run already are kept, none fits, and the maximum leaves no room for others.
+    Return a clue if the job fits on no running instance, and the maximum allows no other one.
 
-    Only where the minimum keeps them: else they go when they are idle, and one that fits comes.
+    This holds only for instances that the minimum keeps: others are removed when they are idle, and
+    one that fits can start.
     """
     most, running = environment.limits.get("vcpu"), offers(environment.instances or ())
     if (
@@ -299,7 +300,7 @@ def fits(environment: Environment, needs: Needs) -> bool:
 
 
 def _most(offered: Sequence[Size], ask: Ask) -> str:
-    """The instance types that come nearest to what is asked, with their numbers."""
+    """Return the instance types that come nearest to what is asked, with their numbers."""
 
     def nearness(size: Size) -> tuple[int, float, float]:
         lacking = (

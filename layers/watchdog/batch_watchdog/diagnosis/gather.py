@@ -1,4 +1,4 @@
-"""Asking AWS what a diagnosis needs: the only module that calls EC2 and ECS."""
+"""Read from AWS what a diagnosis needs: from Batch, EC2 and ECS."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -21,18 +21,18 @@ from batch_watchdog.store.decisions import ITEM_ERRORS
 logger = logging.getLogger(__name__)
 
 _NOT_IN_QUEUE = ("SCHEDULED", *STARTED, *ENDED)
-_INSTANCES_MAX = 100  # container instances asked for, of one cluster
+_INSTANCES_MAX = 100  # container instances that are described, of one cluster
 _PATTERNS_MAX = 50  # values of one filter, of the 200 that EC2 takes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiagnosisGatherer:
     """
-    Finds out why jobs are stuck at `now`. It lives as long as a sweep: what it has learnt of a
-    queue serves for all jobs in it. `ec2` and `ecs` are boto3 clients.
+    Finds out why jobs are stuck at `now`. It lasts for one sweep: what it has read about a queue is
+    used for all jobs in it. `ec2` and `ecs` are boto3 clients.
 
-    Without what EC2 or ECS will not tell, a finding may be missing, and no stop is. Each call of a
-    service that cannot be reached takes seconds, so that one is not asked again.
+    If EC2 or ECS does not answer, a finding may be missing, but no stop is. Each call of a service
+    that cannot be reached takes seconds, so that service is not called again.
     """
 
     batch: BatchApi
@@ -48,13 +48,13 @@ class DiagnosisGatherer:
 
     def findings(self, detail: Detail) -> tuple[Finding, ...]:
         """
-        Why a job, given as Batch describes it, does not start; the likeliest reason first.
+        Return why a job does not start, the likeliest reason first. Batch describes it as `detail`.
 
         Raises:
-            Exception: one of `ITEM_ERRORS`: Batch does not answer about the queue, or not as it
-                should. It is asked once.
+            Exception: one of `ITEM_ERRORS`: the calls about the queue failed, or an answer is
+                malformed. They are made once for each queue.
         """
-        if detail["status"] in _NOT_IN_QUEUE:  # Its queue does not keep it from going on.
+        if detail["status"] in _NOT_IN_QUEUE:  # Its queue is not the reason.
             return diagnose(BatchSnapshot(job=detail), self.now)
         queue = str(detail.get("jobQueue") or "")
         if queue in self._refused:
@@ -67,18 +67,18 @@ class DiagnosisGatherer:
                 raise
             self._fronts[queue] = _front(self._surroundings[queue].get("snapshot"))
         world = BatchSnapshot(job=detail, **self._surroundings[queue])
-        if detail["jobId"] in self._fronts[queue]:  # Its place is its own, and so is the answer.
+        if detail["jobId"] in self._fronts[queue]:  # Its findings depend on its place.
             if detail.get("shareIdentifier"):
                 world = replace(world, shares=self._shares_at_the_front(queue))
             return diagnose(world, self.now)
-        # Of jobs that ask for the same and are not at the front, the same can be said.
+        # Jobs that ask for the same and are not at the front have the same findings.
         alike = queue, _what_it_asks(detail)
         if alike not in self._known:
             self._known[alike] = diagnose(world, self.now)
         return self._known[alike]
 
     def _shares_at_the_front(self, queue: str) -> Mapping[str, str]:
-        """The share identifiers of the listed jobs that have one; asked once, in one call."""
+        """Return the share identifiers of the jobs at the front, by id; read once, in one call."""
         if queue not in self._shares:
             front = _listed(self._surroundings[queue].get("snapshot"))
             details = self._told("batch", partial(self.batch.describe, front)) or {}
@@ -88,7 +88,7 @@ class DiagnosisGatherer:
         return self._shares[queue]
 
     def _told[T](self, service: str, ask: Callable[[], T]) -> T | None:
-        """What a service tells; None where it does not."""
+        """Return the answer of a service; None where the call fails."""
         if service in self._unreachable:
             return None
         try:
@@ -118,7 +118,7 @@ class DiagnosisGatherer:
         ]
         found: dict[str, Any] = {}
         for some in batched(patterns(allowed), _PATTERNS_MAX, strict=False):
-            # Of a part of a family, nothing can be said of all of it.
+            # All pages or none: a part of a family says nothing about all of it.
             found |= self._told("ec2", partial(self._described_types, some)) or {}
         return found
 
@@ -138,10 +138,10 @@ class DiagnosisGatherer:
         return found
 
     def _instances_of(self, cluster: str) -> list[Any] | None:
-        """All instances of a cluster; None where they are too many to ask for."""
+        """Return all instances of a cluster; None where they are too many."""
         listed = self.ecs.list_container_instances(cluster=cluster, maxResults=_INSTANCES_MAX)
         arns = listed["containerInstanceArns"]
-        if listed.get("nextToken"):  # Of some of them, nothing can be said of all.
+        if listed.get("nextToken"):  # Some of them say nothing about all.
             return None
         if not arns:
             return []
@@ -149,7 +149,7 @@ class DiagnosisGatherer:
         return list(described["containerInstances"])
 
 
-_OWN = frozenset(  # what tells a job from its likes, and not why it waits
+_OWN = frozenset(  # fields in which similar jobs differ, and which do not affect why they wait
     {
         "attempts",
         "createdAt",
@@ -175,7 +175,7 @@ def _what_it_asks(detail: Detail) -> str:
 
 
 def _front(snapshot: Detail | None) -> frozenset[str]:
-    """The ids of the jobs of which a snapshot tells the place."""
+    """Return the ids of the jobs whose place a snapshot contains."""
     shares = (snapshot or {}).get("frontOfQuotaShares", {}).get("quotaShares", {}).values()
     return frozenset([*_listed(snapshot), *(_id(each) for share in shares for each in share)])
 

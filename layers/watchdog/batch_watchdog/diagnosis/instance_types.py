@@ -1,9 +1,9 @@
 """
 How much a container can get on the instance types that a compute environment may start.
 
-The figures are those of EC2's DescribeInstanceTypes where they are at hand. Where they are
-not, they are read from the name, and then they are upper bounds: whatever is larger than
-them cannot fit, and what is smaller may.
+The figures are those of EC2's DescribeInstanceTypes where these are available. Otherwise they are
+read from the name, and are upper bounds: a job that asks for more cannot fit, and a job that asks
+for less may.
 https://docs.aws.amazon.com/ec2/latest/instancetypes/instance-type-names.html
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 from batch_watchdog.diagnosis.lenient import items, mapping, number, text
 from batch_watchdog.diagnosis.needs import Ask
 
-# What Batch's own choices stand for.
+# The families behind Batch's own choices.
 # https://docs.aws.amazon.com/batch/latest/APIReference/API_ComputeResource.html
 _X86 = ("m6i", "c6i", "r6i", "c7i")
 _BUNDLES = {
@@ -23,16 +23,17 @@ _BUNDLES = {
     "default_x86_64": _X86,
     "default_arm64": ("m6g", "c6g", "r6g", "c7g"),
 }
-_CPU_UNITS = 1_024  # of ECS, a vCPU
+_CPU_UNITS = 1_024  # of ECS, in a vCPU
 _GIB_PER_VCPU = {"c": 2.0, "m": 4.0, "r": 8.0}
 _VCPUS_PER_XLARGE = 4
-_FIRST_REGULAR = 3  # c1, m1 and m2 followed no rule
-# Of the families c, m and r: by generation, and where some have less, by what follows it too.
+_FIRST_REGULAR = 3  # generation; the sizes of c1, m1 and m2 follow no rule
+# The largest size of the families c, m and r, as a multiple of xlarge: by generation, and where
+# some families have less, by generation and the letter after it.
 _LARGEST = {"3": 16, "4": 16, "5": 24, "6": 48, "7": 48, "8": 96, "9": 96}
 _LARGEST |= {"6g": 16, "6i": 32, "7g": 16, "8g": 48, "9g": 48}
 
-# Of the installed memory, Linux keeps 1/64 to describe the pages, the least that can be;
-# AWS recommends to leave 5 % to the system and the ECS agent.
+# Linux keeps at least 1/64 of the installed memory to describe the pages. AWS recommends to leave
+# 5 % to the system and the ECS agent.
 # https://docs.aws.amazon.com/batch/latest/userguide/ecs-reserved-memory.html
 _AT_MOST_FREE = 63 / 64
 _SURELY_FREE = 0.95
@@ -46,7 +47,7 @@ class Size:
     vcpus: float | None = None
     memory_mib: float | None = None  # installed
     gpus: float | None = None
-    registered_mib: float | None = None  # what such an instance offered to containers
+    registered_mib: float | None = None  # what an instance of this type offered to containers
     from_name: bool = True  # upper bounds, read from the name
     family: bool = False  # the largest of a family
 
@@ -59,7 +60,7 @@ class Size:
         return self.takes_memory(ask.memory_mib)
 
     def takes_memory(self, asked_mib: float) -> bool | None:
-        """Whether so much memory can be had; None: it depends on what the system keeps."""
+        """Whether that much memory is available; None: it depends on what the system keeps."""
         if self.registered_mib is not None:
             return asked_mib <= self.registered_mib
         if self.memory_mib is None or asked_mib <= self.memory_mib * _SURELY_FREE:
@@ -69,9 +70,9 @@ class Size:
 
 def patterns(allowed: Iterable[str]) -> tuple[str, ...]:
     """
-    What to ask DescribeInstanceTypes for, as values of its filter `instance-type`.
+    Return the values of the filter `instance-type` of DescribeInstanceTypes.
 
-    Types stand for themselves, families and Batch's own choices become "c5.*".
+    Types stay as they are. Families, and those behind Batch's own choices, become "c5.*".
     """
     wanted = (part for each in allowed for part in _BUNDLES.get(each, (each,)))
     return tuple(dict.fromkeys(each if "." in each else f"{each}.*" for each in wanted))
@@ -83,10 +84,10 @@ def sizes(
     registered_mib: Mapping[str, float],
 ) -> tuple[Size, ...]:
     """
-    What the allowed instance types, families and choices of Batch's have.
+    Return the sizes of the allowed instance types, families and Batch's own choices.
 
-    `described`: InstanceTypeInfo by name. `registered_mib`: by instance type, the memory that
-    an instance of it was seen to offer.
+    `described`: InstanceTypeInfo by name. `registered_mib`: by instance type, the memory that an
+    instance of it registered.
     """
     found: dict[str, Size] = {}
     for each in (part for name in allowed for part in _BUNDLES.get(name, (name,))):
@@ -124,17 +125,17 @@ def _by_name(name: str) -> Size:
     if not found:
         return Size(name=name)
     letters, generation, options = found[1], int(found[2]), found[3]
-    # Of the families with GPUs the number of them cannot be read from the name.
+    # The number of GPUs cannot be read from the name of a family that has them.
     gpus = None if letters in {"g", "gr", "p"} else 0.0
     xlarges = _xlarges(size) if size else _largest(letters, generation, options)
     if xlarges is None or generation < _FIRST_REGULAR:
         return Size(name=name, gpus=gpus, family=not size)
     vcpus = xlarges * _VCPUS_PER_XLARGE
-    # c5n has more than its letter says.
+    # c5n has more memory than its letter implies.
     ratio = None if family == "c5n" else _GIB_PER_VCPU.get(letters)
     return Size(
         name=name,
-        # These two round up: 8xlarge of them has 36.
+        # The 8xlarge of these two has 36 vCPUs.
         vcpus=36.0 if name in {"c4.8xlarge", "d2.8xlarge"} else vcpus,
         memory_mib=None if ratio is None else vcpus * ratio * 1024,
         gpus=gpus,
@@ -191,7 +192,7 @@ class Offer:
 
 
 def offers(instances: Iterable[Any]) -> list[Offer] | None:
-    """What each ECS container instance registered; None where one does not say it all."""
+    """Return what each ECS container instance registered; None where one lacks CPU or memory."""
     found = []
     for instance in map(mapping, instances):
         resources = [mapping(each) for each in items(instance.get("registeredResources"))]

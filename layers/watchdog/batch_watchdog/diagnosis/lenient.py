@@ -1,8 +1,8 @@
 """
-Reads API answers without trusting their shape.
+Read API responses without trusting their shape.
 
-Diagnosis helps in trouble, so nothing in an answer may stop it: what is missing, null or of
-another type than documented is read as "not said".
+A diagnosis must not fail because of a response: a value that is missing, null or of another type
+than documented counts as "not said".
 """
 
 import math
@@ -42,7 +42,7 @@ def number(value: Any) -> float | None:
 
 
 def moment(value: Any) -> datetime | None:
-    """A time given in seconds or milliseconds since 1970; 0 stands for "not yet"."""
+    """A time given in seconds or milliseconds since 1970; 0 means "not yet"."""
     read = number(value)
     if not read:
         return None

@@ -1,7 +1,7 @@
 """
-What a job asks for, in whichever of Batch's shapes it says so.
+Read what a job asks for, in any of the shapes in which Batch describes jobs.
 
-Every kind of job is covered: one container, several, a pod, several nodes, a service job;
+Every kind of job is covered: one container, several, a pod, several nodes, a service job. So are
 amounts under `resourceRequirements` and, from older definitions, `vcpus` and `memory`.
 https://docs.aws.amazon.com/batch/latest/APIReference/API_JobDetail.html
 """
@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from batch_watchdog.diagnosis.lenient import items, mapping, number, text, texts
 
-# Where a job can run. "ECS" is either of EC2 and Fargate: the job does not say which.
+# Where a job can run. "ECS" is any of the first three: the job does not say which.
 type Platform = Literal["EC2", "FARGATE", "MANAGED_INSTANCES", "ECS", "EKS", "SERVICE", ""]
 
 _NODES_MAX = 1_000  # https://docs.aws.amazon.com/batch/latest/APIReference/API_NodeProperties.html
@@ -47,7 +47,7 @@ def is_service_job(job: Mapping[Any, Any]) -> bool:
 
 
 def needs_of(job: Mapping[Any, Any]) -> Needs:
-    """What a job of DescribeJobs, DescribeServiceJob or an event asks for. Never raises."""
+    """Return what a job of DescribeJobs, DescribeServiceJob or an event asks for. Never raises."""
     if is_service_job(job):
         usage = (mapping(each) for each in items(job.get("capacityUsage")))
         total = {
@@ -76,7 +76,7 @@ def _platform(job: Mapping[Any, Any]) -> Platform:
         return "FARGATE"
     if capabilities == {"MANAGED_INSTANCES"}:
         return "MANAGED_INSTANCES"
-    # Multi-node jobs know EC2 only.
+    # Without EKS, multi-node jobs run on EC2 only.
     if capabilities == {"EC2"} or mapping(job.get("nodeProperties")):
         return "EC2"
     says = mapping(job.get("container")) or mapping(job.get("ecsProperties"))
@@ -84,7 +84,7 @@ def _platform(job: Mapping[Any, Any]) -> Platform:
 
 
 def _ask(part: Mapping[Any, Any], nodes: int = 1) -> Ask:
-    """The containers of one task or pod run beside each other, so they add up."""
+    """Add up the needs of the containers of one task or pod: they run at the same time."""
     pod = mapping(mapping(part.get("eksProperties")).get("podProperties"))
     if pod:
         # Init containers run before the others, one by one.
@@ -146,8 +146,8 @@ def _of_container(value: Any) -> tuple[float, float, float]:
 
 
 def _of_pod_container(value: Any) -> tuple[float, float, float]:
-    # Batch scales by `requests`; where they are missing it copies the limits. It takes memory
-    # in MiB and whole or quarter vCPUs; what else Kubernetes knows is read as Kubernetes does.
+    # Batch scales by `requests`; where they are missing it copies the limits. It accepts
+    # memory in MiB and whole or quarter vCPUs; other amounts are read as Kubernetes reads them.
     # https://docs.aws.amazon.com/batch/latest/userguide/memory-cpu-batch-eks.html
     resources = mapping(mapping(value).get("resources"))
     asked = {**mapping(resources.get("limits")), **mapping(resources.get("requests"))}

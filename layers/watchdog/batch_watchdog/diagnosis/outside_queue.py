@@ -1,7 +1,7 @@
 """
-Jobs that do not stand in their queue: not yet there, or on their way to run.
+Find why a job that is not in its queue does not go on: it is not there yet, or is about to run.
 
-What Batch tells of the job is all that there is to go by here.
+Batch's description of the job is the only source here.
 https://docs.aws.amazon.com/batch/latest/userguide/job_states.html
 """
 
@@ -19,11 +19,11 @@ from batch_watchdog.notices.text import plain
 _NAME_MAX = 120
 _REASON_MAX = 240
 _SHOWN_MAX = 5  # jobs, or images
-_BEFORE_STARTING = frozenset({"SUBMITTED", "PENDING"})  # states of a child that has yet to wait
+_BEFORE_STARTING = frozenset({"SUBMITTED", "PENDING"})  # states of a child before its queue
 
 
 def before_the_queue(job: Mapping[Any, Any]) -> list[Clue]:
-    """What a SUBMITTED or PENDING job waits for, as far as it says so."""
+    """Return what a SUBMITTED or PENDING job waits for, as far as its description shows."""
     depends_on = _dependencies(job)
     children = _children(job)
     if children and not (depends_on and children.keys() <= _BEFORE_STARTING):
@@ -42,7 +42,7 @@ def before_the_queue(job: Mapping[Any, Any]) -> list[Clue]:
 
 
 def waiting_for_nothing(job: Mapping[Any, Any]) -> Clue:
-    """A PENDING job that names nothing that it waits for."""
+    """Return the clue of a PENDING job that names nothing that it waits for."""
     reason = plain(text(job.get("statusReason")), _REASON_MAX)
     says = say("Batch says: {reason}", reason=reason) if reason else say("Batch gives no reason")
     return Clue(
@@ -57,7 +57,7 @@ def waiting_for_nothing(job: Mapping[Any, Any]) -> Clue:
 
 
 def starting(job: Mapping[Any, Any]) -> Clue:
-    """A job that has its place, and whose container does not run yet."""
+    """Return the clue of a STARTING job, whose container does not run yet."""
     if is_service_job(job):
         return _training(job)
     pod = mapping(mapping(job.get("eksProperties")).get("podProperties"))

@@ -1,5 +1,5 @@
 """
-Where a job stands in its queue, and since when.
+Find a job's place in its queue, and since when it has been there.
 
 GetJobQueueSnapshot lists the first 100 RUNNABLE jobs of a queue in the order in which they start,
 and the first of each quota share. A queue with shares has several heads: the first of each share.
@@ -18,12 +18,12 @@ from batch_watchdog.diagnosis.needs import unit_of
 from batch_watchdog.notices.phrases import row, say
 from batch_watchdog.notices.text import plain
 
-LISTED_MAX = 100  # so many of a queue's jobs are listed
-_HEAD_MAX = timedelta(minutes=10)  # later than that, the head of a queue is stuck for a cause
+LISTED_MAX = 100  # the most jobs of a queue that a snapshot lists
+_HEAD_MAX = timedelta(minutes=10)  # after that time, the head of a queue is stuck for some cause
 _NAME_MAX = 80
 _BLOCKED = "UNDETERMINED"  # begins the reason of a blocked job whose cause Batch does not know
 _SHARES_SHOWN = 3
-_TOP = "topCapacityUtilization"  # the shares that hold the most
+_TOP = "topCapacityUtilization"  # key of the shares that hold the most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Place:
     """A job's place in its queue, or in its quota share."""
 
     number: int  # 1 is the head
-    of: int  # so many are listed
+    of: int  # how many are listed
     since: datetime | None
     quota_share: str  # harmless; "" is the whole queue
     share: str  # harmless; the share identifier of the job, "" where it has none
@@ -43,18 +43,18 @@ class Place:
 
     def is_stuck(self, now: datetime, reason: str = "") -> bool:
         """
-        Whether the job is at the head for so long that its turn is not what it waits for.
+        Whether the job has been at the head for so long that it no longer waits for its turn.
 
-        Where Batch does not say since when, nothing shows that it has just come there. The first
-        of a share that has others before it in the queue still waits for these, unless Batch's
-        `reason` says that it is blocked.
+        Where Batch does not say since when, it counts as long: nothing shows that the job has just
+        got there. The first job of a share with others before it in the queue still waits for
+        these, unless Batch's `reason` says that it is blocked.
         """
         is_first = self.number == 1 or (self.is_head and reason.startswith(_BLOCKED))
         return is_first and _long_ago(self.since, now)
 
 
 def place_of(world: BatchSnapshot) -> Place | None:
-    """The job's place, if the snapshot lists the job."""
+    """Return the job's place, if the snapshot lists the job."""
     job = mapping(world.job)
     share = text(job.get("shareIdentifier"))
     for quota_share, front in _fronts(world):
@@ -95,7 +95,7 @@ def shown(place: Place, now: datetime) -> str:
 
 
 def stuck_head(world: BatchSnapshot, now: datetime) -> str:
-    """The job that is first before this one, if it has been first for long, for people; or ""."""
+    """Name the job at the head, for people, if it has been there for long; else ""."""
     share = own_quota_share(world)
     front = share or front_of(world)
     head = mapping(front[0]) if front else {}
@@ -139,7 +139,7 @@ def used(world: BatchSnapshot) -> Mapping[str, float]:
 
 
 def shares_use(world: BatchSnapshot) -> str:
-    """What the shares hold that hold the most, for people; "" where that is not known."""
+    """List the shares that hold the most, for people; "" where these are not known."""
     utilization = _utilization(world)
     parts = []
     for of, name in (
@@ -172,7 +172,11 @@ def _usage(usage: Any) -> Iterable[tuple[str, float]]:
 
 
 def _fronts(world: BatchSnapshot) -> Iterable[tuple[str, Sequence[Any]]]:
-    """Quota shares first: their job may stand far behind in the queue, and yet be next."""
+    """
+    Yield the jobs that are listed of each quota share, then of the whole queue ("").
+
+    Quota shares come first: a job may be far behind in the queue, and yet be next in its share.
+    """
     shares = mapping(mapping(mapping(world.snapshot).get("frontOfQuotaShares")).get("quotaShares"))
     for name, front in shares.items():
         yield text(name), items(front)

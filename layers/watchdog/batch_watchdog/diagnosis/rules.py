@@ -1,11 +1,11 @@
 """
-The order in which causes are believed.
+Diagnose why a job does not start: collect the causes, the likeliest first.
 
-What makes a job impossible is weighed per environment: one that is broken, full or too small
-explains nothing as long as another of the same queue can take the job. So it is said first
-why *no* environment takes jobs, then what Batch itself says, then why the job fits into
-none, then what it waits for. Batch's remark on a job's requirements is general, and Batch
-makes it also for a while when an environment grows: there the numbers speak first.
+Each environment is judged separately: one that is broken, full or too small explains nothing as
+long as another one of the same queue can take the job. So the order is: why *no* environment takes
+jobs, what Batch itself says, why the job fits into no environment, what it waits for. Batch's
+remark on a job's requirements is general, and Batch also makes it for a while when an environment
+grows: in that case the numbers come first.
 https://docs.aws.amazon.com/batch/latest/userguide/job_stuck_in_runnable.html
 """
 
@@ -42,7 +42,7 @@ from batch_watchdog.diagnosis.undetermined import nothing_found
 from batch_watchdog.notices.phrases import row, say
 from batch_watchdog.notices.text import plain
 
-# What Batch writes into a stuck job's `statusReason`. The more special stand first.
+# What Batch writes into a stuck job's `statusReason`. The more specific reasons come first.
 # https://docs.aws.amazon.com/batch/latest/userguide/job_stuck_in_runnable_misconfiguration.html
 _REQUIREMENT = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"
 _REASONS: tuple[tuple[str, FindingCode], ...] = (
@@ -74,11 +74,11 @@ _STANDSTILL_REMEDY = say(
 
 def diagnose(world: BatchSnapshot, now: datetime) -> tuple[Finding, ...]:
     """
-    Say why a job does not go on, the likeliest reason first. Never raises, never empty.
+    Return why a job does not go on, the likeliest reason first. Never raises, never empty.
 
-    `undetermined` comes alone, when nothing else was found. `now` (with a time zone) says how long
-    the job has been where it is in the queue: at the head it is soon no longer its turn that it
-    waits for.
+    `undetermined` is returned alone, when nothing else was found. `now` (with a time zone) shows
+    how long the job has been at its place in the queue: a job that has been at the head for some
+    time no longer waits for its turn.
     """
     job = mapping(world.job)
     status = text(job.get("status"))
@@ -91,10 +91,10 @@ def diagnose(world: BatchSnapshot, now: datetime) -> tuple[Finding, ...]:
 
 def _when_started(job: Mapping[Any, Any], status: str) -> list[Clue]:
     """
-    A job that has its place: only what Batch says of it can tell why it hangs or ended.
+    Return the clue of a job that has left its queue, by its description alone.
 
-    Batch may still show there why the job was stuck before it had its place. That is no cause any
-    more as long as the job lives, so it is quoted at most.
+    Its status reason may still be the one for which it was stuck in the queue. Unless the job has
+    ended, that is not a cause any more: it is only quoted.
     """
     said = _batch_says(job)
     if said and status in ENDED:
@@ -138,19 +138,19 @@ def _when_waiting(world: BatchSnapshot, job: Mapping[Any, Any], now: datetime) -
     misfits = [] if usable else [misfit for each in judged for misfit in each.misfits]
     tight = [each.tight for each in usable if each.tight]
     if len(tight) < len(usable):
-        tight = []  # There is one with room enough.
+        tight = []  # At least one has room enough.
     trouble = queue_trouble(mapping(world.queue))
     environments = [each.environment for each in usable]
 
     clues = in_order([*([] if usable else broken), *([trouble] if trouble else [])])
-    if text(job.get("status")) == "PENDING":  # It may wait for other jobs alone.
+    if text(job.get("status")) == "PENDING":  # It may wait only for other jobs.
         waits = before_the_queue(job) or consumable_resources(job)
         return waits + clues or [waiting_for_nothing(job)]
     if text(job.get("status")) == "SUBMITTED":
         return clues + before_the_queue(job)
     said = _batch_says(job)
     if _REQUIREMENT in text(job.get("statusReason")) and said:
-        # Where an environment takes the job by its numbers, the remark is no reason.
+        # Where an environment can take the job by its numbers, Batch's remark is not the cause.
         if not any(each.fits for each in usable):
             clues += _explained(said, [*in_order(misfits), *tight], environments)
         tight = []
@@ -182,7 +182,7 @@ def _batch_says(job: Mapping[Any, Any]) -> Clue | None:
 def _explained(
     said: Clue, numbers: Sequence[Clue], environments: Iterable[Environment]
 ) -> list[Clue]:
-    """Batch's remark on the job's requirements, made precise by the numbers if they can."""
+    """Return Batch's remark on the job's requirements, made precise by the numbers if possible."""
     if numbers:
         evidence = say("{evidence}; {also}", evidence=numbers[0].evidence, also=said.evidence)
         return [replace(numbers[0], evidence=evidence), *numbers[1:]]
@@ -206,7 +206,7 @@ def _waits_for(
     *,
     explained: bool,
 ) -> list[Clue]:
-    """`explained`: a reason was found already, so the head of the queue waits for that."""
+    """`explained`: a reason was found already; the head of the queue waits for that."""
     place = place_of(world)
     reasons = (_full(world, needs, environments), _not_joining(environments), _share(world, place))
     busy = [clue for clue in reasons if clue]
@@ -216,12 +216,12 @@ def _waits_for(
         stays = place.is_stuck(now, reason) or explained or busy or resources
         return busy + resources + ([] if stays else _turn(world, place, now, standstill=False))
     turn = _turn(world, place, now, standstill=not (busy or explained))
-    # It is at the head that a job waits for what it consumes; before, it waits for its turn.
+    # Only at the head does a job wait for consumable resources; before, it waits for its turn.
     return busy + turn + resources
 
 
 def _share(world: BatchSnapshot, place: Place | None) -> Clue | None:
-    """A quota share has a limit of its own: what its jobs hold may be all that it may have."""
+    """Return a clue if jobs of the quota share hold capacity: its own limit may be reached."""
     name = place.quota_share if place else text(mapping(world.job).get("quotaShareName"))
     name = plain(name, _NAME_MAX)
     held = held_by_quota_share(world, name)
@@ -239,7 +239,7 @@ def _share(world: BatchSnapshot, place: Place | None) -> Clue | None:
 def _turn(
     world: BatchSnapshot, place: Place | None, now: datetime, *, standstill: bool
 ) -> list[Clue]:
-    """`standstill`: nothing explains why a job that has been first for long does not start."""
+    """`standstill`: no reason was found, so a job that has been first for long is named."""
     listed = len(front_of(world))
     share = plain(text(mapping(world.job).get("shareIdentifier")), _NAME_MAX)
     if place:
@@ -263,7 +263,7 @@ def _turn(
 
 
 def _full(world: BatchSnapshot, needs: Needs, environments: Sequence[Environment]) -> Clue | None:
-    """Whether others hold all that the usable environments may have."""
+    """Return a clue if others hold all that the usable environments may have."""
     held_by_unit = used(world)
     by_desired = [_full_by_desired(each, needs, held_by_unit) for each in environments]
     if environments and all(by_desired):
@@ -291,10 +291,10 @@ def _full_by_desired(
     desired, most = environment.desired, environment.limits.get("vcpu")
     if desired is None or most is None or _joined(environment) is False:
         return None
-    if environment.kept >= desired:  # These run without any job.
+    if environment.kept >= desired:  # The minimum keeps these running, even without jobs.
         return None
     wanted = needs.total.get("vcpu", 0)
-    # What is less than the maximum may have been started for this very job.
+    # Capacity below the maximum may have been started for this job.
     by_others = used.get("vcpu") != 0
     if desired >= most or (by_others and desired + wanted > most):
         return say(

@@ -1,4 +1,4 @@
-"""A job of which nothing explains why it does not start: what is known of it all the same."""
+"""Build the finding of a job for which no reason was found, from what is known about it."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -19,7 +19,7 @@ _SHOWN_MAX = 5  # environments
 def nothing_found(
     world: BatchSnapshot, needs: Needs, environments: Sequence[Environment], now: datetime
 ) -> list[Clue]:
-    """What is known of a job that should start, as far as can be seen, and does not."""
+    """Return what is known about a job that should start, as far as AWS shows, and does not."""
     reason = plain(text(mapping(world.job).get("statusReason")), _REASON_MAX)
     wanted = row(filter(None, map(wish, needs.asks[:1])), "; ")
     place = place_of(world)

@@ -1,9 +1,10 @@
 """
-Chains of single jobs: where one fails, all that depend on it fail within seconds.
+Group failed jobs into chains: when a job fails, all jobs that depend on it fail within seconds.
 
-That is one piece of news. So a failure by which others follow in the same batch of messages, and
-each that follows, is kept back until the chain has been quiet for a minute, and then told once:
-the cause, and how many followed. A failure by which nothing follows is told at once.
+Operators need one notice of a chain. So if others follow a failure in the same batch of messages,
+all of these failures are kept back until the chain has been quiet for a minute. Then they are
+announced once: the cause, and how many followed. A failure that no others follow is announced at
+once.
 """
 
 from collections.abc import Container, Iterable, Mapping
@@ -13,15 +14,15 @@ from datetime import datetime, timedelta
 from batch_watchdog.core.job_event import JobEvent
 
 QUIET = timedelta(minutes=1)
-PATIENCE = timedelta(minutes=10)  # so long a chain is waited for, from its first failure on
+PATIENCE = timedelta(minutes=10)  # the longest wait for a chain, from its first failure on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
     """
-    Failures by one cause: the job that failed first, where it is known, and its followers.
+    Failures with one cause: the job that failed first, where it is known, and its followers.
 
-    Where it is not known, `blamed` are the jobs that the first followers depend on: one of them.
+    Where it is not known, it is one of `blamed`: the jobs that the first followers depend on.
     """
 
     root: JobEvent | None
@@ -34,7 +35,7 @@ class Chain:
 
 
 def held(failures: Iterable[JobEvent]) -> frozenset[str]:
-    """The ids of those failures of a batch that belong to a chain."""
+    """Return the ids of those failures of a batch that belong to a chain."""
     failures = list(failures)
     followers = [change for change in failures if change.followed]
     blamed = {job_id for change in followers for job_id in change.depends_on}
@@ -64,7 +65,7 @@ def chains(failures: Iterable[JobEvent]) -> list[Chain]:
 
 
 def narrowed(chain: Chain, job_ids: Container[str]) -> Chain:
-    """The chain with only these of its members. A root that is left out is blamed all the same."""
+    """Return the chain with only these members. A root that is left out stays in `blamed`."""
     return replace(
         chain,
         root=chain.root if chain.root and chain.root.job_id in job_ids else None,
@@ -75,7 +76,7 @@ def narrowed(chain: Chain, job_ids: Container[str]) -> Chain:
 def _top(
     change: JobEvent, by_id: Mapping[str, JobEvent], tops: Mapping[str, tuple[str, ...]]
 ) -> tuple[str, ...]:
-    """The cause of a failure: the job at which its chain begins, or those that may be."""
+    """Return the cause of a failure: the first job of its chain, or those that may be it."""
     seen = set()
     while change.followed and change.job_id not in seen:
         if change.job_id in tops:
@@ -89,6 +90,6 @@ def _top(
 
 
 def may_go_on(chain: Chain, later: Container[str], now: datetime) -> bool:
-    """Whether to wait for more: some of its jobs came later, and it began not long ago."""
+    """Whether to wait for more: some of its jobs are in `later`, and it began not long ago."""
     first = min(change.at for change in chain.members)
     return now - first < PATIENCE and any(each.job_id in later for each in chain.members)

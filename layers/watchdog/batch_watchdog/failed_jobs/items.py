@@ -1,4 +1,4 @@
-"""Failures that are kept back as parts of a chain: reminders on the wheel hold them whole."""
+"""Store failures that are kept back as parts of a chain: reminders contain their job events."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -13,13 +13,13 @@ from batch_watchdog.notices.text import fact
 from batch_watchdog.store.item_codec import pack
 from batch_watchdog.store.reminders import Reminder
 
-_ENTRY_MAX = 50  # failures; an item has room for them even where all texts are as long as can be
+_ENTRY_MAX = 50  # failures in an item, which has room for them even with texts of maximum length
 
 _ADAPTER = TypeAdapter(JobEvent)
 
 
 def entries(failures: Iterable[JobEvent], minute: datetime) -> Iterator[Reminder]:
-    """The entries that have these failures told in a minute."""
+    """Build the reminders that bring these failures back at a minute."""
     ordered = sorted(failures, key=lambda change: change.job_id)
     for some in batched(ordered, _ENTRY_MAX, strict=False):
         rows = [
@@ -30,7 +30,7 @@ def entries(failures: Iterable[JobEvent], minute: datetime) -> Iterator[Reminder
 
 
 def read(rows: Iterable[Any]) -> Iterator[JobEvent]:
-    """The failures in an entry."""
+    """Read the failures of a reminder."""
     return map(_ADAPTER.validate_python, rows)
 
 

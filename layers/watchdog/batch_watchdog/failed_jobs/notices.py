@@ -1,7 +1,7 @@
 """
-The notice that a job on its own has failed.
+Build the notice of a failed job that is not an array, a child or a node.
 
-Jobs that only failed because one that they depend on had failed are counted in that one's notice.
+Jobs that failed only because a job that they depend on had failed are counted in its notice.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ _LISTED_MAX = 1_000  # followers that the facts list
 
 
 def is_news(change: JobEvent) -> bool:
-    """Whether this is a failure to tell: not of a child or node, and not our own doing."""
+    """Whether to announce a failure: not of an array, a child or a node, and not our own stop."""
     return (
         change.status == "FAILED"
         and change.kind in ("single", "multi-node", "service")
@@ -30,7 +30,7 @@ def is_news(change: JobEvent) -> bool:
 
 
 def job_failed(change: JobEvent, followers: Sequence[JobEvent] = ()) -> Notice:
-    """The notice of a failure, and of the jobs that failed because of it."""
+    """Build the notice of a failure, and of the jobs that failed because of it."""
     known = known_cause(change.exit_code, words_of(change))
     return Notice(
         kind="job-failed",
@@ -128,10 +128,10 @@ def jobs_not_begun(
     blamed: Sequence[str], known: JobEvent | None, followers: Sequence[JobEvent]
 ) -> Notice:
     """
-    The notice of jobs that failed because one of `blamed` had failed, told apart from that one's.
+    Build the notice of jobs that failed because one of `blamed` had failed.
 
-    `known` is that job as Batch shows it now, where it does. By its own failure it has mostly
-    been told before; where one of us had stopped it, that is said.
+    It is separate from that job's own notice, which has mostly been sent before. `known` is that
+    job as Batch describes it now, if it does. If the watchdog had stopped it, the notice says so.
     """
     first = min(followers, key=lambda each: (each.at, each.job_id))
     cause = known.job_id if known else blamed[0] if blamed else ""

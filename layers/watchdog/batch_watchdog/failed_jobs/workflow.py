@@ -22,13 +22,13 @@ from batch_watchdog.store.table import Table
 
 
 def reminders(failures: Iterable[JobEvent], now: datetime) -> Iterable[Reminder]:
-    """The entries that keep these failures back until their chains may have come to an end."""
+    """Build the reminders that bring these failures back when their chains may have ended."""
     return chain_items.entries(failures, minute_from(now + chains.QUIET))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureChainReporter:
-    """The chains of a sweep at `now`."""
+    """Announces the chains that are due in a sweep at `now`."""
 
     table: Table
     batch: BatchApi
@@ -36,7 +36,7 @@ class FailureChainReporter:
     now: datetime
 
     def see_to(self, due: Collection[JobEvent]) -> None:
-        """Tell the chains that these failures form, but for those that still go on."""
+        """Announce the chains that these failures form, except those that may go on."""
         later = {change.job_id: change for change in self._filed_ahead()}
         going_on = {
             change.job_id
@@ -55,7 +55,7 @@ class FailureChainReporter:
                 yield from chain_items.read(unpack(entry.content))
 
     def _tell(self, failures: Collection[JobEvent]) -> None:
-        """Tell each failure once: with its chain, or after it if more of it came meanwhile."""
+        """Announce each failure once: with its chain, or later if that was announced before."""
         by_id = {failure.job_id: failure for failure in failures}
         unknown = {job_id for chain in chains.chains(failures) for job_id in _unknown(chain)}
         known = {**self._ask(unknown), **by_id}
@@ -78,7 +78,7 @@ class FailureChainReporter:
         recorder.write_each(keys, decide, self.now, halves).raise_failed()
 
     def _ask(self, job_ids: Iterable[str]) -> Mapping[str, JobEvent]:
-        """What Batch knows of jobs. Should it not answer, the news does not wait for it."""
+        """Return jobs as Batch describes them. If it does not answer, the notices do not wait."""
         try:
             details = self.batch.describe(sorted(job_ids))
             return {

@@ -1,4 +1,4 @@
-"""Notices about billing signals that raise no stage, and about guards missing in the policy."""
+"""Build notices of billing signals that raise no stage, and of stages that nothing justifies."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from batch_watchdog.notices.text import fact, iso, plain
 
 
 def spend_alert(guard: str, evidence: Evidence, why: str) -> Notice:
-    """A message of a budget or an anomaly that a guard names, and that raised nothing."""
+    """Build the notice of a named budget's or monitor's message that raised nothing."""
     name = plain(guard, 64)
     alert_type = "FORECASTED" if evidence.forecasted else "ACTUAL"
     parts = {
@@ -71,7 +71,7 @@ def spend_alert(guard: str, evidence: Evidence, why: str) -> Notice:
 
 
 def vanished(state: GuardState, at: datetime) -> Notice:
-    """The policy does not have a guard any more that is raised."""
+    """Build the notice that a raised guard is not in the policy any more."""
     parts = _parts(state)
     return _trouble(
         state,
@@ -96,7 +96,7 @@ def vanished(state: GuardState, at: datetime) -> Notice:
 
 
 def leaves_closed(state: GuardState, at: datetime) -> Notice:
-    """The policy does not have a guard any more that is calm, and had closed queues."""
+    """Build the notice that a calm guard has left the policy, and left queues closed."""
     parts = _parts(state)
     return _trouble(
         state,
@@ -123,7 +123,7 @@ def leaves_closed(state: GuardState, at: datetime) -> Notice:
 
 
 def not_meant(state: GuardState, why: str, at: datetime) -> Notice:
-    """A guard is raised, and by the policy in force nothing asks for its stage any more."""
+    """Build the notice that the policy in force no longer justifies the stage of a raised guard."""
     entry, parts = state.entry, _parts(state)
     return _trouble(
         state,
@@ -162,16 +162,20 @@ def not_meant(state: GuardState, why: str, at: datetime) -> Notice:
 
 
 def _parts(state: GuardState) -> dict[str, str]:
-    """The guard and its stage, for a text."""
+    """Return the guard and its stage, for a text."""
     return {"guard": Name(plain(state.guard, 64)), "stage": state.stage}
 
 
 def _trouble(
     state: GuardState, at: datetime, what: str, title: Phrase, text: Sequence[str], **facts: str
 ) -> Notice:
-    """The notice of a guard whose stage nobody asks for. `facts` are those that not all have."""
+    """
+    Build the notice of a guard whose stage or closed queues nothing justifies.
+
+    `facts` are those that only some of these notices have.
+    """
     run_id = state.entry.run_id if state.entry else ""
-    # A calm guard is told of once for each time that it was raised.
+    # Of a calm guard there is one notice for each time that it was raised.
     last_entered = iso(state.last_entered) if state.last_entered else ""
     return Notice(
         kind="watchdog-trouble",

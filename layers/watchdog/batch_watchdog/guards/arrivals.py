@@ -1,4 +1,4 @@
-"""Stop jobs that arrive in the scope of a guard while its stage is on."""
+"""Stop jobs that arrive in the scope of a guard while one of its stages is on."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ from batch_watchdog.store import operator_hold
 from batch_watchdog.store.decisions import Outcome, Recorder
 from batch_watchdog.store.table import Table
 
-# In the order in which a job passes them, perhaps several in one second.
+# In the order in which a job passes through them. It may pass several in one second.
 _STATES = (*WAITING, *STARTED, *ENDED)
 
 
@@ -35,20 +35,20 @@ class _Stop:
 
     @property
     def name(self) -> str:
-        """What is decided once: this stay of the job, for this raising of the guard."""
+        """Return the key that is decided once: this stay of the job, for this entry of a stage."""
         change = self.change
         stay = f"{change.job_id}:{change.attempts}:{change.status}"
         return f"guard-stop:{self.entry.run_id}:{stay}"
 
     @property
     def together(self) -> tuple[str, bool]:
-        """What the jobs of one stop have in common."""
+        """Return what the jobs of one stop share: the run, and whether they are service jobs."""
         return self.entry.run_id, self.change.kind == "service"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArrivalStopper:
-    """The guards, as they meet the changes of one batch of messages."""
+    """Applies the guards to the job events of one batch of messages."""
 
     table: Table
     batch: BatchApi
@@ -57,13 +57,14 @@ class ArrivalStopper:
 
     def observe(self, changes: Mapping[str, JobEvent]) -> list[str]:
         """
-        Stop what has become fit to start, or has started, in the scope of a stage that is on.
+        Stop jobs that wait, or at `terminate` have started, in the scope of a stage that is on.
 
-        `changes` are by message id. While all guards are calm, this is one query; where there
-        are no guards, nothing.
+        `changes` are job events by message id. While all guards are calm, one query is made. If
+        the policy has no guards, nothing is read.
 
         Returns:
-            The ids of messages that lost a race: they are to come again.
+            The ids of the messages that lost a race with another write. They must be delivered
+            again.
         """
         stops = dict(self._stops(changes))
         entries = {key: once_keys.OnceKey(stop.name, stop.change.at) for key, stop in stops.items()}
@@ -97,7 +98,7 @@ class ArrivalStopper:
         now_at = self.batch.describe_service(service_ids)
         for key, stop in found.items():
             if stop.change.parent_id in stopped_arrays:
-                continue  # The stop of its array reaches it; the next look of the run will tell.
+                continue  # The stop of its array stops it too; the run checks that later.
             if self._may_have_started(stop):
                 status = str(now_at.get(stop.change.job_id, {}).get("status"))
                 if not precedence.must_stop(status, stop.entry.stage):
@@ -107,10 +108,10 @@ class ArrivalStopper:
     @staticmethod
     def _may_have_started(stop: _Stop) -> bool:
         """
-        Whether a stop that comes late would end a job that has started, and may finish.
+        Check whether a late stop would end a job that has started and is allowed to finish.
 
-        There is but one way to stop a service job. Other jobs are cancelled, which does nothing
-        to those that have started.
+        There is only one way to stop a service job, and it also ends a job that has started. Other
+        jobs are cancelled, and a cancel does not affect jobs that have started.
         """
         return stop.change.kind == "service" and stop.entry.stage == "cancel"
 
@@ -120,14 +121,14 @@ class ArrivalStopper:
         for key, change in changes.items():
             held = precedence.stopping(states, self.policy, change, change.status, self.now)
             entry = states[held.guard].entry if held else None
-            # What came before the stage is found by its run, whenever the event of it arrives.
+            # The stop run finds jobs from before the stage, whenever their events arrive.
             if held and held.mode == "enforce" and entry and change.at >= _second(entry.since):
                 yield key, _Stop(change, held.guard, entry)
 
     def _with_tags(
         self, states: Mapping[str, GuardState], changes: Mapping[str, JobEvent]
     ) -> dict[str, JobEvent]:
-        """The changes, with the jobs' tags where it depends on them."""
+        """Return the job events, with the jobs' tags where the decision depends on them."""
         tagged = with_tags(
             list(changes.values()),
             lambda change: precedence.asks_for_tags(states, self.policy, change),
@@ -181,11 +182,11 @@ class ArrivalStopper:
 
 
 def _second(at: datetime) -> datetime:
-    return at.replace(microsecond=0)  # Events tell the time to the second.
+    return at.replace(microsecond=0)  # Events have times to the second.
 
 
 def _counted(stop: _Stop) -> tuple[str, tuple[int, int]] | None:
-    """An array, with how many of its children waited and had started; None for other jobs."""
+    """Return an array's id, with its numbers of waiting and started children; else None."""
     change = stop.change
     told = {"arrayProperties": {"size": change.size, "statusSummary": change.summary}}
     counts = stop_run.children(told)
@@ -193,7 +194,7 @@ def _counted(stop: _Stop) -> tuple[str, tuple[int, int]] | None:
 
 
 def _latest(changes: Mapping[str, JobEvent]) -> dict[str, JobEvent]:
-    """Of several changes of one job, the last: one stop is enough, and none if it has ended."""
+    """Keep the last job event of each job: one stop is enough, and an ended job needs none."""
     by_job: dict[str, tuple[str, JobEvent]] = {}
     for key, change in changes.items():
         known = by_job.get(change.job_id)

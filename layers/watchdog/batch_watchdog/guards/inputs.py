@@ -1,4 +1,4 @@
-"""What a guard decides about, and its decision."""
+"""The inputs of a guard's decisions, and the decision."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ class AlarmReceived:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimePassed:
-    """It is `now`."""
+    """Time has passed: it is `now`."""
 
     now: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageSet:
-    """An operator wants this stage, milder or harder; "calm" is a release."""
+    """An operator sets this stage, milder or harder; "calm" is a release."""
 
     now: datetime
     stage: StageName
@@ -35,7 +35,7 @@ class StageSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuesFoundOpen:
-    """These queues in the guard's scope are open, as seen by the run `run_id` or for it."""
+    """The stop run `run_id` has found that these queues are open, in the guard's scope."""
 
     now: datetime
     run_id: str
@@ -48,9 +48,10 @@ type GuardInput = AlarmReceived | TimePassed | StageSet | QueuesFoundOpen
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardDecision:
     """
-    `why` says for the log what was decided, also where nothing changes.
+    A guard's new state, and what is to be done.
 
-    `to_tell` says why a message of a budget or an anomaly raised nothing: operators are to know.
+    `why` is for the log: what was decided, even if nothing changes. `to_tell` is for operators:
+    why a message of a budget or an anomaly raised nothing; "" if there is nothing to report.
     """
 
     state: GuardState

@@ -1,4 +1,4 @@
-"""Guards: one item each, all in one partition, so that one query reads what they are at."""
+"""Read and write the items of guards: all in one partition, so that one query reads them all."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -18,31 +18,31 @@ _ADAPTER = TypeAdapter(GuardState)
 
 
 def read_all(table: Table) -> dict[str, GuardState]:
-    """All guards that anything was ever decided about, by name."""
+    """Read all guards about which anything was ever decided, by name."""
     states = map(_to_state, table.query(_PK))
     return {state.guard: state for state in states}
 
 
 def heard_names(states: Iterable[GuardState]) -> list[str]:
-    """The alarms, budgets and monitors of which a message has come, as policies name them."""
+    """Return the alarms, budgets and monitors that have sent a message, as policies name them."""
     return sorted({name_of(signal) for state in states for signal in state.alarms})
 
 
 def read(table: Table, guard: str) -> GuardState | None:
-    """One guard, if anything was ever decided about it."""
+    """Read one guard; None if nothing was ever decided about it."""
     item = table.get(_PK, _sk(guard))
     return _to_state(item) if item else None
 
 
 def put(state: GuardState, now: datetime) -> Put:
-    """The write of a guard. It never expires: a guard may hold its queues closed for long."""
+    """Build the write of a guard. It never expires: its queues may stay closed for long."""
     body = pack(_ADAPTER.dump_python(state, mode="json", exclude={"version"}))
     item: Item = {"pk": _PK, "sk": _sk(state.guard), "body": body, "written_at": iso(now)}
     return Put(item, read=state.version)
 
 
 def _sk(guard: str) -> str:
-    return quote(guard, safe="")  # A name may hold anything; sort keys are plain ASCII.
+    return quote(guard, safe="")  # A name may have any characters; sort keys are plain ASCII.
 
 
 def _to_state(item: Item) -> GuardState:

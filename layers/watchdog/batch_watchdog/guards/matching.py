@@ -1,4 +1,4 @@
-"""Which stages of a guard an alarm, a budget or an anomaly raises."""
+"""Decide which stages of a guard an alarm, a budget or an anomaly raises."""
 
 from collections.abc import Iterator
 
@@ -12,12 +12,12 @@ from batch_watchdog.policy.model import Policy
 CAN_SAY_OK = "cloudwatch:"
 _FORECAST = "forecast:"
 _WHOLE = 100.0  # per cent
-_ROUNDING = 0.005  # of amounts and per cents, as numbers of a machine
-_SLACK_MAX = 1.0  # per cent: a threshold that is rounded more coarsely may be another one
+_ROUNDING = 0.005  # of amounts and per cents, as floating-point numbers
+_SLACK_MAX = 1.0  # per cent: a threshold that is rounded more coarsely may be a different one
 
 
 def concerned(policy: Policy, evidence: Evidence) -> tuple[Guard, ...]:
-    """The guards that name an alarm, or a budget: not necessarily the threshold it is about."""
+    """Return the guards that name the alarm or budget, perhaps with another threshold."""
     return tuple(rule for rule in policy.guard if is_named(rule, evidence))
 
 
@@ -31,7 +31,7 @@ def is_named(rule: Guard, evidence: Evidence) -> bool:
 
 
 def named_stages(rule: Guard, evidence: Evidence) -> Iterator[tuple[Stage, str]]:
-    """The stages that mean this evidence, each with the signal that rings for it."""
+    """Yield the stages that name this evidence, each with the signal for it."""
     match evidence.source:
         case "budget":
             yield from _stages_of_message(rule, evidence)
@@ -48,7 +48,7 @@ def named_stages(rule: Guard, evidence: Evidence) -> Iterator[tuple[Stage, str]]
 
 
 def _stages_of_message(rule: Guard, evidence: Evidence) -> Iterator[tuple[Stage, str]]:
-    """The stages that mean a message of an AWS Budget."""
+    """Yield the stages that name a message of an AWS Budget."""
     if evidence.may_be_of_the_period_before:
         return
     for stage in rule.stage:
@@ -60,8 +60,8 @@ def _stages_of_message(rule: Guard, evidence: Evidence) -> Iterator[tuple[Stage,
 
 
 def _policy_name_of(stage: Stage, evidence: Evidence) -> str:
-    # By the policy's own name for it, a name or an ARN: not all ways by which one alarm's news
-    # arrives show its ARN, and they must not count as two alarms.
+    # Use the policy's own name for the alarm: a name or an ARN. Not all routes by which an alarm's
+    # messages arrive show its ARN, and one alarm must not count as two.
     named = evidence.names & set(stage.alarms)
     if not named:
         return ""
@@ -69,7 +69,7 @@ def _policy_name_of(stage: Stage, evidence: Evidence) -> str:
 
 
 def _is_whole_cost(evidence: Evidence, stage: Stage) -> bool:
-    """Whether a message is what a budget's bare name means: 100 % of a cost budget, or more."""
+    """Check whether a message fits a budget's bare name: 100 % or more of a cost budget."""
     limit = evidence.limit
     if limit is None or not limit.is_cost or limit.below or limit.percent is None:
         return False
@@ -79,7 +79,7 @@ def _is_whole_cost(evidence: Evidence, stage: Stage) -> bool:
 
 
 def _is_threshold(evidence: Evidence, budget: AwsBudget) -> bool:
-    """Whether a message is about the very threshold that a stage names."""
+    """Check whether a message is about exactly the threshold that a stage names."""
     limit = evidence.limit
     if limit is None or budget.forecast != evidence.forecasted:
         return False
@@ -101,7 +101,7 @@ def _is_threshold(evidence: Evidence, budget: AwsBudget) -> bool:
 def why_not_named(  # noqa: PLR0911 - each reason has its words
     rule: Guard, evidence: Evidence
 ) -> Phrase:
-    """Why a budget's message that a guard names by the budget raises no stage."""
+    """Return why a budget's message raises no stage, although the guard names the budget."""
     limit, threshold = evidence.limit, kept(evidence.threshold or say("unknown"))
     if evidence.may_be_of_the_period_before:
         return say(
@@ -141,7 +141,7 @@ def _live(share: BudgetShare) -> str:
 
 
 def lasting(stage: Stage) -> dict[str, Phrase]:
-    """The signals of a stage that say at any time whether they still ring; each in words."""
+    """Return the signals of a stage that report their OK too, each with a text on its ALARM."""
     alarms = {
         CAN_SAY_OK + name: say("alarm {alarm} is in ALARM", alarm=plain(name, 100))
         for name in stage.alarms
@@ -160,9 +160,9 @@ def signals_of(stage: Stage) -> Iterator[str]:
 
 def told_by_aws(stage: Stage) -> Iterator[tuple[str, tuple[str, ...]]]:
     """
-    The alarms, and thresholds of AWS Budgets, that raise a stage.
+    Yield the alarms, and the thresholds of AWS Budgets, that raise a stage.
 
-    Each has its name, as operators read it, and the signals by which it is known.
+    Each comes with its name, as operators read it, and with its possible signals.
     """
     for name in stage.alarms:
         signals = tuple(_signal(source, name) for source in ("cloudwatch", "budget", "anomaly"))
@@ -173,19 +173,19 @@ def told_by_aws(stage: Stage) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _counted_here(stage: Stage) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The shares of budgets of the policy that raise a stage, likewise."""
+    """Yield the shares of the policy's own budgets that raise a stage, in the same form."""
     for share in stage.budgets:
         yield str(share), (_live(share),)
 
 
 def waits_for(rule: Guard, state: GuardState) -> list[dict[str, str | None]]:
-    """What may raise each stage, and what was last heard of it: None, if nothing."""
+    """List what may raise each stage, with its latest state; None if no message was received."""
     heard = {(base_of(signal), latest.state) for signal, latest in state.alarms.items()}
     return [
         {
             "stage": stage.action,
             "alarm": name,
-            # Of all by which it is known, one that is in ALARM counts.
+            # If any of its signals is in ALARM, that counts.
             "heard": next(
                 (said for said in ("ALARM", "OK") for each in signals if (each, said) in heard),
                 None,
@@ -197,7 +197,7 @@ def waits_for(rule: Guard, state: GuardState) -> list[dict[str, str | None]]:
 
 
 def base_of(signal: str) -> str:
-    """The signal by the alarm's name alone: see `signal_of`."""
+    """Return the signal without the alarm's ARN: see `signal_of`."""
     return signal.partition("\n")[0]
 
 
@@ -206,15 +206,15 @@ def says_ok(signal: str) -> bool:
 
 
 def name_of(signal: str) -> str:
-    """The alarm's name (or ARN), as the policy has it."""
+    """Return the alarm's name (or ARN), as the policy writes it."""
     return base_of(signal).partition(":")[2]
 
 
 def alarm_of(signal: str) -> str:
     """
-    The alarm as operators read it: with its ARN, where another alarm has the same name.
+    Return the alarm as operators read it: with its ARN if another alarm has the same name.
 
-    What a budget's forecast says is told apart from what it says of the actual amount.
+    A budget's forecast is marked, to distinguish it from the actual amount.
     """
     arn = signal.partition("\n")[2]
     name = f"{name_of(signal)} FORECASTED" if signal.startswith(_FORECAST) else name_of(signal)

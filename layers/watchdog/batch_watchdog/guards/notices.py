@@ -1,4 +1,4 @@
-"""The notice that a guard was raised, and what all notices of guards have in common."""
+"""Build the notice that a guard was raised, and the parts that all notices of guards share."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,11 +46,11 @@ SHOWN_MAX = 20  # queues or reasons in a text; the facts have all
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
     """
-    What an entering of a stage brings with it.
+    What follows when a stage is entered.
 
-    `released_with` are the alarms whose OKs will release the guard, `ends` the budgets and anomaly
-    monitors whose period will, with its end: both are empty where only an operator can. `is_held`
-    says that an operator holds the watchdog.
+    `released_with` are the alarms whose OKs will release the guard. `ends` are the budgets and
+    anomaly monitors for which the end of a period will, each with that end. Both are empty if only
+    an operator can release it. `is_held` says that an operator holds the watchdog.
     """
 
     before: StageName
@@ -62,7 +62,7 @@ class Outlook:
 
 
 def raised(rule: Guard, entry: StageEntry, outlook: Outlook, evidence: Evidence | None) -> Notice:
-    """A stage was entered (also: an operator went back from terminate to cancel)."""
+    """Build the notice that a stage was entered (also after a return from terminate to cancel)."""
     name, observing = Name(plain(rule.name, 64)), entry.mode == "observe"
     told: list[str] = [
         say(
@@ -109,7 +109,7 @@ def raised(rule: Guard, entry: StageEntry, outlook: Outlook, evidence: Evidence 
 
 
 def _because(entry: StageEntry, evidence: Evidence | None) -> str:
-    """What raised a stage, in a few words for a subject: the numbers, where they are known."""
+    """Return what raised a stage, short enough for a subject: with the numbers, if known."""
     if evidence and evidence.source == "live":
         budget = Name(plain(evidence.alarm, 100))
         return say(" (budget {budget} at {threshold})", budget=budget, threshold=evidence.threshold)
@@ -190,7 +190,7 @@ def _harder_stage(rule: Guard, stage: StageName) -> Stage | None:
 
 
 def facts_of(guard: str, stage: StageName, action: str, mode: Mode) -> dict[str, Any]:
-    """What every notice of a guard has; the counts are those of its run's report."""
+    """Return the facts of every notice of a guard; the counts are 0 until a report sets them."""
     return {
         "guard": guard,
         "stage": stage,
@@ -226,7 +226,7 @@ def evidence_facts(evidence: Evidence | None) -> dict[str, Any] | None:
 
 
 def listed(names: Sequence[str], word: Literal["and", "or"]) -> str:
-    """Names in a row: "a, b and c". What is no phrase is made harmless."""
+    """Join names: "a, b and c". A name that is not a phrase is made safe to show."""
     shown = [name if isinstance(name, Phrase) else plain(name, 100) for name in names[:SHOWN_MAX]]
     if len(names) > len(shown):
         shown.append(say("{n} more", n=len(names) - len(shown)))

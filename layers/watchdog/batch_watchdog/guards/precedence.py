@@ -1,4 +1,4 @@
-"""What several guards with a stage on mean for one queue or job."""
+"""Decide what the stages of several guards mean for one queue or job."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from batch_watchdog.policy.tables import Mode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardEffect:
-    """A stage that is on, as it applies to a job or a queue. In observe mode it only would."""
+    """A stage that is on and applies to a job or a queue. In observe mode it changes nothing."""
 
     guard: str
     action: StopAction
@@ -26,7 +26,7 @@ class GuardEffect:
 
 
 def must_stop(status: str, action: StopAction) -> bool:
-    """Whether a job in this state is stopped at a stage. At `cancel`, what has started is not."""
+    """Check whether a stage stops a job in this state. `cancel` stops no job that has started."""
     return status in WAITING or (action == "terminate" and status in STARTED)
 
 
@@ -34,9 +34,9 @@ def hardest(
     states: Mapping[str, GuardState], policy: Policy, queue: str, now: datetime
 ) -> GuardEffect | None:
     """
-    What holds a queue (an ARN or a name): of several guards the harder, if it is enforced.
+    Return the stage that applies to a queue (an ARN or a name): of several guards, the hardest.
 
-    `states` are by guard. A guard that only observes counts where no other holds the queue.
+    `states` are by guard. A stage in observe mode counts only if no enforced one applies.
     """
     return _hardest(states, policy, policy.guards_for_queue(queue), now)
 
@@ -45,16 +45,16 @@ def stopping(
     states: Mapping[str, GuardState], policy: Policy, job: Job, status: str, now: datetime
 ) -> GuardEffect | None:
     """
-    What stops a job that is in this state now, or None.
+    Return the stage that stops a job in this state (`status`) now, or None.
 
-    The job's tags must be known, where `asks_for_tags` says so.
+    The job's tags must be known if `asks_for_tags` says so.
     """
     hold = _hardest(states, policy, policy.guards_for(job), now)
     return hold if hold and must_stop(status, hold.action) else None
 
 
 def asks_for_tags(states: Mapping[str, GuardState], policy: Policy, job: Job) -> bool:
-    """Whether it depends on a job's tags if a stage that is on stops it, or spares it."""
+    """Check whether a job's tags decide if a stage that is on stops or spares it."""
     for guard in policy.guard:
         if (state := states.get(guard.name)) and state.entry and guard.match.may_match(job):
             if guard.match.tags:
@@ -74,11 +74,11 @@ def may_still_stop(  # noqa: PLR0911, PLR0913, PLR0917 - each reason has its wor
     now: datetime,
 ) -> str:
     """
-    Why a stop that a guard has asked for is not meant any more; "" where it still is.
+    Return why a stop that a guard asked for is no longer justified; "" if it still is.
 
-    All is judged as it is now: the guard's state, the policy, the job's tags and its `status`.
-    The job's tags must be known. What the guard does not stop now, its run finds again, should
-    it be meant later.
+    Everything is judged as it is now: the guard's state, the policy, the job's tags and `status`.
+    The job's tags must be known. If a job is not stopped now, and a stop becomes justified later,
+    the guard's run finds the job again.
     """
     rule = policy.guard_named(guard)
     state = states.get(guard)
@@ -105,9 +105,10 @@ def held_by_others(
     guard: str, states: Mapping[str, GuardState], policy: Policy, now: datetime
 ) -> frozenset[str]:
     """
-    Of the queues that a guard has closed, those that other guards hold closed too.
+    Return the queues that a guard has closed and that other guards keep closed too.
 
-    A guard that the policy has lost holds what it has closed until an operator releases it.
+    A raised guard that is no longer in the policy keeps its queues closed until an operator
+    releases it.
     """
     holders = [
         rule
@@ -124,9 +125,9 @@ def held_by_others(
 
 def is_still_wanted(effect: SetQueueState, states: Iterable[GuardState]) -> bool:
     """
-    Whether to carry out the opening or closing of a queue, given all guards as they are now.
+    Check whether a queue is still to be opened or closed, given all guards as they are now.
 
-    Actions may come late and out of order: this one may have been overtaken by the next.
+    Actions may arrive late and out of order: a later one may have replaced this one.
     """
     closed = any(effect.queue in state.closed for state in states)
     return closed == (effect.state == "DISABLED")
@@ -139,11 +140,11 @@ def judge_queue(
     effect: SetQueueState, states: Mapping[str, GuardState], policy: Policy, now: datetime
 ) -> tuple[QueueVerdict, str]:
     """
-    Say whether a queue is to be opened or closed now, later or never; and why not now.
+    Decide whether to open or close a queue now, later or never; and return why not now.
 
-    A queue is closed only while a stage that is enforced, and meant, asks for it. A reopening was
-    decided at a release, so the policy's mode does not matter to it; while another stage wants the
-    queue closed, it waits.
+    A queue is closed only while an enforced and justified stage asks for it. A reopening was
+    decided at a release, so it does not depend on the policy's mode. It waits while another stage
+    closes the queue.
     """
     if not is_still_wanted(effect, states.values()):
         return "drop", "a later decision about the queue has replaced it"
@@ -157,7 +158,7 @@ def judge_queue(
 
 
 def _closes(state: GuardState | None, rule: Guard, policy: Policy, now: datetime) -> bool:
-    """Whether a guard's stage that is enforced, and meant, closes queues."""
+    """Check whether a guard's stage closes queues, is enforced and is justified."""
     return bool(
         state
         and state.entry

@@ -1,9 +1,9 @@
 """
-Openings and closings of queues that Batch has refused, or that wait: one item for all of them.
+Keep the openings and closings of queues that AWS Batch has refused, or that wait, in one item.
 
-Batch refuses to change a queue that it is still changing (its status is UPDATING). A guard has
-decided about the queue once and for all, so the update is kept here until it has worked, or is
-not wanted any more.
+Batch refuses to change a queue that it is still changing (its status is UPDATING). A guard decides
+only once about the queue, so the update is kept here until it has succeeded, or is not wanted any
+more.
 """
 
 from collections.abc import Mapping
@@ -22,11 +22,11 @@ _KEY = ("CONTROL", "QUEUE-UPDATES")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueUpdate:
     """
-    An update that is still to be made: since when, when it is looked at next, and why.
+    An update that is still to be made: since when, when it is checked next, and why.
 
-    `refused` says that Batch has refused the latest call; it is False while none was made, or the
-    answer is not known. `calls` counts those begun, and `done` says that one
-    was let through. `told` says that operators know of it.
+    `refused` says that Batch has refused the latest call. It is False while no call was made, or
+    the answer is not known. `calls` counts the calls that were begun, and `done` says that Batch
+    accepted one. `told` says that operators have been notified.
     """
 
     effect: SetQueueState
@@ -41,18 +41,18 @@ class QueueUpdate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueUpdates:
-    """All such updates, by queue."""
+    """All updates that are still to be made, by queue."""
 
     by_queue: Mapping[str, QueueUpdate] = field(default_factory=dict)
     version: int = 0
 
     def having(self, queue: str, update: QueueUpdate | None) -> "QueueUpdates":
-        """The same with this update of a queue, or with none."""
+        """Return a copy with this update of a queue, or without an update of it."""
         others = {name: each for name, each in self.by_queue.items() if name != queue}
         return replace(self, by_queue=others | ({queue: update} if update else {}))
 
     def may_be_made(self, effect: SetQueueState) -> bool:
-        """Whether Batch may have been asked for an update lately, and may have made it."""
+        """Check whether Batch was called for this update, and may have made it."""
         known = self.by_queue.get(effect.queue)
         if known is None or known.effect.state != effect.state:
             return False
@@ -60,7 +60,7 @@ class QueueUpdates:
 
     @property
     def not_yet_closed(self) -> frozenset[str]:
-        """The queues that are to be closed, of which nobody knows that Batch has done it."""
+        """Return the queues that are to be closed, and are not known to be closed by Batch."""
         return frozenset(
             queue
             for queue, each in self.by_queue.items()
@@ -68,7 +68,7 @@ class QueueUpdates:
         )
 
     def never_closed(self, held_back: Mapping[str, SetQueueState]) -> frozenset[str]:
-        """The queues whose closing Batch has refused each time, or a hold has held back."""
+        """Return the queues whose closing Batch refused each time, or a hold has held back."""
         refused = {queue for queue in self.not_yet_closed if self.by_queue[queue].refused}
         return frozenset(refused) | {
             queue
@@ -81,7 +81,7 @@ _ADAPTER = TypeAdapter(QueueUpdates)
 
 
 def read(table: Table) -> QueueUpdates:
-    """The updates, as they are now."""
+    """Read the updates, as they are now."""
     item = table.get(*_KEY)
     if item is None:
         return QueueUpdates()
@@ -89,7 +89,7 @@ def read(table: Table) -> QueueUpdates:
 
 
 def put(updates: QueueUpdates) -> Put:
-    """The write of the updates."""
+    """Build the write of the updates."""
     pk, sk = _KEY
     body = pack(_ADAPTER.dump_python(updates, mode="json", exclude={"version"}))
     return Put({"pk": pk, "sk": sk, "body": body}, read=updates.version)

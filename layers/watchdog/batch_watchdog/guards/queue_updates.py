@@ -1,11 +1,11 @@
 """
-Queues whose opening or closing Batch has refused, or that wait: tried again until they are right.
+Retry the openings and closings of queues that AWS Batch has refused, or that wait.
 
-Batch refuses an update while the queue's status is UPDATING, which may take ten minutes. What was
-refused is compared with DescribeJobQueues, each minute at first, and handed on to `act` again
-where the queue is not as its guard wants it. Operators are told of a queue that stays wrong for
-long. What Batch has accepted is never repeated: a queue that a person has opened or closed since
-is theirs.
+Batch refuses an update while the queue's status is UPDATING, which may take ten minutes. The sweep
+compares a refused update with DescribeJobQueues, each minute at first. If the queue is not in the
+state that its guard wants, the update is passed to `act` again. Operators are notified of a queue
+that stays in the wrong state for long. An update that Batch has accepted is never repeated: if a
+person has opened or closed the queue since, it stays so.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,12 +33,12 @@ from batch_watchdog.store.decisions import ITEM_ERRORS, Outcome, Recorder
 from batch_watchdog.store.table import Table
 
 _TOLD_AFTER = timedelta(minutes=15)
-_AT_ONCE = 20  # queues looked at in one sweep: one call each
+_AT_ONCE = 20  # queues checked in one sweep: one call each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueUpdateRetrier:
-    """The updates of queues that are still to be made, at `now`."""
+    """Retries the updates of queues that are still to be made, at `now`."""
 
     table: Table
     batch: BatchApi
@@ -47,12 +47,12 @@ class QueueUpdateRetrier:
 
     def see_to(self, out_of_time: Callable[[], bool]) -> list[Exception]:
         """
-        Look at what is due. Where there is nothing, this is one read.
+        Check the updates that are due. If none is due, this is one read.
 
-        While an operator holds the watchdog, or no policy can be read, all of it waits. A queue
-        that cannot be looked at waits too, and keeps no other from its turn.
+        While an operator holds the watchdog, or no policy can be read, all updates wait. A queue
+        that cannot be checked waits too, and does not delay the others.
 
-        Returns what prevented a decision about some queues.
+        Returns the errors that prevented a decision about some queues.
         """
         updates = queue_update_items.read(self.table)
         due = [queue for queue, each in updates.by_queue.items() if each.due_at <= self.now]
@@ -66,13 +66,13 @@ class QueueUpdateRetrier:
                 break
             try:
                 changed, outcome = self._look(updates, queue, states)
-            except ITEM_ERRORS as error:  # The sweep raises it, when it has seen to all others.
+            except ITEM_ERRORS as error:  # The sweep raises it, after all others are checked.
                 failed.append(error)
                 update = updates.by_queue[queue]
                 changed = updates.having(queue, self._later(update, update.why))
                 outcome = Outcome()
             puts = [queue_update_items.put(changed), *outcome.puts]
-            with suppress(StaleItemError):  # `act` or a guard has changed it: the next sweep looks.
+            with suppress(StaleItemError):  # `act` or a guard was faster: the next sweep checks.
                 recorder.write([replace(outcome, puts=puts)], self.now)
         return failed
 
@@ -98,14 +98,14 @@ class QueueUpdateRetrier:
     def _again(
         self, updates: QueueUpdates, update: QueueUpdate, *effects: Effect
     ) -> tuple[QueueUpdates, Outcome]:
-        """Keep an update; tell operators of it, once, where it has lasted for long."""
+        """Keep an update; notify operators once if it has lasted for long."""
         if self.now >= update.since + _TOLD_AFTER and not update.told:
             update = replace(update, told=True)
             effects = (*effects, Announce(notices=(_stays_wrong(update),)))
         return updates.having(update.effect.queue, update), Outcome(effects=effects)
 
     def _not_closed(self, queue: str, states: Mapping[str, GuardState]) -> Outcome:
-        """A guard that has not closed a queue must not reopen it either."""
+        """Remove a queue from each guard's `closed`: no guard may reopen what it has not closed."""
         having = [state for state in states.values() if queue in state.closed]
         without = (
             replace(state, closed=tuple(each for each in state.closed if each != queue))
@@ -114,14 +114,14 @@ class QueueUpdateRetrier:
         return Outcome(puts=[guard_items.put(state, self.now) for state in without])
 
     def _later(self, update: QueueUpdate, why: str) -> QueueUpdate:
-        """The update, to be looked at again: each minute at first, then more rarely."""
+        """Return the update, to be checked again: each minute at first, less often later."""
         lasted = self.now - update.since
         minutes = 1 if lasted < _TOLD_AFTER else 5 if lasted < timedelta(hours=2) else 15
         return replace(update, due_at=self.now + timedelta(minutes=minutes), why=why)
 
 
 def _is_not_closed_by_us(update: QueueUpdate, state: str, verdict: QueueVerdict) -> bool:
-    """Whether the closing has never been made: the queue is gone, open, or closed by others."""
+    """Check whether the closing was never made: the queue is gone, open, or closed by others."""
     match state:
         case "":
             return True
@@ -132,7 +132,7 @@ def _is_not_closed_by_us(update: QueueUpdate, state: str, verdict: QueueVerdict)
 
 
 def _stays_wrong(update: QueueUpdate) -> Notice:
-    """The notice that a queue cannot be opened, or closed."""
+    """Build the notice that a queue cannot be opened, or closed."""
     effect, name = update.effect, Name(plain(resource_name(update.effect.queue)))
     parts = {"at": update.since, "queue": name, "guard": plain(effect.guard)}
     closing = effect.state == "DISABLED"

@@ -1,4 +1,4 @@
-"""The notice that a guard is calm again: all that it did since it was calm before."""
+"""Build the notice that a guard is calm again, with all that it did since it was last calm."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ class ReleaseFacts:
     """
     How a guard became calm.
 
-    `stages` are all that it had since it was last calm, the one that it left now as the last.
-    Of the queues that it was to close, `opens` are those to be reopened now, which waits while an
-    operator holds the watchdog (`is_held`), and `leaves_closed` those that cannot be reopened yet.
-    In both there may be some that were `never_closed`. `still_ringing` are its alarms that are in
-    ALARM as far as is known.
+    `stages` are all its stages since it was last calm; the last is the one that it left now.
+    Of the queues that it was to close, `opens` are to be reopened now (or after the hold, if an
+    operator holds the watchdog: `is_held`), and `leaves_closed` cannot be reopened yet. Both may
+    include queues that were `never_closed`. `still_ringing` are its alarms that are in ALARM, as
+    far as is known.
     """
 
     at: datetime
@@ -59,7 +59,7 @@ class ReleaseFacts:
 
 
 def released(guard: str, entry: StageEntry, release: ReleaseFacts) -> Notice:
-    """The guard is calm again; `entry` is the stage that it left."""
+    """Build the notice that the guard is calm again; `entry` is the stage that it left."""
     name = Name(plain(guard, 64))
     first = min((each.entry.since for each in release.stages), default=entry.since)
     of_mode = [each.tally for each in release.stages if each.entry.mode == entry.mode]
@@ -120,7 +120,7 @@ def released(guard: str, entry: StageEntry, release: ReleaseFacts) -> Notice:
         if entry.mode == "enforce"
         else subject("Guard {guard}: released after {lasted}, only observing", **parts),
         text=lines(told),
-        # The counts are of the stage: in observe mode it stopped nothing, whatever the mode is now.
+        # The counts are those of the stage, so its mode is reported, whatever the mode is now.
         facts=facts_of(guard, "calm", "release", entry.mode)
         | (counts_of(release.stages[-1].tally) if release.stages else {})
         | {
@@ -168,7 +168,7 @@ def _stage_facts(report: StageReport) -> dict[str, Any]:
 
 
 def _tell_queues(release: ReleaseFacts) -> Iterable[Phrase]:
-    """What becomes of the queues, without those that stay closed."""
+    """Yield what happens to the queues, except those that cannot be reopened yet."""
     if release.reopened or not release.on_resume:
         yield _queues("Reopened: {queues}.", "Reopened: no queue.", release.reopened)
     if release.on_resume:

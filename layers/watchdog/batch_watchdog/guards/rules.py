@@ -1,50 +1,50 @@
 """
-Guards: when a stage of spending begins and ends, and what follows from it. All of it pure.
+Decide when a stage of spending begins and ends, and what follows from it. All functions are pure.
 
-A guard is calm, or at `cancel`, or at `terminate`. `decide` takes its state and one happening
-(a word about money, time, an operator's command, queues found open) and says the new state and
+A guard is calm, or at `cancel`, or at `terminate`. `decide` takes its state and one input
+(evidence, the time, an operator's command, queues found open), and returns the new state and
 what is to be done. The rules:
 
-* The newest evidence of each alarm counts, by the evidence's own time; of two with one time, the
-  ALARM. Older evidence, or the same again, changes nothing. A time that is still to come counts
-  as the time of arrival.
+* The newest evidence of each alarm counts, by the evidence's own time; of two with the same time,
+  the ALARM. Older evidence, or a repeat, changes nothing. A time in the future counts as the time
+  of arrival.
 * An ALARM raises the guard to the stage that names it, if that is harder than the current one.
-  Nothing but a release or an operator makes a guard milder; and what an alarm made harder that
-  an operator had raised goes back to the operator's stage, once nothing asks for more.
-* A stage names a threshold of an AWS Budget: by `aws_budgets`, or by the budget's name alone, which
-  means a cost budget and its 100 % or more, ACTUAL. `aws_budgets` means exactly its threshold. A
-  message that raises nothing is passed on to operators: its threshold is another one, cannot be
-  read, is rounded too coarsely, or is not one of cost; or it changes nothing.
-* A stage lasts from when it was entered here, never from a time that a message carries. The time
-  under an operator's hold does not count.
-* `after_previous` counts from when the milder stage was entered, or from when an alarm last
-  began to ring, if that is later. It needs an alarm that still rings. A stage that an operator
-  set does not become harder by time.
-* INSUFFICIENT_DATA is neither an OK nor an ALARM: it raises and releases nothing. Time in which
-  all that rings has too little data does not count for `after_previous`.
-* A stage is meant as long as the policy has it, and something that the policy names still rings;
-  what led to it, or rings, must still be a reason for one as hard. Where an operator set it, or
-  only operators release the guard, it is meant while the policy has it. A stage that is not meant
-  stops and closes nothing, and operators are told. It is as good as calm: an operator's command
-  or the next ALARM enters the stage that it names.
-* A budget of the policy, counted live, rings until its period is over, whatever is counted later.
-* A budget's message rings until the period is over that it is about (UTC; a month, where it names
-  none), an anomaly until the day is over. What arrives after that raises nothing.
-* `release = "auto"`: the guard is released when none of its alarms rings any more, by an OK or
-  because a period is over. Where an operator raised it with no alarm ringing, only an operator
+  Only a release or an operator makes a guard milder, with one exception: if an operator raised the
+  guard and an alarm made it harder, it returns to the operator's stage once nothing asks for more.
+* A stage names a threshold of an AWS Budget: by `aws_budgets`, which means exactly that threshold,
+  or by the budget's name alone, which means a cost budget at 100 % or more, ACTUAL (with
+  `forecast`, FORECASTED too). Operators are notified of a message that raises nothing: because its
+  threshold is another one, cannot be read, is rounded too coarsely, or is not of a cost budget; or
+  because the message changes nothing.
+* The time in a stage counts from when the guard entered it, never from a time that a message
+  carries. Time under an operator's hold does not count.
+* `after_previous` counts from when the milder stage was entered, or from when the guard's alarms
+  last went into ALARM, if that is later. It needs an alarm that is still in ALARM. A stage that an
+  operator set does not become harder by time.
+* INSUFFICIENT_DATA is neither an OK nor an ALARM: it raises and releases nothing, and an alarm that
+  was in ALARM still counts as such. Time in which all of these have too little data does not count
+  for `after_previous`.
+* A stage is justified as long as the policy has it, and something that the policy names is still in
+  ALARM; what led to it, or is in ALARM, must still be a reason for a stage as hard. If an operator
+  set it, or only operators release the guard, it is justified while the policy has it. A stage that
+  is not justified stops and closes nothing, and operators are notified. It counts as calm: an
+  operator's command or the next ALARM enters the stage that it names.
+* A live budget of the policy stays in ALARM until its period is over, whatever is counted later.
+* A budget's message counts until its period is over (UTC; a month, if it names none), and an
+  anomaly until its day is over. A message that arrives after that raises nothing.
+* `release = "auto"`: the guard is released when none of its alarms is in ALARM any more, by an OK
+  or because a period is over. If an operator raised it while none was in ALARM, only an operator
   releases it.
-* A release ends what rang before it. After an operator's release, evidence of an older time does
-  not ring either, also where it arrives later. Such an alarm rings again when it goes into ALARM
-  anew.
+* A release ends each earlier ALARM. After an operator's release, an ALARM of an older time does not
+  count either, even if it arrives later. Such an alarm counts when it goes into ALARM again.
 * A stage closes queues if it or a milder stage of the guard says so. A queue is reopened once
-  the guards that closed it are calm and no other guard holds it.
+  the guards that closed it are calm and no other guard keeps it closed.
 * In observe mode stages are entered and left as usual, and a stop run only counts; no queue is
-  opened or closed. Once the mode is "enforce", a stage entered so is as good as calm, until an
-  operator's command or the next ALARM; and a CloudWatch alarm that rings still counts as one at
-  the next sweep, and so does a budget that is counted live. (A budget's message does not: it may
-  be weeks old by then.)
-* A guard that the policy has lost keeps its stage and its closed queues. An operator's release
-  ends the one and reopens the others.
+  opened or closed. Once the mode is "enforce", such a stage counts as calm until an operator's
+  command or the next ALARM. A CloudWatch alarm or a live budget that is still in ALARM counts as
+  one at the next sweep. (A budget's message does not: it may be weeks old by then.)
+* A guard that is not in the policy any more keeps its stage and its closed queues. An operator's
+  release ends the stage and reopens the queues.
 """
 
 from collections.abc import Collection, Sequence
@@ -122,14 +122,13 @@ def decide(  # noqa: PLR0913 - two of them have a default
     never_closed: Collection[str] = (),
 ) -> GuardDecision:
     """
-    Say what a happening changes, and what must be done about it.
+    Decide what an input (`happening`) changes, and what must be done about it.
 
-    `rule` is None where the policy has lost this guard: then an operator can still release it.
-    `held_by_others` are queues that must stay closed for other guards' sake. `stopped` is what
-    the current stage has stopped so far, and `stopped_before` what each of the earlier ones had,
-    for the notice of its release. `operator_holds` are the
-    spans of time that do not count; one that is still on ends now. `never_closed` are queues that
-    were to be closed and are known not to have been, for the notice of a release too.
+    `rule` is None if the guard is not in the policy any more; an operator can still release it.
+    `held_by_others` are queues that other guards keep closed. `operator_holds` are the spans of
+    time that do not count; one that is still on ends now. The others are for the notice of a
+    release: what the current stage has `stopped` so far, what each earlier stage had
+    (`stopped_before`), and the queues that are known to be `never_closed`, though they were to be.
     """
     moment = Transition(
         state=state,
@@ -158,10 +157,10 @@ def decide(  # noqa: PLR0913 - two of them have a default
 
 def _without_rule(moment: Transition, happening: GuardInput) -> GuardDecision:
     if isinstance(happening, StageSet) and happening.stage == "calm":
-        # No rule says in which mode: its queues are reopened, as an operator asks for it.
+        # No rule sets a mode. The operator asks for it, so the queues are reopened.
         state = replace(moment.state, reopens=bool(moment.state.closed))
         moment = replace(moment, state=state)
-        if state.entry is None:  # They are what a release has left closed.
+        if state.entry is None:  # A release has left its queues closed.
             return moment.reopen()
         return moment.release_by(happening.by, ringing=())
     if isinstance(happening, TimePassed):
@@ -173,9 +172,9 @@ def _without_rule(moment: Transition, happening: GuardInput) -> GuardDecision:
 
 def _unnamed(moment: Transition, evidence: Evidence, named: Collection[str] = ()) -> Transition:
     """
-    Keep that an alarm is OK, or has too little data, by signals that the policy does not name now.
+    Record an OK, or too little data, for signals that the policy does not name now.
 
-    It may name them again later.
+    The policy may name them again later.
     """
     state, heard = moment.state, heard_from(evidence, moment.now)
     alarms, lacking = dict(state.alarms), dict(state.lacking)
@@ -228,7 +227,7 @@ def _alarm_received(moment: Transition, rule: Guard, evidence: Evidence) -> Guar
 
 
 def _lacking(moment: Transition, rule: Guard, evidence: Evidence) -> Transition:
-    """Take in that an alarm has too little data."""
+    """Record that an alarm has too little data."""
     at, known = heard_from(evidence, moment.now).at, moment.state.lacking
     lacking = {
         signal: at
@@ -252,7 +251,7 @@ def _news(
     heard: LatestSignal,
     fresh: Sequence[tuple[Stage, str]],
 ) -> GuardDecision:
-    """Take in evidence of some signals, each of which it names for a stage."""
+    """Apply new evidence. `fresh` are its signals, each with the stage that names it."""
     state, now = moment.state, moment.now
     evidence = replace(evidence, at=heard.at)  # In words too: its own time may be still to come.
     what = source_in_words(evidence)
@@ -325,7 +324,7 @@ def _time_passed(moment: Transition, rule: Guard) -> GuardDecision:
 
 
 def _taken_seriously(moment: Transition, rule: Guard) -> GuardDecision:
-    """The guard no longer only observes: what its alarms say still is meant."""
+    """Enter the stage of an alarm still in ALARM: the mode was "observe", and is "enforce" now."""
     rings = set(map(base_of, surely_ringing(moment.state, rule, moment.now)))
     for stage in reversed(rule.stage):
         for signal, what in lasting(stage).items():

@@ -1,4 +1,4 @@
-"""What follows from the state of a guard: what rings, what is enforced, when it terminates."""
+"""Derive from a guard's state what is in ALARM, what is enforced, and when it terminates."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,19 +12,19 @@ from batch_watchdog.notices.phrases import say
 from batch_watchdog.policy.guard_tables import Guard, Stage
 from batch_watchdog.policy.tables import Mode
 
-BEFORE = datetime.min.replace(tzinfo=UTC)  # all that happens
-_ANOMALIES_KEPT = 20  # of one monitor, by which a repeat is known
+BEFORE = datetime.min.replace(tzinfo=UTC)  # earlier than every event
+_ANOMALIES_KEPT = 20  # of one monitor, to recognise a repeat
 _GROWN = 1.01  # EventBridge and SNS may round an impact differently
-_CLOCKS_DIFFER = timedelta(minutes=1)  # AWS's and ours, at most
-BY_TIME = "after_previous"  # what led to a stage, where it was no signal
+_CLOCKS_DIFFER = timedelta(minutes=1)  # AWS's clock and ours, at most
+BY_TIME = "after_previous"  # what led to a stage, if it was the time
 
 
-# Since when an operator held the watchdog, and until when; in order of time.
+# The begin and the end of an operator's hold.
 type HoldSpan = tuple[datetime, datetime]
 
 
 def ringing(state: GuardState, rule: Guard, now: datetime) -> frozenset[str]:
-    """The signals that are in ALARM and not over, of those that the policy still names."""
+    """Return the signals that the policy still names and whose ALARM has not ended."""
     return frozenset(
         signal
         for signal, heard in _in_alarm(state, rule)
@@ -33,7 +33,7 @@ def ringing(state: GuardState, rule: Guard, now: datetime) -> frozenset[str]:
 
 
 def why_not_meant(state: GuardState, rule: Guard, now: datetime) -> str:
-    """Why nothing asks any more for the stage that is on; "" where something does."""
+    """Return why nothing justifies the stage that is on any more; "" if something does."""
     entry = state.entry
     if entry is None:
         return say("the guard is calm")
@@ -58,7 +58,7 @@ def why_not_meant(state: GuardState, rule: Guard, now: datetime) -> str:
 
 
 def is_over(state: GuardState, rule: Guard, now: datetime) -> bool:
-    """Whether all that raised a guard is over by itself, so that it is released without an OK."""
+    """Check whether to release a guard without an OK: a period is over, and nothing is in ALARM."""
     if state.entry is None or rule.release == "manual" or state.by_operator:
         return False
     return bool(ended_signals(state, rule, now)) and not ringing(state, rule, now)
@@ -66,10 +66,11 @@ def is_over(state: GuardState, rule: Guard, now: datetime) -> bool:
 
 def operators_stage(state: GuardState, rule: Guard, mode: Mode, now: datetime) -> StageEntry | None:
     """
-    The stage that an operator had set, where an alarm has made it harder and asks no more for that.
+    Return the stage, set by an operator, to which a guard is to go back; None if it is not to.
 
-    No alarm releases a guard that an operator raised, so it goes back to that stage. It does so
-    only where the stage was set in this mode, and is none that is harder than what is on.
+    It goes back if an alarm has made it harder, and nothing justifies that any more: no alarm
+    releases a guard that an operator raised. The operator's stage must have been set in this mode,
+    must still be in the policy, and must not be harder than the stage that is on.
     """
     entry = state.entry
     if entry is None or entry.by or not state.by_operator or not why_not_meant(state, rule, now):
@@ -81,30 +82,30 @@ def operators_stage(state: GuardState, rule: Guard, mode: Mode, now: datetime) -
 
 
 def in_force(state: GuardState, mode: Mode) -> StageName:
-    """The stage, but calm where it was entered in observe mode and the mode is "enforce" now."""
+    """Return the stage, or calm if it was entered in observe mode and the mode is "enforce" now."""
     entry = state.entry
     return entry.stage if entry and (mode == "observe" or entry.mode == "enforce") else "calm"
 
 
 def is_enforced(entry: StageEntry, mode: Mode) -> bool:
-    """Whether an entered stage is acted upon, and not only told of."""
+    """Check whether an entered stage is carried out, and not only reported."""
     return entry.mode == mode == "enforce"
 
 
 def is_current(state: GuardState, run_id: str) -> bool:
-    """Whether a stop run is that of the current stage. One that is not must end."""
+    """Check whether a stop run belongs to the current stage. A run that does not must end."""
     return state.entry is not None and state.entry.run_id == run_id
 
 
 def closes_queues(rule: Guard, stage: StageName) -> bool:
-    """Whether a guard closes queues at a stage: because that stage says so, or a milder one."""
+    """Check whether a guard closes queues at a stage: that stage or a milder one says so."""
     return any(
         each.close_queues and hardness(each.action) <= hardness(stage) for each in rule.stage
     )
 
 
 def surely_ringing(state: GuardState, rule: Guard, now: datetime) -> frozenset[str]:
-    """The signals that ring, without those that have had too little data since."""
+    """Return the signals in ALARM, without those that have had too little data since."""
     return frozenset(
         signal
         for signal in ringing(state, rule, now)
@@ -120,9 +121,9 @@ def with_doubt(
     operator_holds: Sequence[HoldSpan],
 ) -> GuardState:
     """
-    The state, with account kept of the time in which all that rings has too little data.
+    Return the state, with the time updated in which all signals in ALARM have too little data.
 
-    Time under a hold is left out: it is no part of `after_previous` by itself.
+    Time under a hold is left out: it does not count for `after_previous` anyway.
     """
     is_doubted = bool(ringing(state, rule, now)) and not surely_ringing(state, rule, now)
     if is_doubted and state.in_doubt_since is None:
@@ -135,7 +136,7 @@ def with_doubt(
 
 
 def heard_from(evidence: Evidence, now: datetime) -> LatestSignal:
-    """Evidence as it is kept: a time that is still to come counts as the time of arrival."""
+    """Return evidence as it is kept: a time in the future counts as the time of arrival."""
     to_come = evidence.at > now + _CLOCKS_DIFFER
     at = now if to_come else evidence.at
     return LatestSignal(
@@ -150,20 +151,20 @@ def heard_from(evidence: Evidence, now: datetime) -> LatestSignal:
 
 
 def _digest(evidence: Evidence) -> str:
-    # The ways by which one alarm's news arrive do not all say the same of it, and what is said of
-    # a budget that is counted live is another number each minute.
+    # The text of one alarm's message may differ by the route on which it arrives, and the text on
+    # a live budget has another number each minute.
     if evidence.source in ("cloudwatch", "live"):
         return ""
     return hashlib.sha256(evidence.detail.encode("utf-8", "replace")).hexdigest()[:8]
 
 
 def has_heard(state: GuardState | None, rule: Guard, evidence: Evidence) -> bool:
-    """Whether a guard has nothing to learn from a word about a budget that is counted live."""
+    """Check whether evidence of a live budget is nothing new to a guard."""
     alarms = state.alarms if state else {}
     known = [alarms.get(signal) for _, signal in named_stages(rule, evidence)]
     if evidence.state == "OK":
-        # What rang for a period that is over ends by itself. Any other period counts: an operator
-        # may have changed how long the budget's are, and where they begin.
+        # An ALARM of a period that is over needs no OK. Any other period counts: an operator may
+        # have changed how long the budget's periods are, and when they begin.
         return not any(each and _rings_at(each, evidence.at) for each in known)
     ends = evidence.ends_at(evidence.at)
     return all(each and each.at >= evidence.at and each.ends == ends for each in known)
@@ -174,7 +175,7 @@ def _rings_at(heard: LatestSignal, at: datetime) -> bool:
 
 
 def following(heard: LatestSignal, known: LatestSignal | None) -> LatestSignal:
-    """Evidence as it is kept after what was known: a repeat of that is still known for one."""
+    """Return new evidence as it is kept: a repeat of what was known before is still recognised."""
     if known is None:
         return heard
     return replace(
@@ -186,18 +187,18 @@ def following(heard: LatestSignal, known: LatestSignal | None) -> LatestSignal:
 
 
 def with_anomaly(known: LatestSignal, heard: LatestSignal) -> LatestSignal:
-    """What is known, and the anomaly of an older message: its second message is a repeat."""
+    """Add the anomaly of an older message to what is known, to recognise its second message."""
     return replace(known, impacts=_impacts(known, heard))
 
 
 def _impacts(known: LatestSignal, heard: LatestSignal) -> Mapping[str, float]:
-    """The impacts of the anomalies that were reported last."""
+    """Return the impacts of the anomalies that were reported last."""
     others = [item for item in known.impacts.items() if item[0] not in heard.impacts]
     return dict([*others, *heard.impacts.items()][-_ANOMALIES_KEPT:])
 
 
 def signal_of(alarms: Mapping[str, LatestSignal], signal: str, arn: str) -> str:
-    """The signal of an alarm, where another alarm of that name may be known by another ARN."""
+    """Return the signal of an alarm: with its ARN, if another alarm of that name is known."""
     known = alarms.get(signal)
     if not arn or known is None or known.arn in ("", arn):
         return signal
@@ -205,7 +206,7 @@ def signal_of(alarms: Mapping[str, LatestSignal], signal: str, arn: str) -> str:
 
 
 def rang_by(state: GuardState, evidence: Evidence) -> tuple[str, ...]:
-    """The signals that are in ALARM by this CloudWatch alarm, whatever the policy names now."""
+    """Return the signals in ALARM of this CloudWatch alarm, whatever the policy names now."""
     return tuple(
         signal
         for signal, heard in state.alarms.items()
@@ -216,9 +217,9 @@ def rang_by(state: GuardState, evidence: Evidence) -> tuple[str, ...]:
 
 def is_repeated_anomaly(heard: LatestSignal, alarms: Mapping[str, LatestSignal]) -> bool:
     """
-    Whether an anomaly is known, with about this impact or more.
+    Check whether an anomaly is known, with about this impact or more.
 
-    It may arrive by two routes, which do not show the same names: any signal may know it.
+    It may arrive by two routes, which do not show the same names, so all signals are compared.
     """
     return any(
         key in known.impacts and impact <= known.impacts[key] * _GROWN
@@ -229,12 +230,12 @@ def is_repeated_anomaly(heard: LatestSignal, alarms: Mapping[str, LatestSignal])
 
 def is_newer(heard: LatestSignal, known: LatestSignal) -> bool:
     if heard.said and known.said and heard.said <= known.said:
-        return False  # Both times were still to come: it is a repeat, or older.
+        return False  # Both had a time in the future: it is a repeat, or older.
     return _order(heard) > _order(known)
 
 
 def is_the_same(known: LatestSignal, heard: LatestSignal) -> bool:
-    """Whether it is a repeat. One budget may send two messages at one time."""
+    """Check whether it is a repeat. One budget may send two messages with the same time."""
     same_time = heard.said == known.said if heard.said else heard.at == known.at
     return same_time and (known.state, known.content) == (heard.state, heard.content)
 
@@ -251,7 +252,7 @@ def _in_alarm(state: GuardState, rule: Guard) -> Iterator[tuple[str, LatestSigna
 
 
 def ended_signals(state: GuardState, rule: Guard, now: datetime) -> list[str]:
-    """The signals that rang until their period was over."""
+    """Return the signals that were in ALARM until their period was over."""
     return [
         signal
         for signal, heard in _in_alarm(state, rule)
@@ -262,7 +263,7 @@ def ended_signals(state: GuardState, rule: Guard, now: datetime) -> list[str]:
 def ends_of(signal: str, heard: LatestSignal) -> datetime | None:
     if heard.ends or says_ok(signal):
         return heard.ends
-    # Kept by an older version: a month, or an anomaly's day.
+    # An older version has kept no end: it is that of the month, or of an anomaly's day.
     return end_of("day" if signal.startswith("anomaly:") else "month", heard.at)
 
 
@@ -273,7 +274,7 @@ def stage_of(rule: Guard, action: StageName) -> Stage | None:
 def terminates_at(
     state: GuardState, rule: Guard, now: datetime, operator_holds: Sequence[HoldSpan] = ()
 ) -> datetime | None:
-    """When the current stage will have lasted too long, if nothing changes."""
+    """Return when `after_previous` leads to `terminate` if nothing changes; None if it does not."""
     harder = stage_of(rule, "terminate")
     if state.stage != "cancel" or state.entry is None or harder is None:
         return None
@@ -286,7 +287,7 @@ def terminates_at(
 
 
 def without_holds(since: datetime, span: timedelta, holds: Sequence[HoldSpan]) -> datetime:
-    """When a span of time is over that began then, if time under a hold does not count."""
+    """Return when a span of time is over that began at `since`, without the time under a hold."""
     at = since + span
     for begin, end in sorted(holds):
         if end > since and begin < at:
@@ -295,13 +296,13 @@ def without_holds(since: datetime, span: timedelta, holds: Sequence[HoldSpan]) -
 
 
 def _held(since: datetime, until: datetime, holds: Sequence[HoldSpan]) -> timedelta:
-    """How much of a time was under a hold."""
+    """Return how much of the time from `since` until `until` was under a hold."""
     held = (min(end, until) - max(begin, since) for begin, end in holds)
     return sum((span for span in held if span > timedelta()), timedelta())
 
 
 def releasing_signals(state: GuardState, rule: Guard, now: datetime) -> list[str]:
-    """The signals that will release the guard when they end; none, where an operator must."""
+    """Return the signals whose end will release the guard; none if only an operator can."""
     if rule.release == "manual" or state.by_operator:
         return []
     return sorted(ringing(state, rule, now))

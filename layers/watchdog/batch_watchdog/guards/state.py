@@ -19,11 +19,12 @@ class LatestSignal:
     """
     The newest evidence of one alarm, with its own time.
 
-    Where the time that it gave itself was still to come, it counts from when it arrived; `said` is
-    the latest such time of this alarm, by which a repeat is known. `ends` is when it is over by
-    itself: a budget's with the period, an anomaly's with the day. A release ends what rang before
-    it: `over`. `content` tells two messages of one budget apart that have one time. `arn` is the
-    alarm's, where it is known. `impacts` are the latest anomalies by id, with their impacts (USD).
+    If its own time was in the future, `at` is when it arrived; `said` is the latest such future
+    time of this alarm, to recognise a repeat. `ends` is when an ALARM ends without an OK: a
+    budget's with the period, an anomaly's with the day. `over` says that a release has ended the
+    ALARM, or that it arrived too late to count. `content` distinguishes two messages of one budget
+    that have the same time. `arn` is the alarm's, if known. `impacts` are the latest anomalies by
+    id, with their impacts (USD).
     """
 
     state: Literal["ALARM", "OK"]
@@ -39,11 +40,11 @@ class LatestSignal:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageEntry:
     """
-    One entering of a stage. `run_id` names it, and the stop run that it starts.
+    One entry of a guard into a stage. `run_id` names it, and the stop run that it starts.
 
-    `mode` is the one in which it was entered, `why` says for people what led to it, `by` names
-    the operator whose command it was, or is "". `signal` is what led to it otherwise: a signal, or
-    "after_previous" for the time; "" where an older version has not kept it.
+    `mode` is the one in which it was entered, `why` is the reason, for people to read, and `by` is
+    the operator who asked for it, or is "". If no operator did, `signal` is what led to it: a
+    signal, or "after_previous" for the time; "" if an older version has not kept it.
     """
 
     run_id: str
@@ -57,7 +58,7 @@ class StageEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlierStage:
-    """A stage that another one has followed, without the guard having been calm in between."""
+    """A stage that another one has followed, while the guard was not calm in between."""
 
     entry: StageEntry
     until: datetime
@@ -69,16 +70,16 @@ class GuardState:
     A guard as the table keeps it. Without an entry it is calm. `earlier` are the stages before it,
     since the guard was last calm.
 
-    `alarms` are by signal: what kind of word it is, and the alarm as the policy names it
-    ("cloudwatch:batch-spend-80"; where two alarms have one name, the second has its ARN on a
+    `alarms` are by signal: the kind of message, and the alarm as the policy names it
+    ("cloudwatch:batch-spend-80"; if two alarms have one name, the second has its ARN on a
     second line). `lacking` says when each of them last had too little data.
     `closed` are the queues that this guard closed and has not reopened. `by_operator` says that an
-    operator raised it while no alarm did: then no alarm releases it. `ringing_since` is when its
-    alarms, none of them in ALARM until then, last began to ring. `in_doubt_since` says since when
-    all that rings has too little data, and `doubted_for` how long that was so before, in this
-    stage and under no hold. `released_at` is when an operator last released it: no older evidence
-    rings. `reopens` says that an operator released it when the policy had lost it, so that its
-    queues are reopened though no rule says so.
+    operator raised it while no alarm did: then no alarm releases it. `ringing_since` is when one of
+    its alarms last went into ALARM while no other was. `in_doubt_since` says since when all signals
+    in ALARM have too little data. `doubted_for` says how long that was so before: in this stage,
+    since `ringing_since`, and not under a hold. `released_at` is when an operator last released it:
+    older evidence raises nothing. `reopens` says that an operator released it when it was not in
+    the policy, so that its queues are reopened although no rule says so.
     """
 
     guard: str
@@ -102,5 +103,5 @@ class GuardState:
 
 
 def hardness(stage: StageName) -> int:
-    """0 for calm, and more for what stops more."""
+    """Return 0 for calm, and more for a stage that stops more."""
     return STAGES.index(stage)

@@ -1,4 +1,4 @@
-"""The transitions of a guard: enter a stage, release it, reopen its queues."""
+"""Make the transitions of a guard: enter a stage, release it, close and reopen its queues."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +38,7 @@ NOTHING_STOPPED = Tally()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """A state at a moment, and the decisions that can be made of it."""
+    """A guard's state at a moment. The methods make the decisions that are possible from it."""
 
     state: GuardState
     now: datetime
@@ -62,7 +62,7 @@ class Transition:
         signal: str = "",
         evidence: Evidence | None = None,
     ) -> GuardDecision:
-        # Run ids tell seconds, and must differ.
+        # Run ids have times to the second, and must differ.
         last = self.state.last_entered
         since = max(self.now, last + _TICK) if last else self.now
         entry = StageEntry(
@@ -101,7 +101,7 @@ class Transition:
         return GuardDecision(state=raised, effects=effects, why=f"{stage}: {why}")
 
     def release(self, why: str, *, by: str = "", ringing: Iterable[str]) -> GuardDecision:
-        """Make the guard calm. What rang before does not ring any more."""
+        """Make the guard calm, and end each ALARM."""
         entry = self.state.entry
         if entry is None:
             return self.stay("calm already")
@@ -143,14 +143,14 @@ class Transition:
         )
 
     def _earlier(self, now: datetime) -> tuple[EarlierStage, ...]:
-        """The stages since the guard was last calm, without the one that is entered now."""
+        """Return the stages since the guard was last calm, without the one that is entered now."""
         if self.state.entry is None:
             return ()
         left = EarlierStage(entry=self.state.entry, until=now)
         return (*self.state.earlier, left)[-EARLIER_MAX:]
 
     def _stages(self, entry: StageEntry) -> tuple[StageReport, ...]:
-        """All stages since the guard was last calm, and what each has stopped."""
+        """Return all stages since the guard was last calm, with what each has stopped."""
         known = zip(self.state.earlier, self.stopped_before, strict=False)
         return (
             *(
@@ -164,7 +164,7 @@ class Transition:
         return self.release(say("{who} asked for it", who=plain(by, 100)), by=by, ringing=ringing)
 
     def reopen(self) -> GuardDecision:
-        """Open what a release left closed, as far as that can be done now."""
+        """Reopen the queues that a release left closed, as far as that is possible now."""
         reopened = self._reopenable()
         if self.state.entry or not reopened:
             return self.stay("nothing to do")
@@ -195,7 +195,7 @@ _SOURCES: Mapping[Source, str] = {
 
 
 def source_in_words(evidence: Evidence) -> Phrase:
-    """What kind of signal it is, and of which alarm, budget or monitor."""
+    """Return the kind of signal, and the name of the alarm, budget or monitor."""
     return say(_SOURCES[evidence.source], alarm=plain(evidence.alarm, 100))
 
 
@@ -227,7 +227,7 @@ def words_of(evidence: Evidence) -> Phrase:
 
 
 def go_back(moment: Transition, rule: Guard, operators: StageEntry) -> GuardDecision:
-    """Enter the stage anew that an operator had set: nothing asks for a harder one any more."""
+    """Enter again the stage that an operator had set: nothing asks for a harder one any more."""
     why = say(
         "nothing asks for {harder} any more, and {who} had asked for {stage}",
         harder=moment.state.stage,
@@ -238,7 +238,7 @@ def go_back(moment: Transition, rule: Guard, operators: StageEntry) -> GuardDeci
 
 
 def close_found_open(moment: Transition, rule: Guard, found: QueuesFoundOpen) -> GuardDecision:
-    """Close queues in scope that are open, where the stage that is on does."""
+    """Close the open queues in scope, if the stage that is on closes queues."""
     state = moment.state
     if not is_current(state, found.run_id) or state.entry is None:
         return moment.stay("the guard has moved on")
@@ -249,7 +249,7 @@ def close_found_open(moment: Transition, rule: Guard, found: QueuesFoundOpen) ->
     queues = [
         queue
         for queue in dict.fromkeys(found.queues)
-        # What it has closed and finds open, somebody else opened: that is theirs to decide.
+        # If the guard has closed it and it is open, somebody else opened it: it stays open.
         if queue not in state.closed and rule.covers_queue(queue)
     ][:QUEUES_AT_ONCE]
     if not queues:
@@ -267,11 +267,11 @@ def close_found_open(moment: Transition, rule: Guard, found: QueuesFoundOpen) ->
 
 
 def _is_held(moment: Transition) -> bool:
-    """Whether an operator holds the watchdog."""
+    """Check whether an operator holds the watchdog."""
     return any(until >= moment.now for _, until in moment.operator_holds)
 
 
 def stage_in_force(moment: Transition, rule: Guard) -> StageName:
-    """The stage, but calm where it is not meant, or not yet meant to be acted upon."""
+    """Return the stage, or calm if it is not justified, or entered in observe mode (`in_force`)."""
     is_meant = not why_not_meant(moment.state, rule, moment.now)
     return in_force(moment.state, moment.mode) if is_meant else "calm"

@@ -1,4 +1,4 @@
-"""Decide about guards: with each billing signal, every minute, and at a command."""
+"""Update the guards: at each billing signal, every minute, and at an operator's command."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -40,14 +40,14 @@ from batch_watchdog.store.table import Table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardUpdater:
-    """The guards at `now`."""
+    """Updates the guards, at `now`."""
 
     table: Table
     policy: Policy
     now: datetime
 
     def decide(self, name: str, happening: GuardInput) -> tuple[GuardDecision, Outcome]:
-        """Say what a happening changes about a guard, and what of it is to be written."""
+        """Decide what an input changes about a guard; return that, and what is to be written."""
         states = guard_items.read_all(self.table)
         state = states.get(name) or GuardState(guard=name)
         rule = self.policy.guard_named(name)
@@ -74,9 +74,9 @@ class GuardUpdater:
 
     def hear(self, words: Iterable[Evidence]) -> list[Exception]:
         """
-        Have the guards decide about words that they have not heard, each of them once.
+        Apply to each guard the evidence (`words`) that it has not received yet.
 
-        Returns what prevented a decision of some guards.
+        Returns the errors that prevented a decision about some guards.
         """
         words = tuple(words)
         if not words:
@@ -103,10 +103,10 @@ class GuardUpdater:
         self, state: GuardState, rule: Guard | None, happening: GuardInput, held: OperatorHold
     ) -> tuple[Sequence[Tally], Collection[str]]:
         """
-        What the notice of a release tells, where the guard may be released now.
+        Read what the notice of a release reports, if the guard may be released now.
 
-        It is what the guard's stages have stopped so far, the present one's last, and the queues
-        that it was to close and never has.
+        That is what each of the guard's stages has stopped so far, the current stage's last, and
+        the queues that it was to close and that were never closed.
         """
         if state.entry is None or not _may_release(state, rule, happening, self.now):
             return (Tally(),), ()
@@ -118,15 +118,16 @@ class GuardUpdater:
 
     def time_passes(self) -> list[Exception]:
         """
-        Let time pass for each guard, and see to it that no stop run stands still.
+        Apply the passing of time to each guard, and restart stop runs that have stalled.
 
-        A guard that names live budgets waits until it has heard of them, unless it is over: by a
-        changed policy they may ring no longer, or another one may.
+        A guard that names live budgets waits until it has received their evidence, unless the end
+        of a period releases it: after a change of the policy, other budgets may be in ALARM than
+        before.
 
-        While an operator holds the watchdog, or no policy can be read, all of it waits: a guard
+        While an operator holds the watchdog, or no policy can be read, all guards wait: a guard
         that an unreadable policy lacks has not been taken out of the policy.
 
-        Returns what prevented a decision about some of them.
+        Returns the errors that prevented a decision about some guards or runs.
         """
         return self._time_passes(
             lambda state, rule: (
@@ -135,7 +136,7 @@ class GuardUpdater:
         )
 
     def time_passes_once_heard(self, budgets: Collection[str]) -> list[Exception]:
-        """Let time pass for each guard that names live budgets, if all of them are among these."""
+        """Apply the passing of time to each guard whose live budgets are all in `budgets`."""
         if not any(rule.live_budgets for rule in self.policy.guard):
             return []
         return self._time_passes(
@@ -157,7 +158,7 @@ class GuardUpdater:
             lambda name: self.decide(name, happening)[1],
             self.now,
         )
-        # Many guards may be lost at once, with one policy: that is one digest.
+        # One new policy may remove many guards: their notices are one digest.
         unasked = {OnceKey(notice.id, EPOCH): notice for notice in self._unasked(states)}
         told = recorder.announce_once(unasked, self.now)
         runs = recorder.write_each(
@@ -166,7 +167,7 @@ class GuardUpdater:
         return [*moved.failed.values(), *told.failed.values(), *runs.failed.values()]
 
     def _unasked(self, states: Mapping[str, GuardState]) -> Iterable[Notice]:
-        """What is to be said of guards whose stage, or queues, the policy does not ask for."""
+        """Yield the notices of guards whose stage or closed queues the policy does not justify."""
         for name, state in states.items():
             rule = self.policy.guard_named(name)
             if state.entry and not rule:
@@ -174,14 +175,14 @@ class GuardUpdater:
             elif not rule and state.closed and self.policy.mode == "observe" and not state.reopens:
                 yield alert_notices.leaves_closed(state, self.now)
             if not (state.entry and rule) or stages.is_over(state, rule, self.now):
-                continue  # What is over is released, and that is told.
+                continue  # It is released, and that is announced.
             if stages.operators_stage(state, rule, self.policy.mode_of(rule), self.now):
-                continue  # It has gone back to what an operator set, and that is told.
+                continue  # It goes back to the operator's stage, and that is announced.
             if why := stages.why_not_meant(state, rule, self.now):
                 yield alert_notices.not_meant(state, why, self.now)
 
     def _runs(self, states: Mapping[str, GuardState]) -> Iterable[str]:
-        """The runs of stages that are on, and meant as they were when they were entered."""
+        """Yield the runs of stages that are on, justified, and in the mode of their entry."""
         for name, state in states.items():
             rule = self.policy.guard_named(name)
             if not (rule and state.entry) or state.entry.mode != self.policy.mode_of(rule):
@@ -210,7 +211,7 @@ def _tally_of(table: Table, entry: StageEntry) -> Tally:
 
 
 def _run_on(table: Table, run_id: str, now: datetime) -> Outcome:
-    """Start a run anew where it should have moved on, or look again, and has not."""
+    """Start a run again that is past its `due_at`: it has stalled, or is due to check again."""
     run = run_items.read(table, run_id)
     if run is None or stop_run.is_over(run) or now < run.due_at:
         return Outcome()

@@ -1,4 +1,4 @@
-"""Whether the watchdog can do its work: subscription, alarms, queues, events, dead letters."""
+"""Check whether the watchdog can work: subscription, alarms, queues, events, dead letters."""
 
 # The modules that other features may import.
 OFFERS: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What a check has found. What could not be asked is None, and `not_known` says why."""
+"""The facts of a check. A fact that could not be read is None; `not_known` says why."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,11 +8,10 @@ from datetime import datetime
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmFact:
     """
-    A CloudWatch alarm that is there, with its present state.
+    A CloudWatch alarm that exists, with its present state.
 
-    `changed_at` is when it came into this state, where AWS says so. `over` is the threshold that
-    its metric must exceed; `metric` names the metric. Both are empty where the alarm is of another
-    kind.
+    `changed_at` is when it entered this state, where AWS says so. `over` is the threshold that its
+    metric must exceed; `metric` names the metric. Each is empty for an alarm of another kind.
     """
 
     name: str
@@ -27,12 +26,12 @@ class AlarmFact:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """
-    What AWS says at `at`.
+    The facts as AWS returned them at `at`.
 
     `confirmed` and `pending` count the subscriptions to notices. `alarms` are those that guards
     name, and `ringing` the names of all that are in ALARM in this region. `last_event` is the
-    beginning of the hour in which AWS Batch last told of a job; with `events_known` and None, it
-    told nothing for two weeks. `dead_letters` are counts by queue.
+    beginning of the hour in which AWS Batch last sent an event; None with `events_known` means no
+    event for two weeks. `dead_letters` are counts by queue.
     """
 
     at: datetime

@@ -1,4 +1,4 @@
-"""Asks AWS for what a check needs. One question that is refused leaves all others."""
+"""Read the facts of a check from AWS. A call that fails does not affect the others."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class HealthGatherer:
     Gathers facts. `cloudwatch` makes a client for a region.
 
     `letters` are the URLs of the dead-letter queues, and `rule` is the name of the rule that
-    brings events of AWS Batch.
+    delivers events of AWS Batch.
     """
 
     batch: BatchApi
@@ -41,7 +41,7 @@ class HealthGatherer:
     rule: str
 
     def facts(self, policy: Policy, now: datetime) -> Facts:
-        """Everything that can be found out."""
+        """Return all facts that can be read."""
         asked = _Asked()
         subscriptions = asked.ask("subscriptions", self._subscriptions)
         return Facts(
@@ -68,7 +68,7 @@ class HealthGatherer:
         return confirmed, arns.count("PendingConfirmation")
 
     def _alarms(self, names: Iterable[str]) -> Iterator[AlarmFact]:
-        # Other partitions have no region for billing, and know none of this one's.
+        # Other partitions have no region for billing, and the billing region is not in them.
         has_billing = not self.region.startswith(("cn-", "us-gov-"))
         for region in sorted({self.region, *([self.billing_region] * has_billing)}):
             client = self.cloudwatch(region)
@@ -111,7 +111,7 @@ class HealthGatherer:
         return max(hours, default=None)
 
     def _dead_letters(self, asked: "_Asked") -> dict[str, int] | None:
-        """How many there are, by queue, as far as that is known."""
+        """Count the dead letters by queue, as far as that is known; None where nothing is."""
         counts = {}
         for url in self.letters:
             queue = url.rpartition("/")[2]
@@ -126,7 +126,7 @@ class HealthGatherer:
         return int(answer["Attributes"][name])
 
     def _diagnosis(self, asked: "_Asked") -> dict[str, str]:
-        """Ask as a diagnosis does, and return all that could not be asked."""
+        """Make the EC2 call of a diagnosis, and return all that could not be read, with reasons."""
         asked.ask(
             "instance types (for a diagnosis)",
             lambda: self.ec2.describe_instance_types(InstanceTypes=["m5.large"]),
@@ -135,7 +135,7 @@ class HealthGatherer:
 
 
 def _metric(alarm: Mapping[str, Any]) -> str:
-    """The metric of an alarm, with all that tells it from others; empty where it is a sum, too."""
+    """Return an alarm's metric with its namespace and dimensions; empty without a single metric."""
     if "MetricName" not in alarm:
         return ""
     of = sorted(f"{each['Name']}={each['Value']}" for each in alarm.get("Dimensions", ()))
@@ -163,5 +163,5 @@ class _Asked:
 
 
 def names_in(letters: str) -> tuple[str, ...]:
-    """The queues in a setting, which has their URLs with commas between them."""
+    """Split a setting with the URLs of queues, separated by commas."""
     return tuple(filter(None, letters.split(",")))

@@ -1,4 +1,4 @@
-"""What the last daily check has found, so that the next one tells only what is new."""
+"""Store the result of the last daily check, so that the next one announces only what is new."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _KEY = ("HEALTH", "LAST-CHECK")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastCheck:
-    """`wrong` are the keys of problems, `fine` of what was seen not to be one."""
+    """`wrong` are the keys of problems, `fine` those of doubtful ones that were not there."""
 
     next_at: datetime
     wrong: Sequence[str] | None = None
@@ -26,7 +26,7 @@ _ADAPTER = TypeAdapter(LastCheck)
 
 
 def read(table: Table) -> LastCheck | None:
-    """The last check; None where there was none."""
+    """Read the last check; None where there was none."""
     item = table.get(*_KEY)
     if item is None:
         return None
@@ -34,7 +34,7 @@ def read(table: Table) -> LastCheck | None:
 
 
 def put(check: LastCheck) -> Put:
-    """The write of a check."""
+    """Return the write of a check."""
     pk, sk = _KEY
     body = pack(_ADAPTER.dump_python(check, mode="json", exclude={"version"}))
     return Put({"pk": pk, "sk": sk, "body": body}, read=check.version)

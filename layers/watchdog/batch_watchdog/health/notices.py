@@ -1,4 +1,4 @@
-"""The notices of a check, and those by which operators try the way to themselves."""
+"""Build the notice of a check, and the test notices by which operators check delivery."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ KINDS: tuple[NoticeKind, ...] = get_args(NoticeKind.__value__)
 
 
 def trouble(new: Sequence[Problem], now: datetime) -> Notice:
-    """What has become wrong since the last check."""
+    """Build the notice of problems that are new since the last check."""
     keys = "\n".join(sorted(each.key for each in new))
     first = new[0].what
     return Notice(
@@ -48,7 +48,7 @@ def trouble(new: Sequence[Problem], now: datetime) -> Notice:
 
 
 def trial(kind: NoticeKind, by: str, now: datetime) -> Notice:
-    """A notice that only shows that its kind reaches whoever is subscribed."""
+    """Build a test notice, which only shows that its kind reaches the subscribers."""
     return Notice(
         kind=kind,
         id=f"{kind}:test:{iso(now)}",

@@ -1,4 +1,4 @@
-"""What is wrong, by the facts of a check, and what is to be done."""
+"""Find the problems in the facts of a check, each with a remedy."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from batch_watchdog.policy.match import Match
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.policy.tables import ArrayRule, LimitRule
 
-SILENCE = timedelta(minutes=10)  # without a sweep: it runs every minute
-ON_ITS_WAY = timedelta(minutes=5)  # the message of an alarm that has just changed
+SILENCE = timedelta(minutes=10)  # the longest time without a sweep, which runs every minute
+ON_ITS_WAY = timedelta(minutes=5)  # the longest time until the message of an alarm's change arrives
 
 _SHOWN = 20
 
@@ -24,9 +24,9 @@ _SHOWN = 20
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """
-    Something that is wrong. `key` is the same whenever it is found.
+    Something that is wrong. Its `key` is the same whenever it is found.
 
-    What is `doubtful` may be meant so: it is told of only where it was otherwise before.
+    A `doubtful` problem may be intended: it is announced only if the check before saw it absent.
     """
 
     key: str
@@ -36,13 +36,13 @@ class Problem:
 
 
 def alarms_of(policy: Policy) -> tuple[str, ...]:
-    """The alarms that guards name, by name; each once."""
+    """Return the names of the alarms that guards name, each once."""
     names = (alarm for guard in policy.guard for stage in guard.stage for alarm in stage.alarms)
     return tuple(dict.fromkeys(map(alarm_name, names)))
 
 
 def alarm_name(name_or_arn: str) -> str:
-    """An alarm's name, where a policy has its ARN."""
+    """Return an alarm's name. A policy may have its ARN instead."""
     return name_or_arn.partition(":alarm:")[2] or name_or_arn
 
 
@@ -50,10 +50,10 @@ def problems(
     facts: Facts, policy: Policy, heard: Sequence[str], guards: Mapping[str, GuardState]
 ) -> list[Problem]:
     """
-    What is wrong. `heard` are the alarms, budgets and monitors of which a message has come, and
-    `guards` are those that anything was ever decided about, by name.
+    Return what is wrong. `heard` are the alarms, budgets and monitors that have sent a message.
+    `guards` are those about which anything was ever decided, by name.
 
-    What is not known is not said to be wrong.
+    A fact that is not known is not reported as a problem.
     """
     found = [*_of_subscriptions(facts), *_of_letters(facts)]
     if facts.events_known and facts.last_event is None:
@@ -137,10 +137,10 @@ def _of_alarms(facts: Facts, policy: Policy, heard: Sequence[str]) -> Iterator[P
 
 def _of_guards(facts: Facts, policy: Policy, guards: Mapping[str, GuardState]) -> Iterator[Problem]:
     """
-    An alarm that rings, and has not raised its guard to the stage that names it.
+    Yield each alarm in ALARM that has not raised its guard to the stage that names it.
 
-    Its message came before the policy named it, or was lost. Only a message raises a guard: what
-    an alarm is at now says nothing of what operators have decided since.
+    Its message arrived before the policy named it, or was lost. Only a message raises a guard: the
+    present state of an alarm does not show what operators have decided since.
     """
     for guard in policy.guard:
         state = guards.get(guard.name) or GuardState(guard=guard.name)
@@ -179,13 +179,13 @@ def _is_on_its_way(alarm: AlarmFact, now: datetime) -> bool:
 
 
 def _is_answered(alarm: AlarmFact, state: GuardState) -> bool:
-    """Whether an operator has released the guard, or set its stage, since the alarm rings."""
+    """Whether an operator has released the guard, or set its stage, after the alarm's change."""
     said = (state.released_at, state.entry.since if state.entry and state.entry.by else None)
     return any(at and (alarm.changed_at is None or alarm.changed_at <= at) for at in said)
 
 
 def _of_thresholds(facts: Facts, policy: Policy) -> Iterator[Problem]:
-    """A later stage whose alarm rings before that of an earlier one: it spares nothing."""
+    """Yield each later stage with a lower threshold than an earlier one, which it would skip."""
     by_name = {each.name: each for each in facts.alarms or () if each.over is not None}
     for guard in policy.guard:
         alarms = [
@@ -235,7 +235,7 @@ def _of_globs(facts: Facts, policy: Policy) -> Iterator[Problem]:
 
 
 def matches(facts: Facts, policy: Policy) -> dict[str, dict[str, list[str]]]:
-    """The job queues that each glob on queues matches, by rule; nothing if these are not known."""
+    """Return the job queues that each glob matches, by rule; empty if they are not known."""
     if facts.queues is None:
         return {}
     rules: Sequence[ArrayRule | LimitRule | Guard] = (*policy.array, *policy.limit, *policy.guard)
@@ -254,9 +254,9 @@ def news(
     found: Sequence[Problem], known: Sequence[str] | None, fine: Sequence[str]
 ) -> list[Problem]:
     """
-    What has become wrong: it was not wrong in the check before (`known`: keys; None: no check).
+    Return the new problems: those that the check before did not find (`known`: keys, or None).
 
-    Of what is doubtful only that which was seen to be fine (`fine`: keys) before.
+    A doubtful problem is new only if the check before saw that it was not there (`fine`: keys).
     """
     return [
         each
@@ -266,7 +266,7 @@ def news(
 
 
 def fine_keys(facts: Facts, policy: Policy) -> list[str]:
-    """The keys of doubtful problems that are seen not to be there."""
+    """Return the keys of doubtful problems that are certainly not there."""
     fine = ["events"] if facts.last_event else []
     return fine + [
         f"glob:{label}:{glob}"
@@ -282,7 +282,7 @@ def fine_keys(facts: Facts, policy: Policy) -> list[str]:
 def answer(
     facts: Facts, policy: Policy, found: Sequence[Problem], swept_at: datetime | None
 ) -> dict[str, Any]:
-    """Everything that a check has found, for programs and people."""
+    """Return everything that a check has found, for programs and people."""
     found = [*_of_sweep(facts, swept_at), *found]
     named = set(alarms_of(policy))
     return {

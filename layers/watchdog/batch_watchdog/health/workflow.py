@@ -1,4 +1,4 @@
-"""The check that the sweep makes once a day: what has become wrong is told."""
+"""Make the daily check, which is part of the sweep, and announce new problems."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from batch_watchdog.store.decisions import Outcome, Recorder
 from batch_watchdog.store.table import Table
 
 EVERY = timedelta(days=1)
-FIRST = timedelta(hours=1)  # after the first sweep: whoever deploys has begun to set things up
+FIRST = timedelta(hours=1)  # after the first sweep: an operator has begun the setup by then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class DailyCheck:
     """
     Checks once a day.
 
-    `facts` asks AWS.
+    `facts` reads the facts from AWS.
     """
 
     table: Table
@@ -32,10 +32,10 @@ class DailyCheck:
 
     def see_to(self, policy: Policy, now: datetime) -> None:
         """
-        Check, if it is time.
+        Check, if a check is due.
 
         Raises:
-            ExceptionGroup: what was found could not be written. The next sweep checks again.
+            ExceptionGroup: the result could not be written. The next sweep checks again.
         """
         last = items.read(self.table)
         if last and now < last.next_at:

@@ -1,4 +1,4 @@
-"""First looks at the children of arrays: one of them stands for all, with its array's tags."""
+"""First checks of the children of arrays: one child, with its array's tags, represents all."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -17,7 +17,7 @@ from batch_watchdog.store.decisions import ITEM_ERRORS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstLooks:
-    """First looks at children, by what `jobs` shows; `alike` has a child of each array, if any."""
+    """First checks of children, by what `jobs` shows; `alike` has a child of each array, if any."""
 
     jobs: TaggedJobs
     check: StayCheck
@@ -25,11 +25,11 @@ class FirstLooks:
 
     def of_children(self, due: Iterable[Stay]) -> dict[Stay, CheckResult]:
         """
-        First looks at children of arrays, where their tags say that nothing is due yet.
+        Check children of arrays for the first time, where their tags show that nothing is due yet.
 
-        All that a child differs in from the others is its place in the array: so the array, and
-        one of its children, are described once for all. Those of which something is due, and all
-        other jobs, are described themselves.
+        The children of one array differ only in their index. So the array, and one of its children,
+        are described once for all. A child for which something is due, and each other job, is
+        left out of the result, and must be described itself.
         """
         first = [stay for stay in due if not stay.tags_known and array_child(stay.job_id)]
         asked = {_array_of(stay): stay.job_id for stay in reversed(first)}
@@ -49,9 +49,9 @@ class FirstLooks:
         return looks
 
     def _read(self, detail: Detail | None) -> JobEvent | None:
-        """A child as rules see it; None where it is not shown whole."""
+        """Return a child as rules see it; None where Batch does not show the whole child."""
         if is_whole(detail):
-            with suppress(*ITEM_ERRORS):  # It is seen when the children are looked at.
+            with suppress(*ITEM_ERRORS):  # The error shows again when the children are checked.
                 return event_from_detail(detail, self.check.now)
         return None
 

@@ -1,9 +1,10 @@
 """
-The brake: how many jobs limits have stopped in the last hour.
+Store the brake: how many jobs limits have stopped in the last hour.
 
 Stops are counted in the write that records them, so that no more are recorded than are allowed.
-The write of their result counts anew: those that Batch has accepted in the minute of the result,
-and none that it has not. One that is tried again then counts anew.
+The write of their result corrects the count: stops that Batch has accepted, or may have accepted,
+count in the minute of the result, and all others do not count. A stop that did not count, and is
+tried again, is counted then.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,18 +28,18 @@ class Brake:
     version: int = 0
 
     def allowed(self, wanted: int, most: int) -> int:
-        """How many of the wanted stops are allowed, of at most so many in an hour."""
+        """Return how many of the wanted stops are allowed, of at most `most` in an hour."""
         return max(0, min(wanted, most - sum(self.counts.values())))
 
     def put(self, stops: int, now: datetime) -> Put:
-        """The write that counts stops. It is refused where others have counted meanwhile."""
+        """Build the write that counts stops. It is refused if the count has changed meanwhile."""
         return self._put(_plus(self.counts, now, stops))
 
     def settled(self, recorded: int, at: datetime, stopped: int, now: datetime) -> Iterable[Put]:
         """
-        The write that counts so many as `stopped` `now`, in place of those `recorded` at a time.
+        Build the write that counts `stopped` stops at `now` in place of `recorded` stops at `at`.
 
-        There is none where the same is counted.
+        There is no write if the counts stay the same.
         """
         counts = _plus(_plus(self.counts, at, -recorded), now, stopped)
         return [self._put(counts)] if counts != self.counts else []
@@ -49,7 +50,7 @@ class Brake:
 
 
 def _plus(counts: Mapping[str, int], at: datetime, more: int) -> Mapping[str, int]:
-    """The counts with more in the minute of a time; those of an hour ago are not kept."""
+    """Return the counts with `more` added in the minute of `at`."""
     minute = iso(minute_of(at))
     count = max(0, counts.get(minute, 0) + more)
     others = {each: known for each, known in counts.items() if each != minute}
@@ -57,7 +58,7 @@ def _plus(counts: Mapping[str, int], at: datetime, more: int) -> Mapping[str, in
 
 
 def read(table: Table, now: datetime) -> Brake:
-    """The brake, as it is now."""
+    """Read the brake, without the stops of more than an hour ago."""
     item = table.get(*_KEY)
     if item is None:
         return Brake(counts={})

@@ -1,11 +1,11 @@
-"""The notice about jobs that the brake keeps from being stopped."""
+"""The notice about jobs whose stops the brake postpones."""
 
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.notices.phrases import counted, lines, say, subject
 
 
 def postponed(name: str, count: int, most: int, *, is_all: bool) -> Notice:
-    """The notice that the brake holds so many jobs, or at least so many: not all were looked at."""
+    """Build the notice that the brake postpones `count` stops, or more if not `is_all`."""
     jobs = counted(count, "{n} job", "{n} jobs")
     if not is_all:
         jobs = say("at least {jobs}", jobs=jobs)

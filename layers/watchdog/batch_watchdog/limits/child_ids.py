@@ -1,8 +1,9 @@
 """
-Ids of jobs in few bytes: of the children of one array, its id and their indices.
+Store job ids in few bytes: for the children of one array, its id and their indices.
 
-The indices are the first of them and a mask in base 16, whose bit n stands for the n-th after it:
-1,000 of 10,000 take some 800 bytes once they are compressed, and a whole array next to nothing.
+The indices are the first one and a mask in base 16. Bit n of the mask marks the index that is n
+higher than the first. 1,000 of 10,000 indices take some 800 bytes once they are compressed, and a
+whole array next to nothing.
 """
 
 from collections import defaultdict
@@ -12,7 +13,7 @@ from batch_watchdog.core.job_event import array_child
 
 
 def families(job_ids: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Ids of jobs, each with ""; and of arrays, each with the indices of its children."""
+    """Yield ids of jobs, each with "", and ids of arrays, each with the indices of its children."""
     by_parent: dict[str, set[int]] = defaultdict(set)
     for job_id in job_ids:
         child = array_child(job_id)
@@ -27,7 +28,7 @@ def families(job_ids: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def children(parent: str, indices: str) -> Iterator[str]:
-    """The ids of an array's children with these indices."""
+    """Yield the ids of an array's children with these indices."""
     first, _, text = indices.partition(":")
     for place, bit in enumerate(reversed(f"{int(text, 16):b}")):
         if bit == "1":

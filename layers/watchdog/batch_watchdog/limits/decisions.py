@@ -1,9 +1,10 @@
 """
-What limits decide about jobs that stay too long: recorded once, and stops counted by the brake.
+Record what limits decide about jobs that stay too long, each decision once.
 
-The ledger, the brake's count, the reminder to verify and the actions are one write. The count is
-what is spoken for: the stop's result settles what was stopped. A stop that a hold or the brake
-postpones is filed by a kind of its own, so that it can wait on without a call of AWS Batch.
+The ledger, the brake's count, the reminder to verify and the actions are one write. The brake
+counts a stop when it is recorded, and the stop's result corrects the count. A stop that a hold or
+the brake postpones is filed as a reminder of its own kind ("held" or "braked"), so that it can wait
+without a call of AWS Batch.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,28 +30,29 @@ from batch_watchdog.store.decisions import Outcome, Recorder, halves
 from batch_watchdog.store.reminders import Kind
 from batch_watchdog.store.table import Put, Table
 
-# Until a stop that must wait is tried again. What a hold postpones is due as soon as it ends.
+# How long until a postponed stop is tried again. During a hold that is each minute, so the stop is
+# due as soon as the hold ends.
 _POSTPONED_FOR: Mapping[Kind, timedelta] = {
     "held": reminder_items.MINUTE,
     "braked": timedelta(minutes=5),
 }
 
-_BUCKETS_MAX = 60  # in one write; it has room for the brake, reminders, tallies and actions besides
+_BUCKETS_MAX = 60  # in one write, with room left for the brake, reminders, tallies and actions
 
-# What rules match. Batch shows the tags of a job that has none, too: as an empty map. What a job
-# lacks might exempt it; and by when it was created, what was decided of it is found again.
+# The fields that rules match; a job without tags is shown with an empty map. A field that is not
+# shown might exempt the job. `createdAt` is the time under which the ledger keeps its decisions.
 _NAMED_BY = ("jobName", "jobQueue", "status", "tags", "createdAt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitDecision:
-    """One stay, and what is to be said and done about it, once."""
+    """One stay, and what is to be announced and done about it, once."""
 
     case: OverdueJob
     detail: Detail = field(repr=False)
     notice: Notice | None = None
     stop: StopJobs | None = None
-    exempts: bool = False  # It has passed its limit, and an operator has exempted it.
+    exempts: bool = False  # It has passed its limit, but an operator has exempted it.
 
     @property
     def name(self) -> str:
@@ -68,7 +70,7 @@ class LimitDecision:
 
     @property
     def about(self) -> datetime:
-        """When the job was created: the same time whenever this is decided."""
+        """When the job was created: the same time whenever the decision is made."""
         return from_millis(self.detail.get("createdAt")) or EPOCH
 
     @property
@@ -80,13 +82,13 @@ class LimitDecision:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
     """
-    What a look at a stay showed: when to look again, at which stay, and what is decided.
+    The result of checking a stay: when to check again, which stay to check then, and decisions.
     """
 
     again_in: timedelta | None = None
     stay: Stay | None = None
     decisions: tuple[LimitDecision, ...] = ()
-    is_renewed: bool = False  # `stay` is another one than was looked at
+    is_renewed: bool = False  # `stay` is a new stay, not the one that was checked
     detail: Detail | None = field(default=None, repr=False)
 
     @property
@@ -96,16 +98,16 @@ class CheckResult:
 
     @property
     def escalates(self) -> bool:
-        """Whether a job is to be terminated that has started in spite of its stop."""
+        """Whether a job that has started in spite of its stop is to be terminated."""
         return any(each.stop.escalates for each in self.decisions if each.stop)
 
     @property
     def needs_events(self) -> bool:
-        """Whether events may show that what is decided is about a stay that is over."""
+        """Whether events may show that a decision is about a stay that has ended."""
         return self.rests_on_time or self.is_renewed or self.escalates
 
     def uncounted(self) -> "CheckResult":
-        """The same, where the brake has counted the stop when it was made before."""
+        """Return the same, with stops that the brake does not count: it has counted them before."""
         decisions = tuple(
             replace(each, stop=replace(each.stop, counted=False)) if each.stop else each
             for each in self.decisions
@@ -113,13 +115,13 @@ class CheckResult:
         return replace(self, decisions=decisions)
 
     def untold(self) -> "CheckResult":
-        """The same, where operators know of the stop."""
+        """Return only the stops, without notices: operators have been notified of them before."""
         stops = tuple(replace(each, notice=None) for each in self.decisions if each.stop)
         return replace(self, decisions=stops)
 
     @property
     def rests_on_time(self) -> bool:
-        """Whether something is decided because the stay has lasted so long."""
+        """Whether a decision depends on how long the stay has lasted."""
         return any(
             not each.stop.escalates if each.stop else not each.case.stay.awaits_stop
             for each in self.decisions
@@ -127,18 +129,18 @@ class CheckResult:
 
 
 def is_whole(detail: Detail | None) -> TypeIs[Detail]:
-    """Whether Batch shows all of a job that rules and its own tags are about."""
+    """Check whether Batch shows all fields of a job that rules and the job's own tags need."""
     return detail is not None and not lacks(detail)
 
 
 def lacks(detail: Detail) -> list[str]:
-    """What Batch does not show of a job that it shows in part. Service jobs have no definition."""
+    """Return the fields that Batch does not show of a job. Service jobs have no definition."""
     names = _NAMED_BY if "serviceJobType" in detail else (*_NAMED_BY, "jobDefinition")
     return [name for name in names if not shows(detail, [name])]
 
 
 def missed(stay: Stay) -> CheckResult:
-    """Of a job that Batch does not show, or not whole: it may do so a minute later."""
+    """Check again, a minute later, a job that Batch does not show, or shows only in part."""
     if stay.missed < limit_rules.MISSED_MAX:
         return CheckResult(
             again_in=reminder_items.MINUTE, stay=replace(stay, missed=stay.missed + 1)
@@ -147,7 +149,7 @@ def missed(stay: Stay) -> CheckResult:
 
 
 def unstoppable(case: OverdueJob, detail: Detail) -> CheckResult:
-    """Of a job that Batch has been asked to stop as often as it may be: operators are told."""
+    """Notify operators that Batch has been asked to stop a job the maximum number of times."""
     told = LimitDecision(case=case, detail=detail, notice=limit_notices.unstoppable(case))
     return CheckResult(again_in=limit_rules.OBSERVED_AGAIN, stay=case.stay, decisions=(told,))
 
@@ -155,9 +157,9 @@ def unstoppable(case: OverdueJob, detail: Detail) -> CheckResult:
 @dataclass(slots=True, kw_only=True)
 class Postponed:
     """
-    The stops from which the brake has kept one sweep, by name.
+    The stops that the brake has postponed in one sweep, by name.
 
-    `others`: more wait for the brake, at which this sweep has not looked.
+    `others`: further stops wait for the brake, and this sweep has not checked them.
     """
 
     names: set[str] = field(default_factory=set)
@@ -169,7 +171,7 @@ class LimitRecorder:
     """
     Records decisions at `now`. While the watchdog is `held`, no stop is recorded.
 
-    `postponed` has what the brake has kept the whole sweep from stopping.
+    `postponed` has the stops that the brake has postponed in the whole sweep.
     """
 
     table: Table
@@ -180,10 +182,10 @@ class LimitRecorder:
 
     def record(self, decisions: Iterable[LimitDecision]) -> list[Exception]:
         """
-        Record those decisions that nobody has recorded; file those that must wait.
+        Record the decisions that are not recorded yet; file reminders of those that must wait.
 
         Returns:
-            What went wrong. The jobs that it is about are looked at again in the next minute.
+            The errors. The jobs that they are about are checked again in the next minute.
         """
         by_name = {decision.name: decision for decision in decisions}
         entries = {name: once_keys.OnceKey(name, each.about) for name, each in by_name.items()}
@@ -207,7 +209,7 @@ class LimitRecorder:
         again: list[str] = []
         failed: list[Exception] = []
         for names in once_keys.portions(entries, _BUCKETS_MAX):
-            # One after the other: each counts its stops on top of those that are written.
+            # One portion after the other: each adds its stops to the count that is written.
             written = recorder.write_each([names], decide, self.now, halves)
             again += [name for some in (*written.lost, *written.failed) for name in some]
             failed += written.failed.values()
@@ -217,10 +219,10 @@ class LimitRecorder:
 
     def wait_on(self, reminder: reminder_items.Reminder) -> bool:
         """
-        File again what is due and must wait on, as long as its stops can't be made.
+        File a due reminder again if its stops still can't be made. This needs no call of AWS Batch.
 
         Returns:
-            Whether it must wait on. It costs no call of AWS Batch.
+            Whether it must wait longer.
         """
         match reminder.kind:
             case "held":
@@ -253,7 +255,7 @@ class LimitRecorder:
     def _allowed(
         self, fresh: Sequence[LimitDecision]
     ) -> tuple[Sequence[LimitDecision], Sequence[LimitDecision], Sequence[Put]]:
-        """Which decisions may be recorded now, which may not, and how the brake counts them."""
+        """Return decisions that may be recorded now, those that may not, and the brake's writes."""
         if self.held:
             return (
                 [each for each in fresh if not each.stop],
@@ -285,12 +287,12 @@ class LimitRecorder:
 
     def tell_postponed(self, *, all_seen: bool) -> list[Exception]:
         """
-        Tell, once an hour, how many jobs the brake has kept the sweep from stopping.
+        Announce, at most once an hour, how many jobs' stops the brake has postponed in this sweep.
 
-        `all_seen` says that the sweep has come to the end of what was due.
+        `all_seen` says that the sweep has handled everything that was due.
 
         Returns:
-            What went wrong.
+            The errors.
         """
         count = len(self.postponed.names)
         if not count:

@@ -1,12 +1,12 @@
 """
-Jobs that are under a limit, and of which no event has told: a list of all jobs finds them.
+List all jobs, to find those that are under a limit and whose events were not received.
 
-The list is read a page at a time. Only jobs that no reminder is filed for are described, and each
-of these is filed, also one that nothing limits: so none is described with each listing.
+The list is read a page at a time. Only jobs without a reminder are described. A reminder is then
+filed for each of them, even if nothing limits the job, so that no job is described in each listing.
 
-A retry whose events were lost looks like the stay before it. Where a summary shows that the job has
-run since, it is described. Where a page shows few jobs, all of them are described, as long as that
-is a few calls a sweep. All else shows when the reminder of the stay before it comes due.
+A retry whose events were lost looks like the stay before it. If a summary shows that the job has
+run since, the job is described. If a page shows few jobs, all of them are described, within a few
+calls a sweep. Any other such retry shows when the reminder of the stay before it comes due.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,12 +27,12 @@ from batch_watchdog.store.decisions import ITEM_ERRORS
 from batch_watchdog.store.sweep_cursor import Place
 from batch_watchdog.store.table import Table
 
-_SPARE_CALLS = 10  # of one sweep, for jobs that are known
-_SAME = timedelta(minutes=1)  # Two clocks, and events that tell the time in whole seconds.
+_SPARE_CALLS = 10  # of one sweep, for jobs that have a reminder
+_SAME = timedelta(minutes=1)  # Two clocks may differ, and events have whole seconds.
 
 
-# What is told of a page of jobs in RUNNABLE: their queue, their summaries, the stays that are known
-# by job and state, and the time.
+# Called with a page of jobs in RUNNABLE: their queue, their summaries, the stays that are known by
+# job and state, and the time.
 type Waiting = Callable[[str, Sequence[Detail], Mapping[tuple[str, str], Stay], datetime], object]
 type _Page = tuple[Sequence[Detail], str | None]  # summaries, and the token of the next page
 
@@ -40,12 +40,12 @@ type _Page = tuple[Sequence[Detail], str | None]  # summaries, and the token of 
 @dataclass(slots=True, kw_only=True)
 class JobFiler:
     """
-    Files jobs that a list shows.
+    Files reminders of jobs that a list shows.
 
-    `known` are the stays that are filed, by job and state; of several the latest. `clock` says what
-    time it is: a job that is found has waited at least since the answer that showed it came.
-    `failed` has the errors of queues and jobs that could not be asked about, and `arrays` those
-    whose tags have been asked for.
+    `known` are the stays that are filed, by job and state; of several the latest. `clock` returns
+    the current time: a job that is found has waited at least since the answer that showed it.
+    `failed` has the errors of queues and jobs that could not be read, and `arrays` the arrays
+    whose tags have been read.
     """
 
     table: Table
@@ -59,7 +59,7 @@ class JobFiler:
     arrays: dict[str, Detail | None] = field(default_factory=dict)
 
     def file(self, summaries: Sequence[Detail], *, service: bool) -> bool:
-        """File the jobs that are not known; return whether there was time for all of them."""
+        """File reminders of jobs that have none; return whether there was time for all of them."""
         jobs = [each for each in summaries if not _is_array(each)]
         unknown = [each["jobId"] for each in jobs if not self._is_known(each)]
         calls = len(jobs) if service else 1
@@ -86,12 +86,12 @@ class JobFiler:
         stay = self.known.get((summary["jobId"], summary["status"]))
         if stay is None:
             return False
-        # One that has run since then waits, or runs, in another attempt.
+        # A job that has run since then waits, or runs, in another attempt.
         times = (from_millis(summary.get(name)) for name in ("startedAt", "stoppedAt"))
         return all(time is None or time <= stay.since + _SAME for time in times)
 
     def _begun(self, details: Iterable[Detail]) -> Iterator[tuple[datetime, Stay]]:
-        """The stays of jobs that have just been described, and when to look at them."""
+        """Yield the stays of jobs that were just described, each with its first check's time."""
         now = self.clock()
         for detail in details:
             try:
@@ -117,9 +117,9 @@ class JobFiler:
 @dataclass(slots=True, kw_only=True)
 class Discovery:
     """
-    A listing of all jobs, as far as one sweep carries it on; `filer` files what it shows.
+    The part of a listing of all jobs that one sweep reads; `filer` files reminders of the jobs.
 
-    `waiting` is told of each page of jobs that wait in RUNNABLE, once it is filed.
+    `waiting` is called with each page of jobs in RUNNABLE, after the page is filed.
     """
 
     filer: JobFiler
@@ -128,11 +128,11 @@ class Discovery:
 
     def go_on(self, place: Place | None) -> Iterator[Place | None]:
         """
-        Read on from a place, or from the first page, and file the jobs that nothing reminds of.
+        Read on from a place, or from the first page, and file reminders of jobs that have none.
 
         Yields:
-            The place of the next page, when one has been read; None when all have been. It ends
-            early where the time is up in the middle of a page.
+            The place of the next page, after each page that was read; None after the last one. It
+            ends early if the time is up in the middle of a page.
         """
         try:
             places = self._listings(place)
@@ -148,7 +148,7 @@ class Discovery:
                     there = self._read(here)
                 except ITEM_ERRORS as error:
                     self.filer.failed.append(error)
-                    # What else there is to list is listed all the same.
+                    # All other listings go on.
                     there = _after_array(here) if here.child_status else None
                 if there == here:
                     return
@@ -156,7 +156,7 @@ class Discovery:
                 yield here or next(iter(places[number:]), None)
 
     def _listings(self, place: Place | None) -> list[Place]:
-        """Where each listing begins, from a place on."""
+        """Return where to begin each listing that is left, from a place on."""
         names = sorted(
             (queue["jobQueueArn"], service, status)
             for queue in self.filer.batch.queues()
@@ -169,16 +169,16 @@ class Discovery:
         if place is None:
             return places
         left = [each for each in places if _order(each) > _order(place)]
-        # A queue may be gone, or a state no longer be limited.
+        # The queue of `place` may be gone, or its state may no longer be limited.
         return [place, *left] if _order(place) in map(_order, places) else left
 
     def _listed(self, *, service: bool) -> list[str]:
-        """The states that are listed: the limited ones, and the one of arrays at work."""
+        """Return the states to list: the limited ones, and PENDING, the state of arrays at work."""
         limited = self._limited(service=service)
         return limited if service or "PENDING" in limited else [*limited, "PENDING"]
 
     def _limited(self, *, service: bool) -> list[str]:
-        # A job's own tag may limit it where no rule does, and most of all while it waits.
+        # RUNNABLE is always listed: a job's own tag may limit it where no rule does.
         return [
             status
             for status in LIMITED
@@ -188,11 +188,11 @@ class Discovery:
 
     def _read(self, place: Place) -> Place | None:
         """
-        Read one page, and file what is found on it.
+        Read one page, and file reminders of its jobs.
 
         Returns:
-            The next place of the same listing, if there is one; the same place where the time was
-            up before all was filed.
+            The next place of the same listing, if there is one; the same place if the time was up
+            before all jobs were filed.
         """
         if place.child_status:
             return self._read_children(place)
@@ -206,7 +206,7 @@ class Discovery:
             return place
         if place.status == "RUNNABLE" and not place.parent:
             self._tell_waiting(place, summaries)
-        # A queue's list need not hold the children of its arrays.
+        # A queue's list may lack the children of its arrays, so these are listed on their own.
         parents = [each["jobId"] for each in summaries if _is_array(each)]
         parent = min((each for each in parents if each > place.parent), default=None)
         if parent and not place.service:
@@ -258,7 +258,7 @@ def _is_array(summary: Detail) -> bool:
 
 
 def _since(job: JobEvent, detail: Detail, now: datetime) -> datetime:
-    """Since when a job is known for certain to be in its state: proven, where Batch shows it."""
+    """Return since when a job is certainly in its state: a time that Batch shows, or `now`."""
     name = {"SUBMITTED": "createdAt", "RUNNING": "startedAt"}.get(job.status, "")
     proven = from_millis(detail.get(name))
     if proven is None or (job.status == "RUNNING" and proven != job.not_before):

@@ -1,4 +1,4 @@
-"""Exemptions: jobs that an operator has taken out of all limits, each until a time."""
+"""Store exemptions: jobs that an operator has excluded from all limits, each until a time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,19 +21,19 @@ class Exemption:
 
 
 def read_all(table: Table, now: datetime) -> Mapping[str, Exemption]:
-    """Those that are in force, by job id."""
+    """Read the exemptions that are in force, by job id."""
     found = (_to_exemption(item) for item in table.query(_PK))
     return {each.job_id: each for each in found if each.until > now}
 
 
 def read(table: Table, job_id: str) -> Exemption | None:
-    """A job's exemption, even if it is over."""
+    """Read a job's exemption, even if it has expired."""
     item = table.get(_PK, job_id)
     return _to_exemption(item) if item else None
 
 
 def put(exemption: Exemption) -> Put:
-    """The write of an exemption."""
+    """Build the write of an exemption."""
     item: Item = {
         "pk": _PK,
         "sk": exemption.job_id,

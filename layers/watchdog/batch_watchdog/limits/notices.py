@@ -20,7 +20,7 @@ from batch_watchdog.policy.tables import Action, Mode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverdueJob:
-    """A job that overstays: all that a notice about it tells."""
+    """A job that stays too long: all that a notice about it contains."""
 
     stay: Stay
     job: JobEvent
@@ -28,8 +28,8 @@ class OverdueJob:
     limit_span: timedelta | None
     lasted: timedelta
     findings: Sequence[Finding] = ()
-    first_known: datetime | None = None  # where the stay is known from before its `since`
-    waits_anew: bool = False  # Events tell that the job has waited again since.
+    first_known: datetime | None = None  # if the stay is known from before its `since`
+    waits_anew: bool = False  # Events show that the job has waited again since.
 
     @property
     def enforced(self) -> bool:
@@ -38,9 +38,9 @@ class OverdueJob:
     @property
     def about(self) -> str:
         """
-        The stay by name: what is decided about it is decided once.
+        The stay's name, by which each decision about it is made only once.
 
-        Its beginning belongs to it: a job may come back to a state in the same attempt.
+        It includes the stay's beginning: a job may come back to a state in the same attempt.
         """
         began = math.ceil((self.first_known or self.stay.since).timestamp())
         at = EPOCH + timedelta(seconds=began)
@@ -48,13 +48,13 @@ class OverdueJob:
 
     @property
     def name(self) -> Name:
-        """The job's name; of an array's child with its index, as all children have one name."""
+        """The job's name; for an array's child with its index, as all children share one name."""
         name = plain(self.job.job_name, 128) or plain(self.job.job_id)
         return Name(f"{name} [{self.job.index}]" if self.job.kind == "child" else name)
 
     @property
     def parts(self) -> dict[str, Any]:
-        """What most sentences about it are made of."""
+        """The values that most sentences about the job use."""
         return {
             "name": self.name,
             "status": self.stay.status,
@@ -74,7 +74,7 @@ _IN_TIME: Mapping[tuple[Action, Mode], str] = {
 
 
 def warning(case: OverdueJob) -> Notice:
-    """The notice that a job waits for long, and why, while it may still be helped."""
+    """Build the notice that a job has stayed long, and why, while operators may still help it."""
     left = case.limit_span - case.lasted if case.limit_span else timedelta()
     will = (
         [say(_IN_TIME[case.limit.action, case.limit.mode], left=left)] if left > timedelta() else []
@@ -90,7 +90,7 @@ def warning(case: OverdueJob) -> Notice:
 
 
 def shown_in_part(case: OverdueJob, lacking: Sequence[str]) -> Notice:
-    """The notice that no limit is applied to a job, as Batch does not show what rules ask for."""
+    """Build the notice that no limit is applied, as Batch does not show fields that rules need."""
     return _notice(
         case,
         kind="limit-warning",
@@ -108,7 +108,7 @@ def shown_in_part(case: OverdueJob, lacking: Sequence[str]) -> Notice:
 
 
 def overstayed(case: OverdueJob) -> Notice:
-    """The notice that a job has passed its limit, and what is, or would be, done."""
+    """Build the notice that a job has passed its limit, and what is, or would be, done."""
     limit = (
         say("its limit of {limit}", limit=case.limit_span) if case.limit_span else say("its limit")
     )
@@ -144,7 +144,7 @@ def overstayed(case: OverdueJob) -> Notice:
     )
 
 
-# By whether the job is cancelled, and whether the rule enforces: the subject, and the news.
+# The subject and the text, by whether the job is cancelled and whether the rule enforces.
 _STOPS: Mapping[tuple[bool, bool], tuple[str, str]] = {
     (True, True): (
         "Job is being cancelled, {status} for {lasted} in {queue}: {name}",
@@ -166,7 +166,7 @@ _STOPS: Mapping[tuple[bool, bool], tuple[str, str]] = {
 
 
 def escaped(case: OverdueJob, *, escalated: bool) -> Notice:
-    """The notice that a job has gone on in spite of its stop, which Batch had accepted."""
+    """Build the notice that a job has gone on in spite of its stop, which Batch had accepted."""
     head = subject("Job started in spite of its stop, in {queue}: {name}", **case.parts)
     news = [say("It was to be stopped, and is {status} now.", status=plain(case.job.status))]
     if case.job.ended:
@@ -187,7 +187,7 @@ def escaped(case: OverdueJob, *, escalated: bool) -> Notice:
 
 
 def unended(case: OverdueJob, stopped_at: datetime, now: datetime, *, terminated: bool) -> Notice:
-    """The notice that a job is still there long after Batch accepted its stop."""
+    """Build the notice that a job has not ended long after Batch accepted its stop."""
     started = case.job.status not in ("SUBMITTED", "PENDING", "RUNNABLE")
     parts = case.parts | {"state": plain(case.job.status), "passed": now - stopped_at}
     why = (
@@ -232,7 +232,7 @@ def unended(case: OverdueJob, stopped_at: datetime, now: datetime, *, terminated
 
 
 def unstoppable(case: OverdueJob) -> Notice:
-    """The notice that a job is still there after all tries to stop it."""
+    """Build the notice that a job has not ended after all tries to stop it."""
     name = f"{case.about}:unstoppable"
     return Notice(
         kind="watchdog-trouble",
@@ -270,14 +270,14 @@ def _links(case: OverdueJob) -> list[str]:
 
 
 def _again(case: OverdueJob) -> str:
-    """What sets the id apart: a stop that came to nothing is told again when it is made."""
+    """Return what makes the id unique: a stop that was not made is announced again when made."""
     if not case.enforced:
         return ":observed"
     return f":{case.stay.stops + 1}" if case.stay.left_alone else ""
 
 
 def left_alone(case: OverdueJob, stop: StopJobs, why: str) -> Notice:
-    """The notice that the latest stop, of which operators were told, was not made."""
+    """Build the notice that the latest stop, which was announced, was not made."""
     parts = case.parts | {"state": plain(case.job.status)}
     if stop.how == "terminate":
         head = subject("Job was not terminated after all, in {queue}: {name}", **parts)

@@ -1,4 +1,4 @@
-"""What the rules' reports count of jobs that pass their limits, and how these are followed."""
+"""Count jobs that pass their limits, for the rules' reports, and file them to be followed."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from batch_watchdog.store.table import Put, Table
 def puts(
     table: Table, passed: Sequence[OverdueJob], exempt: Sequence[OverdueJob], now: datetime
 ) -> list[Put]:
-    """The writes that count these jobs, and by which those that are not exempt are followed."""
+    """Build the writes that count these jobs, and that file the `passed` ones to be followed."""
     counted = Counter(map(_key_of, passed))
     exempted = Counter(map(_key_of, exempt))
     both = {key: (counted[key], exempted[key]) for key in {**counted, **exempted}}

@@ -1,15 +1,14 @@
 """
-Limits: how long a job's stay in a state may last, and what is said and done when it lasts longer.
+Decide by limits: how long a stay in a state may last, and what is done if it lasts longer.
 
-A stay is one job's time in one state, without a break. Known of it is a time at which the job was
-in that state, what Batch says of the job now, and what events have said of it in between. A job
+A stay is one job's time in one state, without a break. Three things are known of it: a time at
+which the job was in that state, what Batch shows of the job now, and the events in between. A job
 may come back to a state without a new attempt, so the same state and the same number of attempts
-prove nothing: a stay begins at the latest of its event, all times that Batch shows of runs that
-have ended or of the job's being handed on, and each event since.
+prove nothing. A stay therefore begins at the latest of these times: its event, each event since,
+and each time that Batch shows of the job's runs or of its being scheduled.
 
-That Batch has accepted a stop does not mean that the job has ended. And a stop that was asked for
-is repeated only if it is still meant: each look decides from the policy, the tags and the
-exemptions as they are then.
+An accepted stop does not mean that the job has ended. A stop is repeated only if it is still to be
+made: each check decides from the policy, the tags and the exemptions as they are then.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,18 +23,18 @@ from batch_watchdog.limits.stays import Stay, lasts, proven_since
 from batch_watchdog.notices.text import span
 from batch_watchdog.policy.model import Limit, Policy, is_exempt
 
-LOOK_AGAIN = timedelta(minutes=15)  # at a job whose cause may yet become one with a shorter limit
-OBSERVED_AGAIN = timedelta(hours=1)  # at a job of which everything is said, should a policy change
-VERIFY_AFTER = timedelta(minutes=2)  # from asking for a stop to looking whether it took
-ACCEPTED_AGAIN = timedelta(minutes=5)  # at a job whose stop was accepted, and that is still there
-UNENDED_AGAIN = timedelta(hours=1)  # the same, once operators know of it
-CHANGED_CAUSE = timedelta(minutes=30)  # from a change of cause to a stop by the new one's limit
+LOOK_AGAIN = timedelta(minutes=15)  # for a job whose cause may change to one with a shorter limit
+OBSERVED_AGAIN = timedelta(hours=1)  # for a job with nothing left to do: the policy may change
+VERIFY_AFTER = timedelta(minutes=2)  # from recording a stop to checking its result
+ACCEPTED_AGAIN = timedelta(minutes=5)  # for a job whose stop was accepted, and that has not ended
+UNENDED_AGAIN = timedelta(hours=1)  # the same, once operators are notified
+CHANGED_CAUSE = timedelta(minutes=30)  # from a change of cause to a stop by the new cause's limit
 STOPS_MAX = 5  # tries to stop one job
-MISSED_MAX = 5  # looks, a minute apart, at a job that Batch does not show: then it is gone
+MISSED_MAX = 5  # checks, a minute apart, of a job that Batch does not show: then it is gone
 
-# From the stop of a job to its end. A terminated container has 30 seconds to end by itself. A
-# cancelled job may stay RUNNABLE until it is the first of its queue, and PENDING until the jobs
-# that it depends on have ended.
+# The longest time from an accepted stop to the job's end that is not reported. A terminated
+# container has 30 seconds to exit on its own. A cancelled job may stay RUNNABLE until it is the
+# first of its queue, and PENDING until the jobs that it depends on have ended.
 # https://docs.aws.amazon.com/batch/latest/APIReference/API_CancelJob.html
 _ENDS_WITHIN = timedelta(minutes=10)
 _WAITING_ENDS_WITHIN = timedelta(hours=1)
@@ -46,7 +45,7 @@ type Step = Literal["warn", "stop"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StayVerdict:
-    """What a stay calls for now, by which limit, and when to look again."""
+    """What to do about a stay now, by which limit, and when to check again."""
 
     step: Step | None
     limit_span: timedelta | None
@@ -60,12 +59,12 @@ def judge(
     changed: timedelta | None = None,
 ) -> StayVerdict:
     """
-    Say what a stay that has `lasted` so long calls for, given why the job is stuck.
+    Decide what to do about a stay that has lasted for `lasted`, given why the job is stuck.
 
-    `changed` is how long ago this cause was first seen in the place of another one; None if no
-    other was seen. A job that has waited for capacity has just got it when that cause ends, and
-    Batch remarks on a job's requirements also while an environment grows. So the limit of the new
-    cause stops a job only some time later, or once the longest limit has passed.
+    `changed` is the time since this cause was first seen in place of another one; None if no other
+    was seen. When a job no longer waits for capacity, it has just got it. And Batch comments on a
+    job's requirements also while an environment grows. So the limit of the new cause stops a job
+    only some time later, or once the longest limit has passed.
     """
     after = limit.after_for(wait_cause(findings))
     wait = _still_changing(limit, after, lasted, changed)
@@ -88,7 +87,7 @@ def judge(
 def _still_changing(
     limit: Limit, after: timedelta | None, lasted: timedelta, changed: timedelta | None
 ) -> timedelta:
-    """How long to wait before a new cause's limit stops a job; zero if it need not wait."""
+    """Return how long to wait before a new cause's limit stops a job; zero for no wait."""
     spans = (limit.after, *limit.after_by_cause.values())
     beyond_all = all(span is not None and span <= lasted for span in spans)
     if after is None or changed is None or beyond_all:
@@ -99,13 +98,13 @@ def _still_changing(
 def waited_in_vain(
     limit: Limit, cause: WaitCause | None, since: datetime, until: datetime | None
 ) -> bool:
-    """Whether a job that has gone on had waited for its whole limit, as the limit is now."""
+    """Check whether a job that has gone on had waited for its whole limit, as the limit is now."""
     after = limit.after_for(cause)
     return after is not None and until is not None and until - since >= after
 
 
 def stop_reason(stay: Stay, limit: Limit, limit_span: timedelta) -> str:
-    """Why a job is stopped, for Batch to keep; the same for all jobs of one rule."""
+    """Return the reason for a stop, for Batch to keep; the same for all jobs of one limit."""
     return (
         f"{STOP_MARK}{stay.status} for more than {span(limit_span.total_seconds())}, {limit.rule}"
     )
@@ -113,10 +112,10 @@ def stop_reason(stay: Stay, limit: Limit, limit_span: timedelta) -> str:
 
 def why_not(stop: StopJobs, since: datetime, job: JobEvent, policy: Policy, now: datetime) -> str:
     """
-    Why a limit's stop of a job is not meant at `now`; "" if it is.
+    Return why a limit's stop of a job is not to be made at `now`; "" if it is.
 
-    It is judged by the policy and the job as they are now. `since` is what the stop says of this
-    job.
+    The policy and the job count as they are now. `since` is the beginning of the job's stay, by the
+    stop or by a later event.
     """
     return next(_objections(stop, since, job, policy, now), "")
 
@@ -157,18 +156,18 @@ def _objections_to_escalation(
         yield "the job had not waited for the whole limit"
 
 
-# ---- What became of a stop ----------------------------------------------------------------
+# ---- The outcome of a stop ----------------------------------------------------------------
 
 type StopOutcome = Literal["gone", "accepted", "escaped", "refused"]
 
 
 def stop_outcome(stay: Stay, job: JobEvent, *, accepted: bool, terminated: bool) -> StopOutcome:
     """
-    What became of the latest stop of a job, of which Batch has said that it accepts it.
+    Return the outcome of the latest stop of a job, which Batch has accepted.
 
     `accepted` says that Batch shows a stop that can end the job as it is, and `terminated` is its
-    isTerminated. That a stop was accepted does not mean that the job has ended. A cancelled job
-    that has slipped into STARTING has escaped, as cancelling does nothing to it.
+    isTerminated. An accepted stop does not mean that the job has ended. A cancelled job that has
+    moved to STARTING has escaped, as a cancel does nothing to it.
     https://docs.aws.amazon.com/batch/latest/APIReference/API_CancelJob.html
     """
     if lasts(stay, job):
@@ -181,6 +180,6 @@ def stop_outcome(stay: Stay, job: JobEvent, *, accepted: bool, terminated: bool)
 
 
 def ends_within(status: str) -> timedelta:
-    """How long a job may stay in a state after its stop was accepted, before operators know."""
+    """Return how long an accepted stop may take in a state before operators are notified."""
     waits = status in ("SUBMITTED", "PENDING", "RUNNABLE")
     return _WAITING_ENDS_WITHIN if waits else _ENDS_WITHIN

@@ -1,11 +1,11 @@
 """
-Sightings: which job came into which state, and when, as the events say.
+Store sightings: which job entered which state, and when, as events report it.
 
-The wheel only reminds, and nothing in it is updated when a job moves on. So what moves on is noted
-here, packed into one item for each batch of messages, under the minute in which the batch was sent:
-no event in it came later. It is read only when something is about to be said or done about a job,
-from the beginning of its stay on. An item that is there already holds the same, and is left as it
-is. Items expire by themselves.
+Reminders are not updated when a job changes its state. So each change is stored here, packed into
+one item for each batch of messages, under the minute in which the batch was sent: no event in it is
+later. Items are read only when something is about to be announced or done about a job, from the
+beginning of its stay on. An item that exists already has the same content, and is left as it is.
+Items expire automatically.
 """
 
 import hashlib
@@ -21,14 +21,14 @@ from batch_watchdog.store.item_codec import Item, pack, unpack
 from batch_watchdog.store.reminders import MINUTE, minute_of
 from batch_watchdog.store.table import Key, Put, Table, create
 
-KEPT = timedelta(days=40)  # a limit is at most 30 days, and what is held is decided later
+KEPT = timedelta(days=40)  # a limit is at most 30 days, and a hold delays decisions
 
-_ITEM_MAX = 5_000  # jobs; an item holds 400 KB, and one takes 24 bytes
+_ITEM_MAX = 5_000  # jobs; an item holds 400 KB, and a job takes 24 bytes
 _SHARDS = 4  # as one partition takes 1,000 write units a second
 
 
 def file(table: Table, sightings: Iterable[Sighting], sent_at: datetime) -> None:
-    """Keep what the messages say that were sent until `sent_at`."""
+    """Store the sightings from messages that were sent until `sent_at`."""
     rows = sorted(
         ((each.status, each.attempts, _seconds(each.at)), each.job_id) for each in sightings
     )
@@ -39,7 +39,7 @@ def file(table: Table, sightings: Iterable[Sighting], sent_at: datetime) -> None
 def read(
     table: Table, since: datetime, job_ids: Collection[str]
 ) -> Mapping[str, Sequence[Sighting]]:
-    """What is known of these jobs from messages that were sent from `since` on."""
+    """Read the sightings of these jobs from messages that were sent from `since` on."""
     wanted, found = frozenset(job_ids), defaultdict(list)
     known = {parent for parent, _ in families(wanted)}
     for item in _sent_since(table, since):
@@ -57,7 +57,7 @@ def read(
 
 
 def keys_of_only(table: Table, since: datetime, job_id: str) -> Iterator[Key]:
-    """The items that hold nothing but this job, of messages that were sent from `since` on."""
+    """Yield the keys of items with this job only, of messages that were sent from `since` on."""
     for item in _sent_since(table, since):
         if all([each for each, _ in ids] == [job_id] for *_, ids in unpack(item["content"])):
             yield str(item["pk"]), str(item["sk"])

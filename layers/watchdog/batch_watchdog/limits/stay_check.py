@@ -1,4 +1,4 @@
-"""Check one stay: has it lasted too long, why, and what does its limit ask for?"""
+"""Check one stay: has it lasted too long, why, and what does its limit require?"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -22,17 +22,17 @@ from batch_watchdog.notices.notice import Notice
 from batch_watchdog.policy.model import Limit, Policy
 from batch_watchdog.store.reminders import MINUTE
 
-_EXEMPT_AGAIN = timedelta(hours=1)  # at an exempt job, should the exemption be shortened
+_EXEMPT_AGAIN = timedelta(hours=1)  # for an exempt job: its exemption may be shortened
 
-# For what is said of a job that nothing limits any more.
+# For notices about a job that nothing limits any more.
 _NO_LIMIT = Limit(rule="none applies to the job now", mode="observe", action="warn", after=None)
-# The same of a job that Batch shows in part.
+# The same for a job that Batch shows in part.
 _NOT_KNOWN = replace(_NO_LIMIT, rule="not known, and none is applied")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StayCheck:
-    """Decides at `now` about stays of which no stop is awaited; `clock` says what time it is."""
+    """Decides at `now` about stays that await no stop; `clock` returns the current time."""
 
     inquiry: DiagnosisGatherer
     policy: Policy
@@ -40,9 +40,9 @@ class StayCheck:
     clock: Callable[[], datetime]
 
     def case_of(self, stay: Stay, job: JobEvent, first_known: datetime | None) -> OverdueJob:
-        """The stay with its job, and the limit that the policy and the tags set for it now."""
+        """Return the stay with its job, and the limit that policy and tags set for it now."""
         limit = self.policy.limit_for(job, stay.status)
-        if job.status == stay.status:  # Else what Batch shows is about another state.
+        if job.status == stay.status:  # Else Batch shows times of another state.
             stay = replace(stay, since=stays.proven_since(stay.since, job))
             first_known = stays.proven_since(first_known, job) if first_known else None
         return OverdueJob(
@@ -55,7 +55,7 @@ class StayCheck:
         )
 
     def decide(self, case: OverdueJob, detail: Detail, exemption: Exemption | None) -> CheckResult:
-        """Decide about a stay of which no stop is awaited."""
+        """Decide about a stay that awaits no stop."""
         stay, job = case.stay, case.job
         if job.status != stay.status or job.kind in ("array", "node"):
             return CheckResult()
@@ -80,9 +80,9 @@ class StayCheck:
         first_known: datetime | None,
     ) -> CheckResult:
         """
-        Decide about a job that Batch goes on to show without what rules ask for: nothing is done.
+        Decide about a job that Batch still shows without fields that rules need: nothing is done.
 
-        Operators are told once a limit may have passed: by which rule, nobody knows.
+        Operators are notified once a limit may have passed; which rule's limit is not known.
         """
         lacking = lacks(detail)
         job = event_from_detail(
@@ -91,7 +91,7 @@ class StayCheck:
         )
         case = replace(self.case_of(stay, job, first_known), limit=_NOT_KNOWN, limit_span=None)
         due = self.policy.first_due_after(job, stay.status)
-        if {"jobName", "jobQueue", "jobDefinition"} & set(lacking):  # Any rule may be for it.
+        if {"jobName", "jobQueue", "jobDefinition"} & set(lacking):  # Any rule may apply to it.
             limits = (self.policy.limit_of(rule, stay.status) for rule in self.policy.limit)
             due = min((limit.first_due for limit in limits if limit), default=None)
         look = CheckResult(again_in=limit_rules.LOOK_AGAIN, stay=stay)
@@ -103,7 +103,7 @@ class StayCheck:
         return replace(look, decisions=(LimitDecision(case=case, detail=detail, notice=notice),))
 
     def _exempt(self, case: OverdueJob, detail: Detail, exemption: Exemption) -> CheckResult:
-        """What becomes of a job that an operator has exempted: that it passes its limit counts."""
+        """Decide about a job that an operator has exempted: count it if it has passed its limit."""
         left, after = min(exemption.until - self.now, _EXEMPT_AGAIN), case.limit.after
         if after is None or case.limit.action == "warn":
             return CheckResult(again_in=left, stay=case.stay)
@@ -113,10 +113,10 @@ class StayCheck:
         return CheckResult(again_in=left, stay=case.stay, decisions=(counted,))
 
     def _renewed(self, stay: Stay, job: JobEvent) -> CheckResult:
-        """What becomes of a reminder whose job is in the same state, in another attempt or run."""
+        """Decide about a reminder whose job is in the same state, in another attempt or run."""
         if job.attempts < stay.attempts:  # The answer is older than the event.
             return CheckResult(again_in=MINUTE, stay=stay)
-        # The event may have been lost. What is known of the new stay is that it lasts now.
+        # The event may have been lost. The new stay is known only from now on.
         new = Stay(
             job_id=stay.job_id,
             status=stay.status,
@@ -130,15 +130,16 @@ class StayCheck:
 
     def unlimited(self, stay: Stay) -> CheckResult:
         """
-        Keep since when a job is in a state in which nothing limits it: its tags may change.
+        Keep the stay of a job that nothing limits: its tags may change.
 
-        The states that are listed are meant; a job in another one is not found by listing either.
+        This applies to the states that are listed. A job in another state is not found by listing
+        either.
         """
         listed = stay.status == "RUNNABLE" or self.policy.has_limits(stay.status)
         return CheckResult(again_in=stays.UNLIMITED_AGAIN if listed else None, stay=stay)
 
     def _judged(self, case: OverdueJob, detail: Detail) -> CheckResult:
-        """What is said and done about a job that has been in its state for so long."""
+        """Decide what to announce and do about a job, by how long its stay has lasted."""
         findings = self.inquiry.findings(detail) if case.stay.status != "RUNNING" else ()
         stay = stays.seen_with(case.stay, wait_cause(findings), self.now)
         changed = self.now - stay.cause_since if stay.cause_since else None
@@ -152,13 +153,13 @@ class StayCheck:
         return CheckResult(again_in=verdict.again_in, stay=case.stay, decisions=(told,))
 
     def _overstayed(self, case: OverdueJob, detail: Detail, again_in: timedelta) -> CheckResult:
-        """What is said and done about a job that has passed its limit."""
+        """Decide what to announce and do about a job that has passed its limit."""
         if not case.enforced:
             told = LimitDecision(case=case, detail=detail, notice=limit_notices.overstayed(case))
             return CheckResult(again_in=again_in, stay=case.stay, decisions=(told,))
         if case.stay.asked >= limit_rules.STOPS_MAX:
             return unstoppable(case, detail)
-        # It is told with the first stop, and anew with one after it was left alone.
+        # It is announced with the first stop, and again with a stop after one that was not made.
         is_told = case.stay.stops and not case.stay.left_alone
         notice = None if is_told else limit_notices.overstayed(case)
         return CheckResult(decisions=(stopping(case, detail, notice, stop_of(case), self.now),))
@@ -167,13 +168,13 @@ class StayCheck:
 def stopping(
     case: OverdueJob, detail: Detail, notice: Notice | None, stop: StopJobs, now: datetime
 ) -> LimitDecision:
-    """The decision to stop a job at `now`."""
+    """Build the decision to stop a job at `now`."""
     asked = replace(case, stay=replace(case.stay, stopped_at=now))
     return LimitDecision(case=asked, detail=detail, notice=notice, stop=stop)
 
 
 def stop_of(case: OverdueJob) -> StopJobs:
-    """The stop of a job by its limit, and on what it rests."""
+    """Build the stop of a job by its limit, with the facts that justify it."""
     span = case.limit_span or case.lasted
     return StopJobs(
         how="terminate" if case.limit.action == "terminate" else "cancel",

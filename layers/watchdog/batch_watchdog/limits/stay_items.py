@@ -1,9 +1,9 @@
 """
-Stays in the wheel: many in one entry, in few bytes each.
+Pack stays into reminders: many in one entry, in few bytes each.
 
-A row has the fields of a stay in the order of `_FIELDS`; those at its end that are zero are left
-out, so rows of older versions are shorter. The children of one array that came into a state in the
-same second are one row, with their indices.
+A row has the fields of a stay in the order of `_FIELDS`. Fields at its end that have their default
+value are left out, so rows of older versions are shorter. The children of one array that entered a
+state in the same second are one row, with their indices.
 """
 
 import math
@@ -19,10 +19,10 @@ from batch_watchdog.limits.stays import Stay
 from batch_watchdog.store.item_codec import pack
 from batch_watchdog.store.reminders import MINUTE, Kind, Reminder, minute_from, minute_of
 
-_ENTRY_MAX = 5_000  # stays; an item holds 400 KB, and one takes 24 bytes
+_ENTRY_MAX = 5_000  # stays; an item holds 400 KB, and a stay takes 24 bytes
 
 type _Row = tuple[str | int, ...]
-_FIELDS: _Row = ("", "", 0, 0, 0, 0, 0, 0, 0, "", "", 0, 0, 0)  # when nothing is said of them
+_FIELDS: _Row = ("", "", 0, 0, 0, 0, 0, 0, 0, "", "", 0, 0, 0)  # their default values
 _INDICES = 9
 
 
@@ -34,9 +34,9 @@ def entries(
     policy: str = "",
 ) -> Iterator[Reminder]:
     """
-    The entries that remind of stays at these times, or as soon as a sweep can.
+    Yield the reminders of stays at these times, or in the next minute if that is later.
 
-    The same stays give the same entries, in whatever order they come. `policy` is the version by
+    The same stays give the same entries, in any order. `policy` is the version of the policy by
     which they are filed.
     """
     soonest = minute_of(now) + MINUTE
@@ -51,7 +51,7 @@ def entries(
 
 
 def read(content: Any) -> Iterator[Stay]:
-    """The stays of an entry."""
+    """Yield the stays of an entry."""
     for given in content:
         row = [*given, *_FIELDS[len(given) :]]
         status, job_id, since, attempts, service, stops, stopped_at, unseen, missed = row[:_INDICES]
@@ -75,8 +75,8 @@ def read(content: Any) -> Iterator[Stay]:
 
 
 def _to_row(stay: Stay) -> _Row:
-    # A stay whose beginning is known to the millisecond counts from the next second on: none
-    # is stopped before its time.
+    # A stay whose beginning is known to the millisecond counts from the next second on, so that
+    # no job is stopped too early.
     since = math.ceil(stay.since.timestamp())
     stopped_at = math.ceil(stay.stopped_at.timestamp()) if stay.stopped_at else 0
     numbers = stay.attempts, int(stay.service), stay.stops, stopped_at
@@ -98,7 +98,7 @@ def _with_ids(rows: Iterable[tuple[_Row, str]]) -> Iterator[list[str | int]]:
 
 
 def _end(fields: _Row) -> int:
-    """How many fields are left without those at the end of which nothing is said."""
+    """Return how many fields are left without those at the end that have their default value."""
     end = len(fields)
     while fields[end - 1] == _FIELDS[end - 1]:
         end -= 1

@@ -9,22 +9,22 @@ from typing import Any
 from batch_watchdog.core.job_event import ENDED, STARTED, WAITING, JobEvent, from_millis
 from batch_watchdog.policy.model import LIMITED, Policy, knows_tags
 
-NO_CAUSE = "undetermined"  # a look has shown no cause
-UNLIMITED_AGAIN = timedelta(hours=6)  # at a job that nothing limits, should its tags change
+NO_CAUSE = "undetermined"  # a check has shown no cause
+UNLIMITED_AGAIN = timedelta(hours=6)  # for a job that nothing limits: its tags may change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stay:
     """
-    A job that was in a state at `since`, after so many attempts.
+    A job that was in a state at `since`, after `attempts` attempts.
 
-    `stops` counts the stops of it that were recorded, and `unasked` those of them for which Batch
-    was not asked after all. `stopped_at` is when the latest one was recorded, as long as nobody
-    has seen its result, or it was accepted and is meant. `left_alone` says that operators know
-    that it was not made. `tags_known` is False where the event did not show the job's own tags,
-    and nobody has looked yet. `missed` counts the looks since Batch last showed the job. `cause`
-    is why it did not go on at the latest look ("" before the first one), and `cause_since` is when
-    this cause was first seen in the place of another one.
+    `stops` counts the stops of the job that were recorded, and `unasked` those of them that were
+    not requested from Batch after all. `stopped_at` is when the latest stop was recorded, while its
+    result is unknown, or it was accepted and still applies. `left_alone` says that operators are
+    notified that the stop was not made. `tags_known` is False where the event did not show the
+    job's own tags, and the job has not been checked yet. `missed` counts the checks since Batch
+    last showed the whole job. `cause` is why the job did not go on at the latest check ("" before
+    the first one), and `cause_since` is when this cause was first seen in place of another one.
     """
 
     job_id: str
@@ -43,18 +43,18 @@ class Stay:
 
     @property
     def asked(self) -> int:
-        """How often Batch was asked to stop it, as far as is known."""
+        """How often Batch was asked to stop the job, as far as is known."""
         return self.stops - self.unasked
 
     @property
     def awaits_stop(self) -> bool:
-        """Whether a stop of it was recorded, and may take its time."""
+        """Whether a stop was recorded whose result, or the job's end, is still awaited."""
         return self.stops > 0 and self.stopped_at is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
-    """A job that came into a state at a time, after so many attempts, as an event says."""
+    """A job that entered a state at a time, after `attempts` attempts, as an event reports."""
 
     job_id: str
     status: str
@@ -66,15 +66,15 @@ def begin(
     change: JobEvent, policy: Policy, now: datetime, unlimited_after: timedelta | None = None
 ) -> tuple[datetime, Stay] | None:
     """
-    A stay that a change begins, and when to look at it first; None where nothing limits it.
+    Return when to check first the stay that a change begins, and the stay; None for no check.
 
-    A job's own tag may limit its time in any state, and shorter than every rule. An event need not
-    show the tags (those of service jobs never do), and then the next sweep looks at the job, also
-    where the policy has no limit. So it does where the event shows no name or no queue: rules may
-    ask for them.
+    A job's own tag may limit its time in any state, and more strictly than every rule. An event may
+    lack the tags (those of service jobs always do). Then the next sweep checks the job, even if the
+    policy has no limit. It also does so if the event shows no name or no queue: rules may match
+    them.
 
-    A job that Batch has described shows its tags. With `unlimited_after`, the change is such a job,
-    and one that nothing limits is looked at after so long.
+    With `unlimited_after`, the change is a job that Batch has described, with its tags. If nothing
+    limits the job, it is checked after this time.
     """
     if change.kind in ("array", "node"):
         return None  # A parent waits for its children, and a node for its job.
@@ -86,7 +86,7 @@ def begin(
     after = unlimited_after if after is None else after
     if after is None:
         return None
-    since = min(change.at, now)  # A clock that is ahead must not put off a limit.
+    since = min(change.at, now)  # A clock that is ahead must not delay a limit.
     return since + after, Stay(
         job_id=change.job_id,
         status=change.status,
@@ -99,15 +99,15 @@ def begin(
 
 def sightings(changes: Iterable[JobEvent], sent_at: datetime) -> Iterator[Sighting]:
     """
-    What to keep of the changes of one batch, so that no stay is taken to last on after its end.
+    Yield what to store of the changes of one batch, so that no stay seems to last after its end.
 
-    It is the latest change of each job: a stay of that state begins then, and one of another
-    state not before. Where a job has started and waits again, its start is kept too: it tells the
-    two stays apart. A job that has ended comes back to no state. The batch was complete at
-    `sent_at`: a clock that is ahead must not put off a limit.
+    It is the latest change of each job: a stay in that state begins then, and a stay in another
+    state not earlier. If a job has started and waits again, its start is stored too, to separate
+    the two waits. A job that has ended comes back to no state. The batch was complete at `sent_at`,
+    so no time is later: a clock that is ahead must not delay a limit.
 
-    They are kept whether or not a limit applies now. A policy, a tag or an exemption may change,
-    and the stay must not seem to have lasted all that time.
+    Changes are stored whether or not a limit applies now. A policy, a tag or an exemption may
+    change, and the stay must not seem to have lasted all that time.
     """
     latest: dict[str, JobEvent] = {}
     started: dict[str, JobEvent] = {}
@@ -140,49 +140,49 @@ def _told(seen: Sighting) -> tuple[datetime, int]:
 
 
 def begins(stay: Stay, seen: Sighting) -> bool:
-    """Whether an event begins a stay of this state and attempt: it has filed a reminder of it."""
+    """Check whether an event begins a stay of this state and attempt: it has filed a reminder."""
     return (seen.status, seen.attempts) == (stay.status, stay.attempts)
 
 
 def placed(stay: Stay, seen: Iterable[Sighting]) -> Stay:
     """
-    The stay, begun no earlier than events of the same job allow.
+    Return the stay, with a beginning no earlier than the events of the same job allow.
 
     A job may leave a state and come back to it without a new attempt, and either event may be lost
-    or late. So a later event of any state ends what was before: of another state, as the job was
-    not in this one then; of the same, as it came into it then. AWS does not say that it reports
-    one coming into a state at two times. Should it, the limit is counted from the later one, which
-    stops nobody too soon.
+    or late. So a later event of any state ends the time before it: with another state, as the job
+    was not in this one then; with the same state, as the job entered it then. AWS does not say that
+    it reports one entry into a state with two times. If it does, the limit counts from the later
+    time, which stops no job too early.
     """
     return replace(stay, since=max([stay.since, *(each.at for each in seen)]))
 
 
 def first_known(stay: Stay, seen: Iterable[Sighting]) -> datetime:
     """
-    Since when the stay, as it was `placed`, is known: it is named by that.
+    Return since when the stay, as `placed` returned it, is known: its name contains this time.
 
-    It is the time of the latest event, where that one begins the stay. So all reminders of one stay
-    have one name, and nothing is said or done about it twice. A job that was found by listing may
-    have been in its state for longer, and its event comes late.
+    It is the time of the latest event, if that event begins the stay. So all reminders of one stay
+    have one name, and nothing is announced or done about it twice. A job that was found by listing
+    may have been in its state for longer, and its event may arrive late.
     """
     latest = max(seen, key=lambda each: (each.at, begins(stay, each)), default=None)
     return min(stay.since, latest.at) if latest and begins(stay, latest) else stay.since
 
 
 def waits_anew(stay: Stay, seen: Iterable[Sighting]) -> bool:
-    """Whether events tell that a job has come back: into a state that lies before a later one."""
+    """Check whether later events show that a job has gone back from a state to an earlier one."""
     later = (each for each in seen if each.at > stay.since and each.status in _STATES)
     ranks = [_STATES.index(each.status) for each in sorted(later, key=_told)]
     return any(then < before for before, then in pairwise(ranks))
 
 
 def lasts(stay: Stay, job: JobEvent) -> bool:
-    """Whether the job is still in this very stay."""
+    """Check whether the job is still in this state and attempt."""
     return (job.status, job.attempts) == (stay.status, stay.attempts)
 
 
 def proven_since(since: datetime, job: JobEvent) -> datetime:
-    """Since when the job is in its state for certain, where it was in it at `since`."""
+    """Return since when the job is certainly in its state, if it was in it at `since`."""
     return max(since, job.not_before or since)
 
 
@@ -191,22 +191,22 @@ _BEGUN_AT: Mapping[str, str] = {"SCHEDULED": "scheduledAt", "RUNNING": "startedA
 
 def came_back(stay: Stay, job: JobEvent, detail: Mapping[str, Any]) -> bool:
     """
-    Whether a job came back into the state of a stay at a time that nothing shows.
+    Check whether a job came back to the state of a stay at a time that Batch does not show.
 
-    The stay is moved to the latest time that is proven. Where that is not when the job came into
-    this state, a run before has ended then: a service job was preempted, and waited meanwhile.
+    The stay begins at the latest proven time. If the job did not enter this state then, an earlier
+    run ended then: a service job was preempted, and waited in between.
     """
     shown = detail.get(_BEGUN_AT.get(job.status, ""))
     return job.status in _BEGUN_AT and stay.since == job.not_before != from_millis(shown)
 
 
 def waited(stay: Stay, job: JobEvent, now: datetime) -> timedelta:
-    """How long the stay has lasted for certain."""
+    """Return how long the stay has certainly lasted."""
     return now - proven_since(stay.since, job)
 
 
 def seen_with(stay: Stay, cause: str | None, now: datetime) -> Stay:
-    """The stay after a look at `now` that showed why the job does not go on."""
+    """Return the stay with the cause that a check at `now` has shown for the job's wait."""
     shown = cause or NO_CAUSE
     if stay.cause == shown:
         return stay

@@ -1,7 +1,7 @@
 """
 Check a stay whose stop was recorded: has Batch accepted it, has the job ended, or has it gone on?
 
-Nothing is concluded but from the recorded result of the stop, and what Batch shows of the job.
+Whether the stop was made is concluded only from its recorded result and from what Batch shows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,10 +29,10 @@ from batch_watchdog.store.table import Table
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopCheck:
     """
-    Decides about stays, also where a stop was recorded; the rest is up to `check`.
+    Decides about stays with a recorded stop, and leaves all others to `check`.
 
-    While the watchdog is `held`, nothing is stopped. `recorded` has the stops of each time for
-    which they have been asked for.
+    While the watchdog is `held`, nothing is stopped. `recorded` has the stops that have been read,
+    by the time at which they were recorded.
     """
 
     table: Table
@@ -54,7 +54,7 @@ class StopCheck:
         """
         Decide about a stay as the policy, the tags and the exemptions are now.
 
-        `seen` is what events say of the job, where they have been read.
+        `seen` has the job's sightings, if events have been read.
 
         Raises:
             MalformedEventError: what Batch shows of the job cannot be read.
@@ -74,7 +74,7 @@ class StopCheck:
     def _after_stop(
         self, case: OverdueJob, detail: Detail, exemption: Exemption | None
     ) -> CheckResult:
-        """What a stop that was recorded has led to, and what is decided then."""
+        """Decide about a stay by the result of its recorded stop."""
         result = self._result(case.stay, detail)
         if result and result.outcome == "open":
             return CheckResult(again_in=MINUTE, stay=case.stay)
@@ -89,12 +89,12 @@ class StopCheck:
             return self._accepted(case, detail)
         if fate == "escaped":
             return CheckResult() if exemption else self._escaped(case, detail, result.stop)
-        # Batch did not do it. The brake has counted it.
+        # The stop did not take effect, or the stay has ended. The brake has counted it.
         left = replace(case, stay=replace(case.stay, stopped_at=None))
         return self.check.decide(left, detail, exemption).uncounted()
 
     def _result(self, stay: Stay, detail: Detail) -> StopResult | None:
-        """What came of the latest stop of a stay; None where nothing is known of one."""
+        """Return the result of a stay's latest stop; None where no recorded stop is found."""
         asked_at = stay.stopped_at or self.now
         if asked_at not in self.recorded:
             self.recorded[asked_at] = Actions(self.table).recorded_at(asked_at)
@@ -111,17 +111,17 @@ class StopCheck:
         result: StopResult | None,
     ) -> CheckResult:
         """
-        What is decided where Batch has not accepted the stop that was recorded.
+        Decide about a stay where Batch has not accepted the recorded stop.
 
-        Nothing can have escaped it. What operators were told of it is put right, unless it is made
-        now after all.
+        No job can have escaped such a stop. Operators are notified that the stop was not made,
+        unless it is made now after all.
         """
-        if result is None:  # What is not known of leads to nothing.
+        if result is None:  # An unknown stop leads to no notice.
             before = replace(case.stay, stopped_at=None)
             return self._decide(replace(case, stay=before), detail, exemption)
         before = replace(
             case.stay,
-            # What was to be terminated has escaped a stop that was accepted.
+            # A stop that has `waited_until` escalates an earlier one, which was accepted.
             stopped_at=result.stop.waited_until,
             unasked=case.stay.unasked + (result.outcome == "not asked"),
             left_alone=True,
@@ -130,19 +130,19 @@ class StopCheck:
         if look.stops and not self.held:
             return look.untold()
         waited = case.lasted
-        if case.job.status != case.stay.status:  # Nobody knows since when.
+        if case.job.status != case.stay.status:  # It is not known since when.
             waited = (case.stay.stopped_at or self.now) - case.stay.since
         notice = limit_notices.left_alone(replace(case, lasted=waited), result.stop, result.why)
         told = LimitDecision(case=case, detail=detail, notice=notice)
         return replace(look, decisions=(*look.decisions, told))
 
     def _escaped(self, case: OverdueJob, detail: Detail, stop: StopJobs) -> CheckResult:
-        """What is said and done about a job that went on in spite of its stop, if it was meant."""
+        """Decide about a job that went on in spite of its stop, if its limit still stops jobs."""
         if not case.limit.stops:
             return CheckResult()
         until = stop.waited_until or case.stay.stopped_at or case.stay.since
         over = limit_rules.waited_in_vain(case.limit, stop.cause, case.stay.since, until)
-        # What it waited for in vain is over where it has waited again, and gone on from there.
+        # The wait no longer counts if the job has waited again since, and gone on from there.
         over = over and not case.waits_anew
         escalates = case.limit.escalate and over and not case.job.ended
         span = case.limit.after_for(stop.cause)
@@ -161,13 +161,13 @@ class StopCheck:
             escalates=True,
             cause=stop.cause,
             waited_until=until,
-            counted=False,  # It was counted when it was cancelled.
+            counted=False,  # The brake counted the job when it was cancelled.
             attempts=case.job.attempts,
         )
         return CheckResult(decisions=(told, stopping(case, detail, None, escalation, self.now)))
 
     def _accepted(self, case: OverdueJob, detail: Detail) -> CheckResult:
-        """Look again until the job has ended; where that takes too long, operators are told."""
+        """Check again until the job has ended; notify operators if that takes too long."""
         asked_at = case.stay.stopped_at or self.now
         stay = replace(case.stay, stopped_at=asked_at)
         left = asked_at + limit_rules.ends_within(case.job.status) - self.now

@@ -1,9 +1,9 @@
 """
-What came of asking AWS Batch to stop a job, as the result of the action says.
+Read from an action's result whether AWS Batch has accepted the stop of a job.
 
-That a stop was recorded does not mean that Batch was asked for it: a hold, the policy, a tag or
-the job itself may have come in between. So whatever is concluded from a stop (that a job has
-escaped it, that operators are told of it, that the brake counts it) rests on its result.
+A recorded stop does not mean that Batch was asked to make it: a hold, the policy, a tag or the job
+itself may have prevented it. So all conclusions from a stop (that a job has escaped it, that
+operators must be notified that it was not made, how the brake counts it) depend on its result.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ from batch_watchdog.notices.text import plain
 from batch_watchdog.store.actions import Action
 from batch_watchdog.store.table import Put, Table
 
-# "open": there is no result yet. "unsure": Batch may have been asked, and nobody has its answer.
+# "open": there is no result yet. "unsure": Batch may have been asked, and its answer is not known.
 type Outcome = Literal["open", "accepted", "unsure", "refused", "not asked"]
 _SUREST_FIRST: tuple[Outcome, ...] = ("accepted", "open", "unsure", "refused", "not asked")
 _WHY_MAX = 300  # characters
@@ -26,7 +26,7 @@ _WHY_MAX = 300  # characters
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopResult:
-    """What came of the stop of one job, why it was not accepted, and the stop itself."""
+    """The outcome of the stop of one job, why it was not accepted, and the stop itself."""
 
     outcome: Outcome
     stop: StopJobs
@@ -34,7 +34,7 @@ class StopResult:
 
 
 def of_job(actions: Iterable[Action], job_id: str, status: str) -> StopResult | None:
-    """What came of a limit's stop of a job in a state; None where none of the actions is one."""
+    """Return the result of a limit's stop of a job in a state; None if no action is one."""
     found = [
         _at(action, action.effect, place)
         for action in actions
@@ -46,7 +46,7 @@ def of_job(actions: Iterable[Action], job_id: str, status: str) -> StopResult | 
 
 
 def of_array(actions: Iterable[Action], array_id: str) -> StopResult | None:
-    """What came of a stop that an array's rule asked for; None where none of the actions is one."""
+    """Return the result of a stop that an array's rule asked for; None if no action is one."""
     found = [
         _at(action, action.effect, place)
         for action in actions
@@ -57,12 +57,12 @@ def of_array(actions: Iterable[Action], array_id: str) -> StopResult | None:
 
 
 def shows_it(detail: Mapping[str, Any], reason: str) -> bool:
-    """Whether Batch shows of a job that it has accepted a stop, or ended it for this reason."""
+    """Check whether Batch shows that it has accepted a job's stop, or ended it for this reason."""
     return is_stop_accepted(detail) or detail.get("statusReason") == reason
 
 
 def settled(table: Table, action: Action, result: Any, now: datetime) -> Iterable[Put]:
-    """The write by which the brake counts the stops of an action that Batch may have accepted."""
+    """Build the write by which the brake counts only stops that Batch may have accepted."""
     stop = action.effect
     if not isinstance(stop, StopJobs) or not stop.counted:
         return ()
@@ -93,7 +93,7 @@ def _at(action: Action, stop: StopJobs, place: int) -> StopResult:
 
 
 def _seen(result: Mapping[str, Any]) -> int:
-    """How many of an action's jobs were judged, the first ones; an older result only adds up."""
+    """Return how many jobs, from the first on, were handled; for older results this is a sum."""
     not_meant = sum(map(len, result.get("not_meant", {}).values()))
     adds_up = int(result.get("accepted", 0)) + len(result.get("refused", {})) + not_meant
     return int(result.get("seen", adds_up))

@@ -27,16 +27,15 @@ from batch_watchdog.store.table import Table
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitEnforcer:
     """
-    The limits of a sweep for `now`; `clock` says what time it is, and `recorder` records what is
-    decided.
+    Applies the limits in a sweep for `now`.
 
-    `exempt` are jobs, and arrays with all their children, that an operator has exempted. While
-    the watchdog is `held`, nothing is stopped; what is due stays due. Where nothing
-    can be decided about a job, `failed` has the error: it is looked at again in the next minute,
-    and the others are seen to all the same. `arrays` are those that have been asked for, by id: an
-    array's tags count for its children too. `alike` has a child of each that stands for all its
-    children at their first looks. `recorded` has the stops of each time for which they have been
-    asked for.
+    `clock` returns the current time, and `recorder` records decisions. `exempt` are jobs, and
+    arrays with all their children, that an operator has exempted. While the watchdog is `held`,
+    nothing is stopped; what is due stays due. If nothing can be decided about a job, `failed` has
+    the error: the job is checked again in the next minute, and the others are handled as usual.
+    `arrays` are those that have been described, by id: an array's tags count for its children too.
+    `alike` has one child of each array, which represents all its children at their first checks.
+    `recorded` has the stops that have been read, by the time at which they were recorded.
     """
 
     table: Table
@@ -68,13 +67,13 @@ class LimitEnforcer:
 
     def see_to(self, due: Sequence[Stay], out_of_time: Callable[[], bool]) -> int:
         """
-        Look at stays that are due, act on those that last too long, file the rest anew.
+        Check stays that are due, act on those that last too long, and file the rest again.
 
-        Two reminders of one job, with two beginnings, are looked at apart: they may be two stays,
-        and events say where the first one ended. What is decided of one stay is recorded once.
+        Two reminders of one job, with two beginnings, are checked separately: they may be two
+        stays, and events show when the first one ended. A decision about one stay is recorded once.
 
         Returns:
-            How many of them, from the first on, have been seen to before the time was up: at least
+            How many of the stays, from the first on, were handled before the time was up: at least
             one, if there are any.
         """
         looks = dict(self._looks(dict.fromkeys(due), out_of_time))
@@ -84,7 +83,7 @@ class LimitEnforcer:
             for stay, look in looks.items()
             if look.again_in
         ]
-        # Reminders first: a crash in between repeats a question, and loses none.
+        # Reminders first: a crash in between repeats a check, and loses none.
         Reminders(self.table).file(stay_items.entries(later, self.now, policy=self.policy.version))
         errors = self.recorder.record(each for look in looks.values() for each in look.decisions)
         self.failed.update({repr(error): error for error in errors})
@@ -94,9 +93,9 @@ class LimitEnforcer:
         self, due: Iterable[Stay], out_of_time: Callable[[], bool]
     ) -> Iterator[tuple[Stay, CheckResult]]:
         """
-        Look at stays, in their order; describe as many jobs at a time as one call takes.
+        Check stays, in their order; describe as many jobs at a time as one call takes.
 
-        The time is asked for before whatever takes calls: but for the first look of all.
+        Before each step that takes calls, except the first, the remaining time is checked.
         """
         queues: set[object] = set()  # A diagnosis takes calls for each queue.
         begun = False
@@ -110,7 +109,7 @@ class LimitEnforcer:
                 details = jobs.described(
                     stay.job_id for stay in some if not stay.service and stay not in looks
                 )
-            except ITEM_ERRORS as error:  # The sweep raises it, when it has seen to all others.
+            except ITEM_ERRORS as error:  # The sweep raises it after all else is done.
                 self.failed[repr(error)] = error
                 yield from ((stay, CheckResult(again_in=MINUTE)) for stay in some)
                 begun = True
@@ -135,10 +134,10 @@ class LimitEnforcer:
 
     def _placed(self, looks: Mapping[Stay, CheckResult]) -> dict[Stay, CheckResult]:
         """
-        New looks at those of which something is to be said or done, as late as events allow.
+        Check again the stays with something to announce or do, as late as events let them begin.
 
-        Events show that a job has left its state and come back, and are read for these jobs only.
-        A job that has begun another attempt has a reminder of it where its event has come. One that
+        Events show that a job has left its state and come back. They are read for these jobs only.
+        A job in another attempt has a reminder of it already, if its event was received. A job that
         has started in spite of its stop may have waited again since.
         """
         asked = [stay for stay, look in looks.items() if look.needs_events]
@@ -168,7 +167,7 @@ class LimitEnforcer:
             return missed(stay)
         try:
             look = self._stop_check.look(stay, detail, self.exempt, seen)
-        except ITEM_ERRORS as error:  # The sweep raises it, when it has seen to all others.
+        except ITEM_ERRORS as error:  # The sweep raises it after all else is done.
             self.failed[repr(error)] = error
             look = CheckResult(again_in=MINUTE)
         return replace(look, stay=look.stay or stay, detail=detail)

@@ -1,4 +1,4 @@
-"""What is measured of the watchdog's work, for CloudWatch's metrics. Nothing is decided by it."""
+"""Measures of the watchdog's work, for CloudWatch metrics. No decision depends on them."""
 
 # The modules that other features may import.
 OFFERS: tuple[str, ...] = ("measures",)

@@ -1,8 +1,9 @@
 """
-Measures: what becomes a metric, of which CloudWatch bills each combination of name and dimension.
+Build measures, which become CloudWatch metrics.
 
-So there is one dimension at most, and its values are rules, guards, budgets and queues: names that
-operators give, and not those that submit jobs.
+CloudWatch bills each combination of name and dimension. So a measure has at most one dimension, and
+its values are names of rules, guards, budgets and queues: operators choose these, not the users who
+submit jobs.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from batch_watchdog.notices.text import plain
 
 type Unit = Literal["Count", "Seconds", "Percent"]
 
-NAMESPACE = "BatchWatchdog"  # the template knows it
+NAMESPACE = "BatchWatchdog"  # also in the template
 QUEUES_MAX = 20  # whose oldest wait is measured: the ones that wait longest
 _VALUE_MAX = 250  # characters; CloudWatch takes 1,024 of ASCII
 _STAGES = {"calm": 0, "cancel": 1, "terminate": 2}
@@ -24,7 +25,7 @@ _STAGES = {"calm": 0, "cancel": 1, "terminate": 2}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """A value by name, of what the dimension in `by` names."""
+    """A value with its name and, in `by`, its dimension."""
 
     name: str
     value: float
@@ -36,7 +37,7 @@ type Meter = Callable[[Sequence[Measure]], object]
 
 
 def of_action(effect: Effect, result: Any) -> Iterator[Measure]:
-    """What an action that has just been carried out adds: stops by rule, arrays that are done."""
+    """Yield the measures of an action just carried out: stops by rule, and ended arrays."""
     match effect:
         case StopJobs():
             by = {"rule": _value(effect.rule)}
@@ -56,23 +57,23 @@ def of_action(effect: Effect, result: Any) -> Iterator[Measure]:
 
 
 def of_lateness(late: timedelta) -> Measure:
-    """How far the sweep is behind with limits that are due."""
+    """Return how late the sweep is with limits that are due."""
     return Measure(name="LimitsLate", value=max(0.0, late.total_seconds()), unit="Seconds")
 
 
 def of_guard(guard: str, stage: str) -> Measure:
-    """A guard's stage as a number: calm is 0, cancel 1, terminate 2."""
+    """Return a guard's stage as a number: calm is 0, cancel 1, terminate 2."""
     return Measure(name="GuardStage", value=_STAGES.get(stage, 0), by={"guard": _value(guard)})
 
 
 def of_budget(budget: str, percent: float) -> Measure:
-    """How much of a budget is used."""
+    """Return how much of a budget is used."""
     by = {"budget": _value(budget)}
     return Measure(name="BudgetUsed", value=round(percent, 3), unit="Percent", by=by)
 
 
 def of_waits(oldest: Mapping[str, datetime], now: datetime) -> Iterator[Measure]:
-    """For how long the oldest wait of each queue lasts, given since when."""
+    """Yield how long the oldest wait of each queue has lasted; `oldest` has when it began."""
     for queue, since in sorted(oldest.items(), key=lambda each: each[1])[:QUEUES_MAX]:
         yield Measure(
             name="OldestWait",

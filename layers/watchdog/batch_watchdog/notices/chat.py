@@ -1,8 +1,8 @@
 """
-What Slack and Microsoft Teams are sent of a notice, by Amazon Q Developer in chat applications.
+Build the messages that Amazon Q Developer in chat applications shows in Slack and Microsoft Teams.
 
-Amazon Q shows its text as the chat's markdown, and takes "@name" for a mention. So what could make
-a link, a mention or an emphasis of somebody's text is replaced by what looks like it.
+Amazon Q shows the text as the chat's markdown, and reads "@name" as a mention. So characters that
+could turn untrusted text into a link, a mention or emphasis are replaced by look-alikes.
 https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html
 """
 
@@ -17,9 +17,9 @@ from batch_watchdog.notices.notice import Notice
 from batch_watchdog.notices.phrases import say
 from batch_watchdog.notices.text import plain
 
-# Of one decision. More notices are one digest.
+# Chat messages of one decision. More notices are sent as one digest.
 MESSAGES_MAX = 20
-# Amazon Q takes 8,000; a character may be two of those that it counts.
+# Amazon Q accepts 8,000 characters; it may count one of ours as two.
 _TEXT_MAX = 4_000
 _LOOKALIKES = str.maketrans({"@": "＠", "<": "‹", ">": "›", "*": "∗", "`": "ˋ"})  # noqa: RUF001
 _LINK = re.compile(r"\](?=[(\[:])")
@@ -57,10 +57,10 @@ class ChatMessage(TypedDict):
 
 def chat_message(notice: Notice, thread: str, words: Callable[[str], str]) -> ChatMessage:
     """
-    A notice, which has been worded, as it is sent to a chat.
+    Build the chat message of a notice that has been worded in the policy's language.
 
-    What has the same `thread` is one conversation; "" is none. `words` says a phrase in the
-    language of the notice.
+    Messages with the same `thread` form one conversation; "" means no thread. `words` returns
+    a phrase in the language of the notice.
     """
     title, name = harmless(notice.subject), plain(notice.id)
     queue = str(notice.facts.get("queue") or "").rpartition("/")[2]  # of its ARN
@@ -87,7 +87,7 @@ def chat_message(notice: Notice, thread: str, words: Callable[[str], str]) -> Ch
 
 
 def harmless(text: str) -> str:
-    """Text that a chat shows as it stands: no mention, no link but a bare address, no emphasis."""
+    """Make a text that a chat shows literally: no mention, no link but a bare URL, no emphasis."""
     return _LINK.sub("] ", text.translate(_LOOKALIKES))
 
 

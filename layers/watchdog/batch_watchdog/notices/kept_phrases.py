@@ -1,9 +1,9 @@
 """
-Phrases in the table: a notice is kept as what is to be said, and worded when it is sent.
+Store notices in the table as phrases, which are worded when the notice is sent.
 
-So one place decides about language and time zone, and no rule has to know of either. A phrase is
-kept as its English text, with what it was made of beside it: that is looked at only where other
-words are asked for.
+So one place decides on language and time zone, and the rules need not know either. A phrase is
+stored as its English text, together with its template and parts: these are read only for another
+language or time zone.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _TEXTS: Mapping[str, type[str]] = {kind.__name__: kind for kind in (Name, Kept)}
 
 
 class KeptPhrase(str):
-    """A phrase as the table has it: its English text, and what it was made of, as JSON."""
+    """A phrase as the table stores it: English text, and its template and parts as JSON."""
 
     __slots__ = ("made_of",)
 
@@ -32,7 +32,7 @@ class KeptPhrase(str):
 
     @property
     def phrase(self) -> Phrase:
-        """The phrase itself."""
+        """The phrase, rebuilt from its template and parts."""
         phrase = _from_json(self.made_of)
         if not isinstance(phrase, Phrase):
             raise TypeError(f"no phrase: {self.made_of!r:.100}")
@@ -40,7 +40,7 @@ class KeptPhrase(str):
 
 
 def to_json(text: str) -> Any:
-    """A text as it is kept, where it is a phrase."""
+    """Return the stored form of a text. Only that of a phrase differs from the text."""
     match text:
         case KeptPhrase(made_of=made_of):
             return [str(text), made_of]
@@ -51,7 +51,7 @@ def to_json(text: str) -> Any:
 
 
 def from_json(value: Any) -> str:
-    """What `to_json` was given, ready to be said."""
+    """Return the text or phrase of a stored form, ready to be worded."""
     match value:
         case str():
             return value
@@ -94,5 +94,5 @@ def _from_json(value: Any) -> Any:
             )
 
 
-# A text that is kept so, where it is a phrase.
+# A text that is stored by `to_json`, and read by `from_json`.
 type Said = Annotated[str, PlainSerializer(to_json), PlainValidator(from_json)]

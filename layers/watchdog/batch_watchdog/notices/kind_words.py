@@ -1,4 +1,4 @@
-"""What notices of each kind are called."""
+"""The name of each kind of notice, for people."""
 
 from collections.abc import Mapping
 

@@ -1,9 +1,9 @@
 """
-Languages: what a phrase is in the words and the time zone that the policy asks for.
+Word phrases in the language and the time zone of the policy.
 
-Facts are the same in all of them. What is no phrase is not ours to say (names, ids, AWS's own
-words), and stays as it is; so does a phrase that a catalogue lacks, and a test sees to it that
-none does.
+Facts are the same in all languages. A text that is not a phrase (names, ids, AWS's own messages)
+stays as it is. A phrase that a catalogue lacks stays in English; a test checks that none is
+missing.
 """
 
 import re
@@ -36,7 +36,7 @@ _SPAN = re.compile(r"(?:([0-9]+) d)? ?(?:([0-9]+) h)? ?(?:([0-9]+) min)? ?(?:([0
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """A language and a time zone (of the IANA's)."""
+    """A language, and a time zone by its IANA name."""
 
     code: LanguageCode = "en"
     time_zone: str = "UTC"
@@ -79,7 +79,7 @@ _USUAL = Language()
 
 
 def _recalled(text: str) -> Phrase | None:
-    """The phrase that a text was, where it is one of those that are kept in the table."""
+    """Return the phrase that a stored text was made from, if its template is in `KEPT`."""
     for template, pattern in _patterns():
         if found := pattern.fullmatch(text):
             return Phrase(template, {name: _part(part) for name, part in found.groupdict().items()})
@@ -98,7 +98,7 @@ def _part(text: str) -> datetime | timedelta | Kept:
 
 @cache
 def _patterns() -> list[tuple[str, re.Pattern[str]]]:
-    """The templates that are kept, the longest first, and how a text made of each looks."""
+    """Return the templates in `KEPT`, the longest first, each with a pattern for its texts."""
     pieces = re.compile(r"\{(\w+)\}")
     found = []
     for template in sorted(catalogue.KEPT, key=len, reverse=True):

@@ -1,4 +1,4 @@
-"""Links into the AWS console, and where a log is."""
+"""Build links into the AWS console, and say where a job's log is."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from batch_watchdog.notices.text import fact, plain
 
-_LINKED_MAX = 1_500  # characters of a name in a link, where one that is no letter takes up to 20
+_LINKED_MAX = 1_500  # characters of a name in a link; an escaped character takes up to 20
 
 
 # ---- Links --------------------------------------------------------------------------------
@@ -29,11 +29,11 @@ _CLOUDWATCH = ("", "awslogs")  # log drivers that write into CloudWatch Logs
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogPlace:
     """
-    Where a container's log goes, as far as the job says.
+    Where a container's log goes, as far as the job's description shows.
 
-    `driver` is its log driver; `group` and `region` are those of CloudWatch Logs. What is empty
-    is Batch's default: the driver awslogs, the group /aws/batch/job, and the job's own region.
-    Batch knows nothing of the logs of a `pod`: its cluster keeps them.
+    `driver` is its log driver; `group` and `region` are those of CloudWatch Logs. An
+    empty field means Batch's default: the driver awslogs, the group /aws/batch/job, and the job's
+    own region. Batch does not have the logs of a `pod`: they stay with its cluster.
     https://docs.aws.amazon.com/batch/latest/userguide/using_awslogs.html
     """
 
@@ -58,18 +58,18 @@ def log_group(stream: str, place: LogPlace) -> str | None:
 
 
 def job_link(queue: str, job_id: str) -> str:
-    """The Batch console's page of a job in a queue, which is named by its ARN."""
+    """Return the URL of a job in the Batch console. `queue` is the ARN of its queue."""
     return _console(queue, "batch", f"jobs/detail/{_in_link(job_id)}") or plain(job_id)
 
 
 def queue_link(queue: str) -> str:
-    """The Batch console's page of a queue, which is named by its ARN."""
+    """Return the URL of a queue, named by its ARN, in the Batch console."""
     return _console(queue, "batch", f"queues/detail/{_in_link(queue)}") or plain(queue)
 
 
 def log_text(queue: str, stream: str, place: LogPlace) -> str:
     """
-    Where the log of a job in a queue is: a link into CloudWatch Logs, or else what is known.
+    Return where a job's log is: a link into CloudWatch Logs, or else what is known.
 
     It is empty where nothing is known.
     """
@@ -90,10 +90,10 @@ def log_text(queue: str, stream: str, place: LogPlace) -> str:
 
 def _console(arn: str, service: str, page: str, *, region: str = "") -> str:
     """
-    A page of a partition's console; empty for a partition whose console is not known.
+    Return the URL of a console page; empty for a partition whose console is not known.
 
-    The partition and the region are the ARN's. What is not an ARN is taken to be in the
-    partition aws.
+    The partition and the region are those of the ARN, unless `region` is given. A text that is not
+    an ARN counts as in the partition aws.
     """
     parts = arn.split(":")
     is_arn = len(parts) > 5 and parts[0] == "arn"  # noqa: PLR2004

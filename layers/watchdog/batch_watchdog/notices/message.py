@@ -1,4 +1,4 @@
-"""What programs are sent of a notice, as docs/notice.schema.json tells it."""
+"""Build the message of a notice for programs, as docs/notice.schema.json defines it."""
 
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -32,7 +32,7 @@ class Message(TypedDict):
 
 
 def message_of(notice: Notice) -> Message:
-    """A notice as programs are sent it."""
+    """Return a notice as it is sent to programs."""
     return {
         "version": VERSION,
         "notice": notice.kind,
@@ -45,10 +45,10 @@ def message_of(notice: Notice) -> Message:
 
 
 def attributes_of(notice: Notice) -> dict[str, str]:
-    """What subscribers may filter by."""
+    """Return the attributes by which subscribers may filter."""
     return {"notice": notice.kind, "severity": notice.severity} | {
         name: shown
         for name in _ATTRIBUTES
-        # SNS refuses an empty attribute, and a name may have nothing in it to be shown.
+        # SNS refuses an empty attribute, and a name may consist of invisible characters only.
         if (shown := plain(str(notice.facts.get(name) or "")))
     }

@@ -1,9 +1,9 @@
 """
-What an operator is told, and how untrusted text becomes fit to be shown.
+The notice that an operator is sent, and the rule for untrusted text in it.
 
-A notice has a text for people and facts for programs. Names, reasons and tags come from
-those who submit jobs: all text shown of them goes through `plain` first. Facts keep them
-as they are (JSON escapes what needs it), only bounded in length.
+A notice has a text for people and facts for programs. Names, reasons and tags come from those who
+submit jobs: before a text shows them, they pass through `plain`. Facts keep them as they are (JSON
+escapes them where necessary), except that their length is bounded.
 """
 
 from collections.abc import Iterable
@@ -39,7 +39,7 @@ type Severity = Literal["info", "warning", "critical"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """One thing that an operator is told. The `id` is the same on every delivery."""
+    """One notice for an operator. Its `id` is the same on every delivery."""
 
     kind: NoticeKind
     id: str
@@ -55,7 +55,7 @@ def subject(text: str) -> str:
 
 
 def worst(severities: Iterable[Severity]) -> Severity:
-    """The worst of these."""
+    """Return the most severe of these."""
     return max(severities, key=_SEVERITIES.index)
 
 

@@ -1,9 +1,9 @@
 """
-Phrases: English text that remembers what it was made of, so that it can be said in other words.
+Phrases: English text that keeps its template and parts, so that it can be translated later.
 
-Rules and notices say things in English, by a template and what goes into it. A phrase is that text,
-and can be used as such. A `Language` says the same again in another language or time zone: see
-`languages.py`. Whatever is put into a template must be harmless to show.
+Rules and notices write English, from a template and its parts. A phrase is that text, and can be
+used as such. A `Language` words it again in another language or time zone: see `languages.py`. All
+parts that are put into a template must be harmless to show.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -16,31 +16,32 @@ from batch_watchdog.notices.text import iso, middle, span
 # SNS: a subject has less than 100 characters, no line breaks, no control characters.
 # https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
 SUBJECT_MAX = 99
-# A name before the end of a subject: what follows it is still seen where a subject is cut at 60.
+# Characters of a name before the end of a subject: what follows it stays visible where a subject is
+# cut at 60.
 NAME_MAX = 28
 _NAME_MIN = 12
 
-UNBOUND = 1_000_000  # characters of a name where there is room for all of it
+UNBOUND = 1_000_000  # as a name's maximum: there is room for all of it
 
-# How a language words a part, whose names may have so many characters.
+# Words a part in a language. Its names get at most the given number of characters.
 type Wording = Callable[[Any, int], str]
 
 
 class Name(str):
-    """A name in a subject: where there is no room for it, it is shortened in its middle."""
+    """A name in a subject. Without enough room, it is shortened in its middle."""
 
     __slots__ = ()
 
 
 class Kept(str):
-    """What was said before and is read back from the table: a phrase that has become a text."""
+    """A phrase that the table stored as plain text, and that was read back."""
 
     __slots__ = ()
 
 
 class Phrase(str):
     """
-    A template and what goes into it: texts, counts, times, spans, and phrases.
+    A template and its parts: texts, counts, times, spans, and phrases.
 
     As a text it is English, with times in UTC.
     """
@@ -57,12 +58,12 @@ class Phrase(str):
 
     @classmethod
     def fill(cls, template: str, parts: Mapping[str, Any], wording: Wording, most: int) -> str:
-        """The template with its parts, each in the words of a language."""
+        """Fill a template with its parts, each worded in a language."""
         return template.format_map({name: wording(part, most) for name, part in parts.items()})
 
 
 class Row(Phrase):
-    """Phrases one after the other. Its template is what stands between them."""
+    """Phrases joined in a row. Its template is the separator."""
 
     __slots__ = ()
 
@@ -72,7 +73,7 @@ class Row(Phrase):
 
 
 class Subject(Phrase):
-    """A phrase of less than 100 characters: names are shortened so that the rest is whole."""
+    """A phrase of less than 100 characters: names are shortened, so that the rest is complete."""
 
     __slots__ = ()
 
@@ -93,7 +94,7 @@ class Subject(Phrase):
 
 
 def say(template: str, /, **parts: Any) -> Phrase:
-    """A phrase. Its template is its name in the catalogues of other languages."""
+    """Build a phrase. Its template is its key in the catalogues of other languages."""
     return Phrase(template, parts)
 
 
@@ -108,12 +109,12 @@ def counted(count: int, one: str, many: str, /, **parts: Any) -> Phrase:
 
 
 def kept(text: str) -> str:
-    """A text of ours that may have been kept in the table since it was a phrase."""
+    """Return one of the watchdog's own texts, marked as `Kept` if it is not a phrase any more."""
     return text if isinstance(text, Phrase) else Kept(text)
 
 
 def row(phrases: Iterable[str], between: str = ", ") -> Row:
-    """Phrases one after the other."""
+    """Join phrases with a separator."""
     return Row(between, {str(at): phrase for at, phrase in enumerate(phrases)})
 
 

@@ -13,8 +13,8 @@ def plain(text: str, limit: int = 200) -> str:
     """
     Untrusted text as one harmless line of at most `limit` characters.
 
-    Control, bidirectional, invisible and unpaired characters become spaces, runs of white
-    space one space, and angle brackets look-alikes that no page takes for markup.
+    Control, bidirectional, invisible and unpaired characters become spaces. Runs of white space
+    become one space. Angle brackets become look-alikes, which a page does not read as markup.
     """
     shown = text[: limit * 4]
     if not (shown.isascii() and shown.isprintable()):  # as most text is
@@ -32,7 +32,7 @@ def middle(name: str, limit: int) -> str:
 
 
 def fact(text: str) -> str:
-    """Untrusted text as it was, but of bounded length and fit for UTF-8."""
+    """Return untrusted text unchanged, but of bounded length and fit for UTF-8."""
     return text[:FACT_MAX].encode("utf-8", "replace").decode()
 
 

@@ -1,4 +1,4 @@
-"""What the sweep has seen of all jobs, kept so that it can be shown by a few reads."""
+"""The overview: what the sweep has found of all jobs, kept so that a few reads can show it."""
 
 # The modules that other features may import.
 OFFERS: tuple[str, ...] = ()

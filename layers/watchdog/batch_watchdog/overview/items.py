@@ -1,4 +1,4 @@
-"""The overview: one item for arrays, one for what waits, one for a listing under way."""
+"""The overview in the table: one item each for arrays, waiting jobs, and a listing under way."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from batch_watchdog.overview.state import OpenArrays, Waits
 from batch_watchdog.store.item_codec import pack, unpack
 from batch_watchdog.store.table import Key, Put, Table
 
-type Listed = Literal["WAITS", "WAITS-BEGUN"]  # by a listing that is over, or under way
+type Listed = Literal["WAITS", "WAITS-BEGUN"]  # from a listing that is complete, or under way
 
 _PK = "OVERVIEW"
 _ARRAYS_KEY: Key = (_PK, "ARRAYS")
@@ -18,7 +18,7 @@ _WAITS = TypeAdapter(Waits)
 
 
 def read_arrays(table: Table) -> OpenArrays | None:
-    """The arrays that were at work when a sweep last looked; None before the first."""
+    """Read the arrays that were at work at a sweep's last check; None before the first."""
     item = table.get(*_ARRAYS_KEY)
     if item is None:
         return None
@@ -26,13 +26,13 @@ def read_arrays(table: Table) -> OpenArrays | None:
 
 
 def put_arrays(arrays: OpenArrays) -> Put:
-    """The write of the arrays at work."""
+    """Build the write of the arrays at work."""
     body = pack(_ARRAYS.dump_python(arrays, mode="json", exclude={"version"}))
     return Put({"pk": _PK, "sk": _ARRAYS_KEY[1], "body": body}, read=arrays.version)
 
 
 def read_waits(table: Table, which: Listed = "WAITS") -> Waits | None:
-    """What waits by queue, as a listing has shown it; None before the first."""
+    """Read the waiting jobs by queue, as a listing has found them; None before the first."""
     item = table.get(_PK, which)
     if item is None:
         return None
@@ -40,6 +40,6 @@ def read_waits(table: Table, which: Listed = "WAITS") -> Waits | None:
 
 
 def put_waits(waits: Waits, which: Listed = "WAITS") -> Put:
-    """The write of what waits by queue."""
+    """Build the write of the waiting jobs by queue."""
     body = pack(_WAITS.dump_python(waits, mode="json", exclude={"version"}))
     return Put({"pk": _PK, "sk": which, "body": body}, read=waits.version)

@@ -1,7 +1,7 @@
 """
-What is kept of all jobs for whoever looks: the arrays at work, and what waits in each queue.
+Build the overview of all jobs for operators: the arrays at work, and the waiting jobs by queue.
 
-It is as old as it says, and of bounded size, however many jobs there are. Nothing is decided by it.
+`at` is its time. Its size is bounded, however many jobs there are. No decision depends on it.
 """
 
 from bisect import bisect_right
@@ -14,13 +14,13 @@ from batch_watchdog.notices.text import fact
 ARRAYS_MAX = 300  # arrays that are shown; of all others only the number
 QUEUES_MAX = 200
 LONGEST_MAX = 10  # jobs of a queue
-# How long jobs have waited, in steps: up to each of these, and longer.
+# Steps of the time that jobs have waited: up to each of these, and longer.
 AGES = (timedelta(minutes=15), timedelta(hours=1), timedelta(hours=6), timedelta(days=1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenArray:
-    """An array that has not ended. `counts` are its children by state, as AWS Batch counts."""
+    """An array that has not ended. `counts` are its children by state, as AWS Batch counts them."""
 
     job_id: str
     job_name: str
@@ -32,7 +32,7 @@ class OpenArray:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenArrays:
-    """`count` arrays were at work at `at`; of these the ones that began first."""
+    """The arrays at work at `at`: `count` in all, and in `arrays` those that began first."""
 
     at: datetime
     count: int = 0
@@ -42,7 +42,7 @@ class OpenArrays:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LongWait:
-    """A job that waits in RUNNABLE, since then for certain."""
+    """A job that waits in RUNNABLE, at least since `since`."""
 
     job_id: str
     job_name: str
@@ -52,9 +52,9 @@ class LongWait:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueWaits:
     """
-    What waits in RUNNABLE in one queue.
+    The jobs that wait in RUNNABLE in one queue.
 
-    `by_age` has how many jobs have waited up to each of `AGES`, and longer.
+    `by_age` has the numbers of jobs that have waited up to each of `AGES`, and longer.
     """
 
     queue: str
@@ -69,7 +69,7 @@ class QueueWaits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waits:
-    """What a listing of all jobs that began at `at` has shown, by queue."""
+    """The waiting jobs by queue, from a listing of all jobs that began at `at`."""
 
     at: datetime
     queues: Mapping[str, QueueWaits] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class Waits:
 
 
 def kept_arrays(arrays: Iterable[OpenArray], at: datetime) -> OpenArrays:
-    """What is kept of all arrays at work."""
+    """Build what is kept of all arrays at work."""
     every = sorted(arrays, key=lambda array: (array.first_at, array.job_id))
     shown = (
         replace(array, job_name=fact(array.job_name), queue=fact(array.queue))
@@ -87,7 +87,7 @@ def kept_arrays(arrays: Iterable[OpenArray], at: datetime) -> OpenArrays:
 
 
 def with_waiting(waits: Waits, queue: str, jobs: Iterable[LongWait], now: datetime) -> Waits:
-    """What is known of all queues when these jobs, too, wait in one of them."""
+    """Add jobs that wait in a queue. Queues beyond `QUEUES_MAX` are left out."""
     jobs, known = tuple(jobs), waits.queues.get(queue)
     if not jobs or (known is None and len(waits.queues) >= QUEUES_MAX):
         return waits

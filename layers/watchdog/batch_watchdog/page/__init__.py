@@ -1,4 +1,4 @@
-"""The operator's page: facts in, HTML out. Templates escape all that they are given."""
+"""The operator's page: turn facts into HTML. The templates escape all values."""
 
 # The modules that other features may import.
 OFFERS: tuple[str, ...] = ()

@@ -1,8 +1,8 @@
 """
-All indices of an array at one look: a grid of cells as SVG, one path for each outcome.
+Draw all indices of an array as a grid of cells: SVG, one path for each outcome.
 
-A run of equal outcomes in one row of the grid is one shape, so that 10,000 indices are a few
-kilobytes mostly, and never more than two hundred. Where there are few, each cell is one.
+A run of equal outcomes in one row of the grid is one shape. So 10,000 indices mostly take a few
+kilobytes, and never more than two hundred. In a small array each cell is a shape.
 """
 
 from collections.abc import Collection
@@ -15,13 +15,13 @@ type Outcome = Literal["open", "succeeded", "failed", "stopped"]
 OUTCOMES: tuple[Outcome, ...] = ("open", "succeeded", "failed", "stopped")
 
 _COLUMNS = (10, 20, 25, 50, 100, 125, 200)
-_WIDE = 4.0  # columns for each row, about
-_APART_MAX = 2_000  # cells that are drawn one by one, with a gap
+_WIDE = 4.0  # about this many columns for each row
+_APART_MAX = 2_000  # up to this size, cells are drawn one by one, with a gap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeatMap:
-    """`paths` are by outcome, in units of a cell; an outcome without cells has none."""
+    """A map. `paths` are by outcome, in units of a cell; an outcome without cells has none."""
 
     size: int
     columns: int
@@ -31,7 +31,7 @@ class HeatMap:
 
     @property
     def in_words(self) -> str:
-        """The same for who cannot see it."""
+        """The map as text, for people who cannot see it."""
         told = (f"{count:,} {outcome}" for outcome, count in self.counts.items() if count)
         return f"Heat map of {self.size:,} indices, {self.columns} a row: {', '.join(told)}"
 
@@ -39,7 +39,7 @@ class HeatMap:
 def heat_map(
     size: int, succeeded: Collection[int], failed: Collection[int], stopped: Collection[int]
 ) -> HeatMap:
-    """The map of an array of `size`; of an index that is named twice the last outcome counts."""
+    """Draw the map of `size` indices; if an index is named twice, the last outcome counts."""
     cells = bytearray(size)
     for code, indices in enumerate((succeeded, failed, stopped), 1):
         for index in indices:

@@ -1,8 +1,8 @@
 """
-A page as HTML, by templates that escape all that they are given.
+Render a page as HTML, with templates that escape all values.
 
-What comes from those who submit jobs is shown through the filter `plain`; what an action is given
-is JSON in which nothing is markup (`tojson`), whoever reads it, and however.
+Text from people who submit jobs goes through the filter `plain`. The payload of an action is JSON
+without any markup (`tojson`), however it is parsed.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from batch_watchdog.page.viewer import Viewer
 
 type PageData = dict[str, Any]  # what one template shows
 
-ANSWER_MAX = 1_000_000  # bytes; CloudWatch takes somewhat more of a widget
+ANSWER_MAX = 1_000_000  # bytes; CloudWatch accepts somewhat more from a widget
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -28,11 +28,11 @@ _TEMPLATES = Path(__file__).parent / "templates"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
     """
-    What a page is drawn with, beside its facts.
+    What a page is drawn with, besides its facts.
 
-    `endpoint` is the ARN of the function that actions call, and `request` the id of the call that
-    asks for the page: the ids of its actions hold it. `said` and `failed` are what came
-    of an action.
+    `endpoint` is the ARN of the function that actions call. `request` is the id of the call that
+    requests the page, and is part of the ids of the page's actions. `said` or `failed` is the
+    result of an action.
     """
 
     viewer: Viewer
@@ -44,20 +44,20 @@ class Drawing:
     _actions: Any = field(default_factory=lambda: count(1), repr=False)
 
     def action_id(self) -> str:
-        """The id of the page's next action: whoever asks for it twice gets it once."""
+        """Return the id of the page's next action. A repeated request takes effect once."""
         return f"{iso(self.now)}/{self.request}/{next(self._actions)}"
 
 
 def render(name: str, drawing: Drawing, facts: Mapping[str, Any]) -> str:
-    """The page of that name. One that would be too large is a page that says so."""
-    page = _draw(name, drawing, facts).encode("utf-8", "replace")  # Text may hold half a character.
+    """Render the page of that name; if it is too large, a page that says so instead."""
+    page = _draw(name, drawing, facts).encode("utf-8", "replace")  # Text may hold a lone surrogate.
     if len(page) > ANSWER_MAX:
         return _draw("too_large", drawing, {})
     return page.decode()
 
 
 def documentation() -> str:
-    """What a dashboard shows of the widget while it is set up, as Markdown."""
+    """Return the documentation that a dashboard shows while the widget is set up, as Markdown."""
     return (_TEMPLATES / "describe.md").read_text(encoding="utf-8")
 
 
@@ -77,7 +77,7 @@ def _environment() -> jinja2.Environment:
 
 
 def escaping(templates: Path) -> jinja2.Environment:
-    """The templates of a folder, which escape all that they are given."""
+    """Return an environment for the templates of a folder, which escapes all values."""
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""What each rule of a policy has done lately, as far as recorded actions say."""
+"""Count what each rule of a policy has done lately, from recorded actions."""
 
 import json
 from collections import Counter
@@ -17,7 +17,7 @@ _OF_LIMITS = {"limit-warning": "warned", "limit-enforced": "passed", "limit-esca
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleRow:
-    """A rule: where it stands, its mode and its text. `done` counts what it has done, by word."""
+    """A rule: its label, mode and text. `done` counts what it has done, by kind."""
 
     label: str
     mode: str
@@ -26,7 +26,11 @@ class RuleRow:
 
 
 def rule_rows(policy: Policy, recorded: Iterable[tuple[Effect, Any]]) -> list[RuleRow]:
-    """All rules of a policy in order, with what these effects and their results tell of each."""
+    """
+    Return all rules of a policy in order, with what each has done by these effects and results.
+
+    The policy's budgets follow, and then rules that the policy no longer has.
+    """
     done: dict[str, Counter[str]] = {}
     for effect, result in recorded:
         for rule, word, count in _told(effect, result):
@@ -54,7 +58,7 @@ def rule_rows(policy: Policy, recorded: Iterable[tuple[Effect, Any]]) -> list[Ru
 
 
 def _told(effect: Effect, result: Any) -> Iterable[tuple[str, str, int]]:
-    """What an effect says of which rule: so many of something."""
+    """Yield what an effect adds to the counts: the rule, what was done, and the number."""
     match effect:
         case StopJobs():
             rule = _key(effect.rule)
@@ -77,7 +81,7 @@ def _told(effect: Effect, result: Any) -> Iterable[tuple[str, str, int]]:
 
 
 def _key(label: str) -> str:
-    """A label without what it was called for one job."""
+    """A rule's label without the part that is about one job's tags."""
     return label.partition(";")[0]
 
 

@@ -1,4 +1,4 @@
-"""The audit trail in words: what was done, on whose word, and what came of it."""
+"""Show the audit trail as text: what was done, who asked for it, and its result."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _IDS_SHOWN = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrailRow:
-    """One action or command. `jobs` are the first of those that it is about."""
+    """One action or command. `jobs` are the first few jobs that it is about."""
 
     at: str
     kind: str
@@ -21,12 +21,12 @@ class TrailRow:
     who: str
     why: str = ""
     result: str = ""
-    request: str = ""  # by which CloudTrail names the caller
+    request: str = ""  # the id by which CloudTrail shows the caller
     jobs: tuple[str, ...] = ()
 
 
 def of_action(at: str, asked_by: str, effect: Effect, result: Any) -> TrailRow:
-    """An effect as it was recorded, with the result so far."""
+    """Return the row of an action: its recorded effect, with the result so far."""
     known = result if isinstance(result, Mapping) else {}
     so_far = "under way" if result is None else _in_short(result)
     match effect:
@@ -82,7 +82,7 @@ def of_action(at: str, asked_by: str, effect: Effect, result: Any) -> TrailRow:
 def of_command(
     at: str, by: str, command: Mapping[str, Any], decided: str, request: str
 ) -> TrailRow:
-    """A command as it was recorded."""
+    """Return the row of a recorded command."""
     about = (str(command[key]) for key in ("guard", "stage", "job_id", "until") if command.get(key))
     job = command.get("job_id")
     return TrailRow(

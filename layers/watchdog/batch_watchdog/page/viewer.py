@@ -1,7 +1,7 @@
 """
-Who looks at a page, as a CloudWatch dashboard tells it: theme, time zone, size, time range.
+Read who views a page, as a CloudWatch dashboard sends it: theme, time zone, size, time range.
 
-All of it is what the caller's browser says. Nothing of it proves who the caller is.
+All of it comes from the caller's browser. None of it proves who the caller is.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/add_custom_widget_dashboard_about.html
 """
 
@@ -15,7 +15,7 @@ from batch_watchdog.notices.text import plain
 
 _OFFSET = re.compile(r"([+-])(\d{2}):(\d{2})")
 _DAY = timedelta(days=1)
-_WIDTH = 1_000  # pixels, where nothing is said
+_WIDTH = 1_000  # pixels, if the dashboard sends no width
 _NARROW = 700
 _FORM_MAX = 1_000  # characters of one input
 _INPUTS_MAX = 20
@@ -25,7 +25,7 @@ _EARLIEST = datetime(1971, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Viewer:
-    """What a page is drawn for. `start` and `end` are the dashboard's time range."""
+    """The viewer that a page is drawn for. `start` and `end` are the dashboard's time range."""
 
     start: datetime
     end: datetime
@@ -44,7 +44,7 @@ class Viewer:
         return "UTC" if self.zone.utcoffset(None) == timedelta() else str(self.zone)
 
     def time(self, at: datetime | str | None) -> str:
-        """A time in the viewer's zone."""
+        """Return a time as text, in the viewer's zone."""
         if not at:
             return ""
         when = datetime.fromisoformat(at) if isinstance(at, str) else at
@@ -52,13 +52,13 @@ class Viewer:
 
     @property
     def name(self) -> str:
-        """Who the viewer claims to be, for the record."""
+        """The name that the viewer claims, for the record."""
         claimed = plain(self.forms.get("by", ""), 100).strip()
         return f"{claimed or 'somebody'} (by the page's word)"
 
 
 def viewer_of(context: Any, now: datetime) -> Viewer:
-    """The viewer by a `widgetContext`; what is missing or odd is left at what is usual."""
+    """Read the viewer from a `widgetContext`; missing or invalid parts get their defaults."""
     told = _mapping(context)
     range_ = _mapping(told.get("timeRange"))
     zoom = _mapping(range_.get("zoom"))

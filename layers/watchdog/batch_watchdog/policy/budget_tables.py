@@ -107,7 +107,7 @@ class Budget(Table):
 
     @cached_property
     def counting(self) -> str:
-        """Differs where other jobs, or other periods, are counted."""
+        """Ten characters that change when other jobs, or other periods, are counted."""
         what = [self.match.model_dump(mode="json"), self.per, self.time_zone]
         text = json.dumps(what, sort_keys=True).encode("utf-8", "replace")
         return hashlib.sha256(text).hexdigest()[:10]
@@ -117,7 +117,7 @@ class Budget(Table):
         return ZoneInfo(self.time_zone)
 
     def prices_in(self, queue: str) -> tuple[float, ...]:
-        """What an hour of each unit costs in a queue (an ARN or a name)."""
+        """Return the prices for a queue (an ARN or a name), in the order of `UNITS`."""
         for rates in self.rates:
             if any_glob(rates.queue, queue.rpartition("/")[2], arn=queue):
                 return rates.prices

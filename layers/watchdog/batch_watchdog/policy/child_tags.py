@@ -1,9 +1,10 @@
 """
-The tags by which rules see an array's child: its array's.
+Determine the tags that rules use for an array's child: the tags of its array.
 
-AWS lets nobody tag a child, and does not say which tags DescribeJobs shows of one. So a child may
-show its array's tags, none, or those that the array was submitted with: what counts is what the
-array has now, and of two tags for the watchdog the one that stops less.
+AWS does not let anyone tag a child, and does not document which tags DescribeJobs returns for one.
+So a child may show its array's tags, no tags, or the tags that the array was submitted with. Rules
+use the tags that the array has now. Where both have a tag for the watchdog, the value that stops
+less counts.
 https://docs.aws.amazon.com/batch/latest/APIReference/API_TagResource.html
 """
 
@@ -23,16 +24,16 @@ type Describe = Callable[[Iterable[str]], Mapping[str, Detail]]
 @dataclass(frozen=True, slots=True)
 class TaggedJobs:
     """
-    Jobs as `describe` shows them, and children with the tags of their arrays besides.
+    Describes jobs by `describe`, and gives children the tags of their arrays.
 
-    `arrays` are those that have been asked for: each is asked for once.
+    `arrays` are those that have been described: each is described once.
     """
 
     describe: Describe
     arrays: dict[str, Detail | None] = field(default_factory=dict)
 
     def described(self, job_ids: Iterable[str]) -> dict[str, Detail]:
-        """The jobs that Batch knows. Where a child's array is not shown, its tags are missing."""
+        """Return the jobs that Batch knows, by id. Without its array, a child has no `tags`."""
         ids = dict.fromkeys(job_ids)
         arrays = self._unknown(ids)
         shown = self.describe([*ids, *arrays])
@@ -49,7 +50,7 @@ class TaggedJobs:
         if child is None or not isinstance(own, Mapping):
             return detail
         of_array = (self.arrays[child[0]] or {}).get("tags")
-        if not isinstance(of_array, Mapping):  # What it has might spare or exempt the child.
+        if not isinstance(of_array, Mapping):  # The array's tags might exempt the child.
             return {name: item for name, item in detail.items() if name != "tags"}
         return {**detail, "tags": tags_of_child(own, of_array)}
 
@@ -61,9 +62,10 @@ def with_tags(
     describe_service: Describe,
 ) -> list[JobEvent]:
     """
-    Changes with the tags that their jobs have now, where tags `matter` and events may lack them.
+    Return job events with the tags that their jobs have now.
 
-    Of a child its array alone is asked for, whatever tags the event shows.
+    A job is described only where its tags `matter` and the event may lack them. For a child, its
+    array is described instead, whatever tags the event has.
     """
     asked = {
         change.parent_id or change.job_id: change.kind == "service"
@@ -94,9 +96,11 @@ def tags_of_child(
     own: Mapping[str, str | None], of_array: Mapping[str, str | None]
 ) -> dict[str, str]:
     """
-    The tags of a child: its array's. What only the child shows was taken from the array since it
-    was submitted, and counts no more, unless it keeps limits from it: the exemption, or what cannot
-    be read. Of a tag for the watchdog that both have, the one that stops less counts.
+    Return the tags of a child: those of its array.
+
+    A tag that only the child has was removed from the array after it was submitted. It counts only
+    if it protects the child from limits: an exemption, or a watchdog tag that cannot be read. Where
+    both have a tag for the watchdog, the value that stops less counts.
     """
     kept = {key: own[key] for key in own.keys() - of_array.keys() if _protects(key, own[key])}
     joined = _texts({**kept, **of_array})

@@ -19,10 +19,10 @@ _EXPECTED = 'expected a span such as "90s", "30m", "6h", "1h30m", "1d" or "PT30M
 
 def parse_span(text: object) -> timedelta:
     """
-    A span as a policy or a tag writes it: days, hours, minutes, seconds ("1d", "1h30m", "PT30M").
+    Parse a span as a policy or a tag writes it: days, hours, minutes, seconds ("1h30m", "PT30M").
 
     Raises:
-        ValueError: it has no unit, is not longer than nothing, or is longer than 30 days.
+        ValueError: it is not a span with units, is zero, or is longer than 30 days.
     """
     written = text if isinstance(text, str) else ""
     found = SPAN_SHAPE.fullmatch(written) or ISO_SPAN_SHAPE.fullmatch(written)
@@ -51,7 +51,7 @@ def span_text(span: timedelta) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as it might stand in the text, shortened, without control characters."""
+    """Show a value as a policy may write it, shortened, without control characters."""
     match value:
         case bool():
             return str(value).lower()

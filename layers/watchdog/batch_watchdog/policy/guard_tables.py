@@ -123,7 +123,7 @@ class Guard(Table):
                 )
 
     def _skipped(self, index: int) -> Iterator[tuple[KeyPath, str]]:
-        """What raises the milder stage already, so that a stage named by it too skips that."""
+        """Yield what raises the milder stage already: naming it here too would skip that stage."""
         stage, milder = self.stage[index], self.stage[:index]
         seen = {alarm for each in milder for alarm in each.alarms}
         for alarm in sorted(seen & set(stage.alarms)):
@@ -134,7 +134,7 @@ class Guard(Table):
                 f"[{{ name = {json.dumps(alarm)}, percent = 80 }}] in the milder stage",
             )
         thresholds = {budget for each in milder for budget in each.aws_budgets}
-        # A bare name means 100 %, actual.
+        # For a budget, a bare name means its ACTUAL threshold of 100 %.
         thresholds |= {AwsBudget(name=alarm, percent=100) for alarm in seen}
         shares = {share for each in milder for share in each.budgets}
         named: tuple[tuple[str, Sequence[Table], Collection[Table]], ...] = (
@@ -151,7 +151,7 @@ class Guard(Table):
 
     @property
     def live_budgets(self) -> frozenset[str]:
-        """The budgets of this policy that it names."""
+        """The names of the policy's budgets that raise one of its stages."""
         return frozenset(share.name for stage in self.stage for share in stage.budgets)
 
     def _is_for_whole_queues(self) -> bool:

@@ -1,14 +1,14 @@
 """
-The policy in force: what an operator last put into the SSM parameter, if it can be used.
+Load the policy in force: the text that an operator last put into the SSM parameter, if it is valid.
 
-The stack does not own the parameter, so that no deployment can change a policy. Until an operator
-has put one, the policy of an empty text is in force, which observes. Where one that was there is
-gone, the last good one stays in force, as with a text that cannot be used.
+The stack does not own the parameter, so a deployment cannot change a policy. Until an operator puts
+a text, the policy of an empty text is in force; its mode is observe. If the parameter is deleted
+later, the last good policy stays in force.
 
-A text that cannot be used, or not be read, changes nothing: the last good one stays in force, and
-operators are told where the mistake is, once for each time that such a text is put. Where the last
-good one cannot be used either (it was written for another version of the watchdog), or none is
-known, the policy in force is unreadable: nothing new is stopped, closed or released by it.
+If the text is not valid or cannot be read, the last good policy stays in force, and operators are
+notified of the mistake, once for each time that such a text is put. If the last good text is not
+valid either (it was written for another version of the watchdog), or none is known, the policy in
+force is unreadable: nothing new is stopped, closed or released by it.
 """
 
 import hashlib
@@ -33,8 +33,8 @@ from batch_watchdog.store.item_codec import Item, pack, unpack
 from batch_watchdog.store.once import OnceKey
 from batch_watchdog.store.table import Put, Table
 
-MAX_AGE = 60  # seconds for which a container keeps the text
-STOPS_MAX_AGE = 1  # where it decides a call: AWS allows 40 reads a second, for the whole account
+MAX_AGE = 60  # seconds for which a Lambda execution environment caches the text
+STOPS_MAX_AGE = 1  # before a stop: AWS allows 40 reads a second, for the whole account
 
 _LAST_GOOD = ("POLICY", "LAST-GOOD")
 _GONE = "there is no such parameter any more."
@@ -45,9 +45,9 @@ class _Reading:
     """
     The policy in force, with the text and the version of the parameter.
 
-    Without a text it is the one that is in force until an operator puts one. With a problem it is
-    the last good policy, or an unreadable one. `version` counts how often
-    the parameter was put; it is 0 where there is none, or it could not be read (`unread`).
+    Without a text and without a problem, no operator has put a policy yet. With a problem, the
+    policy is the last good one, or an unreadable one. `version` counts how often the parameter was
+    put; it is 0 where the parameter does not exist, or could not be read (`unread`).
     """
 
     policy: Policy
@@ -59,9 +59,9 @@ class _Reading:
 
 class _Parameters(BaseProvider):
     """
-    Parameters of SSM, each as JSON: version and value, which is null where there is none.
+    Reads SSM parameters, each as JSON: [version, value]. A missing parameter is [0, null].
 
-    Powertools' own gives the value alone.
+    Powertools' own SSM provider returns the value alone.
     """
 
     def __init__(self, ssm: Any) -> None:
@@ -82,7 +82,11 @@ class _Parameters(BaseProvider):
 
 
 class PolicyLoader:
-    """The policy's parameter, and the last good text in the table. `ssm` is a boto3 client."""
+    """
+    Loads the policy from its parameter, or the last good text from the table.
+
+    `ssm` is a boto3 client.
+    """
 
     def __init__(self, ssm: Any, parameter: str, table: Table, max_age: int = MAX_AGE) -> None:
         self._provider = _Parameters(ssm)
@@ -92,16 +96,16 @@ class PolicyLoader:
         self._max_age = max_age
 
     def current(self) -> Policy:
-        """The policy in force."""
+        """Return the policy in force."""
         return self._read().policy
 
     def current_for_stops(self) -> Policy:
         """
-        The policy in force at this second, for what is about to be stopped.
+        Return the policy in force, at most a second old, to decide about a stop.
 
         Raises:
-            UnreadPolicyError: it cannot be read. The last good one may be older than the one that
-                an operator has put meanwhile to stop nothing more.
+            UnreadPolicyError: the parameter cannot be read. The last good policy is not used here:
+                an operator may have put a newer text, in order to stop nothing more.
         """
         reading = self._read_by(self._provider_for_stops, min(self._max_age, STOPS_MAX_AGE))
         if reading.unread:
@@ -110,16 +114,16 @@ class PolicyLoader:
 
     def settle(self, now: datetime) -> Policy:
         """
-        The policy in force, once a minute.
+        Return the policy in force. The sweep calls this once a minute.
 
-        It is remembered as the last good one; or else operators are told what is wrong with the
-        text that is not in force.
+        A valid text is saved as the last good one. Otherwise operators are notified of what is
+        wrong with it.
         """
         reading = self._read()
         recorder = Recorder(table=self._table, asked_by="sweep")
         if not reading.problem:
             if reading.text is None:
-                return reading.policy  # Nobody has put one.
+                return reading.policy  # No operator has put a policy yet.
             recorder.decide([_LAST_GOOD], lambda _: self._remember(reading, recorder, now), now)
             return reading.policy
         entry = _told_once(reading, now)
@@ -160,8 +164,8 @@ class PolicyLoader:
         )
         before = _last_good(item) if item else None
         if before and (before.mode, reading.policy.mode) == ("enforce", "observe"):
-            # Once for each putting of a text: another container may have read the one before, and
-            # have it remembered again for a minute.
+            # Announced once for each time that a text is put: another execution environment may
+            # have the text before in its cache, and save it again for up to a minute.
             entry = OnceKey(f"mode:{reading.version}:{reading.policy.version}", EPOCH)
             notice = _disarmed(self._parameter, entry.name)
             recorder.announce_once({entry: notice}, now).raise_failed()
@@ -174,7 +178,7 @@ def _parsed(text: str) -> Policy:
 
 
 def _last_good(item: Item) -> Policy | None:
-    """The last good policy; None where only another version of the watchdog could read it."""
+    """Return the last good policy; None where this version of the watchdog cannot read it."""
     try:
         return _parsed(unpack(item["body"]))
     except PolicyError:
@@ -182,7 +186,11 @@ def _last_good(item: Item) -> Policy | None:
 
 
 def _told_once(reading: _Reading, now: datetime) -> OnceKey:
-    """What is told once: each putting of a bad text, and that it cannot be read once a day."""
+    """
+    Return the key by which a problem is announced only once.
+
+    A bad text is announced once for each time that it is put, an unread or missing one once a day.
+    """
     digest = hashlib.sha256(reading.problem.encode()).hexdigest()[:16]
     if reading.version:
         return OnceKey(f"policy:{reading.version}:{digest}", EPOCH)
@@ -230,7 +238,7 @@ def _trouble(parameter: str, reading: _Reading, name: str) -> Notice:
 
 
 def _disarmed(parameter: str, name: str) -> Notice:
-    """The notice that a new policy only observes, where the one before enforced."""
+    """Build the notice that the policy's mode was changed from enforce to observe."""
     return Notice(
         kind="watchdog-trouble",
         id=f"watchdog-trouble:{name}",

@@ -24,7 +24,7 @@ GLOB_MAX = 256  # characters
 
 
 class Job(Protocol):
-    """A job as rules see it. Queue and definition may be names or ARNs."""
+    """The attributes of a job that rules match. Queue and definition may be names or ARNs."""
 
     @property
     def job_name(self) -> str: ...
@@ -73,7 +73,7 @@ class Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
-        """What cannot be meant, though each key is fine by itself: where, and why."""
+        """Yield what is wrong although each key is valid: the place, and a message."""
         yield from ()
 
     @model_validator(mode="after")
@@ -106,7 +106,7 @@ class Match(Table):
         ) and self.may_match(job)
 
     def may_match(self, job: Job) -> bool:
-        """Whether a job of this name, queue and definition matches, if its tags do."""
+        """Whether the name, queue and definition of a job match, whatever its tags are."""
         return (
             any_glob(self.name, job.job_name)
             and self.matches_queue(job.queue)
@@ -119,7 +119,7 @@ class Match(Table):
 
     @property
     def everything(self) -> bool:
-        """Whether every job matches, because nothing is asked for."""
+        """Whether every job matches, because no key is given."""
         return not (self.name or self.queue or self.definition or self.tags)
 
     def __str__(self) -> str:
@@ -131,8 +131,8 @@ class Match(Table):
 
 
 def any_glob(globs: Sequence[str] | None, *names: str, arn: str = "") -> bool:
-    """Whether any of the globs fits any of the names, or the ARN; None fits all."""
-    # Only a glob that is meant for ARNs may see one: "*batch*" would match all of them.
+    """Whether any of the globs matches any of the names, or the ARN. None matches all."""
+    # Only a glob that begins with "arn:" is compared with ARNs: "*batch*" would match them all.
     return globs is None or any(
         fnmatchcase(name, glob)
         for glob in globs
@@ -140,7 +140,7 @@ def any_glob(globs: Sequence[str] | None, *names: str, arn: str = "") -> bool:
     )
 
 
-# Many jobs have the same queue and definition.
+# Cached, as many jobs have the same queue and definition.
 @lru_cache(maxsize=4096)
 def _fits_queue(globs: tuple[str, ...], queue: str) -> bool:
     return any_glob(globs, resource_name(queue), arn=queue)

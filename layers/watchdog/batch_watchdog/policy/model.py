@@ -1,8 +1,8 @@
 """
-What an operator asks for: the policy, one TOML text.
+The policy that an operator writes: one TOML text.
 
-`parse_policy` reads it, or says everything that is wrong with it. What the rest of the package
-asks is answered by `Policy`'s methods and by `Limit`.
+`parse_policy` reads it, or raises an error that names everything that is wrong with it. The rest of
+the package uses the methods of `Policy`, and `Limit`.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ from batch_watchdog.policy.tables import (
 )
 from batch_watchdog.policy.toml import did_you_mean, read_table
 
-TAG_PREFIX = "batch-watchdog:"  # a job's own tags that begin so are meant for the watchdog
+TAG_PREFIX = "batch-watchdog:"  # begins those tags of a job that are for the watchdog
 EXEMPT_TAG = TAG_PREFIX + "exempt"
 LIMITED = (*WAITING, *STARTED)  # the states that can have a limit: all that a job can leave
 
@@ -41,9 +41,10 @@ LIMITED = (*WAITING, *STARTED)  # the states that can have a limit: all that a j
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
     """
-    How long one job may stay in one state, and what is done then: a rule and the job's own tags.
+    How long one job may stay in one state, and the action then, by a rule and the job's own tags.
 
-    `rule` names where the limit comes from, for people. `after` is None where only causes limit.
+    `rule` names the source of the limit, for people. `after` is None where only stays with some
+    causes are limited.
     """
 
     rule: str
@@ -55,7 +56,7 @@ class Limit:
     escalate: bool = False
 
     def after_for(self, cause: WaitCause | None) -> timedelta | None:
-        """The longest stay where the cause is known, or None where there is no limit."""
+        """Return the longest stay for a cause (None: not known); None if there is no limit."""
         return self.after_by_cause.get(cause, self.after) if cause else self.after
 
     @property
@@ -65,7 +66,7 @@ class Limit:
 
     @property
     def first_due(self) -> timedelta:
-        """How far into the stay there can first be anything to say or do."""
+        """The shortest stay after which a warning or the action can be due."""
         return min(
             span
             for span in (self.warn_after, self.after, *self.after_by_cause.values())
@@ -80,7 +81,7 @@ class Policy(Table):
     Spans are written "90s", "30m", "6h", "1h30m", "1d" or "PT30M", up to 30 days.
     """
 
-    readable: ClassVar[bool] = True  # False where it stands for a text that cannot be read
+    readable: ClassVar[bool] = True  # False for the policy of a text that cannot be read
     mode: Mode = "observe"
     """"observe" says what it would do and does nothing; "enforce" does it. A rule may have its
     own."""
@@ -97,7 +98,7 @@ class Policy(Table):
 
     @cached_property
     def version(self) -> str:
-        """Sixteen characters that differ when the policy does; comments make no difference."""
+        """Sixteen characters that change when the policy changes; comments make no difference."""
         content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()[:16]
 
@@ -106,7 +107,7 @@ class Policy(Table):
         return rule.mode or self.mode
 
     def label_of(self, rule: ArrayRule | LimitRule | Guard) -> str:
-        """What to call a rule in a notice: "limit[1] (match queue gpu-*)". Counted from 1."""
+        """Return a rule's name for notices: "limit[1] (match queue gpu-*)", counted from 1."""
         if isinstance(rule, Guard):
             return f'guard "{rule.name}"'
         kind = "array" if isinstance(rule, ArrayRule) else "limit"
@@ -115,7 +116,7 @@ class Policy(Table):
         return f"{kind}[{index}] ({rule.match})"
 
     def array_rule_for(self, job: Job) -> ArrayRule | None:
-        """The rule for an array job, if there is one."""
+        """Return the first rule that matches an array job, or None."""
         return next((rule for rule in self.array if rule.match.matches(job)), None)
 
     @property
@@ -127,11 +128,12 @@ class Policy(Table):
 
     def limit_for(self, job: Job, status: str) -> Limit | None:
         """
-        How long a job may stay in a state, or None where nothing limits it.
+        Return the limit of a job's stay in a state, or None where there is none.
 
-        The job's own tags go before the rules: they say how long, and the rule what is done then.
-        Where they cannot be read, or one of ours is unknown ("batch-watchdog:exempted"), they may
-        exempt the job or give it more time: the rule then only warns, and names the problem.
+        The job's own tags take precedence over the rules: a tag sets the longest stay, and the rule
+        sets the action. A tag that cannot be read, or an unknown watchdog tag
+        ("batch-watchdog:exempted"), may be meant to exempt the job or to give it more time: the
+        rule then only warns, and names the problem.
         """
         if status not in LIMITED or is_exempt(job.tags):
             return None
@@ -159,10 +161,10 @@ class Policy(Table):
 
     def first_due_after(self, job: Job, status: str) -> timedelta | None:
         """
-        How far into a stay to look at a job for the first time; None where there is no need.
+        Return the stay after which a job must first be checked; None where no check is needed.
 
-        Where the job's tags are not known (events need not carry them), rules that ask for tags
-        may be meant too: this can be too early, and is never too late for any of the rules.
+        Where the job's tags are not known (events need not carry them), rules that match by tags
+        may apply too: the result can be too early, and is never too late for any of the rules.
         """
         if _own_span(job.tags, status) or is_exempt(job.tags):
             limit = self.limit_for(job, status)
@@ -175,7 +177,7 @@ class Policy(Table):
 
     @cached_property
     def _first_due(self) -> Mapping[str, Mapping[int, timedelta]]:
-        """How far into a stay each rule for a state first has something to do, by its number."""
+        """By state and by the rule's number, from 0: the stay after which the rule is first due."""
         return {
             status: {
                 number: limit.first_due
@@ -198,15 +200,15 @@ class Policy(Table):
         return next((budget for budget in self.budget if budget.name == name), None)
 
     def guards_for_queue(self, queue: str) -> tuple[Guard, ...]:
-        """The guards whose scope reaches into a queue (an ARN or a name)."""
+        """Return the guards whose scope can include jobs of a queue (an ARN or a name)."""
         return tuple(guard for guard in self.guard if guard.covers_queue(queue))
 
     def guards_for(self, job: Job) -> tuple[Guard, ...]:
-        """The guards that may stop a job: it is in their scope, and they do not spare it."""
+        """Return the guards that may stop a job: it is in their scope, and they do not spare it."""
         return tuple(guard for guard in self.guard if guard.covers(job) and not guard.spares(job))
 
     def limit_of(self, rule: LimitRule, status: str) -> Limit | None:
-        """What a rule says of a state, for a job without tags of its own."""
+        """Return a rule's limit for a state, or None, for a job without tags of its own."""
         limit = rule.for_state(status)
         if limit is None:
             return None
@@ -233,10 +235,10 @@ def _rules_that_may_count(rules: Sequence[LimitRule], job: Job) -> Iterator[int]
 
 class UnreadablePolicy(Policy):
     """
-    The policy in force where no text can be read: it observes, and has no rules.
+    The policy in force where no text can be read: its mode is observe, and it has no rules.
 
-    It says nothing of the rules that an operator has asked for. So what it lacks has not been
-    taken out of the policy, and whatever is on stays on.
+    It does not show which rules an operator wants. So a rule that it lacks does not count as
+    removed: raised guards stay raised, and closed queues stay closed.
     """
 
     readable: ClassVar[bool] = False
@@ -247,7 +249,7 @@ def parse_policy(text: str) -> Policy:
     Read a policy from its TOML text. An empty text is the policy of a fresh deployment.
 
     Raises:
-        PolicyError: says everything that is wrong, each with its line and key.
+        PolicyError: names everything that is wrong, each with its line and key.
     """
     return read_table(Policy, text, problems_of_names)
 
@@ -256,8 +258,11 @@ def parse_policy(text: str) -> Policy:
 
 
 def knows_tags(tags: Mapping[str, str]) -> bool:
-    """Whether an event that has these tags shows the job's own: AWS adds one, and may leave out
-    all others."""
+    """
+    Whether an event with these tags contains the job's own tags.
+
+    AWS adds the tag `resourceArn`, and may leave out all others.
+    """
     return len(tags) > ("resourceArn" in tags)
 
 
@@ -268,7 +273,7 @@ def is_exempt(tags: Mapping[str, str]) -> bool:
 
 
 def tag_problems(tags: Mapping[str, str]) -> tuple[str, ...]:
-    """What of a job's own tags cannot be read, in words. It quotes the tags: untrusted text."""
+    """Return what is wrong with a job's watchdog tags. It quotes the tags: untrusted text."""
     return tuple(_tag_problems(tags))
 
 

@@ -1,4 +1,4 @@
-"""Names in a policy's tree: guards and budgets have their own, and stages name budgets."""
+"""Check names in a policy's tree: those of guards and budgets, and the budgets of stages."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from batch_watchdog.policy.toml import Found, did_you_mean
 
 
 def problems_of_names(tree: Mapping[str, Any]) -> Iterator[Found]:
-    """Names that two tables share, and budgets that a stage names and the policy lacks."""
+    """Yield each name that two tables share, and each budget of a stage that does not exist."""
     for kind in ("guard", "budget"):
         seen: set[str] = set()
         for index, name in _names(tree, kind):

@@ -1,7 +1,7 @@
 """
-The tables of which a policy is made, named as in its text.
+The tables that make up a policy, named as in its text.
 
-Their descriptions are the policy's documentation: the JSON Schema is made from them.
+Their docstrings are the policy's documentation: the JSON Schema is generated from them.
 """
 
 from collections.abc import Iterator
@@ -93,11 +93,11 @@ class Notify(Table):
         return time_zone
 
     def worded(self, notice: Notice) -> Notice:
-        """The notice in the language and time zone that the policy asks for."""
+        """Return the notice in the policy's language and time zone."""
         return Language(self.language, self.time_zone).worded(notice)
 
     def say(self, phrase: str) -> str:
-        """The same of a single phrase."""
+        """Return a phrase in the policy's language and time zone."""
         return Language(self.language, self.time_zone).say(phrase)
 
 
@@ -118,7 +118,7 @@ class StopRest(Table):
             yield (), "expected failed, failed_percent or both"
 
     def is_met(self, *, failed: int, ended: int) -> bool:
-        """Whether the rest shall be stopped, when so many children failed of those that ended."""
+        """Whether to stop the rest, by the numbers of children that failed and that ended."""
         if ended < self.of_at_least:
             return False
         too_many = self.failed is not None and failed > self.failed

@@ -1,5 +1,5 @@
 """
-From a TOML text to a table, or to everything that is wrong with it, line by line.
+Read a TOML text into a table, or report everything that is wrong with it, with line numbers.
 """
 
 import difflib
@@ -27,12 +27,12 @@ def read_table[T: Table](
     """
     Read a TOML text as a table of this kind.
 
-    `more` says what is wrong with the tree as a whole, where the tables cannot know it.
+    `more` returns what is wrong with the tree as a whole, which a single table cannot check.
 
     Raises:
-        PolicyError: says everything that is wrong, each with its line and key.
+        PolicyError: names everything that is wrong, each with its line and key.
     """
-    # Some editors begin a file with a byte order mark, which TOML does not know.
+    # Some editors begin a file with a byte order mark, which `tomllib` does not accept.
     text = text.removeprefix("\ufeff")
     tree, lines = _read_toml(text)
     found = list(more(tree))
@@ -56,7 +56,8 @@ def _read_toml(text: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
         line = int(place_line[1]) if place_line else max(1, len(text.splitlines()))
         raise PolicyError([Problem(line=line, key="", message=f"not TOML: {message}")]) from error
     except (ValueError, RecursionError) as error:
-        # A number of thousands of digits, or thousands of brackets: on the longest line.
+        # A number with thousands of digits, or thousands of brackets. The longest line is named,
+        # as the error has no position.
         lines = text.split("\n")
         line = 1 + lines.index(max(lines, key=len))
         is_deep = isinstance(error, RecursionError)
@@ -70,7 +71,7 @@ def _found(kind: type[Table], error: ValidationError) -> Iterator[Found]:
             for path, message in each["ctx"]["found"]:
                 yield (*each["loc"], *path), message
         elif each["type"] == "too_short" and each["input"]:
-            pass  # There were enough, but some were refused, and are told of by themselves.
+            pass  # There were enough elements; those refused are reported separately.
         else:
             yield each["loc"], _message(kind, each)
 
@@ -93,7 +94,7 @@ def _message(kind: type[Table], error: ErrorDetails) -> str:
     return text if error["type"] in ("too_short", "too_long") else f"{text}, not {shown(given)}"
 
 
-# pydantic's words, and those of somebody who writes TOML.
+# Patterns in pydantic's messages, and their replacements in the terms of TOML.
 _WORDS = (
     (r"^Input should be", "expected"),
     (r"a valid (dictionary|mapping).*", "a table"),
@@ -114,7 +115,7 @@ def _about_unknown_key(table: type[Table], key: str) -> str:
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """What to add to a word that is not known: the one that is like it, or all that there are."""
+    """Return a hint for an unknown word: the known word most like it, or all known words."""
     folded = {name.lower(): name for name in known}
     close = difflib.get_close_matches(word.lower(), folded, n=1)
     return f"; did you mean {folded[close[0]]}?" if close else f"; expected {_one_of(known)}"
@@ -125,7 +126,7 @@ def _one_of(words: Sequence[str]) -> str:
 
 
 def _table_at(kind: type[Table], path: KeyPath) -> type[Table]:
-    """The kind of table that stands at a place, seen from the top."""
+    """Return the kind of table at a path from the root."""
     for part in path:
         if isinstance(part, str):
             kind = _tables_of(kind.model_fields[part])[0]
@@ -148,8 +149,8 @@ def _tables_in(annotation: Any) -> Iterator[type[Table]]:
 
 
 def _problem(path: KeyPath, message: str, lines: Mapping[KeyPath, int]) -> Problem:
-    # A place that is not in the text: the only element of what was written without brackets,
-    # or pydantic's mark for a table's key in place of its value.
+    # A path may not be in the text: the only element of a list that was written without brackets,
+    # or pydantic's mark "[key]", which means a table's key and not its value.
     while path and path not in lines and (isinstance(path[-1], int) or path[-1] == "[key]"):
         path = path[:-1]
     known = path

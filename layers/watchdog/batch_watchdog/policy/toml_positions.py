@@ -1,8 +1,8 @@
 """
-On which line of a TOML text each of its keys stands.
+Find the line of each key in a TOML text.
 
-Python's own reader gives values without their places, so the text is walked a second time.
-The walk trusts that the text is TOML, since it has been read; that keeps it small.
+`tomllib` returns values without their positions, so the text is scanned a second time. The scan
+assumes valid TOML, since `tomllib` has read the text before; that keeps it small.
 """
 
 import re
@@ -27,9 +27,9 @@ _TOKEN = re.compile(
 
 def lines_of_keys(text: str) -> dict[KeyPath, int]:
     """
-    The line, counted from 1, of every table, key and list element of a TOML text.
+    Return the line, counted from 1, of every table, key and list element of a TOML text.
 
-    The text must have passed `tomllib`; of any other the answer means nothing.
+    The text must have passed `tomllib`; for any other text the result has no meaning.
     """
     return _Walk(text).lines
 
@@ -70,7 +70,7 @@ class _Walk:
                     self._assignment(table)
 
     def _header(self) -> KeyPath:
-        """`[a.b]` and `[[a.b]]`: what they name, seen from the top."""
+        """Read `[a.b]` or `[[a.b]]`, and return the path that it names, from the root."""
         self._take()
         is_list = self._peek() == "["
         if is_list:
@@ -90,7 +90,7 @@ class _Walk:
         return path
 
     def _latest(self, path: KeyPath, line: int) -> KeyPath:
-        """A header speaks of the latest [[table]] of each name."""
+        """Add the index of the latest [[table]] of this name: headers refer to that one."""
         self.lines.setdefault(path, line)
         return (*path, self._tables[path] - 1) if path in self._tables else path
 

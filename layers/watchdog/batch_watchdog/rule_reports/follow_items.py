@@ -1,4 +1,4 @@
-"""Followed jobs on the wheel: many in one entry, a row for each limit and minute."""
+"""Followed jobs on the wheel: many in one entry, with a row for each limit."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -17,15 +17,15 @@ from batch_watchdog.store.table import Table
 
 FIRST_LOOK = timedelta(minutes=10)
 LOOK_EVERY = timedelta(hours=1)
-LOOKED_AT_EVERY = timedelta(minutes=15)  # So those that are followed are described together.
+LOOKED_AT_EVERY = timedelta(minutes=15)  # so that many jobs are described together
 
 _ENTRY_MAX = 2_000  # jobs
-_AROUND = timedelta(days=1)  # No look is filed for later.
+_AROUND = timedelta(days=1)  # no check is filed for later
 _KEY = TypeAdapter(RuleKey)
 
 
 def entries(jobs: Iterable[FollowedJob], at: datetime) -> Iterator[Reminder]:
-    """The entries by which jobs are looked at from a time on, in the next quarter of an hour."""
+    """Build the entries by which jobs are checked at the first quarter of an hour after a time."""
     minute = minute_of(at) + MINUTE
     minute += -timedelta(minutes=minute.minute) % LOOKED_AT_EVERY
     ordered = sorted(jobs, key=lambda each: (each.about, each.key.mode))
@@ -47,7 +47,7 @@ def entries(jobs: Iterable[FollowedJob], at: datetime) -> Iterator[Reminder]:
 
 
 def read(rows: Iterable[Any]) -> Iterator[FollowedJob]:
-    """The jobs of some rows."""
+    """Yield the jobs of some rows."""
     for given, jobs in rows:
         key = _KEY.validate_python(given)
         for job_id, about, since, decided, service, missed in jobs:
@@ -63,7 +63,7 @@ def read(rows: Iterable[Any]) -> Iterator[FollowedJob]:
 
 
 def all_filed(table: Table, now: datetime) -> Iterator[FollowedJob]:
-    """All jobs that are followed, as they are filed. The end of some may be known."""
+    """Yield all followed jobs, as they are filed. The end of some may be known already."""
     for entry in Reminders(table).between(now - _AROUND, now + _AROUND):
         if entry.kind == "followed":
             yield from read(unpack(entry.content))

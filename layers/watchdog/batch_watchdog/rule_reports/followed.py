@@ -1,7 +1,7 @@
 """
-Followed jobs: a limit has stopped them, or would have, and they are followed to their end. Pure.
+Follow jobs that a limit has stopped, or would have stopped, to their end. Pure.
 
-What Batch shows of a job's runs tells to the second when it went on, however late somebody looks.
+The runs that Batch shows of a job give the second in which it went on, however late the check is.
 """
 
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ from batch_watchdog.policy.tables import Action, Mode
 
 RULE_MAX = 500  # characters of a rule's name
 
-# "went-on": it started after all, or (of a limit on RUNNING) it succeeded, if by a retry.
+# "went-on": it started after all, or (for a limit on RUNNING) it succeeded, even by a retry.
 type How = Literal["went-on", "ended", "stopped", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleKey:
     """
-    A limit as it was when it was passed: one whose span changes is judged anew.
+    A limit as it was when it was passed. A limit whose length changes is judged anew.
 
-    `limit_seconds` is 0 for limits that jobs set by tags of their own, each another one.
+    `limit_seconds` is 0 for limits that jobs set by their own tags, as each may set another one.
     """
 
     rule: str
@@ -39,9 +39,9 @@ class RuleKey:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowedJob:
     """
-    A job that was in its state since `since`; that its limit is passed was decided at `decided_at`.
+    A job that was in its state since `since`, and was found at `decided_at` to have passed a limit.
 
-    `about` names the stay. `missed` counts the looks since Batch last showed the job.
+    `about` names the stay. `missed` counts the checks since Batch last showed the job.
     """
 
     job_id: str
@@ -61,9 +61,9 @@ class FollowedJob:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
     """
-    What became of a followed job, and when.
+    The outcome of a followed job, and its time.
 
-    `run_over` is when the run was over that had lasted too long: a retry may end much later.
+    `run_over` is when the run that had lasted too long ended: a retry may end much later.
     """
 
     how: How
@@ -77,10 +77,10 @@ class End:
 
 
 def end_of(followed: FollowedJob, job: JobEvent, runs: Sequence[Run], now: datetime) -> End | None:
-    """What became of a job, as Batch shows it `now`; None while that is open."""
+    """Return the outcome of a job, as Batch shows it `now`; None while it is open."""
     if followed.key.status == "RUNNING":
         return _end_of_run(followed, job, runs, now)
-    # A job may have started in the second in which it was decided that it waits too long.
+    # Not since `decided_at`: a job may have started in the second of that decision.
     since = to_ms(followed.since)
     begun = [run.start for run in runs if run.start >= since]
     if begun:
@@ -95,9 +95,9 @@ def _end_of_run(
     followed: FollowedJob, job: JobEvent, runs: Sequence[Run], now: datetime
 ) -> End | None:
     """
-    The end of a job that ran for too long, whichever attempt brings it about.
+    Return the outcome of a job that ran for too long, whichever attempt it comes from.
 
-    AWS Batch does not retry a job that was terminated: a stop would have cost it later attempts.
+    AWS Batch does not retry a job that was terminated: a stop would have prevented later attempts.
     """
     if not job.ended:
         return None

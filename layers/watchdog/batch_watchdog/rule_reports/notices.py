@@ -1,4 +1,4 @@
-"""The weekly notice: what each limit has stopped, or would have, and whether it is safe."""
+"""Build the weekly notice: what each limit has stopped, or would have, and if it is safe."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
@@ -15,7 +15,7 @@ _SHOWN = 20  # rules
 
 def weekly(week: date, reports: Sequence[RuleReport], unpassed: Mapping[str, date]) -> Notice:
     """
-    The report of the week that began on a Monday.
+    Build the report of the week that began on the Monday `week`.
 
     `unpassed` are rules that no job has passed, each with the day since which none has.
     """

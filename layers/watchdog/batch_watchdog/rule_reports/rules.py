@@ -1,8 +1,8 @@
 """
-What a rule's report says: its numbers, and whether it is safe to enforce. Pure.
+Build a rule's report: its numbers, and whether it is safe to enforce. Pure.
 
-Safe is a rule that the policy has had for a day at least, and that has passed judgement on jobs of
-which, in four weeks, none went on after all.
+A rule is safe if the policy has had it for at least a day, and jobs have passed its limit in four
+weeks. All of these jobs must be known to have ended, and none may have gone on after all.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,9 +18,9 @@ from batch_watchdog.rule_reports.followed import RULE_MAX, RuleKey
 from batch_watchdog.rule_reports.tally import Tallies, Tally
 
 WEEKS = 4  # by which a rule is judged
-JUDGED_AFTER = timedelta(days=1)  # in the policy; for what runs more rarely, see the day told
+JUDGED_AFTER = timedelta(days=1)  # in the policy; for rarer jobs, see the day in the report
 
-# "enforced" rules are not judged: what they stopped cannot show any more that it would start.
+# "enforced" rules are not judged: a stopped job cannot show that it would have started.
 type Verdict = Literal["safe", "not-safe", "not-known", "enforced"]
 
 _HOUR = 3_600  # seconds
@@ -29,9 +29,9 @@ _HOUR = 3_600  # seconds
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
     """
-    The time that a report is about, up to `now`. `first` is the day of its first week.
+    The time that a report is about, up to `now`. `first` is the first day of its first week.
 
-    `has` says since when the policy has a limit; None where it does not have it.
+    `has` returns since when the policy has a limit; None if the policy does not have it.
     """
 
     first: date
@@ -39,12 +39,12 @@ class Span:
     has: Callable[[RuleKey], datetime | None]
 
     def since(self, key: RuleKey) -> date:
-        """The day since which all jobs are counted that pass a limit, as far as is looked back."""
+        """Return the day since which all jobs that pass a limit are counted, not before `first`."""
         has = self.has(key)
         return max(self.first, has.astimezone(UTC).date()) if has else self.first
 
     def lasted(self, key: RuleKey) -> timedelta | None:
-        """For how long the policy has had a limit; None where it does not have it."""
+        """Return how long the policy has had a limit; None if the policy does not have it."""
         has = self.has(key)
         return self.now - has if has else None
 
@@ -52,10 +52,10 @@ class Span:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleReport:
     """
-    What one limit did in a week (or so far in this one), and in all weeks it is judged by.
+    What one limit did in a week (or so far in this one), and in all weeks by which it is judged.
 
-    They begin with the day `since`. `lasted` is for how long the policy has had the limit; None
-    where it does not have it any more.
+    These weeks count from the day `since`. `lasted` is how long the policy has had the limit; None
+    if the policy no longer has it.
     """
 
     key: RuleKey
@@ -80,7 +80,7 @@ class RuleReport:
 
     @property
     def would_have_spared(self) -> timedelta | None:
-        """A limit, in whole hours, that none of the jobs would have passed that went on."""
+        """A limit, in whole hours, that none of the jobs that went on would have passed."""
         if not self.judged.went_on or not self.key.limit_seconds:
             return None
         return timedelta(hours=self.judged.longest // _HOUR + 1)
@@ -128,7 +128,7 @@ def _numbers(tally: Tally) -> dict[str, Any]:
 
 
 def reports(week: Tallies, weeks: Iterable[Tallies], span: Span) -> list[RuleReport]:
-    """The reports of all limits that were passed: those of the most jobs first."""
+    """Build the reports of all limits that were passed, those with the most jobs first."""
     judged: dict[RuleKey, Tally] = {}
     for tallies in weeks:
         for key, tally in tallies.items():
@@ -152,17 +152,17 @@ def _order(report: RuleReport) -> tuple[int, int, str, str, int]:
 
 
 def weeks_before(week: date, of_week: Callable[[date], Tallies]) -> list[Tallies]:
-    """The tallies of a week and of those before it by which rules are judged."""
+    """Return the tallies of a week and of the weeks before it by which rules are judged."""
     return [of_week(week - timedelta(weeks=back)) for back in range(WEEKS)]
 
 
 def first_before(week: date) -> date:
-    """The first day of the weeks by which rules are judged, of which this is the last one."""
+    """Return the first day of the weeks by which rules are judged; `week` is the last of them."""
     return week - timedelta(weeks=WEEKS - 1)
 
 
 def limits_of(policy: Policy) -> Iterator[RuleKey]:
-    """The limits of a policy that stop jobs (or would), and those that jobs may set by tags."""
+    """Yield a policy's limits that stop jobs (or would), and those that jobs may set by tags."""
     for rule, status in product(policy.limit, LIMITED):
         limit = policy.limit_of(rule, status)
         for after in {limit.after, *limit.after_by_cause.values()} if limit else ():
@@ -183,9 +183,9 @@ def limits_of(policy: Policy) -> Iterator[RuleKey]:
 
 def unpassed(policy: Policy, found: Iterable[RuleReport], span: Span) -> dict[str, date]:
     """
-    The policy's rules that stop jobs (or would), and whose limits nobody has passed.
+    Return the policy's rules that stop jobs (or would), and whose limits no job has passed.
 
-    Each with the day since which the policy has all its limits.
+    Each has the day since which the policy has all its limits.
     """
     passed = {report.key.rule for report in found}
     since: dict[str, date] = {}
@@ -198,7 +198,7 @@ def unpassed(policy: Policy, found: Iterable[RuleReport], span: Span) -> dict[st
 def answer(
     policy: Policy, this_week: date, of_week: Callable[[date], Tallies], span: Span
 ) -> Mapping[str, Any]:
-    """What the command `report` answers: this week so far, and four weeks with it."""
+    """Build the answer to the command `report`: this week so far, and four weeks including it."""
     weeks = weeks_before(this_week, of_week)
     found = reports(weeks[0], weeks, span)
     return {

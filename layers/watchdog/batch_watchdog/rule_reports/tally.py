@@ -1,7 +1,7 @@
 """
-What a limit has done in a week, in constant size. Pure.
+Count what a limit has done in a week, in constant size. Pure.
 
-How much later jobs went on is kept as counts by its logarithm: each is right to a tenth.
+The time after which jobs went on is counted by its logarithm: each value is right to a tenth.
 """
 
 import math
@@ -18,13 +18,13 @@ _HOUR = 3_600_000_000  # thousandths of a unit, times milliseconds
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
     """
-    Jobs that passed a limit, and what became of them.
+    The jobs that passed a limit, and their outcomes.
 
     `exempted` are jobs that passed it and that an operator has exempted; they are not followed.
-    `longest` is how many seconds the longest stay of those was that went on in the end.
-    `later` counts by `_place` how many seconds after the decision jobs went on, and `waited` is
-    what all jobs that are known to have ended asked for, times how long they went on waiting (or
-    running) after the decision: thousandths of vCPUs and of GPUs, times milliseconds.
+    `longest` is the longest stay, in seconds, of the jobs that went on. `later` counts, by `_place`
+    of the seconds after the decision, the jobs that went on. `waited` is what all jobs with a known
+    outcome requested, times how long they still waited (or ran) after the decision: thousandths of
+    vCPUs and of GPUs, times milliseconds.
     """
 
     passed: int = 0
@@ -41,12 +41,12 @@ class Tally:
 
     @property
     def still_open(self) -> int:
-        """Of how many the end is not known yet."""
+        """The number of jobs whose outcome is not known yet."""
         return self.passed - self.went_on - self.ended - self.stopped - self.unknown
 
     @property
     def median(self) -> int:
-        """How many seconds later those that went on did so: half of them sooner."""
+        """The median of the seconds after which jobs went on."""
         half, seen = (self.went_on + 1) // 2, 0
         for place in sorted(self.later):
             seen += self.later[place]
@@ -61,11 +61,11 @@ class Tally:
         return vcpus / _HOUR, gpus / _HOUR
 
     def with_passed(self, jobs: int, exempted: int) -> "Tally":
-        """The same with more jobs that have passed the limit."""
+        """Return the tally with more jobs that have passed the limit."""
         return replace(self, passed=self.passed + jobs, exempted=self.exempted + exempted)
 
     def with_end(self, end: End, job: FollowedJob, amounts: Amounts) -> "Tally":
-        """The same with what became of one of the jobs."""
+        """Return the tally with the outcome of one of the jobs."""
         if end.how == "unknown":
             return replace(self, unknown=self.unknown + 1)
         lasted = max(0, round((end.left_at - job.decided_at).total_seconds() * 1_000))
@@ -84,7 +84,7 @@ class Tally:
                 return _went_on(replace(known, longest=stayed), later)
 
     def plus(self, other: "Tally") -> "Tally":
-        """Both together."""
+        """Return the sum of both tallies."""
         if not self.went_on or not other.went_on:
             soonest = self.soonest + other.soonest  # One of them has none.
         else:

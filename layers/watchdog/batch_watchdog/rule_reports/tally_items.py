@@ -1,4 +1,4 @@
-"""The tallies in the table: one item for each limit and week, and which week was reported last."""
+"""The tallies in the table: one item for each limit and week, and the last week reported."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ _KEY = TypeAdapter(RuleKey)
 
 
 def week_of(at: datetime) -> date:
-    """The Monday, in UTC, of the week that a time lies in."""
+    """Return the Monday, in UTC, of the week that a time lies in."""
     day = at.astimezone(UTC).date()
     return day - timedelta(days=day.weekday())
 
@@ -38,7 +38,7 @@ class KeptTally:
     version: int = 0
 
     def put(self, week: date, tally: Tally, now: datetime) -> Put:
-        """The write of a new tally. It is refused where others have counted meanwhile."""
+        """Build the write of a new tally. It is refused if the item has changed meanwhile."""
         return Put(
             {
                 "pk": _pk(week),
@@ -52,7 +52,7 @@ class KeptTally:
 
 
 def read(table: Table, week: date, keys: Iterable[RuleKey]) -> dict[RuleKey, KeptTally]:
-    """The tallies of these limits in a week; empty ones where nothing was counted."""
+    """Read the tallies of these limits in a week; empty ones if nothing was counted."""
     by_sk = {_sk(key): key for key in keys}
     found = table.get_many([(_pk(week), sk) for sk in by_sk])
     kept = {key: KeptTally(key=key, tally=Tally()) for key in by_sk.values()}
@@ -60,12 +60,12 @@ def read(table: Table, week: date, keys: Iterable[RuleKey]) -> dict[RuleKey, Kep
 
 
 def of_week(table: Table, week: date) -> dict[RuleKey, Tally]:
-    """All tallies of a week."""
+    """Read all tallies of a week."""
     return {each.key: each.tally for each in map(_to_kept, table.query(_pk(week)))}
 
 
 def passed(table: Table, jobs: Mapping[RuleKey, tuple[int, int]], now: datetime) -> Iterator[Put]:
-    """The writes that count jobs which pass their limits `now`, and of these the exempted ones."""
+    """Yield the writes that count jobs that pass limits `now`: by limit, followed and exempted."""
     week = week_of(now)
     for key, kept in read(table, week, jobs).items():
         yield kept.put(week, kept.tally.with_passed(*jobs[key]), now)
@@ -97,8 +97,8 @@ class LastReport:
     """
     The first week that has not been reported, and since when the policy has its limits.
 
-    `policy` is the version of the policy that this is about ("" where none was seen), and `since`
-    has a time for each of its limits, by a digest of the limit.
+    `policy` is the version of the policy that this is about ("" if none was seen), and `since` has
+    a time for each of its limits, by a digest of the limit.
     """
 
     week: date
@@ -107,17 +107,17 @@ class LastReport:
     version: int = 0
 
     def has(self, key: RuleKey) -> datetime | None:
-        """Since when the policy has a limit; None where it does not have it."""
+        """Return since when the policy has a limit; None if the policy does not have it."""
         return self.since.get(_sk(key))
 
     def with_policy(self, version: str, limits: Iterable[RuleKey], now: datetime) -> "LastReport":
-        """The same for a policy with these limits: those that are new it has since `now`."""
+        """Return the same for a policy with these limits; new limits begin `now`."""
         since = {_sk(key): self.has(key) or now for key in limits}
         return replace(self, policy=version, since=since)
 
 
 def read_last(table: Table) -> LastReport | None:
-    """What was reported last; None before the first sweep."""
+    """Read what was reported last; None before the first sweep."""
     item = table.get(*_LAST)
     if item is None:
         return None
@@ -131,7 +131,7 @@ def read_last(table: Table) -> LastReport | None:
 
 
 def put_last(last: LastReport) -> Put:
-    """The write of what was reported last. It never expires."""
+    """Build the write of what was reported last. The item never expires."""
     pk, sk = _LAST
     since = pack({digest: iso(at) for digest, at in last.since.items()})
     item: Item = {

@@ -1,4 +1,4 @@
-"""Look what became of jobs that have passed a limit, and tell of it once a week."""
+"""Find the outcomes of jobs that have passed a limit, and report them once a week."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,14 +35,14 @@ from batch_watchdog.store.reminders import Reminders
 from batch_watchdog.store.table import Table
 
 AGAIN = follow_items.LOOK_EVERY
-MISSED_MAX = 5  # looks in a row at a job that Batch does not show, or not whole
+MISSED_MAX = 5  # checks in a row of a job that Batch does not show, or not in full
 
 _BUCKETS_MAX = 60  # in one write; it has room for the tallies of some limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowUp:
-    """Sees at `now` to jobs that are followed. `failed` has the errors of what is done again."""
+    """Checks followed jobs at `now`. `failed` has the errors of what is to be done again."""
 
     table: Table
     batch: BatchApi
@@ -50,11 +50,11 @@ class FollowUp:
     failed: list[Exception] = field(default_factory=list)
 
     def see_to(self, rows: Iterable[Any]) -> None:
-        """See to the jobs of these rows."""
+        """Check the jobs of these rows."""
         self.look_at(list(follow_items.read(rows)))
 
     def look_at(self, jobs: Sequence[FollowedJob]) -> None:
-        """Count the ends of these jobs; look again at those that go on."""
+        """Count the ends of these jobs; file another check of those that are still open."""
         ends: dict[FollowedJob, tuple[End, Amounts]] = {}
         later: dict[FollowedJob, datetime] = {}
         for job, detail in self._shown(jobs):
@@ -71,12 +71,12 @@ class FollowUp:
                 ends[job] = end, amounts_of(detail) if detail else NOTHING
             else:
                 later[replace(job, missed=0)] = self.now + AGAIN
-        # Reminders first: a crash in between repeats a question, and loses none.
+        # Reminders first: a crash in between repeats a check, and loses none.
         self._file(later)
         self._count(ends)
 
     def _shown(self, jobs: Sequence[FollowedJob]) -> Iterator[tuple[FollowedJob, Detail | None]]:
-        """The jobs with what Batch shows of them; those of which it could not be asked wait."""
+        """Yield the jobs with what Batch shows of them. If a call fails, file its jobs again."""
         for service, describe in (
             (False, self.batch.describe),
             (True, self.batch.describe_service),
@@ -105,7 +105,7 @@ class FollowUp:
             Reminders(self.table).file(follow_items.entries(jobs, at))
 
     def _count(self, ends: Mapping[FollowedJob, tuple[End, Amounts]]) -> None:
-        """Count each end once, in the week in which the job had passed its limit."""
+        """Count each end once, in the week in which the job passed its limit."""
         entries = {job: OnceKey(job.once, job.decided_at) for job in ends}
 
         def decide(jobs: Sequence[FollowedJob]) -> Outcome:
@@ -121,7 +121,7 @@ class FollowUp:
 
         recorder = Recorder(table=self.table, asked_by="sweep")
         for some in portions(entries, _BUCKETS_MAX):
-            # One after the other: each counts on top of what is written.
+            # One portion after the other: each adds to the tallies that are written.
             written = recorder.write_each([some], decide, self.now, halves)
             again = [job for jobs in (*written.lost, *written.failed) for job in jobs]
             self.failed.extend(written.failed.values())
@@ -138,7 +138,7 @@ class FollowUp:
 
 
 def _is_whole(detail: Detail | None) -> bool:
-    """Whether Batch shows a job, and of one that has ended, whether it had run."""
+    """Whether Batch shows a job and, if the job has ended, whether it had run."""
     if detail is None:
         return False
     return detail.get("status") not in ENDED or shows_its_attempts(detail)
@@ -146,7 +146,7 @@ def _is_whole(detail: Detail | None) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeeklyReport:
-    """Tells at `now` of the week that is over, if nobody has; and answers what is known so far."""
+    """Reports at `now` the week that is over, unless done; and answers what is known so far."""
 
     table: Table
     policy: Policy
@@ -155,10 +155,10 @@ class WeeklyReport:
 
     def see_to(self) -> None:
         """
-        Report the week that is over, once. Limits that nobody has passed are only named.
+        Report the week that is over, once. Limits that no job has passed are only named.
 
-        Since when the policy has each limit is kept as soon as the policy changes. `failed` has
-        the error where it could not be written: the next sweep tries again.
+        When the policy changes, the time since which it has each limit is kept as well. If the
+        write fails, `failed` has the error, and the next sweep tries again.
         """
         week = week_of(self.now)
         if self._is_done(tally_items.read_last(self.table), week):
@@ -181,8 +181,8 @@ class WeeklyReport:
         self.failed.extend(written.failed.values())
 
     def _is_done(self, last: LastReport | None, week: date) -> bool:
-        """Whether nothing is to be reported, and nothing to be kept of the policy."""
-        # A policy that cannot be read says nothing of its limits.
+        """Whether there is nothing to report, and nothing to keep about the policy."""
+        # The limits of a policy that cannot be read are unknown.
         is_kept = last is not None and last.policy == self.policy.version
         return last is not None and last.week >= week and (is_kept or not self.policy.readable)
 
@@ -193,7 +193,7 @@ class WeeklyReport:
         return weekly(over, found, unpassed(self.policy, found, span)) if found else None
 
     def answer(self) -> Mapping[str, Any]:
-        """What the limits have done this week so far, and in four weeks with it."""
+        """Return what the limits have done this week so far, and in four weeks including it."""
         week = week_of(self.now)
         last = tally_items.read_last(self.table) or LastReport(week=week)
         return answer(self.policy, week, self._of_week, self._span(week, last))

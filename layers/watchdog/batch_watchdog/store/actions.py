@@ -1,7 +1,7 @@
 """
-Actions: effects as they were decided, who asked for them and why, and their results.
+Actions in the table: effects as they were decided, who asked for them and why, and their results.
 
-An action is written together with the state that called for it, and the table's stream hands it
+An action is written together with the state that it follows from, and the table's stream hands it
 to `act`. So the actions are the outbox, and the audit trail.
 """
 
@@ -27,7 +27,7 @@ from batch_watchdog.notices.text import iso
 from batch_watchdog.store.item_codec import Item, pack, unpack
 from batch_watchdog.store.table import Put, Table
 
-PREFIX = "ACTION#"  # the stream's filter in the template knows it
+PREFIX = "ACTION#"  # must match the stream's filter in the template
 KEPT = timedelta(days=90)
 
 _SECOND = timedelta(seconds=1)
@@ -46,12 +46,12 @@ _ADAPTERS: Mapping[str, TypeAdapter[Effect]] = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """
-    How far the stop of an action's jobs has come: the first `seen` of them have been judged.
-    Of messages for a chat the first `seen` have been sent.
+    How far an action has come.
 
-    So many were `accepted`; `refused` says why for each that Batch refused, and `not_meant` has by
-    reason those that nobody wanted stopped any more. Of those up to `asked`, Batch may have been
-    asked by a try that had no answer.
+    The first `seen` jobs of a stop have been judged; the first `seen` messages for a chat have been
+    sent. `accepted` counts the stops that Batch accepted, `refused` has the reason for each job
+    that Batch refused, and `not_meant` has, by reason, the jobs whose stop was not meant any more.
+    For the jobs up to `asked`, an earlier try may have asked Batch without receiving an answer.
     """
 
     seen: int = 0
@@ -62,12 +62,12 @@ class Progress:
 
     @property
     def result(self) -> dict[str, Any]:
-        """What is recorded of it."""
+        """The result to record."""
         result = {"accepted": self.accepted, "refused": self.refused}
         return result | ({"not_meant": self.not_meant} if self.not_meant else {})
 
     def ended(self, **why: str) -> dict[str, Any]:
-        """What is recorded where the stop ends here, and which of the jobs that is about."""
+        """Return the result to record if the stop ends early: why, and at which of its jobs."""
         unsure = {"asked": self.asked} if self.asked > self.seen else {}
         return self.result | {"seen": self.seen} | unsure | why
 
@@ -77,9 +77,9 @@ class Action:
     """
     An effect as recorded. `result` is None until it has been carried out.
 
-    `tries` counts how often the same effect was handed on before, each time without a result.
-    Of notices, `folded` has the digest that tells those of them which do not go out at once: by
-    their threads, or by their ids. It is None until that is decided.
+    `tries` counts how often the same effect was handed on before, each time without a result. For
+    notices that are not sent at once, `folded` has the digest that announces them later, by their
+    threads or by their ids. It is None until that is decided.
     """
 
     pk: str
@@ -95,7 +95,7 @@ class Action:
 
     @property
     def digests(self) -> list[str]:
-        """The ids of the digests that tell its notices later."""
+        """The ids of the digests that announce some of its notices later."""
         return sorted(set((self.folded or {}).values()))
 
 
@@ -106,7 +106,7 @@ class Actions:
         self._table = table
 
     def puts(self, effects: Iterable[Effect], now: datetime, asked_by: str) -> list[Put]:
-        """The writes that record effects as actions, for the stream to hand on."""
+        """Build the writes that record effects as actions, for the stream to hand on."""
         return [
             _new(part, body, now, asked_by)
             for effect in effects
@@ -114,12 +114,15 @@ class Actions:
         ]
 
     def get(self, pk: str, sk: str) -> Action | None:
-        """The action as it is now."""
+        """Read the action as it is now."""
         item = self._table.get(pk, sk)
         return to_action(item) if item else None
 
     def recorded_at(self, at: datetime) -> list[Action]:
-        """The stops that were recorded in the second that ends with this time, or begins."""
+        """
+        Return the stops that were recorded in the second that ends with this time, or begins with
+        it.
+        """
         return [
             to_action(item)
             for second in (iso(at - _SECOND), iso(at))
@@ -129,17 +132,17 @@ class Actions:
 
     def record(self, action: Action, result: Any, also: Iterable[Put] = ()) -> None:
         """
-        Record the result of an action, and with it whatever else rests on it.
+        Record the result of an action, together with the writes that depend on it.
 
         Raises:
-            StaleItemError: the action has changed since it was read, or what is to be written
-                with it has.
+            StaleItemError: the action has changed since it was read, or another item of the write
+                has.
         """
         self._table.write([self._changed(action, result=pack(result)), *also])
 
     def keep(self, action: Action, progress: Progress) -> Action:
         """
-        Record how far an action has come, for the next try to go on from there.
+        Record how far an action has come, so that the next try continues from there.
 
         Returns:
             The action as it is now.
@@ -154,16 +157,17 @@ class Actions:
         self, action: Action, folded: Mapping[str, str], result: Any, also: Iterable[Put]
     ) -> Action:
         """
-        Record which of an action's notices are told later, with what tells them, in one write.
+        Record which of an action's notices are announced later, and what announces them, in one
+        write.
 
-        `result` is None where some of them are still to be told at once.
+        `result` is None if some of them are still to be sent at once.
 
         Returns:
             The action as it is now.
 
         Raises:
-            StaleItemError: the action has changed since it was read, or what is to be written
-                with it has.
+            StaleItemError: the action has changed since it was read, or another item of the write
+                has.
         """
         values = {"folded": pack(folded)} | ({} if result is None else {"result": pack(result)})
         self._table.write([self._changed(action, **values), *also])
@@ -171,7 +175,8 @@ class Actions:
 
     def hand_on(self, action: Action, now: datetime) -> None:
         """
-        Record the same effect as a new action, which the stream hands on, in place of this one.
+        Record what is left of the effect as a new action in place of this one; the stream hands it
+        on.
 
         Raises:
             StaleItemError: the action has changed since it was read.
@@ -191,7 +196,7 @@ class Actions:
 
 
 def to_action(item: Item) -> Action:
-    """An action from its item, as read or as the stream delivers it."""
+    """Build an action from its item, as read or as the stream delivers it."""
     return Action(
         pk=str(item["pk"]),
         sk=str(item["sk"]),
@@ -207,12 +212,12 @@ def to_action(item: Item) -> Action:
 
 
 def day_of(sk: str) -> str:
-    """The partition of an action, from its sort key, which begins with its time."""
+    """Return the partition of an action, from its sort key, which begins with its time."""
     return f"{PREFIX}{sk[:10]}"
 
 
 def _of_storable_size(effect: Effect) -> Iterator[tuple[Effect, bytes]]:
-    """The effect with its body, or several in its place where one item could not hold it."""
+    """Yield the effect with its body, or several in its place if one item could not hold it."""
     match effect:
         case StopJobs():
             for first in range(0, len(effect.job_ids), _JOBS_MAX):
@@ -238,7 +243,10 @@ def _halves(effect: Announce) -> Iterator[tuple[Effect, bytes]]:
 
 
 def _left_of(action: Action) -> Effect:
-    """What is left of an action's effect, as far as that is known: of a chat, what is unsent."""
+    """
+    Return what is left of an action's effect, as far as that is known: of a chat, the unsent
+    messages.
+    """
     match action.effect:
         case Chat(messages=messages):
             return replace(action.effect, messages=messages[action.progress.seen :])
@@ -247,7 +255,7 @@ def _left_of(action: Action) -> Effect:
 
 
 def _has_too_many(effect: Announce) -> bool:
-    # A digest's ids stand in JSON that stands in JSON.
+    # A digest's message has the ids in JSON within JSON.
     ids = sum(len(json.dumps(json.dumps(notice.id))) for notice in effect.notices)
     return ids > _IDS_MAX or len(effect.notices) > _NOTICES_MAX
 

@@ -1,4 +1,4 @@
-"""Commands: what operators asked for, each with who and when. Part of the audit trail."""
+"""Commands in the table: what operators asked for, who and when. Part of the audit trail."""
 
 import hashlib
 from collections.abc import Mapping
@@ -23,11 +23,11 @@ def put(  # noqa: PLR0913 - all but three by name
     button: str = "",
 ) -> Put:
     """
-    The write of a command, given as JSON, with what was decided upon it.
+    Build the write of a command, given as JSON, with what was decided about it.
 
-    `by` is what the command itself says. `request` is the id of the call that brought it: AWS
-    CloudTrail says by it who the caller was. A `button` tells a command from the same one of
-    another button, in the same second.
+    `by` is the name that the command itself gives. `request` is the id of the call that delivered
+    it: with this id, AWS CloudTrail shows who the caller was. `button` keeps a command apart from
+    the same command of another button in the same second.
     """
     body = pack(command)
     item: Item = {

@@ -1,14 +1,14 @@
 """
-How decisions get into the table: new state and actions in one write.
+Write decisions into the table: new state and actions in one write.
 
-What is decided at once about several arrays or jobs is written together where it fits, so that
-operators get one action, and one digest, in place of many. Where it does not fit into one write
-(100 items, 400 KB an item, 4 MB), it is split, down to what is decided about one key; and where
-that does not fit, into what its `halves` decide. A key whose write is refused even so is reported
-with its error, and all others are written.
+Decisions that are made at once about several arrays or jobs are written together where they fit, so
+that operators get one action, and one digest, instead of many. Where they do not fit into one write
+(100 items, 400 KB an item, 4 MB), they are split, down to the decision about one key; and where
+that does not fit, into the decisions about its `halves`. A key whose write is refused even so is
+reported with its error, and all others are written.
 
-Before a decision is written, nothing else may be written of it but what bears repeating and is no
-decision: reminders, and the parts of an array.
+Before a decision is written, nothing else may be written for it, except what may be repeated and is
+not a decision: reminders, and the parts of an array.
 """
 
 from collections import defaultdict
@@ -26,19 +26,19 @@ from batch_watchdog.store.actions import Actions
 from batch_watchdog.store.once import OnceKey, OnceLedger, by_bucket
 from batch_watchdog.store.table import TRANSACTION_MAX, Key, Put, Table
 
-# What may go wrong with one job, array or queue: AWS does not answer, or not what it should.
+# Errors about one job, array or queue: AWS does not answer, or its answer is not as expected.
 ITEM_ERRORS = (ClientError, BotoCoreError, LookupError, TypeError, ValueError)
 
-# What a write raises where the fault lies in what is to be written, and not with the table.
+# Raised by a write if the fault lies in what is to be written, and not in the table.
 _REFUSED = (TypeError, ValueError)
 
 _TRIES = 5  # of one decision, against others that write the same item
-_ACTIONS_ROOM = 20  # items of a write that are left to the actions
+_ACTIONS_ROOM = 20  # items of a write that are kept free for the actions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one decision wants written: items, and effects to be recorded with them."""
+    """What one decision writes: items, and effects that are recorded with them."""
 
     puts: Sequence[Put] = ()
     effects: Sequence[Effect] = ()
@@ -49,8 +49,8 @@ class Written[K: Hashable]:
     """
     The keys about which nothing is written.
 
-    The `lost` ones lost each race, and are to be tried again later. About the `failed` ones nothing
-    could be decided or written, for the reason that is given.
+    For the `lost` keys, another writer was faster each time: they are to be tried again later.
+    About the `failed` keys nothing could be decided or written, because of the error that is given.
     """
 
     lost: Sequence[K] = ()
@@ -58,10 +58,10 @@ class Written[K: Hashable]:
 
     def raise_failed(self) -> None:
         """
-        Report the failures.
+        Raise the failures, if there are any.
 
         Raises:
-            ExceptionGroup: there are any.
+            ExceptionGroup: there are some.
         """
         if self.failed:
             errors = list(self.failed.values())
@@ -83,10 +83,11 @@ class Recorder:
         self, keys: Iterable[K], decide: Callable[[K], Outcome], now: datetime
     ) -> list[K]:
         """
-        The same as `write_each`, of keys that can't be split.
+        Do the same as `write_each`, for keys that cannot be split.
 
         Returns:
-            Those that lost each race. They are to be tried again later.
+            The keys for which another writer was faster each time: they are to be tried again
+            later.
 
         Raises:
             ExceptionGroup: there are keys about which nothing could be decided or written. All
@@ -106,7 +107,7 @@ class Recorder:
         """
         Decide about each key, and write the outcomes, together where that works.
 
-        Where someone else has been faster, it is decided again, together once more (so that a
+        If another writer has been faster, the keys are decided again, first together (so that a
         lost race does not turn one digest into many notices), and then each on its own. `decide`
         must read anew each time, and may raise StaleItemError itself. A key whose outcome does not
         fit into one write is split by `halves`.
@@ -123,9 +124,9 @@ class Recorder:
         now: datetime,
     ) -> Written[K]:
         """
-        Decide once about what the entries name; `decide` gets those of which nobody has decided.
+        Decide once about each entry; `decide` gets those that have not been decided yet.
 
-        What it wants is written together with the ledger.
+        Its outcome is written together with the ledger.
         """
         portions = [(key, tuple(some)) for key, some in by_bucket(entries).items()]
 
@@ -143,7 +144,7 @@ class Recorder:
         )
 
     def announce_once(self, notices: Mapping[OnceKey, Notice], now: datetime) -> Written[OnceKey]:
-        """Announce those of the notices whose keys have not been decided about before."""
+        """Announce those of the notices whose keys have not been decided before."""
 
         def decide(fresh: Sequence[OnceKey]) -> Outcome:
             return Outcome(effects=[Announce(notices=tuple(notices[key] for key in fresh))])
@@ -155,7 +156,7 @@ class Recorder:
         Write these outcomes, all or none.
 
         Raises:
-            StaleItemError: one of them rests on an item that has changed since.
+            StaleItemError: one of them depends on an item that has changed since.
         """
         outcomes = list(outcomes)
         effects = _folded(effect for outcome in outcomes for effect in outcome.effects)
@@ -165,7 +166,7 @@ class Recorder:
 
 
 def halves[K](of: Sequence[K]) -> Sequence[tuple[K, ...]]:
-    """Both halves; nothing where there is but one."""
+    """Return both halves; nothing for a single element."""
     middle = len(of) // 2
     return [tuple(of[:middle]), tuple(of[middle:])] if middle else []
 
@@ -188,7 +189,7 @@ class _Writing[K: Hashable]:
     failed: dict[K, Exception] = field(default_factory=dict)
 
     def together(self, keys: Iterable[K]) -> list[K]:
-        """Decide about the keys, write as much as fits at a time, and return which are lost."""
+        """Decide about the keys, write as much as fits at a time, and return the lost ones."""
         outcomes: dict[K, Outcome] = {}
         lost = []
         for key in keys:
@@ -201,7 +202,7 @@ class _Writing[K: Hashable]:
         return lost
 
     def alone(self, key: K) -> list[K]:
-        """Decide about a key, and write it; return it, or which of its parts are lost."""
+        """Decide about a key, and write it; return it if it is lost, or its lost parts."""
         for _ in range(_TRIES):
             try:
                 outcome = self._outcome(key)
@@ -220,7 +221,7 @@ class _Writing[K: Hashable]:
             return Outcome()
 
     def _write(self, chunk: Mapping[K, Outcome]) -> list[K]:
-        """Write outcomes, in one write or more; return which are lost."""
+        """Write outcomes, in one write or more; return the lost keys."""
         try:
             self.recorder.write(chunk.values(), self.now)
         except StaleItemError:
@@ -244,7 +245,7 @@ class _Writing[K: Hashable]:
 
 
 def _folded(effects: Iterable[Effect]) -> list[Effect]:
-    """The effects, with all notices of one kind in one, and all stops for one reason."""
+    """Merge the effects: all notices of one kind into one, and all stops for one reason."""
     groups: dict[Hashable, list[Effect]] = defaultdict(list)
     for effect in effects:
         groups[_sort_of(effect)].append(effect)
@@ -252,7 +253,7 @@ def _folded(effects: Iterable[Effect]) -> list[Effect]:
 
 
 def _sort_of(effect: Effect) -> Hashable:
-    """What effects that can be one have in common."""
+    """Return a key that is the same for effects that can be merged."""
     match effect:
         case Announce():
             return effect.notices[0].kind
@@ -280,7 +281,7 @@ def _as_one(group: Sequence[Effect]) -> Effect:
 
 
 def _chunks[K: Hashable](outcomes: Mapping[K, Outcome]) -> Iterable[dict[K, Outcome]]:
-    """The outcomes that want anything, in portions that fit into one write each."""
+    """Yield the outcomes that write anything, in portions that fit into one write each."""
     chunk: dict[K, Outcome] = {}
     items = 0
     for key, outcome in outcomes.items():

@@ -11,29 +11,31 @@ type Item = Mapping[str, Value]
 
 
 def pack(value: object) -> bytes:
-    """JSON, compressed: small enough for an item, and readable with standard tools."""
+    """Return a value as compressed JSON: small enough for an item; standard tools can read it."""
     return zlib.compress(json.dumps(value, separators=(",", ":")).encode(), 9)
 
 
 def unpack(packed: Value) -> Any:
-    """The value that `pack` was given."""
+    """Return the value that `pack` was given."""
     return json.loads(zlib.decompress(binary(packed)))
 
 
 def binary(value: Value) -> bytes:
-    """An attribute that is known to hold bytes."""
+    """Return an attribute that must hold bytes."""
     if not isinstance(value, bytes):
         raise TypeError(f"expected bytes, got {type(value).__name__}")
     return value
 
 
 def to_image(item: Item) -> dict[str, Any]:
-    """An item in DynamoDB's own JSON."""
+    """Return an item in DynamoDB's own JSON."""
     return {name: _typed(value) for name, value in item.items()}
 
 
 def from_image(image: Mapping[str, Any]) -> Item:
-    """An item from DynamoDB's own JSON, as a client or a stream (bytes as base64) gives it."""
+    """
+    Build an item from DynamoDB's own JSON, as a client or a stream (bytes as base64) gives it.
+    """
     return {name: _value(*next(iter(typed.items()))) for name, typed in image.items()}
 
 

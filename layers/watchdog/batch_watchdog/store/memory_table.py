@@ -9,7 +9,9 @@ from batch_watchdog.store.table import FIRST, LAST, Key, Listener, Put, check, n
 
 
 class MemoryTable:
-    """The table's twin in memory. `listener` hears of each write, as the stream does."""
+    """
+    The same table, in memory. `listener` is called with each write, as the stream would deliver it.
+    """
 
     def __init__(self, listener: Listener | None = None) -> None:
         self._partitions: dict[str, dict[str, Item]] = defaultdict(dict)
@@ -48,6 +50,6 @@ class MemoryTable:
                 self._listener("MODIFY" if put.read else "INSERT", before.get(put.key), item)
 
     def every_item(self) -> Iterator[Item]:
-        """All items, by their keys."""
+        """Yield all items, in order of their keys."""
         for pk in sorted(self._keys):
             yield from self.query(pk)

@@ -1,12 +1,13 @@
 """
-The ledger: what has been decided once and must not be decided again.
+The ledger: which decisions have been made once and must not be made again.
 
-A decision is remembered as eight bytes, in an item for the minute that the decision is about
-(when a job failed, since when it waits) and one of 16 shards: a storm of decisions is a few
-items, and each is found again whatever batch it comes in.
+A decision is remembered as eight bytes, in an item for the minute that the decision is about (when
+a job failed, since when it waits) and one of 16 shards. So very many decisions take few items, and
+each is found again, whatever batch it arrives in.
 
-An item that is full is moved to one of its own, which no longer changes; the first item says how
-many there are. Every decision writes the first one, so it alone shows who was faster.
+A full item is moved to one of its own, which no longer changes; the first item says how many of
+these there are. Every decision writes the first item, so that item alone shows which writer was
+faster.
 """
 
 import hashlib
@@ -18,15 +19,15 @@ from datetime import UTC, datetime, timedelta
 from batch_watchdog.store.item_codec import Item, binary
 from batch_watchdog.store.table import Key, Put, Table
 
-KEPT = timedelta(days=60)  # after the latest decision; longer than any job is waited for
+KEPT = timedelta(days=60)  # after the latest decision; longer than we wait for any job
 
 _WIDTH = 8  # bytes
-_FULL = 4_000 * _WIDTH  # A write is paid by the size of its item, and one holds 400 KB.
+_FULL = 4_000 * _WIDTH  # AWS bills a write by its item's size, of at most 400 KB.
 
 
 @dataclass(frozen=True, slots=True)
 class OnceKey:
-    """A decision by name, and the time it is about; both are the same whenever it is made."""
+    """A decision's name, and the time that it is about; both are the same on each try."""
 
     name: str
     about: datetime
@@ -42,7 +43,7 @@ class OnceKey:
 
 
 def by_bucket[K: Hashable](entries: Mapping[K, OnceKey]) -> dict[Key, dict[K, OnceKey]]:
-    """Entries by the item that remembers them: what is decided and written together."""
+    """Group entries by the item that remembers them: these are decided and written together."""
     buckets: dict[Key, dict[K, OnceKey]] = defaultdict(dict)
     for name, entry in entries.items():
         buckets[entry.bucket][name] = entry
@@ -52,7 +53,10 @@ def by_bucket[K: Hashable](entries: Mapping[K, OnceKey]) -> dict[Key, dict[K, On
 def portions[K: Hashable](
     entries: Mapping[K, OnceKey], buckets_max: int, most: int = 1_000
 ) -> Iterator[tuple[K, ...]]:
-    """Entries in portions that one write is likely to hold: of so many buckets, and so many."""
+    """
+    Yield entries in portions that one write is likely to hold: at most `buckets_max` buckets, and
+    at most `most` entries unless one bucket has more.
+    """
     portion: list[K] = []
     buckets = 0
     for some in by_bucket(entries).values():
@@ -75,17 +79,17 @@ class OnceLedger:
         self, bucket: Key, entries: Mapping[K, OnceKey], now: datetime
     ) -> tuple[list[K], list[Put]]:
         """
-        Which decisions of a bucket have not been made yet, and the writes that record them.
+        Return which decisions of a bucket have not been made yet, and the writes that record them.
 
-        They belong into one write with whatever the decisions bring about: should someone else
-        make one of them meanwhile, all of it is refused.
+        They belong into one write with the effects of the decisions: if another writer makes one of
+        the decisions meanwhile, all of it is refused.
         """
         remembered = self.remembered([bucket])
         fresh = remembered.fresh(entries)
         return fresh, remembered.puts([entries[name] for name in fresh], now)
 
     def remembered(self, buckets: Iterable[Key]) -> "Remembered":
-        """What is remembered in these buckets."""
+        """Read what is remembered in these buckets."""
         items = self._table.get_many(list(buckets))
         full = [
             _full_key(bucket, number)
@@ -103,7 +107,7 @@ class Remembered:
         self._digests: dict[Key, set[bytes]] = {}
 
     def fresh[K: Hashable](self, entries: Mapping[K, OnceKey]) -> list[K]:
-        """Which of these decisions have not been made; each of them once."""
+        """Return which of these decisions have not been made; each of them once."""
         found: dict[tuple[Key, bytes], K] = {}
         for name, entry in entries.items():
             if entry.digest not in self._known(entry.bucket):
@@ -111,7 +115,7 @@ class Remembered:
         return list(found.values())
 
     def puts(self, entries: Iterable[OnceKey], now: datetime) -> list[Put]:
-        """The writes that record decisions, which must be fresh."""
+        """Build the writes that record decisions, which must be fresh."""
         return [
             put
             for bucket, some in by_bucket(dict(enumerate(entries))).items()

@@ -1,11 +1,11 @@
 """
 The hold: an operator has stopped the watchdog from changing anything.
 
-Whatever is due stays due, and is decided anew afterwards. But a queue's opening or closing has
-been decided once and for all, so it is kept here, to be done when the hold is over.
+Whatever is due stays due, and is decided anew afterwards. But a queue's opening or closing is not
+decided again, so it is kept here, and carried out when the hold is over.
 
-Holds that are over are kept too: the time under a hold does not count where a guard's stage
-becomes harder by time.
+Holds that are over are kept too: the time under a hold does not count where a guard's stage becomes
+harder by time.
 """
 
 from collections.abc import Mapping
@@ -39,15 +39,15 @@ class OperatorHold:
         return self.since is not None
 
     def spans(self, now: datetime) -> tuple[tuple[datetime, datetime], ...]:
-        """When the watchdog was held, until now at the latest."""
+        """Return the periods of the holds, until now at the latest."""
         return (*self.past, (self.since, now)) if self.since else self.past
 
     def resumed(self, now: datetime) -> "OperatorHold":
-        """The hold when it is over."""
+        """Return the hold after it has ended."""
         spans = [span for span in self.spans(now) if span[1] > now - _KEPT]
         while len(spans) > _KEPT_MAX:
-            # The two oldest count as one: the time between them does not count either, so that
-            # nothing becomes harder too soon.
+            # The two oldest are merged: the time between them does not count either, so that no
+            # stage becomes harder too soon.
             spans[:2] = [(spans[0][0], spans[1][1])]
         return replace(OperatorHold(version=self.version), past=tuple(spans))
 
@@ -56,7 +56,7 @@ _ADAPTER = TypeAdapter(OperatorHold)
 
 
 def read(table: Table) -> OperatorHold:
-    """The hold, as it is now."""
+    """Read the hold, as it is now."""
     item = table.get(*_KEY)
     if item is None:
         return OperatorHold()
@@ -64,7 +64,7 @@ def read(table: Table) -> OperatorHold:
 
 
 def put(hold: OperatorHold) -> Put:
-    """The write of the hold."""
+    """Build the write of the hold."""
     pk, sk = _KEY
     body = pack(_ADAPTER.dump_python(hold, mode="json", exclude={"version"}))
     return Put({"pk": pk, "sk": sk, "body": body}, read=hold.version)

@@ -1,9 +1,9 @@
 """
-The wheel: reminders, filed by the minute in which they come due.
+The wheel: reminders, filed by the minute in which they are due.
 
-An entry holds all that one batch files for one minute, and its key comes from its content, so
-a repeat lands on itself. Nothing is updated or taken back when a job moves on: an entry is
-only a reminder, and the truth is asked for when it is due. Entries expire by themselves.
+An entry holds all that one batch files for one minute, and its key is derived from its content, so
+a repeated write finds the same entry. Nothing is updated or removed when a job's state changes: an
+entry is only a reminder, and the facts are read when it is due. Entries expire.
 """
 
 import hashlib
@@ -16,15 +16,15 @@ from batch_watchdog.store.item_codec import Item, binary
 from batch_watchdog.store.table import Put, Table, create
 
 MINUTE = timedelta(minutes=1)
-KEPT = timedelta(days=7)  # after it was due, for an operator to look at
-LATEST_AFTER = timedelta(days=60)  # No reminder is later from now; a limit is at most 30 days.
+KEPT = timedelta(days=7)  # after it was due, so that an operator can inspect it
+LATEST_AFTER = timedelta(days=60)  # No reminder is due later than that; a limit is at most 30 days.
 
 # Entries are spread over this many partitions, as one takes 1,000 write units a second.
 _SHARDS = 4
 
-# Runs: what budgets are to count ("use"), and what is believed to go on ("run").
-# A stay is due to be looked at; "held" and "braked" ones have been looked at, and their stops wait.
-# "followed" jobs have passed a limit, and it is looked at what becomes of them.
+# "use": runs of jobs that budgets are to count. "run": runs that are believed to go on.
+# "stay": stays to be checked. "held", "braked": stays that were checked, and whose stops wait.
+# "followed": jobs that have passed a limit; it is checked what happens to them.
 type Kind = Literal[
     "use", "run", "stay", "held", "braked", "followed", "array", "blocked", "chain", "thread"
 ]
@@ -35,8 +35,8 @@ class Reminder:
     """
     Reminders of one kind for one minute, packed.
 
-    `policy` is the version of the policy by which they were filed, where that is known. It makes
-    no difference to which entry this is.
+    `policy` is the version of the policy by which they were filed, if that is known. It is not part
+    of the entry's key.
     """
 
     minute: datetime
@@ -51,17 +51,17 @@ class Reminder:
 
     @property
     def key(self) -> str:
-        """What tells this entry from all others."""
+        """Identifies this entry among those of its minute."""
         return f"{self.kind}#{self.digest}"
 
 
 def minute_of(at: datetime) -> datetime:
-    """The whole minute that `at` lies in."""
+    """Return the whole minute that `at` lies in."""
     return at.replace(second=0, microsecond=0)
 
 
 def minute_from(at: datetime) -> datetime:
-    """The first whole minute that is not before `at`."""
+    """Return the first whole minute that is not before `at`."""
     return minute_of(at + MINUTE - timedelta(microseconds=1))
 
 
@@ -77,14 +77,14 @@ class Reminders:
             create(self._table, put(entry))
 
     def between(self, first: datetime, last: datetime) -> Iterator[Reminder]:
-        """What was filed for the minutes from `first` to `last`; read page by page."""
+        """Yield what was filed for the minutes from `first` to `last`; read page by page."""
         for shard in range(_SHARDS):
             items = self._table.query(_pk(shard), first=_text(first), last=f"{_text(last)}~")
             yield from map(_to_entry, items)
 
 
 def put(entry: Reminder) -> Put:
-    """The write that files an entry, for a write together with other items."""
+    """Build the write that files an entry, for a write together with other items."""
     item: Item = {
         "pk": _pk(int(entry.digest[-1], 16) % _SHARDS),
         "sk": f"{_text(entry.minute)}#{entry.kind}#{entry.digest}",

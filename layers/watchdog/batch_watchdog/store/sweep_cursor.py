@@ -1,7 +1,7 @@
 """
-How far the sweep has come: with what is due, with a new policy, and with listing all jobs.
+How far the sweep has come: with due reminders, with a new policy, and with listing all jobs.
 
-It is kept as the work goes on, so that a sweep that is killed leaves what it has done.
+The cursor is written as the work goes on, so that a sweep that is killed keeps what it has done.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,8 +14,8 @@ from batch_watchdog.store.item_codec import pack, unpack
 from batch_watchdog.store.reminders import Reminder
 from batch_watchdog.store.table import Put, Table
 
-# Who files for a minute that the sweep has just read is late by less than this: a function's
-# time limit, and the difference between two clocks.
+# A reminder that is filed for a minute after the sweep has read it is late by less than this: a
+# function's time limit, and the difference between two clocks.
 LOOKBACK = timedelta(minutes=3)
 
 _KEY = ("SWEEP", "CURSOR")
@@ -26,9 +26,10 @@ class Place:
     """
     How far a listing of all jobs has come: the page to be read next.
 
-    It is a page of a queue's jobs in one state, and behind `token`, if there is one. Of the arrays
-    on that page, those up to `parent` are done; where `child_status` is given, the children of
-    `parent` are listed, in that state and behind `child_token`.
+    It is a page of a queue's jobs in one state; `token` leads to it, unless it is the first. Of the
+    arrays on that page, those up to `parent` are done; but where `child_status` is given, the
+    children of `parent` are being listed, in that state, and `child_token` leads to their next
+    page.
     """
 
     queue: str
@@ -45,7 +46,7 @@ class Listing:
     """
     A listing of all jobs that has begun; `place` is None before its first page.
 
-    `failed` says that some of them could not be listed.
+    `failed` says that some of the jobs could not be listed.
     """
 
     began_at: datetime
@@ -56,10 +57,10 @@ class Listing:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refiling:
     """
-    The wheel is filed anew by a new policy, whose version this is.
+    How far the stays on the wheel have been filed anew by a new policy, whose version is `policy`.
 
-    All entries before `minute` are done, those of that minute up to the key `entry`, and of this
-    one so many stays.
+    All entries before `minute` are done, those of that minute before the key `entry`, and the first
+    `number` stays of this entry.
     """
 
     policy: str
@@ -71,12 +72,14 @@ class Refiling:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
     """
-    `minute` is the last one that was swept whole; `seen` are entries' keys by minute.
+    How far the sweep has come.
 
-    Of an entry that has been seen to in part, `begun` says how much is done. `listed_at` is when
-    the last listing of all jobs began, and `listing` the one that is under way; `relist` asks for
-    another as soon as it is over. `listings_failed` counts the latest ones, in a row, that could
-    not show all jobs. `policy` is the version by which the whole wheel is filed.
+    `minute` is the last one of which all reminders have been handled; `seen` has by minute the keys
+    of the entries that have been handled. For an entry that has been handled in part, `begun` says
+    how many of its reminders are done. `listed_at` is when the last listing of all jobs began, and
+    `listing` is the one that is under way; `relist` asks for another as soon as it is over.
+    `listings_failed` counts the latest listings, in a row, that could not show all jobs. `policy`
+    is the version by which the whole wheel is filed.
     """
 
     minute: datetime
@@ -92,21 +95,23 @@ class Cursor:
 
     @property
     def first(self) -> datetime:
-        """The first minute to read: the last few are read again, for latecomers."""
+        """
+        The first minute to read: the last few are read again, for reminders that were filed late.
+        """
         return self.minute - LOOKBACK
 
     def has_seen(self, entry: Reminder) -> bool:
         return entry.key in self.seen.get(entry.minute, ())
 
     def done_of(self, entry: Reminder) -> int:
-        """How much of an entry has been seen to."""
+        """Return how many of an entry's reminders have been handled."""
         return self.begun.get(entry.minute, {}).get(entry.key, 0)
 
     def passed(self, now: datetime, entries: Iterable[Reminder], *, all_of_them: bool) -> "Cursor":
         """
-        The cursor after these entries have been seen to, or all that were due at `now`.
+        Return the cursor after these entries have been handled, or all that were due at `now`.
 
-        It never goes back: a sweep may come late, after others for later minutes.
+        It never goes back: a sweep may run late, after others for later minutes.
         """
         minute = max(now, self.minute) if all_of_them else self.minute
         seen = {at: set(keys) for at, keys in self.seen.items()}
@@ -125,16 +130,17 @@ class Cursor:
         )
 
     def came_to(self, entry: Reminder, number: int) -> "Cursor":
-        """The cursor after so much of an entry has been seen to."""
+        """Return the cursor after the first `number` reminders of an entry."""
         parts = {**self.begun.get(entry.minute, {}), entry.key: number}
         return replace(self, begun={**self.begun, entry.minute: parts})
 
     def joined(self, before: "Cursor", other: "Cursor") -> "Cursor":
         """
-        This cursor, with what another sweep has done meanwhile.
+        Return this cursor, with what another sweep has done meanwhile.
 
-        `before` is what both began with. What either of them has seen is seen. For the rest this
-        one counts where it has moved: at worst, something is done twice, which does no harm.
+        `before` is what both began with. An entry that either of them has handled counts as
+        handled. For the rest, this cursor counts where it has moved: at worst, something is done
+        twice, which does no harm.
         """
         seen = {
             at: self.seen.get(at, frozenset()) | other.seen.get(at, frozenset())
@@ -164,7 +170,7 @@ _ADAPTER = TypeAdapter(Cursor)
 
 
 def read(table: Table, now: datetime) -> Cursor:
-    """The cursor; before the first sweep ever, one that has come to `now`."""
+    """Read the cursor; before the first sweep ever, one that has come to `now`."""
     item = table.get(*_KEY)
     if item is None:
         return Cursor(minute=now)
@@ -173,7 +179,7 @@ def read(table: Table, now: datetime) -> Cursor:
 
 def write(table: Table, cursor: Cursor) -> None:
     """
-    Keep the cursor.
+    Write the cursor.
 
     Raises:
         StaleItemError: another sweep has moved it meanwhile.

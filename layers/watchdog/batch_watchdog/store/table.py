@@ -1,10 +1,10 @@
 """
-The one table, and its twin in memory.
+The one table: what it offers, and its implementation in DynamoDB.
 
-Every item has a partition key `pk`, a sort key `sk` and a `version`; all else is flat (text,
-whole numbers, bytes). A write says of each item which version was read (0: there was none),
-and is carried out whole or not at all. The twin keeps the same promises, for replays and
-simulations; both pass the same tests.
+Every item has a partition key `pk`, a sort key `sk` and a `version`; all else is flat (text, whole
+numbers, bytes). A write gives for each item the version that was read (0: there was none), and is
+carried out whole or not at all. `MemoryTable` guarantees the same, for replays and simulations;
+both pass the same tests.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,7 +28,7 @@ _ITEM_SIZE_MAX = 400 * 1024
 _NUMBER_SIZE = 21
 _GET_MAX = 100
 
-FIRST, LAST = " ", "~"  # before and after all sort keys that there are; they are plain ASCII
+FIRST, LAST = " ", "~"  # before and after all sort keys, which are plain ASCII
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +45,23 @@ class Put:
 
 class Table(Protocol):
     def get(self, pk: str, sk: str) -> Item | None:
-        """The item as it is now (a consistent read)."""
+        """Read the item as it is now (a consistent read)."""
 
     def get_many(self, keys: Sequence[Key]) -> dict[Key, Item]:
-        """Those of the items that exist, as they are now."""
+        """Read those of the items that exist, as they are now."""
 
     def query(self, pk: str, *, first: str = FIRST, last: str = LAST) -> Iterator[Item]:
         """
-        A partition's items from `first` to `last` sort key, in order; read page by page.
+        Yield a partition's items from `first` to `last` sort key, in order; read page by page.
 
-        There are none where `last` is before `first`.
+        There are none if `last` is before `first`.
         """
 
     def latest(self, pk: str, most: int, *, first: str = FIRST, last: str = LAST) -> list[Item]:
         """
-        The last items of that range, the last one first: one page.
+        Return the last items of that range, the last one first: one page.
 
-        They are `most`, or fewer where these would be more than a megabyte.
+        They are `most`, or fewer if these would be more than a megabyte.
         """
 
     def write(self, puts: Sequence[Put]) -> None:
@@ -76,9 +76,9 @@ class Table(Protocol):
 
 def create(table: Table, put: Put) -> None:
     """
-    Write an item that never changes, unless it is there already.
+    Write an item that never changes, unless it exists already.
 
-    A refused write alone does not say that it is there: another transaction may be writing the
+    A refused write alone does not prove that it exists: another transaction may be writing the
     item, and may yet fail.
     """
     while True:
@@ -109,7 +109,7 @@ class DynamoTable:
                     "ConsistentRead": True,
                 }
             }
-            while wanted:  # DynamoDB may leave out a part, and says which.
+            while wanted:  # DynamoDB may leave out a part, and returns its keys.
                 answer = self._client.batch_get_item(RequestItems=wanted)
                 for image in answer["Responses"].get(self._name, ()):
                     item = from_image(image)
@@ -194,7 +194,7 @@ def check(puts: Sequence[Put]) -> None:
 
 def _size(item: Item) -> int:
     """
-    How many bytes an item takes, at most.
+    Return how many bytes an item takes, at most.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
     """
@@ -220,7 +220,7 @@ def _lost_the_race(error: ClientError) -> bool:
 
 
 def _is_refused(error: ClientError) -> bool:
-    """Whether DynamoDB does not take what the write holds: its size, above all."""
+    """Whether DynamoDB rejects what the write holds, for example because of its size."""
     reasons: Iterable[Any] = error.response.get("CancellationReasons", ())
     return error.response["Error"]["Code"] == "ValidationException" or any(
         reason.get("Code") == "ValidationError" for reason in reasons

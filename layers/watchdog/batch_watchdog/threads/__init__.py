@@ -1,4 +1,4 @@
-"""Notices folded over time: what is told at once, and what is told later, in a digest."""
+"""Threads: fold notices over time. Some are sent at once, others later, in a digest."""
 
 # The modules that other features may import.
 OFFERS: tuple[str, ...] = ()

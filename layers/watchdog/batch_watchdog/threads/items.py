@@ -1,4 +1,4 @@
-"""Threads of notices in the table: one item each, and for each kind one with the active ones."""
+"""Threads of notices in the table: one item each, and one for each kind's active threads."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -12,16 +12,16 @@ from batch_watchdog.store.table import Key, Put, Table
 from batch_watchdog.threads.rules import THREADS_MAX, Thread
 
 _FAR = timedelta(days=31)  # longer than any window
-_KEPT = timedelta(days=7)  # after its window was to close, for an operator to look at
+_KEPT = timedelta(days=7)  # after its window was to close, for operators to inspect
 
-_REFRESHED = timedelta(minutes=15)  # so old may be what is known of a thread's last notice
+_REFRESHED = timedelta(minutes=15)  # maximum age of the time kept for a thread's last notice
 
 _THREAD = TypeAdapter(Thread)
 _ACTIVE = TypeAdapter(dict[str, datetime])
 
 
 def read(table: Table, keys: Iterable[str]) -> dict[str, Thread]:
-    """Those of the threads that are known, by key."""
+    """Return those of the threads that are known, by key."""
     items = table.get_many([_key(each) for each in dict.fromkeys(keys)])
     known = (
         _THREAD.validate_python(unpack(item["body"]) | {"version": item["version"]})
@@ -31,7 +31,7 @@ def read(table: Table, keys: Iterable[str]) -> dict[str, Thread]:
 
 
 def put(thread: Thread) -> Put:
-    """The write of a thread."""
+    """Build the write of a thread."""
     pk, sk = _key(thread.key)
     body = pack(_THREAD.dump_python(thread, mode="json", exclude={"version"}))
     expires_at = int((thread.closes_at + _KEPT).timestamp())
@@ -39,19 +39,19 @@ def put(thread: Thread) -> Put:
 
 
 def reminder(key: str, at: datetime) -> Reminder:
-    """What brings a thread back to the sweep, when its window closes."""
+    """Build the reminder that brings a thread back to the sweep when its window closes."""
     return Reminder(minute=minute_from(at), kind="thread", content=pack([key, at.isoformat()]))
 
 
 def open_threads(table: Table, now: datetime) -> list[Thread]:
-    """The threads whose windows close after `now`, in the order in which they do."""
+    """Return the threads whose windows close after `now`, in the order of closing."""
     due = Reminders(table).between(now - MINUTE, now + _FAR)
     keys = [unpack(entry.content)[0] for entry in due if entry.kind == "thread"]
     return sorted(read(table, keys).values(), key=lambda thread: (thread.closes_at, thread.key))
 
 
 class ActiveThreads:
-    """The threads of a kind of which notices came in the last hour, and when about."""
+    """The threads of a kind that had notices in the last hour, and roughly when the last came."""
 
     def __init__(self, active: Mapping[str, datetime], version: int) -> None:
         self._active = dict(active)
@@ -59,7 +59,7 @@ class ActiveThreads:
         self.changed = False
 
     def takes(self, key: str, now: datetime) -> bool:
-        """Whether there is room for a thread beside the others."""
+        """Check whether there is room for a thread. If so, record it as active."""
         at = self._active.get(key)
         if at is None and len(self._active) >= THREADS_MAX:
             return False
@@ -69,7 +69,7 @@ class ActiveThreads:
         return True
 
     def put(self, kind: str, now: datetime) -> Put:
-        """The write of it."""
+        """Build the write of the active threads."""
         pk, sk = _active_key(kind)
         body = pack(_ACTIVE.dump_python(self._active, mode="json"))
         expires_at = int((now + _KEPT).timestamp())
@@ -78,7 +78,7 @@ class ActiveThreads:
 
 
 def read_active(table: Table, kind: str, since: datetime) -> ActiveThreads:
-    """The threads of a kind that were active since a time."""
+    """Read the threads of a kind that were active after a time."""
     item = table.get(*_active_key(kind))
     if item is None:
         return ActiveThreads({}, 0)

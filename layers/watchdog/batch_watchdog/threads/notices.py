@@ -1,4 +1,4 @@
-"""The digest: many notices of one thread in one message, by their groups."""
+"""Build the digest: many notices of one thread in one message, by their groups."""
 
 import hashlib
 import shlex
@@ -20,7 +20,7 @@ _IN_FULL_MAX = 3  # groups whose example is shown with its text
 
 
 def digest_of(notices: Sequence[Notice], at: datetime) -> Notice:
-    """One notice in place of many that come at once; the same on every delivery."""
+    """Build one notice in place of many that come at once; the same on every delivery."""
     ids = "\n".join(notice.id for notice in notices)
     name = hashlib.sha256(ids.encode("utf-8", "replace")).hexdigest()[:16]
     collected = Collected().adding(notices, at)
@@ -30,7 +30,7 @@ def digest_of(notices: Sequence[Notice], at: datetime) -> Notice:
 
 
 def digest(thread: Thread) -> Notice:
-    """What a thread's window has collected."""
+    """Build the digest of what a thread's window has collected."""
     collected = thread.collected
     first, last = collected.first_at or thread.opened_at, collected.last_at or thread.opened_at
     notice = _digest(
@@ -90,7 +90,7 @@ def _digest(collected: Collected, notice_id: str, opening: str, **when: datetime
 
 
 def _subject(collected: Collected, kind: NoticeKind, groups: Sequence[Group]) -> Phrase:
-    """How many of what kind; of the largest group queue or rule, and why."""
+    """Say how many of what kind, and the queue or rule and the cause of the largest group."""
     if kind.startswith("guard-") and len(groups) == 1:
         return _subject_of_guard(collected, groups[0])
     largest = groups[0]
@@ -107,7 +107,7 @@ def _subject(collected: Collected, kind: NoticeKind, groups: Sequence[Group]) ->
 
 
 def _subject_of_guard(collected: Collected, group: Group) -> Phrase:
-    """What a guard has done, and for how long."""
+    """Say what a guard has done, and within what time."""
     counts = [
         counted(count, *words)
         for kind, words in _VERBS.items()
@@ -132,7 +132,7 @@ _VERBS: Mapping[NoticeKind, tuple[str, str]] = {
 
 
 def _tell(group: Group, *, in_full: bool) -> Iterator[str]:
-    """How many, of what, and one of them as it would have been told alone."""
+    """Yield how many there are, of what, and one of them as an example."""
     about = [
         say(template, name=plain(value))
         for template, value in (
@@ -169,7 +169,7 @@ def _waited(group: Group) -> str:
 
 
 def _tell_where_all_are(groups: Sequence[Group], kind: NoticeKind) -> list[str]:
-    """The command that lists what the largest group tells of."""
+    """Return the command that lists what the largest group is about."""
     largest = groups[0]
     queue = shlex.quote(plain(largest.queue, 300))
     match kind:

@@ -1,15 +1,15 @@
 """
-Which notices are told at once, and which are collected for a digest.
+Decide which notices are sent at once, and which are collected for a digest.
 
-Notices of one kind and one cause form a thread. The first goes out at once; what follows within the
-thread's window is collected, and told as one digest when the window closes. While more comes, the
-next window is longer, up to an hour; one in which nothing came ends the thread.
+Notices of one kind and one cause form a thread. The first is sent at once; those that follow within
+the thread's window are collected, and sent as one digest when the window closes. While more come,
+each next window is longer, up to an hour; a window without notices ends the thread.
 
-Where so much more has come than was told that the last message gives a wrong picture, the window
-closes at once.
+If far more notices were collected than sent, the last message is misleading: the window closes at
+once.
 
-A thread knows which messages it has sent in the last hour, also those from before it ended and
-began anew. So no cause brings more than twelve messages an hour, however it comes and goes.
+A thread keeps the times of its messages in the last hour, also of those before it ended and began
+anew. So no cause brings more than twelve messages an hour, however often its thread begins anew.
 
 What is collected has a bounded size: counts by group, and examples.
 """
@@ -30,24 +30,25 @@ IDS_MAX = 1_000  # in the facts of a digest
 GROUPS_MAX = 50  # the rest is one group
 EXAMPLES_MAX = 3  # of a group
 LONGEST = timedelta(hours=1)
-# So many threads of one kind are active within an hour; what is of other causes shares one.
+# At most this many threads of one kind are active within an hour; all other causes share one.
 THREADS_MAX = 12
 OTHER = "…"
 GUARD, BUDGET = "guard", "budget"
 
-# Messages of a thread within an hour. What is new goes out at once while there are so few; digests,
-# and what is new of a guard or a budget, while there are so few; what must not wait, in any case.
+# Messages of a thread within an hour. While there are fewer than the first number, a new notice is
+# sent at once; than the second, a digest or a new notice of a guard or a budget; than the third, a
+# notice that must not wait.
 AT_ONCE_MAX = 6
 DIGESTS_MAX = 10
 MESSAGES_MAX = 12
-# More notices of one cause that come together are one digest, whatever the policy's `digest_over`.
+# If more notices of one cause come together, they become a digest, whatever `digest_over` is.
 SINGLES_MAX = 5
 
-# So many notices, and so many times as many as the largest message told, are news by themselves.
+# A window closes early at this many notices, if they are this many times the largest message.
 _MANY = 1_000
 _TIMES_AS_MANY = 10
 
-# Of these kinds only the first is news while a thread lasts. Of all others each one is.
+# Of these kinds, only the first counts as new while a thread lasts; of others, see `sort_of`.
 _MORE_OF_THE_SAME = (
     "job-failed",
     "limit-warning",
@@ -58,7 +59,7 @@ _MORE_OF_THE_SAME = (
 _HARDEST = "guard-raised:terminate"
 _HOUR = timedelta(hours=1)
 _TOLD_MAX = 100  # sorts that are remembered
-# Characters as they stand in a message, in JSON in JSON: SNS takes 256 KiB.
+# Characters as in a message, which is JSON within JSON: SNS takes 256 KiB.
 _IDS_SIZE = 150_001
 _CAUSE_MAX = 200  # characters
 _TEXT_MAX = 1_500
@@ -91,7 +92,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collected:
-    """Notices, by their groups. `ids` are the first of them."""
+    """Notices by their groups. `ids` are the ids of the first ones."""
 
     count: int = 0
     ids: tuple[str, ...] = ()
@@ -102,7 +103,7 @@ class Collected:
     last_at: datetime | None = None
 
     def adding(self, notices: Sequence[Notice], at: datetime) -> "Collected":
-        """The same with more notices, which came at a time."""
+        """Return the same with more notices, which came at `at`."""
         groups = {group.key: group for group in self.groups}
         for notice in notices:
             new = group_of(notice)
@@ -120,7 +121,7 @@ class Collected:
         )
 
     def _ids_with(self, notices: Sequence[Notice]) -> tuple[str, ...]:
-        """The first ids: as many as fit into a message."""
+        """Return the first ids, as many as fit into a message."""
         if len(self.ids) < self.count:  # There was no room before.
             return self.ids
         ids = (*self.ids, *(notice.id for notice in notices))[:IDS_MAX]
@@ -131,12 +132,12 @@ class Collected:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thread:
     """
-    One cause, of which notices have been told lately.
+    A cause of which notices were sent lately.
 
-    The window that is open is from `opened_at` to `closes_at`; the first one was opened at
-    `began_at`. `told` are the sorts of notices that have gone out at once since the thread began,
-    `sent` when its messages of the last hour did, and `told_most` how many notices the largest
-    message told. `ended` says that its last window has closed with nothing in it.
+    The open window lasts from `opened_at` to `closes_at`; the first one was opened at `began_at`.
+    `told` are the sorts of notices that were sent at once since the thread began, `sent` the times
+    of its messages in the last hour, and `told_most` the number of notices in the largest message.
+    `ended` says that its last window has closed without notices.
     """
 
     key: str
@@ -153,12 +154,12 @@ class Thread:
 
     @property
     def id(self) -> str:
-        """The name of it, from its beginning to its end; what begins anew has another one."""
+        """The id of the thread until it ends. A thread that begins anew has another one."""
         return f"{self._name.replace(':', '-')}-{self.began_at or self.opened_at:%Y%m%dT%H%M%SZ}"
 
     @property
     def digest_id(self) -> str:
-        """The id of the digest that tells what is collected in the open window."""
+        """The id of the digest of what the open window collects."""
         return f"digest:{self._name}:{iso(self.opened_at)}"
 
     @property
@@ -171,7 +172,7 @@ class Thread:
         return self.ended or (self.closes_at <= now and not self.collected.count)
 
     def anew(self, now: datetime, fold: timedelta) -> "Thread":
-        """The thread as it begins again, with a first window."""
+        """Return the thread as it begins anew, with a first window."""
         return Thread(
             key=self.key,
             opened_at=now,
@@ -183,7 +184,7 @@ class Thread:
         )
 
     def next_window(self, now: datetime) -> "Thread":
-        """The thread, with a longer window from now on, after its digest was sent."""
+        """Return the thread after its digest was sent, with a longer window from now on."""
         window = min(2 * self.window, max(LONGEST, self.window))
         return replace(
             self,
@@ -197,19 +198,19 @@ class Thread:
         )
 
     def hurried(self, now: datetime) -> "Thread":
-        """The thread, with its window closed if what is collected is news by its number."""
+        """Return the thread. Its window closes now if far more was collected than was sent."""
         if self.collected.count < max(_MANY, _TIMES_AS_MANY * self.told_most):
             return self
         return replace(self, closes_at=min(self.closes_at, now))
 
     def has_room_from(self, now: datetime) -> datetime:
-        """From when on, or since when, a digest of it may be sent."""
+        """Return the time from which a digest may be sent: `now`, or later."""
         sent = _within_an_hour(self.sent, now)
         return now if len(sent) < DIGESTS_MAX else sent[-DIGESTS_MAX] + _HOUR
 
 
 def key_of(notice: Notice) -> str:
-    """The thread that a notice belongs to: its kind, and what it is about."""
+    """Return the key of the thread that a notice belongs to: its kind, and what it is about."""
     facts = notice.facts
     match notice.kind:
         case "guard-raised" | "guard-report" | "guard-released":
@@ -230,10 +231,10 @@ def key_of(notice: Notice) -> str:
 
 def sort_of(notice: Notice) -> str:
     """
-    What is told at once the first time in a thread, and folded later.
+    Return the sort of a notice: the first of a sort in a thread is sent at once, others are folded.
 
-    Of a guard each kind of notice is, and each stage: a guard that comes to terminate is told at
-    once, however often it has been raised and released before.
+    For a guard, each kind of notice with each stage is a sort. So a guard that reaches `terminate`
+    is announced at once, however often it was raised and released before.
     """
     if notice.kind.startswith("guard-"):
         return f"{notice.kind}:{notice.facts.get('stage', '')}"
@@ -244,10 +245,10 @@ def take_in(
     thread: Thread, notices: Sequence[Notice], now: datetime, *, is_new: bool
 ) -> tuple[Thread, list[Notice]]:
     """
-    Say which of a thread's notices are told at once; the others are collected.
+    Decide which of a thread's notices are sent at once; the others are collected.
 
-    All that one decision brings of a new thread goes out at once, if there is room: one by one,
-    or if there are too many, in one digest.
+    All notices of one decision that begin a thread are sent at once, if there is room: one by one,
+    or, if there are too many, in one digest.
     """
     sent = _within_an_hour(thread.sent, now)
     told = set(thread.told)
@@ -278,13 +279,13 @@ def take_in(
 
 
 def goes_out_singly(notices: Sequence[Notice], digest_over: int) -> bool:
-    """Whether notices that are told at once together are so one by one, and not in a digest."""
+    """Whether notices that are sent at once together are sent one by one, not in a digest."""
     causes = Counter(map(key_of, notices))
     return len(notices) <= digest_over and max(causes.values(), default=0) <= SINGLES_MAX
 
 
 def _most_messages_before(notice: Notice) -> int:
-    """How many messages its thread may have sent in this hour, if a notice is to go out at once."""
+    """Return the number of its thread's messages within an hour at which a notice must wait."""
     if sort_of(notice) == _HARDEST or notice.kind == "budget-reached":
         return MESSAGES_MAX
     return DIGESTS_MAX if notice.kind.startswith((BUDGET, GUARD)) else AT_ONCE_MAX
@@ -295,7 +296,7 @@ def _within_an_hour(times: Sequence[datetime], now: datetime) -> tuple[datetime,
 
 
 def group_of(notice: Notice) -> Group:
-    """The group of a single notice."""
+    """Build the group of a single notice."""
     facts = notice.facts
     findings = facts.get("findings") or ()
     waited = facts.get("waited_seconds")
@@ -318,7 +319,7 @@ def group_of(notice: Notice) -> Group:
 
 
 def by_size(groups: Iterable[Group]) -> list[Group]:
-    """Groups, the largest first."""
+    """Sort groups, the largest first."""
     return sorted(groups, key=lambda group: (-group.count, group.key))
 
 

@@ -26,7 +26,7 @@ _AS_IT_IS: Decided = ({}, (), {})
 
 
 def messages(notices: Sequence[Notice], digest_over: int, at: datetime) -> Sequence[Notice]:
-    """What is sent of notices that go out at once: each of them, or one digest."""
+    """Return what is sent for notices that go out at once: each of them, or one digest."""
     is_digest = bool(notices) and notices[0].kind == "digest"
     if is_digest or rules.goes_out_singly(notices, digest_over):
         return notices
@@ -34,18 +34,18 @@ def messages(notices: Sequence[Notice], digest_over: int, at: datetime) -> Seque
 
 
 def at_once(notices: Iterable[Notice], folded: Mapping[str, str]) -> list[Notice]:
-    """Those of an action's notices that are told at once."""
+    """Return those of an action's notices that are sent at once."""
     return [each for each in notices if not ({each.id, rules.key_of(each)} & folded.keys())]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoticeFolder:
     """
-    Decides at `now` which notices are told at once.
+    Decides at `now` which notices are sent at once.
 
-    `fold` is the length of a first window; `word` puts what is collected into operators' words.
-    `beside` says what else is to be done where notices of an action are told at once, given these
-    and their threads by the notices' ids.
+    `fold` is the length of a first window. `word` puts the notices that are collected into the
+    operators' language and time zone. `beside` returns further effects if notices of an action are
+    sent at once, given the action, these notices, and their threads by the notices' ids.
     """
 
     table: Table
@@ -56,13 +56,13 @@ class NoticeFolder:
 
     def decide(self, action: Action) -> Action:
         """
-        Decide, once, which of an action's notices are told later; collect these.
+        Decide, once, which of an action's notices are sent later; collect these.
 
         The decision is recorded with what is collected, in one write. So no notice is collected
-        twice, or told at once and collected, however often the stream brings the action.
+        twice, or both sent at once and collected, however often the stream delivers the action.
 
         Returns:
-            The action as it is recorded. It has a result where nothing is left to be told at once.
+            The action as it is recorded. It has a result if nothing is left to be sent at once.
         """
         actions = Actions(self.table)
         while action.result is None and action.folded is None:
@@ -81,16 +81,17 @@ class NoticeFolder:
                 return replace(action, folded=folded)
             try:
                 return actions.fold(action, folded, result, puts)
-            except StaleItemError:  # Others have told of the same causes just now.
+            except StaleItemError:  # Another invocation has changed the same threads.
                 action = actions.get(action.pk, action.sk) or action
         return action
 
     def _decided(self, notices: Sequence[Notice]) -> Decided:
         """
-        What is decided of notices.
+        Decide about notices.
 
-        That is the digests of those that are told later, by thread or by id; what is written; and
-        the threads of those that are told at once.
+        Returns:
+            The ids of the digests of notices that are sent later, by thread or by notice id; the
+            writes; and the threads of notices that are sent at once, by notice id.
         """
         by_key: dict[str, list[Notice]] = defaultdict(list)
         for notice in notices:
@@ -120,12 +121,12 @@ class NoticeFolder:
         return folded, puts, names
 
     def _places(self, keys: Iterable[str]) -> tuple[dict[str, str], list[Put]]:
-        """The thread of each key: its own, or where too many are active, one that they share."""
+        """Return each key's thread (a shared one if too many are active), and the writes."""
         places: dict[str, str] = {}
         active: dict[str, ActiveThreads] = {}
         for key in keys:
             kind = key.partition("|")[0]
-            if kind in (GUARD, BUDGET):  # The policy has few, and tells each.
+            if kind in (GUARD, BUDGET):  # The policy has few, so each has its own.
                 places[key] = key
                 continue
             if kind not in active:
@@ -139,9 +140,9 @@ def close_windows(table: Table, keys: Iterable[str], now: datetime) -> None:
     """
     Send the digests of threads whose windows have closed, and open the next ones.
 
-    A window in which nothing came ends its thread. That is written too, lest something is collected
-    meanwhile for a digest that nobody would send. A digest for which there is no room in this hour
-    is sent later.
+    A window without notices ends its thread. That is written too, so that nothing is collected
+    meanwhile for a digest that would never be sent. If a thread has no room for a digest in this
+    hour, the digest is sent later.
     """
 
     def decide(key: str) -> Outcome:
@@ -163,7 +164,7 @@ def close_windows(table: Table, keys: Iterable[str], now: datetime) -> None:
 
 
 def _folded(some: Iterable[Notice], first: Iterable[Notice], digest_id: str) -> dict[str, str]:
-    """The digest by the keys of which nothing is told at once, and by the ids of the others."""
+    """Return the digest, by key if nothing of the key is sent at once, else by notice id."""
     told = {notice.id for notice in first}
     told_keys = {rules.key_of(notice) for notice in first}
     later = (notice for notice in some if notice.id not in told)

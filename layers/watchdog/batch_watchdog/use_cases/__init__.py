@@ -1,1 +1,1 @@
-"""The use cases, one module for each function, named as in the template."""
+"""The use cases of the Lambda functions, and their parts; that of stop_jobs is with the guards."""

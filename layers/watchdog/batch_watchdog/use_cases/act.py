@@ -1,10 +1,10 @@
 """
 Carry out decided actions, as the table's stream delivers them.
 
-What changes something in AWS Batch is judged again in the second of the call: by the operator's
-hold, the policy in force, the exemptions, the guards, what Batch shows of the jobs, and what events
-have told of them. What is not meant any more is left out, and the result says why. Those who asked
-look again, and decide anew.
+An action that changes something in AWS Batch is checked again just before the call: against the
+operator's hold, the policy in force, the exemptions, the guards, what Batch shows of the jobs, and
+what events have reported about them. What is not meant any more is left out, and the result says
+why. The code that asked for it checks again, and decides anew.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,18 +34,18 @@ from batch_watchdog.store.table import Table
 from batch_watchdog.use_cases.announce import Announcer
 from batch_watchdog.use_cases.queue_state import QueueStateSetter
 
-# A stop that comes so late after it was asked for is left to those who asked for it.
+# A stop that is this late is not carried out: the code that asked for it decides anew.
 _STALE = timedelta(minutes=5)
-# Events that come so late are rare; what is older was known to those who asked for the stop.
+# Events that arrive later than this are rare; older ones were known when the stop was decided.
 _UNKNOWN_TO_THEM = timedelta(minutes=15)
-# Service jobs are described one by one, and what is shown of the first must not grow old.
+# Service jobs take one call each to describe, and the first answers must not be out of date.
 _SERVICE_AT_ONCE = 10
 _ANEW = "it is decided anew"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Carries out actions. `clock` says what time it is."""
+    """Carries out actions. `clock` returns the present time."""
 
     table: Table
     batch: BatchApi
@@ -66,11 +66,11 @@ class Actor:
         Carry out one action, given as the stream's image of it, and record the result.
 
         An action that has a result is not carried out again. One whose result could not be
-        recorded is, so each must bear repeating.
+        recorded is carried out again, so each must be safe to repeat.
 
         Raises:
-            OutOfTimeError: there is no time left. The next try goes on where this one ended.
-            StaleItemError: another try is at work on the same jobs. The stream brings it again.
+            OutOfTimeError: there is no time left. The next try continues where this one ended.
+            StaleItemError: another try works on the same jobs. The stream delivers it again.
         """
         delivered = to_action(from_image(image))
         actions = Actions(self.table)
@@ -83,13 +83,13 @@ class Actor:
         if result is None:
             return
         self.meter([*of_action(action.effect, result)])
-        if isinstance(action.effect, StopJobs | Announce):  # What was decided was kept on the way.
+        if isinstance(action.effect, StopJobs | Announce):  # Progress was saved on the way.
             action = actions.get(action.pk, action.sk)
         while action and action.result is None:
             try:
                 actions.record(action, result, settled(self.table, action, result, self.clock()))
             except StaleItemError:
-                # Someone else did the same, and has recorded it: or has tried to, and failed.
+                # Another writer has changed the action, or what is written with it: read it again.
                 action = actions.get(action.pk, action.sk)
             else:
                 if isinstance(action.effect, SetQueueState) and "state" in result:
@@ -97,7 +97,7 @@ class Actor:
                 return
 
     def _do(self, action: Action, out_of_time: Callable[[], bool]) -> Any:
-        """Carry an action out; None says that the sweep is to hand it on later."""
+        """Carry out an action; return its result, or None if the sweep is to hand it on later."""
         match effect := action.effect:
             case Announce():
                 return self.announcer.announce(action, effect)
@@ -123,14 +123,14 @@ class Actor:
         failed = list(self.batch.children(stop.array_id, "FAILED")) if stop.array_id else []
         for some in batched(places, at_once, strict=False):
             if some[0] > action.progress.seen and out_of_time():
-                # Else another try of the same has come further, or ended.
+                # A StaleItemError says that another try of the action has come further, or ended.
                 with suppress(StaleItemError):
                     Actions(self.table).keep(action, progress)
                 raise OutOfTimeError(action.sk)
             if stop.status:
                 action = _begun(self.table, action, replace(progress, asked=some[-1] + 1))
             shown = _shown(self.batch, stop, some, failed)
-            # In both cases those who asked for it look again.
+            # In both cases the code that asked for the stop checks again.
             held = operator_hold.read(self.table)
             if held.is_on:
                 return progress.ended(held_by=held.by)
@@ -151,10 +151,10 @@ class Actor:
         progress: Progress,
         asked_at: datetime,
     ) -> Progress:
-        """Stop those of the jobs whose stop, asked for then, is still meant."""
+        """Stop those of the jobs whose stop, decided at `asked_at`, is still meant."""
         now = self.clock()
         grounds = Grounds(
-            policy=self.policy(),  # before Batch is asked for anything
+            policy=self.policy(),  # before any call that stops a job
             now=now,
             exempt=exemption_items.read_all(self.table, now).keys() if stop.status else (),
             guards=guard_items.read_all(self.table) if stop.guard else {},
@@ -170,7 +170,7 @@ class Actor:
             if not (why := stop_rules.why_not(stop, place, detail, grounds)):
                 meant.append(job_id)
             elif place < progress.asked and detail and shows_it(detail, stop.reason):
-                taken += 1  # by Batch, when the try before this one asked
+                taken += 1  # accepted by Batch in an earlier try
             else:
                 not_meant.setdefault(why, []).append(job_id)
         refused: Mapping[str, str] = {}
@@ -187,9 +187,9 @@ class Actor:
 
 def _begun(table: Table, action: Action, progress: Progress) -> Action:
     """
-    Keep that Batch is about to be asked: should this try end without an answer, it is known.
+    Record that Batch is about to be called, so that it is known if this try ends without an answer.
 
-    Only what limits stop rests on it, and that is never much.
+    Only stops by limits use this record, and they are never many.
     """
     actions = Actions(table)
     while True:
@@ -205,9 +205,9 @@ def _shown(
     batch: BatchApi, stop: StopJobs, places: Sequence[int], failed: Sequence[Detail]
 ) -> Mapping[str, Mapping[str, Any]]:
     """
-    What Batch shows of these jobs, and of the array whose rule asked for the stop.
+    Return what Batch shows of these jobs, and of the array whose rule asked for the stop.
 
-    Of that one's children, `failed` are those that Batch calls so.
+    `failed` are the children of that array that Batch lists as FAILED.
     """
     job_ids = [stop.job_ids[place] for place in places]
     if stop.service:
@@ -217,7 +217,7 @@ def _shown(
     array = shown.get(stop.array_id)
     if array is None:
         return shown
-    # Where its children are stopped, the array has been before.
+    # If the stop is for its children, the rule has stopped the array itself before.
     by_rule = stop.array_id not in stop.job_ids
     return {**shown, stop.array_id: with_own_failures(array, failed, stopped_by_rule=by_rule)}
 
@@ -226,10 +226,10 @@ def _seen_since(
     table: Table, stop: StopJobs, places: Sequence[int], now: datetime, asked_at: datetime
 ) -> Mapping[str, datetime]:
     """
-    When events have last told of these jobs. What is older was known to those who asked.
+    Return when an event last reported each of these jobs. Older events were known at the decision.
 
-    They knew those jobs to have started that are terminated for it: only that one of them waits
-    again matters.
+    A stop that `escalates` is for jobs that are known to have started. For these, only an event
+    that the job waits again counts.
     """
     job_ids = {stop.job_ids[place] for place in places}
     seen = sighting_items.read(table, now - _UNKNOWN_TO_THEM, job_ids)

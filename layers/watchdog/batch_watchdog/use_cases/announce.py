@@ -1,4 +1,4 @@
-"""Send notices to the topic; fold what follows on the same cause; tell a chat the same."""
+"""Send notices to the topic and to a chat; fold later notices of the same cause."""
 
 import json
 import logging
@@ -25,11 +25,11 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcer:
     """
-    Sends the notices of actions. `sns` is a boto3 client; `clock` says what time it is.
+    Sends the notices of actions. `sns` is a boto3 client; `clock` returns the present time.
 
-    A chat is told by actions of its own, which are written with the decision what is told at once.
-    So neither topic waits for the other, and what fails at one is not repeated at the other.
-    Without a `chat_topic_arn` there is none.
+    A chat gets its messages by actions of its own, which are written together with the decision
+    which notices are sent at once. So neither topic waits for the other, and a failure at one
+    repeats nothing at the other. Without a `chat_topic_arn` there is no chat.
     """
 
     table: Table
@@ -60,9 +60,9 @@ class Announcer:
 
     def chat(self, action: Action, effect: Chat) -> Any:
         """
-        Tell the chat; give None where that failed: the sweep hands on what is left.
+        Send the messages to the chat; return None if that fails: the sweep hands on the rest.
 
-        The stream does not bring it again, as stops would wait behind it.
+        The stream must not deliver it again, because stops would wait behind it.
         """
         if not self.chat_topic_arn:
             return {"overtaken": "there is no topic for a chat any more"}
@@ -86,7 +86,7 @@ class Announcer:
     def _for_chat(
         self, action: Action, at_once: Sequence[Notice], names: Mapping[str, str]
     ) -> list[Chat]:
-        """What tells a chat of these notices, whose threads have these names."""
+        """Return the effects that send these notices to a chat; `names` are their threads by id."""
         if not self.chat_topic_arn:
             return []
         notify = self.policy().notify

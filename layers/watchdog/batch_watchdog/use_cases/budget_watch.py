@@ -1,4 +1,4 @@
-"""Each minute: tell of the budgets what is to be told, and have the guards decide about it."""
+"""Announce what is due about budgets, and give it to the guards as evidence, each minute."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -16,10 +16,10 @@ from batch_watchdog.policy.model import Policy
 
 def watch(budgets: BudgetTeller, guards: GuardUpdater) -> None:
     """
-    Tell of the budgets, have the guards hear of what rings, and let time pass for these.
+    Announce budgets, give their evidence to the guards, and apply the passing of time to these.
 
-    A budget that another sweep is just telling of may not have reached the guards that name it:
-    they wait for the next sweep.
+    If another sweep is writing a budget at the same time, its evidence may not have reached the
+    guards that name it. These guards wait for the next sweep.
     """
     asked = asked_of(budgets.policy)
     states = budgets.tell(asked)
@@ -30,12 +30,12 @@ def watch(budgets: BudgetTeller, guards: GuardUpdater) -> None:
         for evidence in _evidence(budget, states[name], percents, to_ms(budgets.now))
     )
     budgets.failed += failed
-    if not failed:  # A guard that could not hear may go by what rings no longer.
+    if not failed:  # A guard that missed its evidence would decide by an old state.
         budgets.failed += guards.time_passes_once_heard(states)
 
 
 def asked_of(policy: Policy) -> Mapping[str, set[float]]:
-    """The shares of budgets, in per cent, that raise stages of guards."""
+    """Return, by budget, the shares in per cent that raise stages of guards."""
     asked: dict[str, set[float]] = defaultdict(set)
     for guard in policy.guard:
         for stage in guard.stage:
@@ -48,9 +48,10 @@ def _evidence(
     budget: Budget, state: BudgetState, percents: set[float], now: int
 ) -> Iterator[Evidence]:
     """
-    What rings: each share that was reached in this period, whatever has been counted since.
+    Yield evidence of each share: in ALARM once it was reached in this period, else OK.
 
-    The others do not: one that did, before the policy was changed, does no longer.
+    It stays in ALARM whatever has been counted since. What was reached before the policy changed
+    the budget's limits, or what it counts, is not in ALARM any more.
     """
     reading = rules.read(state, budget, now)
     used = ", ".join(

@@ -1,4 +1,4 @@
-"""What operators ask of the watchdog: commands in, answers out, both as JSON."""
+"""Carry out operators' commands and answer their questions. Both are JSON."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -52,9 +52,9 @@ class Console(Answers):
         """
         Carry out a command, given as JSON, and return the answer.
 
-        `request` is the id by which AWS knows who asks, and is recorded. What has a key in `once`
-        is done once, however often it is asked. What cannot be done is answered with `error` and,
-        where keys are wrong, `problems`.
+        `request` is the id of the call, by which AWS CloudTrail shows the caller. It is recorded. A
+        command with a key in `once` takes effect once, however often it is sent. A command that
+        cannot be carried out is answered with `error` and, if keys are wrong, with `problems`.
         """
         try:
             command = parse_command(event)
@@ -149,7 +149,7 @@ class Console(Answers):
         held = operator_hold.read(self.table)
         if not held.is_on:
             return "not held", Outcome()
-        # What does not fit in stays for the next time that the same is asked.
+        # What does not fit into one write stays for the next `resume`.
         waiting: list[Effect] = list(islice(held.queues.values(), _QUEUES_AT_ONCE))
         left = dict(islice(held.queues.items(), _QUEUES_AT_ONCE, None))
         resumed = held if left else held.resumed(now)
@@ -179,4 +179,4 @@ class Console(Answers):
         try:
             return self.described(job_id) is None
         except (BotoCoreError, ClientError):
-            return False  # Not being able to ask keeps nobody from exempting a job.
+            return False  # A failed call must not prevent an exemption.

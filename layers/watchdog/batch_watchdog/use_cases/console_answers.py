@@ -1,4 +1,4 @@
-"""What the console answers about the watchdog and about jobs: nothing here changes anything."""
+"""Answer questions about the watchdog and about jobs. Nothing here changes anything."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ type Answer = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """Answers to questions. `inquiry` makes a new one for each, for its time."""
+    """Answers questions. `inquiry` makes a new diagnosis for each question, for its time."""
 
     table: Table
     batch: BatchApi
@@ -42,7 +42,7 @@ class Answers:
     facts: Callable[[Policy, datetime], Facts]
 
     def check(self, now: datetime) -> Answer:
-        """Whether the watchdog can do its work."""
+        """Check whether the watchdog can do its work."""
         policy, swept = self.policy(), sweep_cursor.read(self.table, EPOCH)
         facts = self.facts(policy, now)
         guards = guard_items.read_all(self.table)
@@ -50,7 +50,7 @@ class Answers:
         return check_answer(facts, policy, found, swept.minute if swept.version else None)
 
     def status(self, now: datetime) -> Answer:
-        """How guards, budgets, the hold and exemptions stand."""
+        """Return the state of guards, budgets, the hold and exemptions."""
         policy, states = self.policy(), guard_items.read_all(self.table)
         held, swept = operator_hold.read(self.table), sweep_cursor.read(self.table, EPOCH)
         names = dict.fromkeys([*(rule.name for rule in policy.guard), *states])
@@ -121,7 +121,7 @@ class Answers:
 
     def explain(self, job_id: str, now: datetime) -> Answer:
         """
-        Why a job does not start, and what rules say of it.
+        Explain why a job does not start, and which rules apply to it.
 
         Raises:
             CommandError: AWS Batch does not know the job.
@@ -132,7 +132,7 @@ class Answers:
         return self.explained(detail, now)
 
     def explained(self, detail: Detail, now: datetime) -> Answer:
-        """The same of a job as AWS Batch describes it."""
+        """As `explain`, for a job as AWS Batch describes it."""
         job, policy = event_from_detail(detail, now), self.policy()
         job_id = str(detail["jobId"])
         limit = policy.limit_for(job, job.status)
@@ -168,7 +168,7 @@ class Answers:
 
     def described(self, job_id: str) -> Detail | None:
         """
-        A job or a service job as AWS Batch describes it, if it knows it.
+        Return a job or a service job as AWS Batch describes it, or None if it does not know it.
 
         A child has the tags of its array too.
         """

@@ -3,8 +3,8 @@ What operators may ask of the watchdog, as JSON.
 
     {"command": "set-stage", "guard": "monthly-budget", "stage": "terminate", "by": "jane"}
 
-It may stand in an envelope, {"command": {…}}. A command takes effect when it arrives, so it has
-no time of its own: one is refused.
+A command may be in an envelope, {"command": {…}}. It takes effect when it arrives, so a command
+with a time is refused.
 """
 
 import re
@@ -25,14 +25,14 @@ type GuardName = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 def _id_in(told: Any) -> Any:
-    """A job's id, also where its ARN was given, or a node's: a node is no job of its own."""
+    """Return the job's id in an id or ARN. A node is not a job of its own: its job's id is used."""
     if not isinstance(told, str):
         return told
     job_id = told.rpartition("/")[2] if told.startswith("arn:") else told
     return re.sub(r"(?<=.)#[0-9]+$", "", job_id)
 
 
-# An index has no leading zeros: Batch knows no such child.
+# An index has no leading zeros: Batch does not know a child by such an id.
 type JobId = Annotated[
     str,
     BeforeValidator(_id_in),
@@ -45,39 +45,39 @@ class _Command(BaseModel):
 
 
 class Status(_Command):
-    """What all guards are at, whether the watchdog is held, and which jobs are exempt."""
+    """Show all guards and budgets, whether the watchdog is held, and which jobs are exempt."""
 
     command: Literal["status"]
 
 
 class Check(_Command):
-    """Whether the watchdog can do its work, and what is to be done if not."""
+    """Check whether the watchdog can do its work, and say what to do if it cannot."""
 
     command: Literal["check"]
 
 
 class Report(_Command):
-    """What limits have stopped, or would have, this week and in four weeks, and what came of it."""
+    """Show what limits have stopped, or would have, this week and in four weeks, with results."""
 
     command: Literal["report"]
 
 
 class Explain(_Command):
-    """Why a job does not start, and what rules say of it."""
+    """Show why a job does not start, and which rules apply to it."""
 
     command: Literal["explain"]
     job_id: JobId
 
 
 class _ChangingCommand(_Command):
-    """A command that changes something: it is recorded with who asked for it."""
+    """A command that changes something. It is recorded, with who asked for it."""
 
     by: Who
     why: Why = ""
 
 
 class SetStage(_ChangingCommand):
-    """Raise a guard to a stage, or take it back to a milder one."""
+    """Raise a guard to a stage, or return it to a milder one."""
 
     command: Literal["set-stage"]
     guard: GuardName
@@ -85,7 +85,7 @@ class SetStage(_ChangingCommand):
 
 
 class Release(_ChangingCommand):
-    """Take a guard back to calm, and reopen the queues that it closed."""
+    """Return a guard to calm, and reopen the queues that it closed."""
 
     command: Literal["release"]
     guard: GuardName
@@ -104,7 +104,7 @@ class Resume(_ChangingCommand):
 
 
 class Exempt(_ChangingCommand):
-    """Have no limit stop a job, or an array with its children, until a time."""
+    """Exempt a job, or an array with its children, from all limits until a time."""
 
     command: Literal["exempt"]
     job_id: JobId
@@ -112,7 +112,7 @@ class Exempt(_ChangingCommand):
 
 
 class TrialNotice(_ChangingCommand):
-    """Send a notice that says it is a test: one of each kind that is asked for."""
+    """Send notices that say that they are tests: one of each requested kind."""
 
     command: Literal["test-notice"]
     kinds: Annotated[tuple[NoticeKind, ...], Field(min_length=1, max_length=20)] = (
@@ -143,7 +143,7 @@ def parse_command(event: Any) -> Command:
     Read a command.
 
     Raises:
-        CommandError: it is none; says which keys are wrong, and what was expected.
+        CommandError: it is not a command; says which keys are wrong, and what was expected.
     """
     if not isinstance(event, Mapping):
         raise CommandError({"": f"expected a JSON object, not {type(event).__name__}"})
@@ -158,12 +158,12 @@ def parse_command(event: Any) -> Command:
 
 
 def _problem(error: Any) -> tuple[str, str]:
-    """The key that is wrong, and what was expected."""
+    """Return the key that is wrong, and what was expected."""
     kind, context = error["type"], error.get("ctx", {})
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         tags = context.get("expected_tags") or ", ".join(sorted(_NAMES))
         return "command", f"expected one of {tags}"
-    # The first part of the place is the command's own name.
+    # The first part of the location is the command's own name.
     key = plain(".".join(map(str, error["loc"][1:])), 100)
     return key, "is no key of this command" if kind == "extra_forbidden" else str(error["msg"])
 

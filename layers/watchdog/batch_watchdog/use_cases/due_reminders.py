@@ -1,4 +1,4 @@
-"""See to all reminders that are due, in slices."""
+"""Handle all reminders that are due, in slices."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,7 +24,7 @@ from batch_watchdog.use_cases.sweep_progress import SweepProgress
 
 @dataclass(slots=True, kw_only=True)
 class DueReminders:
-    """The reminders that are due at `minute`. `failed` gets what could not be decided."""
+    """The reminders that are due at `minute`. `failed` gets the errors of what was not decided."""
 
     table: Table
     batch: BatchApi
@@ -38,7 +38,7 @@ class DueReminders:
     failed: list[Exception] = field(default_factory=list)
 
     def see_to_all(self) -> bool:
-        """See to the entries that are due, the oldest first; return whether these are all done."""
+        """Handle the entries that are due, the oldest first; return whether all are done."""
         due: dict[datetime, dict[Kind, list[Reminder]]] = defaultdict(lambda: defaultdict(list))
         for entry in Reminders(self.table).between(self.progress.cursor.first, self.minute):
             if not self.progress.cursor.has_seen(entry):
@@ -50,7 +50,7 @@ class DueReminders:
             cursor = self.progress.cursor
             if minute > cursor.minute:
                 self.progress.cursor = cursor.passed(minute, (), all_of_them=True)
-                if minute < self.minute:  # What is left is much, for a sweep that may die again.
+                if minute < self.minute:  # There is a backlog, and this sweep may be killed too.
                     self.progress.save()
         return True
 
@@ -68,7 +68,7 @@ class DueReminders:
         return True
 
     def _rows(self, entries: Iterable[Reminder]) -> Iterator[Row]:
-        """What is left to be seen to of the entries."""
+        """Yield the reminders that are left. Entries that must wait on are filed again."""
         for entry in entries:
             if self.limits.recorder.wait_on(entry):
                 cursor = self.progress.cursor
@@ -78,7 +78,7 @@ class DueReminders:
                 yield from (row for row in rows_of(entry) if row.number > done)
 
     def _see_to(self, kind: Kind, contents: Sequence[Any]) -> int:
-        """See to reminders of one kind; return how many, from the first on, are done."""
+        """Handle reminders of one kind; return how many, from the first on, are done."""
         policy, now = self.limits.policy, self.limits.now
         match kind:
             case "array":

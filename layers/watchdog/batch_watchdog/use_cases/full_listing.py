@@ -1,4 +1,4 @@
-"""List all jobs of all queues every 15 minutes, for those of which no event told."""
+"""List all jobs of all queues every 15 minutes, to find those that no event has reported."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -19,12 +19,12 @@ from batch_watchdog.use_cases.sweep_progress import SweepProgress
 
 _LISTED_EVERY = timedelta(minutes=15)
 _REPEATED_AFTER = tuple(timedelta(minutes=each) for each in (1, 2, 4, 8))  # where some failed
-_OF_A_PAGE = 100  # reminders that are as much work as a page of jobs most of which are known
+_OF_A_PAGE = 100  # reminders: as much work as a page of jobs, most of which are known
 
 
 @dataclass(slots=True, kw_only=True)
 class FullListing:
-    """The listing as it goes on in the sweep of `minute`. `failed` gets what went wrong."""
+    """The part of a listing that the sweep of `minute` does. `failed` gets its errors."""
 
     table: Table
     batch: BatchApi
@@ -38,7 +38,7 @@ class FullListing:
     failed: list[Exception] = field(default_factory=list)
 
     def go_on(self) -> Iterator[bool]:
-        """Go on with listing all jobs, a page at each step, or begin anew when it is time."""
+        """Continue the listing of all jobs, a page at each step; begin a new one when due."""
         progress = self.progress
         cursor = progress.cursor
         listing = cursor.listing
@@ -67,7 +67,7 @@ class FullListing:
             yield True
 
     def _known(self) -> dict[tuple[str, str], Stay]:
-        """The stays in the wheel, by job and state; of several the latest."""
+        """Return the stays in the wheel, by job and state; of several the latest."""
         known: dict[tuple[str, str], Stay] = {}
         first, last = self.progress.cursor.first, self.minute + LATEST_AFTER
         for entry in Reminders(self.table).between(first, last):
@@ -80,7 +80,7 @@ class FullListing:
 
 
 def _moved(cursor: Cursor, listing: Listing) -> Cursor:
-    """The cursor after another page of a listing, which is over where no place is left."""
+    """Return the cursor after a page of a listing; the listing is over if it has no place left."""
     if listing.place:
         return replace(cursor, listing=listing)
     failed = cursor.listings_failed + 1 if listing.failed else 0
@@ -89,10 +89,9 @@ def _moved(cursor: Cursor, listing: Listing) -> Cursor:
 
 def _again_in(failed: int) -> timedelta:
     """
-    From one listing to the next, after so many in a row that could not show all jobs.
+    Return the time from one listing to the next, after `failed` incomplete ones in a row.
 
-    What fails may pass soon. But each listing is one of all queues: so it is repeated more and
-    more rarely.
+    An error may pass soon. But each listing covers all queues, so the interval grows with each.
     """
     return _REPEATED_AFTER[failed - 1] if 0 < failed <= len(_REPEATED_AFTER) else _LISTED_EVERY
 

@@ -30,7 +30,7 @@ from batch_watchdog.store.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A queue's message: its id, its text, and when it was sent to the queue."""
+    """An SQS message: its id, its text, and when it was sent to the queue."""
 
     id: str
     body: str
@@ -47,12 +47,12 @@ class JobEventIntake:
 
     def observe(self, messages: Sequence[Message]) -> list[str]:
         """
-        Take in a batch of messages. Each may have come before, or come late.
+        Handle a batch of messages. Each may be a repeat, or may arrive late.
 
-        What cannot be understood is kept as a dead letter, with the reason.
+        A message that is malformed is kept as a dead letter, with the reason.
 
         Returns:
-            The ids of messages that lost a race with another batch: they are to come again.
+            The ids of messages that lost a race with another batch, to be delivered again.
         """
         changes: dict[str, JobEvent] = {}
         blocked: dict[str, QueueBlocked] = {}
@@ -67,8 +67,8 @@ class JobEventIntake:
                 else:
                     blocked[message.id] = event
         sent_at = max(message.sent_at for message in messages)
-        # A batch may be taken in long after it was sent. What is filed for a minute that the sweep
-        # has passed by then is read by nobody.
+        # A batch may be handled long after it was sent. An entry that is filed for a minute that
+        # the sweep has already passed would never be read.
         now = max(sent_at, self.clock())
         changes = self._with_parents_known(changes)
         bodies = {message.id: message.body for message in messages}
@@ -84,7 +84,7 @@ class JobEventIntake:
         ]
 
     def _with_parents_known(self, changes: dict[str, JobEvent]) -> dict[str, JobEvent]:
-        """The changes; a failure that does not say so is an array's own where children have."""
+        """Return the changes; a failed single job becomes an array if its children are known."""
         lone = {
             change.job_id
             for change in changes.values()
@@ -103,7 +103,7 @@ class JobEventIntake:
 
     def _stays(self, changes: Collection[JobEvent], sent_at: datetime, now: datetime) -> None:
         policy = self.policy()
-        # Sightings first: who is reminded of a stay can then see that it is over.
+        # Sightings first: once a reminder of a stay exists, they can show that it is over.
         sighting_items.file(self.table, stays.sightings(changes, sent_at), sent_at)
         begun = (stays.begin(change, policy, now) for change in changes)
         due = stay_items.entries(filter(None, begun), now, policy=policy.version)

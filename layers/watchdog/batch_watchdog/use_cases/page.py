@@ -1,4 +1,4 @@
-"""The console as a CloudWatch custom widget: which page is asked for, and what is to be done."""
+"""Answer a CloudWatch custom widget: carry out a button's command, and draw the page."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ from batch_watchdog.use_cases.page_queue import queue_facts
 
 type PageName = Literal["overview", "array", "queue", "job", "actions", "rules", "check"]
 
-# What is done on a page was drawn for what was known then.
+# A button rests on what was known when its page was drawn, so it expires.
 GOOD_FOR = timedelta(hours=12)
 _CLOCKS_DIFFER = timedelta(minutes=1)
 _ACTION_ID = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)/[!-~]{1,100}")
@@ -29,7 +29,7 @@ _HOURS = {"1": 1, "6": 6, "24": 24, "168": 168}
 
 
 class _Asked(BaseModel):
-    """What a page's link or button says, or a dashboard's parameters."""
+    """The request of a page's link or button, or a dashboard's parameters."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -46,9 +46,9 @@ _ASKED = TypeAdapter(_Asked)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """
-    What Lambda says of the call: its `request` id, and the function's `arn`.
+    The call, as Lambda describes it: its `request` id, and the function's `arn`.
 
-    It does not say who calls. AWS CloudTrail does, by the request.
+    It does not show who the caller is. AWS CloudTrail does, by the request id.
     """
 
     request: str
@@ -56,7 +56,7 @@ class Caller:
 
 
 def is_for_page(event: Any) -> bool:
-    """Whether a CloudWatch dashboard asks, and not a command."""
+    """Whether an event is from a CloudWatch dashboard, and not a command."""
     return isinstance(event, Mapping) and (
         "widgetContext" in event or event.get("describe") is True
     )
@@ -69,7 +69,7 @@ class Page:
     console: Console
 
     def answer(self, event: Mapping[str, Any], now: datetime, caller: Caller) -> str:
-        """Do what a button asks for, if one does, and draw the page."""
+        """Carry out a button's command, if there is one, and draw the page."""
         if event.get("describe") is True:
             return documentation()
         viewer = viewer_of(event.get("widgetContext"), now)
@@ -117,7 +117,7 @@ class Page:
     # ---- Acting ---------------------------------------------------------------------------
 
     def _act(self, asked: _Asked, viewer: Viewer, now: datetime, caller: Caller) -> tuple[str, str]:
-        """Carry out a button's command, once; return what was decided, or why it was not."""
+        """Carry out a button's command, once; return what was decided, or why nothing was."""
         drawn = _drawn_at(asked.id)
         if drawn is None or not asked.act:
             return "", "Nothing was done: the button is none of this page."
@@ -135,7 +135,7 @@ class Page:
 
 
 def _drawn_at(action_id: str) -> datetime | None:
-    """When the page was drawn that has an action; None where no page has it."""
+    """Return when the page with this action was drawn; None if the id is not a page's."""
     found = _ACTION_ID.fullmatch(action_id)
     with suppress(ValueError):
         return datetime.fromisoformat(found[1]).astimezone(UTC) if found else None

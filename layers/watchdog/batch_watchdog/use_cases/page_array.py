@@ -1,4 +1,4 @@
-"""One array as a page shows it: all its indices, and why some of them failed."""
+"""Gather what a page shows of one array: all its indices, and why some of them failed."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -19,13 +19,13 @@ from batch_watchdog.store.table import Table
 
 
 def array_facts(table: Table, batch: BatchApi, job_id: str, now: datetime) -> PageData:
-    """What the page of an array shows: two reads, and one call of AWS Batch."""
+    """Return the facts of an array's page, with two reads and one call of AWS Batch."""
     store = Arrays(table)
     array = store.read(job_id, ())[0]
     if array is None:
         return {"array": None, "job_id": job_id, "here": {"job_id": job_id}}
     detail: Detail = {}
-    with suppress(*ITEM_ERRORS):  # What the table knows is shown all the same.
+    with suppress(*ITEM_ERRORS):  # What is in the table is shown all the same.
         detail = batch.describe([job_id]).get(job_id, {})
     parts = store.all_parts(array) if array.size else []
     found = unsuccessful(array, parts)
@@ -64,7 +64,7 @@ def _succeeded(parts: Iterable[Part]) -> list[int]:
 
 
 def _end_of(array: Array, ended: int, now: datetime) -> datetime | None:
-    """When the rest will have ended, at the pace so far; None where there is none yet."""
+    """Return when the rest will have ended, at the pace so far; None if that is not known."""
     if array.ended_at or not array.size or not ended or now <= array.first_at:
         return None
     return now + (now - array.first_at) * (max(0, array.size - ended) / ended)

@@ -1,7 +1,7 @@
 """
-What a page shows, gathered in a bounded number of reads, however many jobs there are.
+Gather what a page shows, with a bounded number of reads, however many jobs there are.
 
-Of AWS Batch it asks only about what is looked at: one job, one queue, the longest wait.
+Of single jobs, AWS is asked only about one: the job that is shown, or the one that waits longest.
 """
 
 from collections.abc import Iterator, Mapping
@@ -34,14 +34,14 @@ _DAY = timedelta(days=1)
 _ROWS_MAX = 200  # of a trail that are shown
 _OVERVIEW_ROWS = 10
 _SHOWN = 50  # arrays, queues and exemptions of the overview
-_LATEST = 200  # actions by which a rule, or a job, is judged
+_LATEST = 200  # latest actions that are read for a page
 _JOB_DAYS = 3
 _TAGS_MAX, _ATTEMPTS_MAX, _CONTAINERS_MAX = 50, 20, 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageFacts:
-    """Gathers what pages show. `answers` are those that the console gives in JSON, too."""
+    """Gathers what pages show. `answers` are the console's, which it also gives in JSON."""
 
     answers: Answers
 
@@ -50,7 +50,7 @@ class PageFacts:
         return TrailReader(table=self.answers.table)
 
     def overview(self, now: datetime) -> PageData:
-        """Everything at one look."""
+        """Return the facts of the overview page."""
         status, check = self.answers.status(now), health_items.read(self.answers.table)
         waits = overview_items.read_waits(self.answers.table)
         queues = _by_longest(waits)
@@ -73,7 +73,7 @@ class PageFacts:
         }
 
     def job(self, job_id: str, now: datetime) -> PageData:
-        """One job: why it does not start, what rules say of it, and its history."""
+        """Return one job: why it does not start, which rules apply to it, and its history."""
         detail: Detail = self.answers.described(job_id) or {}
         told = self.answers.explained(detail, now) if detail else None
         job = event_from_detail(detail, now) if detail else None
@@ -107,7 +107,7 @@ class PageFacts:
         }
 
     def actions(self, start: datetime, end: datetime) -> PageData:
-        """The audit trail of a time range; where it is long, the end of it."""
+        """Return the audit trail of a time range; if it is long, the latest part of it."""
         rows = [row_of(each) for each in self._trail.actions(start, end, _ROWS_MAX)]
         commands = self._trail.commands(start, end, _ROWS_MAX)
         every = newest([*rows, *commands], 2 * _ROWS_MAX)
@@ -115,7 +115,7 @@ class PageFacts:
         return {"rows": every[:_ROWS_MAX], "is_cut": is_cut or end - start > _DAY * DAYS_MAX}
 
     def rules(self, now: datetime) -> PageData:
-        """The policy in force, and what each rule has done lately."""
+        """Return the policy in force, and what each rule has done lately."""
         policy = self.answers.policy()
         actions = self._trail.actions(now - _DAY * DAYS_MAX, now, _LATEST)
         matched: Mapping[str, Mapping[str, list[str]]] = {}
@@ -134,13 +134,17 @@ class PageFacts:
         }
 
     def check(self, now: datetime) -> PageData:
-        """Whether the watchdog can do its work: AWS is asked."""
+        """Check whether the watchdog can do its work. This calls AWS."""
         return {"check": self.answers.check(now)}
 
     def _findings(
         self, queues: list[QueueWaits], notices: list[Action], now: datetime
     ) -> Mapping[str, str]:
-        """Why the longest waits do not start: by notices, and by AWS of the longest of all."""
+        """
+        Find why the job that waits longest in each queue does not start.
+
+        The answer is from notices. If they lack the one that waits longest of all, AWS is asked.
+        """
         told = {
             str(notice.facts["job_id"]): ", ".join(map(str, notice.facts.get("findings") or ()))
             for action in reversed(notices)
@@ -188,7 +192,7 @@ def _of_attempt(attempt: Mapping[str, Any]) -> PageData:
 
 
 def _ends(attempt: Mapping[str, Any]) -> Iterator[PageData]:
-    """How each container of an attempt ended: of a pod and of a task of several with its name."""
+    """Yield how each container of an attempt ended, with its name if it has one."""
     tasks = [mapping(each) for each in items(attempt.get("taskProperties"))]
     shown = [
         attempt.get("container"),

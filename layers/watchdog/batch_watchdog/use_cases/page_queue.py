@@ -1,4 +1,4 @@
-"""One queue as a page shows it: what waits in it, and why the longest wait does not start."""
+"""Gather what a page shows of one queue: what waits in it, and why the oldest job waits."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -16,7 +16,7 @@ from batch_watchdog.store.decisions import ITEM_ERRORS
 from batch_watchdog.store.table import Table
 
 _FRONT_MAX = 20  # jobs at the front that are shown
-# The steps of `AGES`, and what is beyond.
+# Names of the steps of `AGES`, and of what is beyond them.
 _AGE_NAMES = ("up to 15 min", "up to 1 h", "up to 6 h", "up to 1 d", "longer")
 
 
@@ -27,7 +27,7 @@ def queue_facts(
     name: str,
     now: datetime,
 ) -> PageData:
-    """What the page of a queue shows: one read, and a few calls of AWS Batch."""
+    """Return the facts of a queue's page, with one read and a few calls of AWS."""
     detail: Detail | None = None
     front: list[tuple[str, datetime | None]] = []
     with suppress(*ITEM_ERRORS):

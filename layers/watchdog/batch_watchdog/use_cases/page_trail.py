@@ -1,4 +1,4 @@
-"""The audit trail as pages show it: the newest first, and a bounded number of reads."""
+"""Read the audit trail for pages: the newest first, with a bounded number of reads."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from batch_watchdog.store.commands import PREFIX as COMMANDS
 from batch_watchdog.store.item_codec import Item, unpack
 from batch_watchdog.store.table import Table
 
-DAYS_MAX = 14  # that are looked through, the last ones of a range
+DAYS_MAX = 14  # the last days of a range, which are read
 
 _DAY = timedelta(days=1)
 
@@ -24,11 +24,11 @@ class TrailReader:
     table: Table
 
     def actions(self, start: datetime, end: datetime, most: int) -> list[Action]:
-        """What the watchdog has recorded to do."""
+        """Return the actions that the watchdog has recorded, `most` of them at most."""
         return list(map(to_action, self._latest(PREFIX, start, end, most)))
 
     def commands(self, start: datetime, end: datetime, most: int) -> list[TrailRow]:
-        """What operators have asked for."""
+        """Return the commands that operators have sent, `most` of them at most."""
         return [
             trail.of_command(
                 at=str(item["at"]),
@@ -41,7 +41,7 @@ class TrailReader:
         ]
 
     def _latest(self, prefix: str, start: datetime, end: datetime, most: int) -> Iterator[Item]:
-        """The newest first; one read a day, of the last two weeks of the range at most."""
+        """Yield the newest first: one read a day, of the last two weeks of the range at most."""
         day, left, days = end, most, DAYS_MAX
         while left > 0 and days > 0 and iso(day)[:10] >= iso(start)[:10]:
             found = self.table.latest(
@@ -52,10 +52,10 @@ class TrailReader:
 
 
 def newest(rows: list[TrailRow], most: int) -> list[TrailRow]:
-    """So many rows, the newest first."""
+    """Return at most `most` rows, the newest first."""
     return sorted(rows, key=lambda row: row.at, reverse=True)[:most]
 
 
 def row_of(action: Action) -> TrailRow:
-    """An action as a row."""
+    """Return an action as a row."""
     return trail.of_action(action.at, action.asked_by, action.effect, action.result)

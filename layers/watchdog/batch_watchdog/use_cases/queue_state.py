@@ -1,8 +1,8 @@
 """
 Open and close queues, as guards have decided.
 
-Batch refuses an update while it is at work on another one. What is refused, or must wait, is kept
-for the sweep.
+Batch refuses an update of a queue while another one is in progress. An update that is refused, or
+must wait, is kept for the sweep.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ from batch_watchdog.store import operator_hold
 from batch_watchdog.store.actions import Action, Actions
 from batch_watchdog.store.table import Table
 
-_REFUSED_AGAIN = timedelta(minutes=1)  # until a refused update of a queue is looked at
+_REFUSED_AGAIN = timedelta(minutes=1)  # until a refused update of a queue is checked
 _DONE_KEPT = timedelta(minutes=20)  # longer than any try of an action waits for its turn
 _WHY_MAX = 500  # characters of an error
 _NO_ANSWER = "AWS Batch has not answered yet"
@@ -35,7 +35,7 @@ _NEVER_CLOSED = ("DISABLED", "ENABLED")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueStateSetter:
-    """Carries out what guards decide about queues; `clock` says what time it is."""
+    """Carries out what guards decide about queues; `clock` returns the present time."""
 
     table: Table
     batch: BatchApi
@@ -47,7 +47,7 @@ class QueueStateSetter:
         verdict, why = precedence.judge_queue(effect, states, self.policy(), self.clock())
         if verdict == "drop":
             if any(effect.queue in state.closed for state in states.values()):
-                # The guard takes the queue for closed by it: the sweep looks whether it is.
+                # A guard has recorded the queue as closed by it: the sweep checks whether it is.
                 self._remember(effect, why=why, refused=False)
             return {"overtaken": why}
         if held_back := self._hold_back(effect):
@@ -74,25 +74,28 @@ class QueueStateSetter:
         return {"state": effect.state}
 
     def _hold_back(self, effect: SetQueueState) -> Mapping[str, str] | None:
-        """Keep an update for when an operator's hold is over; None where there is no hold."""
+        """Keep an update until an operator's hold is over; return None if there is no hold."""
         while (held := operator_hold.read(self.table)).is_on:
             waits = held.queues.get(effect.queue)
             updates = queue_update_items.read(self.table)
             if waits and waits.state != effect.state and not updates.may_be_made(waits):
-                # The queue is as it is to be. What waits is dropped when the hold is over.
+                # The queue is in the wanted state. The update that waits is dropped after the hold.
                 return {"overtaken": f"{waits.state} was never set, as {held.by} held the watchdog"}
             queues = {**held.queues, effect.queue: effect}
-            with suppress(StaleItemError):  # Then it may be over by now.
+            with suppress(StaleItemError):  # It has changed, and may be over.
                 self.table.write([operator_hold.put(replace(held, queues=queues))])
                 return {"held_by": held.by}
         return None
 
     def _begin_update(self, effect: SetQueueState) -> int:
         """
-        Keep that Batch is asked now; the number of this call, or 0 where another has no answer yet.
+        Record that Batch is called now.
 
-        Until there is an answer, nobody knows which state the queue is in: the call of another try
-        of this action may be what makes Batch refuse ours.
+        Until there is an answer, the state of the queue is not known: Batch may refuse our call
+        because of the call of another try of this action.
+
+        Returns:
+            The number of this call, or 0 if another call has no answer yet.
         """
         while True:
             updates, now = queue_update_items.read(self.table), self.clock()
@@ -114,9 +117,9 @@ class QueueStateSetter:
 
     def _remember(self, effect: SetQueueState, *, why: str, refused: bool, call: int = 0) -> None:
         """
-        Keep an update of a queue for the sweep to look at.
+        Keep an update of a queue for the sweep to check.
 
-        It counts as `refused` only where `call` is the only one since the last refusal.
+        It counts as `refused` only if `call` is the only one since the last refusal.
         """
         now = self.clock()
         while True:
@@ -136,7 +139,7 @@ class QueueStateSetter:
                 return
 
     def done(self, effect: SetQueueState) -> None:
-        """Keep for a while that an update was made: other tries of it may still be refused."""
+        """Record for a while that an update was made: other tries of it may still be refused."""
         while True:
             updates = queue_update_items.read(self.table)
             known = updates.by_queue.get(effect.queue)
@@ -148,7 +151,7 @@ class QueueStateSetter:
                 return
 
     def _forget(self, queue: str) -> None:
-        """Drop what was kept of a queue: it is as it is to be."""
+        """Drop the update that was kept for a queue: the queue is in the wanted state."""
         while queue in (updates := queue_update_items.read(self.table)).by_queue:
             with suppress(StaleItemError):
                 self.table.write([queue_update_items.put(updates.having(queue, None))])

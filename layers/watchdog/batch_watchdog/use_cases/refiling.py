@@ -1,4 +1,4 @@
-"""Have all stays looked at again after the policy has changed."""
+"""Check all stays again, and file them anew, after the policy has changed."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from batch_watchdog.store.table import Table
 from batch_watchdog.use_cases.reminder_rows import SLICES, STAYS, Row, rows_of
 from batch_watchdog.use_cases.sweep_progress import SweepProgress
 
-_READ_AHEAD = timedelta(days=10)  # of reminders, with one query
+_READ_AHEAD = timedelta(days=10)  # of reminders that are read at once
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class StayRefiler:
     out_of_time: Callable[[], bool]
 
     def go_on(self) -> Iterator[bool]:
-        """File them anew, a slice at each step. A stop is given its time."""
+        """Check and file them anew, a slice a step. Stays that await a stop are left alone."""
         progress, version = self.progress, self.limits.policy.version
         if not progress.cursor.policy:  # The first sweep ever.
             progress.cursor = replace(progress.cursor, policy=version)
@@ -52,7 +52,7 @@ class StayRefiler:
         progress.cursor = replace(progress.cursor, policy=refiling.policy, refiling=None)
 
     def _ahead(self, refiling: Refiling) -> list[Row]:
-        """The next stays that are to be filed anew, in their order."""
+        """Return the next stays that are to be filed anew, in order."""
         first = self._first_of(refiling)
         entries = sorted(
             (
@@ -71,5 +71,5 @@ class StayRefiler:
         ]
 
     def _first_of(self, refiling: Refiling) -> datetime:
-        """The minute from which on there is something left to be filed anew."""
+        """Return the first minute that may have stays left to be filed anew."""
         return max(refiling.minute, self.minute + MINUTE)

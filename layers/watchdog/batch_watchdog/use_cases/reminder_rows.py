@@ -1,4 +1,4 @@
-"""What the entries of the wheel bring, one row for each job, array, queue or thread."""
+"""Unpack the entries of the wheel: one row for each job, array, queue or thread."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from batch_watchdog.limits import stay_items
 from batch_watchdog.store.item_codec import unpack
 from batch_watchdog.store.reminders import Kind, Reminder
 
-# In the order in which they are seen to within a minute, and how many at a time.
+# The kinds in the order in which they are handled within a minute, and how many at a time.
 SLICES: Mapping[Kind, int] = {
     "use": 1_000,
     "run": 200,
     "stay": 1_000,
     "held": 1_000,
     "braked": 1_000,
-    "followed": 1,  # Each is up to 2,000 jobs.
+    "followed": 1,  # Each row has up to 2,000 jobs.
     "array": 500,
     "blocked": 50,
     "chain": 2_000,  # What belongs together is announced together.
@@ -36,7 +36,7 @@ class Row:
 
 
 def rows_of(entry: Reminder) -> list[Row]:
-    """The reminders of an entry."""
+    """Return the reminders of an entry."""
     content = unpack(entry.content)
     match entry.kind:
         case "array" | "use" | "run" | "followed":

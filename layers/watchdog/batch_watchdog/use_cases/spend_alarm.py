@@ -25,7 +25,7 @@ from batch_watchdog.store.decisions import Outcome, Recorder
 from batch_watchdog.store.once import OnceKey, OnceLedger
 from batch_watchdog.store.table import Table
 
-_TOLD_APART_BY = ("Message", "Subject")  # of an SNS record; the rest differs on each delivery
+_TOLD_APART_BY = ("Message", "Subject")  # parts of an SNS record; others differ on each delivery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,16 +36,16 @@ class SpendAlarmIntake:
 
     def listen(self, payload: object, now: datetime) -> list[str]:
         """
-        Take in what Lambda was called with at `now`: SNS records, or one event of EventBridge.
+        Handle the payload of an invocation at `now`: SNS records, or one event of EventBridge.
 
-        What speaks of money and cannot be understood is kept as a dead letter, and operators
-        are told, once of each.
+        A billing message that cannot be understood is kept as a dead letter, and operators are
+        notified once of each.
 
         Returns:
-            What was decided about each piece, in words for the log.
+            What was decided about each piece, as text for the log.
 
         Raises:
-            StaleItemError: too many others decide about the same guard. All of it may be
+            StaleItemError: too many others decide about the same guard. The whole call may be
                 repeated.
         """
         return [why for piece in signals.records(payload) for why in self._take_in(piece, now)]
@@ -67,7 +67,7 @@ class SpendAlarmIntake:
             yield f"kept: {reason}"
             return
         names = [rule.name for rule in matching.concerned(policy, read)]
-        if read.state != "ALARM":  # It is also about what is known by an older policy.
+        if read.state != "ALARM":  # It may end an ALARM known by an older policy.
             states = guard_items.read_all(self.table)
             known = (name for name, state in states.items() if stages.rang_by(state, read))
             names += [name for name in known if name not in names]
@@ -77,7 +77,7 @@ class SpendAlarmIntake:
             yield f"{name}: {self._tell(name, read, now)}"
 
     def _tell(self, name: str, word: Evidence, now: datetime) -> str:
-        """Have a guard decide; operators get to know what it makes nothing of."""
+        """Apply evidence to a guard; notify operators if a budget or an anomaly raises nothing."""
         watch = GuardUpdater(table=self.table, policy=self.policy(), now=now)
         why = ""
 

@@ -1,9 +1,8 @@
 """
-The sweep: once a minute, do all that is due.
+The sweep: do all that is due, once a minute.
 
-All long work goes in slices. After each slice the time that is left is asked for, and where much
-has been done the cursor is written, so that a sweep that ends early, or is killed, leaves what it
-has done.
+All long work is done in slices. After each slice the remaining time is checked, and after much
+work the cursor is saved. So a sweep that ends early, or is killed, keeps its progress.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -47,12 +46,12 @@ _TIME: TypeAdapter[datetime] = TypeAdapter(Time)
 
 def time_of(event: object, now: datetime) -> datetime:
     """
-    The minute that the schedule's event is for; `now`, if that is still to come.
+    Return the time that the schedule's event is for, or `now` if that time lies in the future.
 
-    A time to come would be kept as how far the sweep has come, and nothing would be due until then.
+    A future time would be saved as the sweep's progress, and nothing would be due until then.
 
     Raises:
-        MalformedEventError: it has no time, or one without a zone.
+        MalformedEventError: the event has no time, or one without a zone.
     """
     match event:
         case {"time": str(text)}:
@@ -64,9 +63,9 @@ def time_of(event: object, now: datetime) -> datetime:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweeper:
     """
-    What is due, once a minute. `inquiry` makes a new one for each sweep, for its time.
+    Does what is due, once a minute. `inquiry` makes a new diagnosis for each sweep, for its time.
 
-    A sweep may run minutes after the time that it is for: `clock` says what time it is.
+    A sweep may run minutes after the time that it is for: `clock` returns the present time.
     """
 
     table: Table
@@ -79,13 +78,13 @@ class Sweeper:
 
     def sweep(self, now: datetime, *, out_of_time: Callable[[], bool]) -> None:
         """
-        See to everything that is due at `now`.
+        Do everything that is due at `now`.
 
-        What is not reached before the time is up stays due, and the next sweep goes on there.
+        What is not reached before the time is up stays due, and the next sweep continues there.
 
         Raises:
             ExceptionGroup: nothing could be decided about some jobs, arrays, queues, guards or
-                actions. All else has been seen to, and these are due again soon.
+                actions. All else has been done, and these are due again soon.
         """
         minute, policy = minute_of(now), self.policies.settle(now)
         early = self._see_to_what_time_brings(policy, out_of_time)
@@ -160,9 +159,9 @@ class Sweeper:
         self, policy: Policy, out_of_time: Callable[[], bool]
     ) -> list[Exception]:
         """
-        See to guards whose time has passed, and to actions that have no result.
+        Handle guards whose time has passed, actions without a result, and updates of queues.
 
-        Returns what could not be decided.
+        Returns the errors of what could not be decided.
         """
         guards = GuardUpdater(table=self.table, policy=policy, now=self.clock())
         failed = guards.time_passes()

@@ -1,4 +1,4 @@
-"""What a sweep measures when it is done: guards, budgets, waits, and how late it is."""
+"""Collect what a sweep measures at its end: guards, budgets, waits, and how late it is."""
 
 from datetime import datetime
 
@@ -14,10 +14,10 @@ def measures(
     table: Table, policy: Policy, swept_until: datetime, listed: Waits | None, now: datetime
 ) -> list[Measure]:
     """
-    All that a sweep measures at `now`.
+    Return all that a sweep measures at `now`.
 
-    All that was due is done up to `swept_until`. `listed` is what waits, where a listing of all
-    jobs has just ended.
+    All that was due up to `swept_until` is done. `listed` has the jobs that wait, if a listing of
+    all jobs has just ended.
     """
     states = guard_items.read_all(table)
     stages = {rule.name: "calm" for rule in policy.guard}

@@ -1,4 +1,4 @@
-"""What a sweep sees of all jobs on its way, kept for operators to look at. It decides nothing."""
+"""Collect and save what a sweep finds about all jobs, for operators' pages. It decides nothing."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -24,9 +24,9 @@ from batch_watchdog.store.table import Put, Table
 @dataclass(slots=True, kw_only=True)
 class SweepOverview:
     """
-    Collects what one sweep for the minute `at` sees.
+    Collects what one sweep for the minute `at` finds.
 
-    `listed` has what waits by queue, where this sweep has come to the end of a listing.
+    `listed` has the waiting jobs by queue, if this sweep has come to the end of a listing.
     """
 
     table: Table
@@ -38,7 +38,7 @@ class SweepOverview:
     # ---- Arrays ---------------------------------------------------------------------------
 
     def see_arrays(self, heads: Mapping[str, Array], details: Mapping[str, Detail]) -> None:
-        """These arrays were known to be open, and AWS Batch described them so."""
+        """Take in arrays that were known to be open, and their descriptions by AWS Batch."""
         for job_id, array in heads.items():
             detail = details.get(job_id, {})
             if array.announced or detail.get("status") in ENDED:
@@ -54,9 +54,9 @@ class SweepOverview:
             )
 
     def keep_arrays(self) -> None:
-        """Keep the arrays at work, where this sweep has seen to all of them."""
+        """Save the arrays at work, once this sweep has handled all of them."""
         known = items.read_arrays(self.table)
-        # A sweep that is repeated finds no reminders of what the first one has seen.
+        # A repeated sweep finds no reminders of the arrays that the first one has handled.
         if known and (known.at >= self.at or not (known.count or self._arrays)):
             return
         if known or self._arrays:
@@ -66,7 +66,7 @@ class SweepOverview:
     # ---- What waits -----------------------------------------------------------------------
 
     def begin_listing(self, began_at: datetime) -> None:
-        """A listing of all jobs that began then goes on."""
+        """Collect from the listing that began then; continue what an earlier sweep has saved."""
         kept = items.read_waits(self.table, "WAITS-BEGUN")
         if kept is None or kept.at != began_at:
             kept = Waits(at=began_at, version=kept.version if kept else 0)
@@ -79,7 +79,7 @@ class SweepOverview:
         known: Mapping[tuple[str, str], Stay],
         now: datetime,
     ) -> None:
-        """A page of the listing shows jobs in RUNNABLE; `known` says since when they are."""
+        """Take in a page of the listing, with jobs in RUNNABLE; `known` says since when."""
         if self._begun is None:
             return
         jobs = []
@@ -91,12 +91,12 @@ class SweepOverview:
         self._begun = with_waiting(self._begun, queue, jobs, now)
 
     def keep_what_is_begun(self) -> None:
-        """Keep what a listing has shown that is not over, for the next sweep to go on with."""
+        """Save what an unfinished listing has shown, for the next sweep to continue."""
         if self._begun:
             self._keep(items.put_waits(self._begun, "WAITS-BEGUN"))
 
     def end_listing(self) -> None:
-        """Keep what the listing has shown that is over."""
+        """Save what the finished listing has shown."""
         if self._begun is None:
             return
         before = items.read_waits(self.table)
@@ -107,5 +107,5 @@ class SweepOverview:
             self._keep(items.put_waits(replace(self.listed, version=version)))
 
     def _keep(self, put: Put) -> None:
-        with suppress(StaleItemError):  # Another sweep has kept what it saw in the same minute.
+        with suppress(StaleItemError):  # Another sweep has saved what it found in the same minute.
             self.table.write([put])

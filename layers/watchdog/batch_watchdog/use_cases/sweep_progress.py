@@ -1,4 +1,4 @@
-"""How far one sweep has come."""
+"""Track how far one sweep has come, and save it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,7 @@ from batch_watchdog.store import sweep_cursor
 from batch_watchdog.store.sweep_cursor import Cursor
 from batch_watchdog.store.table import Table
 
-_UNSAVED_MAX = 500  # reminders seen to since the cursor was kept
+_UNSAVED_MAX = 500  # reminders handled since the cursor was saved
 _UNSAVED_FOR = timedelta(seconds=5)
 _TRIES = 5  # to write the cursor, against other sweeps
 
@@ -30,14 +30,14 @@ class SweepProgress:
         self.saved_at = self.clock()
 
     def moved(self, cursor: Cursor, reminders: int) -> None:
-        """The cursor has moved by so many reminders; keep it where much would be done again."""
+        """Move the cursor past this number of `reminders`; save it if much would be done again."""
         self.cursor = cursor
         self.unsaved += reminders
         if self.unsaved >= _UNSAVED_MAX or self.clock() - self.saved_at >= _UNSAVED_FOR:
             self.save()
 
     def save(self) -> None:
-        """Keep how far this sweep has come."""
+        """Save how far this sweep has come."""
         self.unsaved, self.saved_at = 0, self.clock()
         for _ in range(_TRIES):
             try:

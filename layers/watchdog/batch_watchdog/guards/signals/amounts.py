@@ -1,8 +1,8 @@
 """
-Amounts as AWS Budgets writes them: "$1,000.00", "1.000,00 €", "80%", "812.4 Hrs".
+Read amounts as AWS Budgets writes them: "$1,000.00", "1.000,00 €", "80%", "812.4 Hrs".
 
-A number is read only where it can mean one thing. The amounts of one message are read together:
-they share one way of writing, and what one of them leaves open another may settle.
+A number is read only if it has just one possible meaning. The amounts of one message are read
+together: they share one way of writing, so one of them may show what another leaves open.
 """
 
 import re
@@ -19,7 +19,11 @@ _CURRENCY = re.compile(r"[A-Z]{3}|[A-Z]{0,2}\$")
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """A number and its unit, as written: "$", "%", "Hrs", or "". `step` is its last digit's."""
+    """
+    A number and its unit, as written: "$", "%", "Hrs", or "".
+
+    `step` is the value of a 1 in the last digit.
+    """
 
     value: Decimal
     unit: str
@@ -27,7 +31,7 @@ class Amount:
 
     @property
     def is_money(self) -> bool:
-        """Whether the unit can be a currency: a sign, a code of three letters, or nothing."""
+        """Check whether the unit can be a currency: a sign, a code of three letters, or nothing."""
         if "%" in self.unit:
             return False
         return not any(char.isalpha() for char in self.unit) or bool(
@@ -36,7 +40,7 @@ class Amount:
 
 
 def read_amounts(texts: Sequence[str]) -> list[Amount | None]:
-    """The amounts of one message; None for each that is not there or cannot be read."""
+    """Return the amounts of one message; None for each that is missing or cannot be read."""
     found = [_number_and_unit(text) for text in texts]
     marks = {mark for each in found if each and (mark := _settled_mark(each[0]))}
     if len(marks) > 1:
@@ -60,7 +64,7 @@ def _number_and_unit(text: str) -> tuple[str, str] | None:
 
 
 def _settled_mark(number: str) -> str:
-    """The decimal mark, where the number by itself leaves no doubt; else ""."""
+    """Return the decimal mark, if the number alone leaves no doubt; else ""."""
     dots, commas = number.count("."), number.count(",")
     if dots and commas:
         return "." if number.rfind(".") > number.rfind(",") else ","
@@ -71,7 +75,7 @@ def _settled_mark(number: str) -> str:
     if dots + commas == 1:
         mark = "." if dots else ","
         whole, _, rest = number.partition(mark)
-        # "0.125" or "1234.125": no thousands look so.
+        # "0.125" or "1234.125": the mark cannot be one between thousands.
         if len(rest) != 3 or not 1 <= len(whole) <= 3 or whole == "0":  # noqa: PLR2004
             return mark
     return ""
@@ -79,7 +83,7 @@ def _settled_mark(number: str) -> str:
 
 def _amount(number: str, unit: str, mark: str) -> Amount | None:
     if not mark:
-        # AWS writes as in English: "1,000" is a thousand. But "1.000" may be one or a thousand.
+        # AWS writes numbers as in English: "1,000" is 1000. But "1.000" may be 1 or 1000.
         if "." in number:
             return None
         mark = "."

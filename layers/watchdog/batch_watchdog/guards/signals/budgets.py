@@ -38,7 +38,7 @@ def read_budget(lines: Mapping[Any, Any], prose: str, envelope: Envelope) -> Evi
     name = value_of(lines, "budgetname")
     kind = value_of(lines, "alerttype", "notificationtype").upper()
     if not kind:
-        # The sentence tells it too; but it holds the budget's name, which may be anything.
+        # The sentence has it too, but it also has the budget's name, which may be any text.
         kinds = [
             kind for kind in ("ACTUAL", "FORECASTED") if value_of(lines, f"{kind.lower()}amount")
         ]
@@ -92,7 +92,7 @@ def _limit(
     used, limit, whole = read_amounts([amount, bare, budgeted])
     kind = re.sub(r"[^a-z]", "", budget_type.lower()).removesuffix("budget")
     of_money = [each.is_money for each in (used, whole) if each]
-    # Where the type is missing, the units say whether it is about money.
+    # If the type is missing, the units show whether it is about money.
     is_cost = kind == "cost" or (not kind and bool(of_money) and all(of_money))
     is_ratio = kind.endswith(("utilization", "coverage")) or (
         not kind and used is not None and used.unit == "%"
@@ -121,7 +121,7 @@ def _percent(limit: Amount | None, whole: Amount | None) -> tuple[float | None, 
 
 
 def _in_units(limit: Amount | None, whole: Amount | None) -> tuple[float | None, float]:
-    """The threshold in the budget's own units, and by how much it may be too small."""
+    """Return the threshold in the budget's own units, and by how much it may be off."""
     if limit is None:
         return None, 0.0
     if not limit.unit.startswith("%") or (whole and whole.unit.startswith("%")):
@@ -137,7 +137,7 @@ def _period(lines: Mapping[Any, Any], prose: str, name: str) -> Period:
     said = value_of(lines, "timeunit", "budgetperiod", "period").lower()
     if said:
         return next((each for each in _PERIODS if each == said), _ADJECTIVES.get(said, "month"))
-    # The budget's name stands in the sentence too, and may be anything: "day", or one letter.
+    # The sentence also has the budget's name, which may be any text: "day", or one letter.
     text = _one_line(prose).replace(f"your {_one_line(name)} budget", "your budget")
     sentence = text.partition("Budget Name")[0].lower()
     found = _PERIOD.search(sentence)

@@ -1,8 +1,9 @@
 """
 Reads CloudWatch alarms.
 
-An alarm of several time series acts for each of them too, by SNS and by calling a function. What
-it says of one contributor says nothing of the alarm: others may be in another state.
+An alarm of several time series also runs its actions for each of them (a contributor), through SNS
+and by invoking a function. A message about one contributor does not show the state of the alarm:
+other contributors may be in another state.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Acting_Alarm_Changes.html
 """
@@ -56,8 +57,8 @@ def read_alarm_message(message: object, envelope: Envelope) -> Evidence | Ignore
     if _is_of_one_contributor(message):
         return _OF_ONE_CONTRIBUTOR
     alarm = checked(_AlarmMessage, "a CloudWatch alarm by SNS", message)
-    # Its state before does not matter. A composite alarm whose actions were suppressed acts only
-    # when that has ended: it may be in ALARM, or OK, since before.
+    # Its previous state does not matter. A composite alarm whose actions were suppressed runs them
+    # only when the suppression ends: it may have been in ALARM, or OK, since before that.
     return _alarm(
         name=alarm.AlarmName,
         arn=alarm.AlarmArn,
@@ -75,8 +76,8 @@ def read_alarm_event(event: dict[str, Any]) -> Evidence | Ignored:
     state, previous = detail.state, detail.previousState
     if isinstance(previous, dict) and previous.get("value") == state.value:
         return Ignored(why=f"{plain(detail.alarmName)} was {state.value} before")
-    # An alarm that is muted, or whose actions are suppressed, is in ALARM all the same: that
-    # keeps people from being called, and says nothing of the money.
+    # An alarm that is muted, or whose actions are suppressed, counts as in ALARM all the same: that
+    # prevents notifications, and does not change the spending.
     suppressed = f" (its actions are suppressed: {state.actionsSuppressedBy})"
     return _alarm(
         name=detail.alarmName,
@@ -88,8 +89,8 @@ def read_alarm_event(event: dict[str, Any]) -> Evidence | Ignored:
 
 
 def read_alarm_action(payload: dict[str, Any], data: dict[Any, Any]) -> Evidence | Ignored:
-    """What CloudWatch calls a function with, where that is the action of an alarm."""
-    detail = {**data, "previousState": None}  # As by SNS, it does not matter.
+    """Read the event with which CloudWatch invokes a function as the action of an alarm."""
+    detail = {**data, "previousState": None}  # As with SNS, it does not matter.
     event = {"time": payload.get("time"), "resources": [payload.get("alarmArn")], "detail": detail}
     return read_alarm_event(event)
 
@@ -99,10 +100,10 @@ _OF_ONE_CONTRIBUTOR = Ignored(why="of one contributor to an alarm: no change of 
 
 def _is_of_one_contributor(told: object) -> bool:
     """
-    Whether an alarm speaks for one of its time series only.
+    Check whether a message is about only one of an alarm's time series.
 
-    AWS shows the key `alarmContributor` in events, and not what SNS messages have: so any key that
-    names a contributor counts. A list or a number would be about all of them.
+    AWS documents the key `alarmContributor` for events, and nothing for SNS messages: so any key
+    with "contributor" in its name counts. A list or a number would be about all of them.
     """
     return isinstance(told, dict) and any(
         isinstance(value, dict | str) and value and "contributor" in str(key).lower()

@@ -1,18 +1,18 @@
 """
 Read billing signals (CloudWatch alarms, AWS Budgets, Cost Anomaly Detection) as evidence.
 
-All that arrives ends in one of three ways: `Evidence`, `Ignored` with a reason for the log, or
-an `EvidenceError` with a reason for the dead-letter queue. What reads like a word about money
-and is not understood is never passed over in silence.
+Each delivery has one of three results: `Evidence`, `Ignored` with a reason for the log, or
+an `EvidenceError` with a reason for the dead-letter queue. A message that seems to be about
+spending and cannot be understood is never ignored.
 
-Evidence has its own time: an alarm's is that of its change of state. A Budgets message has only
-its day, so the time at which SNS took it in counts; an anomaly, which is reported days after
-it began, counts from when it was reported.
+Evidence has its own time. For an alarm it is the time of its change of state. A Budgets message has
+only its day, so the time at which SNS received it counts. An anomaly is reported days after it
+began, so the time of the report counts.
 
-A Budgets message is about a period, and an anomaly about a day: after that, neither says anything
-any more. A message that names no period is taken to be about a month. What an anomaly's message
-calls its end is the last day that was unusual so far; AWS reports it up to a day late, so an
-anomaly that ended earlier than on the day before is over.
+A Budgets message counts until its period is over, and an anomaly until its day is over. A message
+that names no period is taken to be about a month. The end in an anomaly's message is the last day
+that was unusual so far. AWS reports it up to a day late, so an anomaly that ended earlier than on
+the day before is over.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
 https://docs.aws.amazon.com/cost-management/latest/userguide/budgets-sns-policy.html
@@ -58,7 +58,7 @@ _PARTITION = re.compile(r"arn:(aws[a-z-]*):")
 
 
 def records(payload: object) -> tuple[object, ...]:
-    """The single deliveries in what Lambda was called with: its `Records`, or the event itself."""
+    """Return the single deliveries in a Lambda function's event: its `Records`, or the event."""
     if isinstance(payload, dict) and isinstance(payload.get("Records"), list):
         return tuple(payload["Records"])
     return (payload,)
@@ -66,10 +66,10 @@ def records(payload: object) -> tuple[object, ...]:
 
 def read(delivered: object) -> Evidence | Ignored:
     """
-    Say what one delivery means: an EventBridge event, an SNS record, or one in another.
+    Read one delivery: an EventBridge event, an SNS record, or one wrapped in another.
 
     Raises:
-        EvidenceError: it speaks of money and cannot be understood, or is nothing that AWS sends.
+        EvidenceError: it is about spending and cannot be understood, or AWS does not send this.
     """
     return _read(delivered, Envelope())
 
@@ -115,7 +115,7 @@ def _read_text(text: str, envelope: Envelope) -> Evidence | Ignored:
         try:
             inside = json.loads(text)
         except (ValueError, RecursionError):
-            pass  # Then it is prose, or what became of JSON on its way: see below.
+            pass  # It is prose, or JSON that was damaged on its way: see below.
         else:
             return _read(inside, envelope)
     told: dict[str, str] = dict(reversed(_LINE.findall(text)))  # of two, the first counts
@@ -138,7 +138,12 @@ def _read_content(thing: object, envelope: Envelope) -> Evidence | Ignored:
 
 
 def _nothing_known(envelope: Envelope) -> Ignored:
-    """A topic may be shared with others' messages, but whose subject is ours must be read."""
+    """
+    Ignore an SNS message of unknown content: others may use the topic too.
+
+    Raises:
+        EvidenceError: its subject is that of a billing signal, or it did not come through SNS.
+    """
     if _SUBJECT_OF_MONEY.match(envelope.subject):
         raise EvidenceError(
             f"its subject speaks of money, and it cannot be read: {plain(envelope.subject, 100)!r}"
@@ -154,5 +159,5 @@ def _read_event(event: dict[str, Any], detail_type: str) -> Evidence | Ignored:
             return read_alarm_event(event)
         case (("" | "aws.ce"), "Anomaly Detected"):
             return read_anomaly(event.get("detail"), time_or_none(event.get("time")))
-    # Above all changes of an alarm's configuration, and of single contributors to an alarm.
+    # Mostly changes of an alarm's configuration, and of single contributors to an alarm.
     return Ignored(why=f"an event {plain(detail_type, 80)!r}: no change of an alarm's state")

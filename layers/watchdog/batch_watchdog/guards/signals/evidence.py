@@ -17,7 +17,7 @@ type Source = Literal["cloudwatch", "budget", "anomaly", "live"]
 type AlarmState = Literal["ALARM", "OK", "INSUFFICIENT_DATA"]
 type Period = Literal["day", "month", "quarter", "year"]
 _NUMBER_MAX = 10**18
-# AWS renews what Budgets knows up to three times a day, 8 to 12 hours after the last time:
+# AWS updates the data of Budgets up to three times a day, 8 to 12 hours after the last update:
 # https://docs.aws.amazon.com/cost-management/latest/userguide/budgets-managing-costs.html
 _USE_IS_LATE = timedelta(hours=6)
 
@@ -25,18 +25,18 @@ _USE_IS_LATE = timedelta(hours=6)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """
-    One word about money: this alarm was in this state from this time (UTC) on.
+    One message of a billing signal: this alarm was in this state from this time (UTC) on.
 
     `alarm` is the name to show, `names` are all by which a policy may name it (an ARN too).
-    A Budgets message and an anomaly are always in ALARM: neither ever says OK again.
-    INSUFFICIENT_DATA is neither an ALARM nor its end. What is text is for people: safe to show,
-    not to calculate with, and "" where not given.
+    A Budgets message and an anomaly are always in ALARM: neither has an OK later.
+    INSUFFICIENT_DATA is neither an ALARM nor its end. Texts are for people: safe to show, not to
+    calculate with, and "" if not given.
 
-    `arn` is a CloudWatch alarm's, where it is known: two regions may have alarms of one name.
-    `anomaly_id` and `impact` (USD) tell one anomaly from another, by whatever route it arrives.
-    `limit` is what a budget's message says in numbers. `period` is what it is about, and `over_at`
-    when that is over, where the message itself says so. `share` is the threshold, in per cent, of a
-    budget that is counted live.
+    `arn` is a CloudWatch alarm's, if known: two regions may have alarms with the same name.
+    `anomaly_id` and `impact` (USD) distinguish anomalies, by whatever route they arrive. `limit` is
+    the threshold of a budget's message, in numbers. `period` is the kind of period that it is
+    about, and `over_at` the end of that, if the source gives it. `share` is the threshold, in per
+    cent, of a live budget.
     """
 
     source: Source
@@ -59,7 +59,7 @@ class Evidence:
     share: float = 0.0
 
     def ends_at(self, at: datetime) -> datetime | None:
-        """When evidence that counts from a time is over by itself; None where it is not."""
+        """Return when evidence that counts from `at` ends without an OK; None if it does not."""
         if self.period is None:
             return self.over_at
         end = end_of(self.period, at)
@@ -67,7 +67,7 @@ class Evidence:
 
     @property
     def may_be_of_the_period_before(self) -> bool:
-        """Whether it may be about what was used before its period: AWS knows that hours later."""
+        """Check whether it may be about use in the period before: AWS knows that hours later."""
         if self.source != "budget" or self.forecasted or self.period in (None, "day"):
             return False
         return end_of(self.period, self.at - _USE_IS_LATE) != end_of(self.period, self.at)
@@ -79,7 +79,7 @@ class BudgetLimit:
     The threshold of a budget that a message is about, in numbers; None where unknown.
 
     `percent` is its share of what is budgeted, or the threshold itself where that is in per cent.
-    The slacks are by how much the two may be too small, because the threshold was rounded.
+    The slacks are by how much the two may be off, because the threshold was rounded.
     """
 
     is_cost: bool
@@ -93,7 +93,7 @@ class BudgetLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ignored:
-    """Rightly of no interest to a guard; `why` is for the log."""
+    """A delivery that no guard needs; `why` is for the log."""
 
     why: str
 
@@ -103,7 +103,7 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """What the wrappings said so far."""
+    """What the wrappings of a message have shown so far."""
 
     at: datetime | None = None
     subject: str = ""
@@ -127,7 +127,7 @@ def _time(value: object) -> datetime:
 
 
 def time_or_none(value: object) -> datetime | None:
-    """A time (UTC) as AWS writes it; None for all else."""
+    """Parse a time as AWS writes it, into UTC; None for anything else."""
     try:
         return _time(value)
     except ValueError:
@@ -135,7 +135,7 @@ def time_or_none(value: object) -> datetime | None:
 
 
 def _text(value: object) -> object:
-    """Text made fit for UTF-8 (half a surrogate pair is not); all else as it was."""
+    """Make text fit for UTF-8 (half a surrogate pair is not); return all else unchanged."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
@@ -143,7 +143,7 @@ def _soft(value: object) -> object:
     return _text(value) if isinstance(value, str) else ""
 
 
-# Where it cannot be read, the time of the event or message stands in for it.
+# If it cannot be read, the time of the event or message is used.
 type TimeOrNone = Annotated[datetime | None, BeforeValidator(time_or_none)]
 type SignalName = Annotated[
     str, BeforeValidator(_text), Field(min_length=1, max_length=2_048, pattern=r"\S")
@@ -168,7 +168,7 @@ def names_of(*names: str) -> frozenset[str]:
 
 
 def value_of(lines: Mapping[Any, Any], *names: str) -> str:
-    """The first of these values that is there; names are compared by their letters alone."""
+    """Return the first of these values that is given; names are compared by their letters only."""
     values = {re.sub(r"[^a-z]", "", str(key).lower()): value for key, value in lines.items()}
     return next((told for name in names if (told := _scalar(values.get(name)))), "")
 
@@ -180,7 +180,7 @@ def _scalar(value: object) -> str:
 
 
 def end_of(period: Period, at: datetime) -> datetime:
-    """When the calendar's day, month, quarter or year (UTC) in which a time lies is over."""
+    """Return the end of the calendar day, month, quarter or year (UTC) that a time is in."""
     day = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     if period == "day":
         return day + timedelta(days=1)

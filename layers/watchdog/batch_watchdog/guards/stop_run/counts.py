@@ -1,4 +1,4 @@
-"""What a stop run has come to, in counts."""
+"""The result of a stop run in counts, and the phrases for it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,13 +11,13 @@ from batch_watchdog.notices.phrases import Phrase, say
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
     """
-    What a stop run came to. Every job that it found is counted once.
+    The result of a stop run. Every job that it found is counted once.
 
-    `cancelled` and `terminated` have ended since. `not_ended` were asked to stop, and the last look
-    still found them; of `not_known` nothing has shown yet whether they ended. `left_running`
-    had started and, at `cancel`, may finish; `escaped` were to be stopped and ran or ended all the
-    same; `failed` counts by reason those that Batch would not stop. The first of `escaped`,
-    `failed` and `not_ended` are named.
+    `cancelled` and `terminated` jobs have ended since. `not_ended` jobs were asked to stop, and the
+    last look still found them; for `not_known` jobs, nothing has shown yet whether they ended.
+    `left_running` jobs had started and, at `cancel`, may finish. `escaped` jobs were to be stopped,
+    and ran or ended all the same. `failed` counts, by reason, the jobs that Batch would not stop.
+    The first of the `escaped`, `failed` and `not_ended` jobs are named.
     """
 
     cancelled: int = 0
@@ -40,7 +40,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageReport:
-    """A stage that has been left, and what its run came to."""
+    """A stage that a guard has left, and the result of its run."""
 
     entry: StageEntry
     until: datetime
@@ -60,7 +60,7 @@ def counts_of(tally: Tally) -> dict[str, int]:
 
 
 def rows(tally: Tally, entry: StageEntry) -> list[Phrase]:
-    """What a run came to, one phrase for each count that is not 0; what was stopped first."""
+    """Return one phrase for each count of a run that is not 0; stopped jobs come first."""
     observing = entry.mode == "observe"
     counts = (
         (tally.cancelled, "{n} cancelled", "{n} would have been cancelled"),
@@ -80,5 +80,5 @@ def rows(tally: Tally, entry: StageEntry) -> list[Phrase]:
 
 
 def why_refused(tally: Tally) -> list[tuple[str, int]]:
-    """The reasons for which Batch refused stops, and how often; the most frequent first."""
+    """Return why Batch refused stops, and how often; the most frequent reason first."""
     return sorted(tally.failed.items(), key=lambda each: (-each[1], each[0]))

@@ -1,9 +1,9 @@
 """
-How the jobs ended that a stop run asked to stop, as Batch shows it.
+Ask AWS Batch how the jobs ended that a stop run asked to stop.
 
-That a list does not show a job any more does not say how it ended. It may have started before its
-stop took effect, or have ended by itself; and what was to be stopped on its arrival may never have
-been.
+A list that does not show a job any more does not prove how the job ended. It may have started
+before its stop took effect, or have ended without it; and a job that was to be stopped on its
+arrival may never have been asked to stop.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ from batch_watchdog.guards.stop_run.tally import (
 )
 
 _MARKS = {"cancel": "isCancelled", "terminate": "isTerminated"}  # of an accepted stop
-_LATE = timedelta(minutes=1)  # so late a stop on arrival may be written down, by its own time
+_LATE = timedelta(minutes=1)  # a stop on arrival may be written down this long after its own time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +39,7 @@ class EndsReader:
     stopper: JobStopper
 
     def settle(self, stage: RunStage) -> None:
-        """
-        Ask Batch how those ended that were asked to stop, and write down what it shows.
-        """
+        """Ask Batch how the jobs ended that were asked to stop, and write down what it shows."""
         table, run = self.session.table, self.session.run
         if run.settled_at and run.asked == run.settled:
             since = run.settled_at - _LATE
@@ -49,7 +47,7 @@ class EndsReader:
                 return
         unsettled = Unsettled(run_items.found(table, run.run_id))
         found = FoundJobs()
-        # Where Batch hardly answers, nothing waits for it: the next look asks again.
+        # If Batch throttles, or the time is up, the run goes on: the next look asks again.
         with suppress(OutOfTimeError, ThrottledError):
             jobs = unsettled.jobs[:ASKED_AFTER_MAX]
             for some in batched(jobs, DESCRIBED_AT_ONCE, strict=False):
@@ -98,11 +96,11 @@ class EndsReader:
         accepted = is_stop_accepted(detail)
         there = 0 if is_over else stop_run.still_there(detail, stage.entry.stage)
         if there and not accepted:
-            return  # It arrived, and was not asked to stop yet: the next look does.
+            return  # It arrived, and was not asked to stop yet: the next look asks.
         if there:
             found.alive[array_id] = there
         if not accepted:
-            failed = 0  # It was never asked to stop: they failed by themselves.
+            failed = 0  # The array was never asked to stop: they failed for other reasons.
         elif failed and stage.entry.stage == "cancel":
             reason = stop_run.stop_reason(self.session.run.guard, stage.entry)[:REASON_MAX]
             children = self.session.patiently(
@@ -122,7 +120,7 @@ class EndsReader:
     ) -> None:
         action = stage.entry.stage
         if action == "cancel" and detail.get("status") in STARTED:
-            if detail.get("isTerminated"):  # A service job can't be cancelled.
+            if detail.get("isTerminated"):  # A service job can only be terminated.
                 found.alive[job_id] = 1
             else:
                 found.left.append(job_id)
@@ -130,4 +128,4 @@ class EndsReader:
         child = array_child(job_id)
         is_of_stopped_array = child is not None and child[0] in unsettled.arrays
         if detail.get(_MARKS[action]) and not is_of_stopped_array:
-            found.alive[job_id] = 1  # A list may be late to show it.
+            found.alive[job_id] = 1  # A list may not show it yet.

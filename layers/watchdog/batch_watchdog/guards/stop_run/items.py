@@ -1,8 +1,9 @@
 """
-Stop runs: a head, the chunks of jobs that it found, and those stopped on their arrival.
+Stop runs in the table: a head, the chunks of jobs that the run found, and those of jobs that were
+stopped on their arrival.
 
-All runs share one rate of calls, so they take turns: who works holds the turn, which runs out by
-itself should they die.
+All runs share one rate of calls, so they take turns. The run that works has the turn. The turn
+expires, in case the run's invocation dies.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ from batch_watchdog.store.table import Key, Put, Table
 KEPT = timedelta(days=90)  # as long as actions: what was stopped, and why
 
 _TURN = ("RUN", "TURN")
-_TURN_LASTS = timedelta(minutes=2)  # longer than a function may run
+_TURN_LASTS = timedelta(minutes=2)  # longer than an invocation may run
 _TRIES = 5
 
 _RUN = TypeAdapter(Run)
@@ -30,12 +31,12 @@ _CHUNK = TypeAdapter(Chunk)
 
 
 def read(table: Table, run_id: str) -> Run | None:
-    """How far a run has come."""
+    """Read a run; None if it is not known."""
     return read_many(table, [run_id]).get(run_id)
 
 
 def read_many(table: Table, run_ids: Iterable[str]) -> dict[str, Run]:
-    """Those of the runs that are known, by id."""
+    """Read runs by id; those that are not known are left out."""
     items = table.get_many([_head_key(run_id) for run_id in run_ids])
     known = (
         _RUN.validate_python(unpack(item["body"]) | {"version": item["version"]})
@@ -45,26 +46,26 @@ def read_many(table: Table, run_ids: Iterable[str]) -> dict[str, Run]:
 
 
 def put(run: Run, now: datetime) -> Put:
-    """The write of a run's head."""
+    """Build the write of a run's head."""
     pk, sk = _head_key(run.run_id)
     body = pack(_RUN.dump_python(run, mode="json", exclude={"version"}))
     return Put({"pk": pk, "sk": sk, "body": body, "expires_at": _expiry(now)}, read=run.version)
 
 
 def read_chunk(table: Table, run_id: str, number: int) -> Chunk | None:
-    """One of a run's chunks."""
+    """Read one of a run's chunks."""
     item = table.get(_pk(run_id), f"CHUNK#{number:08}")
     return _to_chunk(item) if item else None
 
 
 def put_chunk(run_id: str, chunk: Chunk) -> Put:
-    """The write of a chunk."""
+    """Build the write of a chunk."""
     return _put_chunk(run_id, f"CHUNK#{chunk.number:08}", chunk)
 
 
 def put_arrivals(run_id: str, decisions: Iterable[str], chunk: Chunk) -> Put:
     """
-    The write of jobs that are stopped on their arrival, while the run's stage is on.
+    Build the write of jobs that are stopped on their arrival, while the run's stage is on.
 
     `decisions` are the names of what was decided, and so differ from write to write.
     """
@@ -73,7 +74,7 @@ def put_arrivals(run_id: str, decisions: Iterable[str], chunk: Chunk) -> Put:
 
 
 def found(table: Table, run_id: str) -> Iterator[Chunk]:
-    """All chunks, those of arrivals among them, in order of time; read page by page."""
+    """Yield all chunks, including those of arrivals, in order of time; read page by page."""
     each = (
         map(_to_chunk, table.query(_pk(run_id), first=kind, last=f"{kind}~"))
         for kind in ("ARRIVED#", "CHUNK#")
@@ -82,20 +83,21 @@ def found(table: Table, run_id: str) -> Iterator[Chunk]:
 
 
 def arrived(table: Table, run_id: str, since: datetime) -> Iterator[Chunk]:
-    """The chunks of arrivals since a time, in order; read page by page."""
+    """Yield the chunks of arrivals since a time, in order; read page by page."""
     first = f"ARRIVED#{iso(since)}"
     return map(_to_chunk, table.query(_pk(run_id), first=first, last="ARRIVED#~"))
 
 
 def take_turn(table: Table, run_id: str, now: datetime) -> str | None:
     """
-    Take the turn, where nobody has it.
+    Take the turn, if nobody has it.
 
     Returns:
-        None, or the run whose turn it is (this one's, where another invocation works on it).
+        None if it was taken, or else the run whose turn it is (this one's id, if another invocation
+        works on it).
 
     Raises:
-        StaleItemError: someone else has just taken it.
+        StaleItemError: another invocation has just taken it.
     """
     item = table.get(*_TURN)
     if item and str(item["until"]) > iso(now):
@@ -106,10 +108,10 @@ def take_turn(table: Table, run_id: str, now: datetime) -> str | None:
 
 def end_turn(table: Table, run_id: str, now: datetime) -> None:
     """
-    Give the turn back, where this run has it.
+    Give the turn back, if this run has it.
 
     Raises:
-        StaleItemError: too many others write the same item. The turn ends by itself.
+        StaleItemError: too many others write the same item. The turn expires.
     """
     for _ in range(_TRIES):
         item = table.get(*_TURN)

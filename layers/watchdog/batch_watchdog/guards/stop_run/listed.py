@@ -1,8 +1,8 @@
 """
-What must be known of a job that a guard's stop run finds, to tell whether it is the guard's. Pure.
+Decide what must be known of a job before a stop run can tell whether its guard stops it. Pure.
 
-A list shows no tags. What a list or a description lacks might spare the job: then it is not stopped
-until that is known.
+A list shows no tags. A part that a list or a description lacks might spare the job. So the job is
+not stopped until that part is known.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from batch_watchdog.policy.guard_tables import Guard
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """A job fit for matching, as a list shows it (without tags), or as it is described."""
+    """A job as rules match it: as a list shows it (without tags), or as it is described."""
 
     job_name: str
     queue: str
@@ -25,7 +25,7 @@ class Listed:
 
 
 def as_listed(detail: Mapping[str, Any], queue: str) -> Listed:
-    """A job of a queue, from what a list or a description shows of it."""
+    """Build a job of a queue from what a list or a description shows of it."""
     return Listed(
         job_name=detail.get("jobName") or "",
         queue=queue,
@@ -35,7 +35,7 @@ def as_listed(detail: Mapping[str, Any], queue: str) -> Listed:
 
 
 def named_by(rule: Guard, *, service: bool) -> Sequence[str]:
-    """What must be shown of a job, besides its queue and tags."""
+    """Return the names of what must be shown of a job, besides its queue and tags."""
     matches = [rule.match, *([rule.spare] if rule.spare else [])]
     by_definition = any(each.definition is not None for each in matches) and not service
     return ("jobName", "jobDefinition") if by_definition else ("jobName",)

@@ -1,4 +1,4 @@
-"""Reading the lists of a stop run's queues, page by page, and judging the jobs on them."""
+"""Read the lists of a stop run's queues, page by page, and judge the jobs on them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,10 +22,10 @@ _CHUNK_MAX = 1_100  # jobs to stop: a page, and what is carried over; an id take
 @dataclass(slots=True, kw_only=True)
 class PageReader:
     """
-    Reads pages, and has the jobs on them stopped in full calls; what is left over is carried on.
+    Reads pages, and stops the jobs on them in full calls; the jobs left over are carried on.
 
-    `carried_at` says when the jobs of the run's `carry` were judged; without a time, an earlier
-    invocation did.
+    `carried_at` has when the jobs in the run's `carry` were judged. If it has no time, an earlier
+    invocation judged them.
     """
 
     session: RunSession
@@ -33,7 +33,7 @@ class PageReader:
     carried_at: dict[bool, datetime] = field(default_factory=dict)
 
     def read(self, listing: Listing, stage: RunStage) -> None:
-        """Read one page of a list, and do what is to be done about the jobs on it."""
+        """Read one page of a list, judge the jobs on it, and stop those that must be stopped."""
         now = self.session.now
         page, token = self._page(listing, self.session.run.token)
         summaries = [each for each in page if not _is_part(each["jobId"])]
@@ -43,8 +43,8 @@ class PageReader:
         for job, summary in self._with_tags(summaries, listing, stage, found):
             self._judge(job, summary, listing.status, stage, found)
             while len(found.stop) >= _CHUNK_MAX:
-                # What was carried here is written down now. Of the rest of the page nothing is
-                # known yet: it is read again, should this be the end.
+                # The carried jobs are written down here. The rest of the page is not judged yet:
+                # if the invocation ends here, the next one reads the page again.
                 self.session.run = replace(
                     self.session.run, carry={**self.session.run.carry, listing.service: ()}
                 )
@@ -70,17 +70,18 @@ class PageReader:
         except ClientError as error:
             if error.response["Error"]["Code"] != "ClientException":
                 raise
-        # The token is too old: from the start again. Or else the queue is gone, or is none for
-        # jobs of this kind.
+        # With a token: it has expired, and the list is read from the start. Without one: the
+        # queue is gone, or does not hold jobs of this kind.
         return self._page(listing, None) if token else ((), None)
 
     def _with_tags(
         self, summaries: Sequence[Detail], listing: Listing, stage: RunStage, found: FoundJobs
     ) -> Iterator[tuple[Listed, Detail]]:
         """
-        The jobs, with all that decides; without those of which that is not known.
+        Yield the jobs with all parts that decide about them, and their summaries.
 
-        Such a job is still there, whatever was asked before: that is written to `found`.
+        A job of which these parts are not known is left out. Unless it is known to have ended, it
+        is still there, whether it was asked to stop or not: `found` gets it as alive.
         """
         jobs = {each["jobId"]: as_listed(each, listing.queue) for each in summaries}
         names = named_by(stage.rule, service=listing.service)
@@ -91,7 +92,7 @@ class PageReader:
             or needs_tags(stage.rule, jobs[each["jobId"]], listing.status, stage.entry.stage)
         ]
         known = self.session.described(needing, service=listing.service)
-        # What a job lacks might spare it: the next look asks again.
+        # A missing part might spare the job: the next look asks again.
         clear = {
             job_id: as_listed(detail, listing.queue)
             for job_id, detail in known.items()
@@ -116,14 +117,17 @@ class PageReader:
                     found.alive[job_id] = there
                     counts = stop_run.children(summary)
                     if counts and action == "cancel":
-                        found.arrays[job_id] = counts  # Those at work were not cancelled.
+                        found.arrays[job_id] = counts  # The started ones were not cancelled.
                 if verdict == "stop children":
                     found.stop += self._children(job, summary, stage)
             case "stop" | "left" | "spared":
                 found.take_in(summary, verdict)
 
     def _make_sure(self, found: FoundJobs, stage: RunStage, *, service: bool) -> None:
-        """Ask about jobs that a list shows although their stop was accepted: it may be late."""
+        """
+        Describe the jobs that a list shows although their stop was accepted: the list may be out of
+        date.
+        """
         for job_id, detail in self.session.described(list(found.alive), service=service).items():
             status = str(detail.get("status"))
             if status not in ENDED:
@@ -135,7 +139,7 @@ class PageReader:
                 found.escaped.append(job_id)
 
     def _children(self, job: Listed, array: Detail, stage: RunStage) -> Iterator[str]:
-        """An array's children that its stop has not reached."""
+        """Yield the children of an array that its stop has not reached."""
         counts: Mapping[str, int] = array["arrayProperties"].get("statusSummary") or {}
         for status in (*WAITING, *STARTED):
             if counts.get(status):
@@ -145,7 +149,7 @@ class PageReader:
                         yield child["jobId"]
 
     def stop_carried(self) -> None:
-        """Stop what has been carried over, when all pages have been read."""
+        """Stop the jobs that were carried over, after all pages have been read."""
         for service, ids in sorted(self.session.run.carry.items()):
             carry = {**self.session.run.carry, service: ()}
             self.session.run = replace(self.session.run, carry=carry)
@@ -154,12 +158,12 @@ class PageReader:
 
 
 def _is_part(job_id: str) -> bool:
-    """Whether this is an array's child or a node: whatever is done is done to the whole."""
+    """Whether this is an array's child or a node: the whole job is judged and stopped instead."""
     return "#" in job_id or array_child(job_id) is not None
 
 
 def _cut(found: FoundJobs, count: int) -> FoundJobs:
-    """Take out all that was found, but for the jobs to stop beyond the first `count`."""
+    """Take out everything that was found, except the jobs to stop beyond the first `count`."""
     cut = replace(found, stop=found.stop[:count])
     del found.stop[:count]
     found.left, found.spared, found.escaped = [], [], []

@@ -1,4 +1,4 @@
-"""The notices of a stop run: its report, and jobs that do not end."""
+"""Build the notices of a stop run: its report, and the notice of jobs that do not end."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ def report(  # noqa: PLR0913 - two of them have a default
     queues_closed: Sequence[str] = (),
     queues_not_closed: Sequence[str] = (),
 ) -> Notice:
-    """What a stop run came to, or in observe mode would have."""
+    """Build the report of a stop run: its result, or in observe mode what it would have been."""
     name, observing = Name(plain(guard, 64)), entry.mode == "observe"
     refused = sum(tally.failed.values())
     told: list[str] = [
@@ -120,7 +120,10 @@ def _closed(queues: Sequence[str], *, observing: bool) -> Phrase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StillThere:
-    """Jobs whose stop AWS Batch accepted long ago: the first, how many, the first one's time."""
+    """
+    Jobs whose stop AWS Batch accepted long ago: the first ids, how many they are, and when the
+    first was asked to stop.
+    """
 
     jobs: tuple[str, ...]
     count: int
@@ -128,7 +131,7 @@ class StillThere:
 
 
 def still_there(guard: str, entry: StageEntry, found: StillThere, at: datetime) -> Notice:
-    """Jobs whose stop AWS Batch accepted long ago have not ended."""
+    """Build the notice that jobs have not ended whose stop AWS Batch accepted long ago."""
     jobs, count, asked_at = found.jobs, found.count, found.asked_at
     name = Name(plain(guard, 64))
     parts = {"guard": name, "n": count, "lasted": at - asked_at}

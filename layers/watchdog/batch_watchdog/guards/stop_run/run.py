@@ -1,17 +1,20 @@
 """
-Stop runs: how far one has come, what it found, and what that comes to. All of it pure.
+The rules of a stop run: its progress, the lists that it reads, and what it does about a job. All
+functions are pure.
 
-A run looks through its guard's scope, list by list (a queue's jobs in one state), and stops what
-it must. Then it looks again, until there is nothing left to stop, and reports. While the stage
-lasts it goes on looking from time to time, for what no event told of.
+A run reads its guard's scope list by list (one list: a queue's jobs in one state), and stops the
+jobs that it must stop. One pass through all lists is a look. More looks follow until nothing is
+left to stop, or until `LOOKS_MAX`; then the run reports. While the stage lasts, the run looks again
+from time to time, for jobs that no event reported.
 
-What it found is kept in chunks: the ids are written down before any of them is stopped, and the
-result after. A chunk that was begun and not finished is gone on with; but its jobs are judged again
-before they are stopped. Nothing is counted on the way: the report is made of the chunks.
+What a run found is kept in chunks: the ids are written down before any of the jobs is stopped, and
+the result after. A chunk that was begun and not finished is continued, but its jobs are judged
+again before they are stopped. Nothing is counted on the way: the report is computed from the
+chunks.
 
-A stop that Batch has accepted has not ended the job yet. So each look writes down which of the jobs
-are still there. When it is over, Batch is asked how those ended that were asked to stop: what is
-known of them is written down too.
+A stop that Batch has accepted has not ended the job yet. So each look writes down which of the
+stopped jobs are still there. Before the run reports or rests, it asks Batch how the jobs ended that
+were asked to stop. The answers are written down too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,13 +28,13 @@ from batch_watchdog.guards.state import StageEntry, StopAction
 from batch_watchdog.guards.stop_run.listed import Listed
 from batch_watchdog.policy.guard_tables import Guard
 
-QUIET = timedelta(minutes=3)  # until a run that should be at work is taken to be lost
-PATROL = timedelta(minutes=3)  # from one look to the next, once all is stopped
-LOOK_AGAIN = timedelta(seconds=30)  # from stopping to looking whether it took
-CLOSING = timedelta(seconds=3)  # for queues to be closed, before any job is stopped
+QUIET = timedelta(minutes=3)  # without progress, until the sweep starts a run again
+PATROL = timedelta(minutes=3)  # from one look to the next, after the report
+LOOK_AGAIN = timedelta(seconds=30)  # from stopping jobs to the next look
+CLOSING = timedelta(seconds=3)  # for queues to close, before any job is stopped
 LOOKS_MAX = 5  # before the report
-STILL_THERE = timedelta(minutes=10)  # after an accepted stop, until operators are to know
-JUDGED_FOR = timedelta(seconds=30)  # until a job that was judged is judged again
+STILL_THERE = timedelta(minutes=10)  # after an accepted stop, until operators are notified
+JUDGED_FOR = timedelta(seconds=30)  # after this, a job is judged again before its stop
 
 type Phase = Literal["closing", "listing", "resting"]
 
@@ -50,19 +53,23 @@ class Run:
     """
     How far a run has come.
 
-    `queues` are the ARNs of this look, each with whether it holds service jobs; `place` is the
-    list that is being read and `token` its next page. `chunks` counts those written, and
-    `pending` says that the last of them has not been stopped to its end. `carry` are jobs that
-    were found and did not fill a call, by whether they are service jobs. `accepted` counts the
-    stops of this look, `asked` all of them, `alive` the jobs that this look found although their
-    stop was accepted. This look began at `looked_at`, the last one that came to its end at
-    `known_at`. It is `thorough` where the look before it stopped jobs. Of what was asked before
-    `settled_at`, `settled` in number, it is known how it ended. `warned` says that operators know
-    of jobs that do not end. `would_close` are queues that in observe mode would have been closed; a
-    run that is `observing` only counts. `policy` is the version by which this look judges: by
-    another, the look begins anew.
+    `queues` are the ARNs of this look, each with whether it holds service jobs. `place` is the
+    index of the list that is being read, and `token` leads to its next page. `chunks` counts the
+    chunks that were written, and `pending` says that the stops of the last one are not finished.
+    `carry` has, by whether they are service jobs, the jobs that were found and did not fill a call.
 
-    Before `not_before` there is nothing to do; once `due_at` has passed, the sweep starts it.
+    `accepted` counts the stops of this look, `asked` those of all looks, and `alive` the jobs that
+    this look found although their stop was accepted. This look began at `looked_at`, and the last
+    look that was finished began at `known_at`. A look is `thorough` if the look before it stopped
+    jobs. All stops up to the look that began at `settled_at` are settled (see `Unsettled`): `asked`
+    was `settled` then.
+
+    `warned` says that operators have been notified of jobs that do not end. `would_close` are
+    queues that in observe mode would have been closed. A run that is `observing` only counts.
+    `policy` is the version by which this look judges; when the version changes, the look begins
+    anew.
+
+    Before `not_before` there is nothing to do. Once `due_at` has passed, the sweep starts the run.
     """
 
     run_id: str
@@ -98,15 +105,17 @@ class Chunk:
     """
     Jobs that a run found, and what it did about them.
 
-    `stop` are those to be stopped, of which the first `asked` have been, but for the `refused`,
-    which are by id, with why. `arrays` are the parents among them: how many of their children
-    waited, and how many had started; `failed_before` has how many had failed. `escaped` ran or
-    ended before they were stopped. `alive` are jobs whose stop Batch has accepted, and that are
-    still there: 1, or how many of an array's children. `ended` are jobs that Batch has shown to
-    have ended by their stop: 1, or how many of an array's children may have: they have failed
-    since, at `cancel` not at work. Of those that are `over` there is nothing more to learn.
+    `stop` are the jobs to be stopped. The first `asked` of them have been; of these, Batch
+    `refused` some, which are given by id with the reason. `arrays` are the arrays among the chunk's
+    jobs, with how many of their children waited and how many had started; `failed_before` has how
+    many had failed. `escaped` jobs ran or ended before they were stopped. `alive` are jobs whose
+    stop Batch has accepted and that are still there: 1, or how many of an array's children. `ended`
+    are jobs that Batch has shown to have ended by their stop: 1, or how many of an array's children
+    may have ended so (they have failed since, and at `cancel` not at work). About jobs that are
+    `over`, nothing more can be learnt.
 
-    Jobs that were stopped on their arrival have `arrived`: it is not known whether Batch was asked.
+    A chunk that has `arrived` holds jobs that were stopped on their arrival: it is not known
+    whether Batch was asked to stop them.
     """
 
     at: datetime
@@ -130,11 +139,11 @@ class Chunk:
     version: int = 0
 
 
-# ---- How a run goes -----------------------------------------------------------------------
+# ---- The course of a run ------------------------------------------------------------------
 
 
 def begin(guard: str, entry: StageEntry, now: datetime) -> Run:
-    """The run of a stage that has just been entered."""
+    """Return the run of a stage that has just been entered."""
     return Run(
         run_id=entry.run_id,
         guard=guard,
@@ -146,11 +155,11 @@ def begin(guard: str, entry: StageEntry, now: datetime) -> Run:
 
 def listings(run: Run, action: StopAction) -> Sequence[Listing]:
     """
-    The lists of one look, in order.
+    Return the lists of one look, in order.
 
-    What waits comes first: capacity that a stopped job gives back must not start another. At
-    `cancel` what has started is only counted, for the report; and later on where jobs were stopped
-    just before: they may have started all the same.
+    Waiting jobs come first, so that the capacity of a stopped job does not start another one. At
+    `cancel`, jobs that have started are only counted, for the report. After the report they are
+    listed only if the look before stopped jobs, because these may have started all the same.
     """
     started = () if action == "cancel" and run.reported and not run.thorough else STARTED
     return [
@@ -167,7 +176,7 @@ def is_over(run: Run) -> bool:
 
 
 def look(run: Run, queues: Iterable[tuple[str, bool]], policy: str, now: datetime) -> Run:
-    """The run at the beginning of a look through these queues, by this version of the policy."""
+    """Return the run at the beginning of a look through these queues, by this policy version."""
     return replace(
         run,
         phase="listing",
@@ -186,7 +195,9 @@ def look(run: Run, queues: Iterable[tuple[str, bool]], policy: str, now: datetim
 
 
 def again(run: Run, now: datetime) -> Run:
-    """The run when a look has stopped jobs, or found some that do not end: it looks again."""
+    """
+    Return the run after a look that stopped jobs, or found jobs that do not end: it looks again.
+    """
     at = now + LOOK_AGAIN
     return replace(
         run,
@@ -200,20 +211,21 @@ def again(run: Run, now: datetime) -> Run:
 
 def must_look_again(run: Run) -> bool:
     """
-    Whether to look again at once when a look is over.
+    Whether another look must follow soon after this one.
 
-    Before the report also where jobs do not end; later on, the next look is soon enough for them.
+    Before the report, that is also so while stopped jobs have not ended. After the report, the next
+    regular look is soon enough for these.
     """
     return bool(run.accepted or (run.alive and not run.reported)) and run.look < LOOKS_MAX
 
 
 def must_be_sure(run: Run) -> bool:
-    """Whether this look may be the last one before something is said of jobs that do not end."""
+    """Whether this may be the last look before operators are notified of jobs that do not end."""
     return run.reported or run.look >= LOOKS_MAX
 
 
 def rest(run: Run, now: datetime) -> Run:
-    """The run when there was nothing to stop, or no use in trying."""
+    """Return the run after a look that no other follows soon: it rests until the next one."""
     at = now + PATROL
     return replace(
         run,
@@ -227,7 +239,7 @@ def rest(run: Run, now: datetime) -> Run:
 
 
 def stop_reason(guard: str, entry: StageEntry) -> str:
-    """Why a guard stops a job, for Batch to keep; the same for all jobs of one stage."""
+    """Return why a guard stops a job, for Batch to keep; the same for all jobs of one stage."""
     return f'{STOP_MARK}guard "{guard}" is at {entry.stage}: {entry.why}'
 
 
@@ -241,10 +253,11 @@ def judge(
     rule: Guard, job: Listed, summary: Mapping[str, Any], status: str, action: StopAction
 ) -> Verdict:
     """
-    Say what a run does about a job, or an array as a whole, that is in this state.
+    Decide what a run does about a job, or an array as a whole, that is in this state.
 
-    A stop that Batch has accepted, whoever asked for it, is not asked for again ("asked"); but a
-    cancel does not end what has started, and a stopped array's children may have been passed over.
+    A stop that Batch has accepted is not asked for again, no matter who asked for it ("asked"). But
+    a cancel does not end a job that has started, and the stop of an array may have missed some of
+    its children ("stop children").
     """
     if not rule.covers(job):
         return "no matter"
@@ -264,7 +277,10 @@ def judge(
 
 
 def still_there(summary: Mapping[str, Any], action: StopAction) -> int:
-    """Of a job whose stop Batch has accepted, and that is still there: what is to end of it."""
+    """
+    Of a job that is still there although Batch accepted its stop, return how much is to end: 1, or
+    how many of an array's children.
+    """
     counts = children(summary)
     if counts is None:
         return 1
@@ -274,9 +290,9 @@ def still_there(summary: Mapping[str, Any], action: StopAction) -> int:
 
 def how_it_ended(detail: Mapping[str, Any], reason: str) -> Literal["stopped", "escaped"] | None:
     """
-    Whether a job has ended by a stop with this reason, or otherwise; None where it has not ended.
+    Decide whether a job ended by a stop with this reason, or otherwise; None if it has not ended.
 
-    Only a reason proves it: a cancel that came too late is accepted as well, and ends nothing.
+    Only the reason proves it: Batch also accepts a cancel that came too late, which ends nothing.
     """
     if detail.get("status") not in ENDED:
         return None
@@ -288,8 +304,8 @@ def failed_waiting(child: Mapping[str, Any], reason: str) -> bool:
     """
     Whether an array's child that has failed may have been cancelled, and not have failed at work.
 
-    AWS does not say whether the reason given for an array becomes that of its children. What a
-    limit has stopped has the limit's reason.
+    AWS does not document whether the reason given for an array becomes that of its children. A
+    child that a limit has stopped has the limit's reason.
     """
     shown = child.get("statusReason") or ""
     by_another = shown.startswith(STOP_MARK) and shown != reason
@@ -297,7 +313,7 @@ def failed_waiting(child: Mapping[str, Any], reason: str) -> bool:
 
 
 def failed_children(detail: Mapping[str, Any]) -> int | None:
-    """How many of an array's children have failed; None where Batch does not say."""
+    """Return how many of an array's children have failed; None if Batch does not show it."""
     counts = detail.get("arrayProperties", {}).get("statusSummary") or {}
     return int(counts.get("FAILED", 0)) if any(counts.values()) else None
 
@@ -308,12 +324,14 @@ def is_array(summary: Mapping[str, Any]) -> bool:
 
 
 def children(summary: Mapping[str, Any]) -> tuple[int, int] | None:
-    """How many of an array's children wait, and how many have started; None for other jobs."""
+    """
+    Return how many of an array's children wait, and how many have started; None for other jobs.
+    """
     if not is_array(summary):
         return None
     properties = summary["arrayProperties"]
     counts: Mapping[str, int] = properties.get("statusSummary") or {}
-    if not any(counts.values()):  # They are not there yet.
+    if not any(counts.values()):  # The children do not exist yet.
         return int(properties["size"]), 0
     return sum(counts.get(status, 0) for status in WAITING), sum(
         counts.get(status, 0) for status in STARTED

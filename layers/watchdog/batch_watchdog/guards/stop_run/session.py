@@ -1,7 +1,9 @@
 """
-What all parts of a stop run's invocation share: the run, its stage, the calls, and the clock.
+What all parts of a stop run's invocation share: the run, its stage, the calls to AWS Batch, and the
+clock.
 
-The stage is read anew each time it is asked for, so that nothing is done for one that has gone.
+The stage is read from the table each time it is needed, so that nothing is done for a stage that
+has ended.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,13 +31,16 @@ from batch_watchdog.store.table import Table
 
 DESCRIBED_AT_ONCE = 100
 
-_SPARE_S = 15.0  # of an invocation, kept back for what has been begun
-_TRIES = 12  # of one call that is throttled
+_SPARE_S = 15.0  # of an invocation, kept back to finish what has been begun
+_TRIES = 12  # of one call, while it is throttled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStage:
-    """The stage that a run is for, by this version of the policy; and what its guard has closed."""
+    """
+    The stage that a run is for, with its guard's rule, the policy's version, and the queues that
+    the guard has closed.
+    """
 
     rule: Guard
     policy: str
@@ -46,10 +51,11 @@ class RunStage:
 @dataclass(slots=True, kw_only=True)
 class RunSession:
     """
-    One invocation's hold on a run. `run` is as it was last written, or further on.
+    One invocation's work on a run. `run` is the run as it was last written, or its progress since.
 
-    `began` is when the invocation did, and `time_left` its seconds. The calls of `batch` wait for
-    `pace`. `unwritten` counts the pages since then with nothing on them that matters.
+    `began` is when the invocation began, and `time_left` returns the seconds that are left to it.
+    The calls of `batch` wait for `pace`. `unwritten` counts the pages since the last write that had
+    nothing to write down.
     """
 
     table: Table
@@ -67,11 +73,12 @@ class RunSession:
 
     def stage(self) -> RunStage:
         """
-        The stage that the run is for.
+        Return the stage that the run is for.
 
         Raises:
-            HeldBackError: the guard has moved on, or nothing asks for its stage any more, or an
-            operator or the policy holds it back.
+            HeldBackError: the guard has left the stage; the policy has lost the guard, or has
+                another mode than when the stage was entered; nothing asks for the stage any more;
+                or an operator's hold is on.
         """
         table, policy, name = self.table, self.policy(), self.run.guard
         state = guard_items.read(table, name)
@@ -86,7 +93,7 @@ class RunSession:
         return RunStage(rule=rule, policy=policy.version, entry=entry, closed=state.closed)
 
     def described(self, job_ids: Sequence[str], *, service: bool) -> dict[str, Detail]:
-        """Jobs as Batch knows them now; those that it does not know are left out."""
+        """Return the jobs as Batch knows them now, by id; unknown jobs are left out."""
         known: dict[str, Detail] = {}
         jobs = TaggedJobs(self.batch.describe)
         describe = self.batch.describe_service if service else jobs.described
@@ -100,10 +107,10 @@ class RunSession:
 
     def patiently[T](self, call: Callable[[], T]) -> T:
         """
-        Make a call, again and again while it is throttled.
+        Make a call, and repeat it while it is throttled or fails on Batch's side.
 
         Raises:
-            OutOfTimeError: there is no time left, or it is throttled for long.
+            OutOfTimeError: there is no time left, or (ThrottledError) no try has succeeded.
         """
         for _ in range(_TRIES):
             if self.time_left() < _SPARE_S:

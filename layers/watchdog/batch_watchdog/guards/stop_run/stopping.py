@@ -1,12 +1,11 @@
 """
-Writing down what a stop run found, and stopping the jobs.
+Write down what a stop run found, and stop the jobs.
 
-Ids are written down before any of them is stopped, and the result after. So the next invocation
-goes on where this one ended, in good order or not.
+Ids are written down before any of the jobs is stopped, and the result after. So the next invocation
+goes on where this one ended, whether it ended in good order or not.
 
-Each stop is decided in the second in which it is made: before each call the guard, the policy and
-the hold are read, and jobs that were judged too long ago, or by another invocation, are described
-and judged again.
+Each stop is decided immediately before its call: the guard, the policy and the hold are read, and
+jobs that were judged too long ago, or by another invocation, are described and judged again.
 """
 
 from collections import Counter
@@ -27,7 +26,7 @@ from batch_watchdog.guards.stop_run.session import DESCRIBED_AT_ONCE, RunSession
 
 _SERVICE_JOBS_AT_ONCE = 10  # judged again; each takes a call
 _ROUNDS = 5  # for jobs whose stop was throttled or failed on Batch's side
-_PAGES_MAX = 10  # read again, at most, where an invocation dies
+_PAGES_MAX = 10  # that are read again, at most, after an invocation dies
 
 
 class _OutdatedError(Exception):
@@ -37,9 +36,9 @@ class _OutdatedError(Exception):
 @dataclass(slots=True, kw_only=True)
 class FoundJobs:
     """
-    What is to be written down next: jobs to stop, and jobs that are not.
+    Jobs that are to be written down next: those to stop, and others.
 
-    The jobs to stop were judged at `judged_at`, or later; None says that it is not known when.
+    The jobs to stop were judged at `judged_at`, or later; None if the time is not known.
     """
 
     judged_at: datetime | None = None
@@ -54,7 +53,7 @@ class FoundJobs:
     over: list[str] = field(default_factory=list)
 
     def take_in(self, summary: Detail, verdict: Literal["stop", "left", "spared"]) -> None:
-        """Keep a job by its verdict; of an array also how many children the verdict is about."""
+        """Add a job by its verdict; of an array, also the counts of its children."""
         by_verdict = {"stop": self.stop, "left": self.left, "spared": self.spared}
         by_verdict[verdict].append(summary["jobId"])
         if counts := stop_run.children(summary):
@@ -69,7 +68,10 @@ class FoundJobs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Judged:
-    """Up to which of a chunk's jobs they were judged, when, and by which version of the policy."""
+    """
+    The chunk's jobs before the index `upto` were judged, at this time, by this version of the
+    policy.
+    """
 
     upto: int
     at: datetime
@@ -78,15 +80,15 @@ class _Judged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStopper:
-    """Stops the jobs that a run finds, each once it is written down."""
+    """Stops the jobs that a run finds, after they are written down."""
 
     session: RunSession
 
     def write_down(self, found: FoundJobs, stage: RunStage, *, service: bool) -> None:
-        """Write down what was found, and how far the run has come by it; then stop the jobs."""
+        """Write down what was found, and how far the run has come; then stop the jobs."""
         if found.is_empty:
             self.session.unwritten += (
-                1  # It is written with the next chunk, or after a few more pages.
+                1  # The run is written with the next chunk, or after more pages.
             )
             if self.session.unwritten >= _PAGES_MAX:
                 self.session.save()
@@ -107,7 +109,7 @@ class JobStopper:
             alive=found.alive,
             ended=found.ended,
             over=tuple(found.over),
-            # What would be stopped counts as if it were.
+            # In observe mode, a job that would be stopped counts as stopped.
             asked=len(found.stop) if self.session.run.observing else 0,
         )
         must_stop = bool(chunk.stop) and not self.session.run.observing
@@ -126,12 +128,15 @@ class JobStopper:
     def last_chunk(self) -> Chunk:
         number = self.session.run.chunks - 1
         chunk = run_items.read_chunk(self.session.table, self.session.run.run_id, number)
-        if chunk is None:  # It is written together with the head that says so.
+        if chunk is None:  # It is written together with the run's head, which counts it.
             raise StaleItemError(f"{self.session.run.run_id}: chunk {number} is gone")
         return chunk
 
     def stop_chunk(self, chunk: Chunk, judged_at: datetime | None) -> None:
-        """Stop the jobs of a chunk from where that was left, and write down the result."""
+        """
+        Stop the jobs of a chunk, from the first that was not asked to stop yet; write down the
+        result.
+        """
         judged = _Judged(
             upto=len(chunk.stop) if judged_at else chunk.asked,
             at=judged_at or self.session.now,
@@ -159,11 +164,11 @@ class JobStopper:
 
     def _stop_some(self, chunk: Chunk, judged: _Judged, tries: Counter[str]) -> Chunk:
         """
-        Stop up to 50 of the judged jobs, and say how far the chunk has come.
+        Stop up to 50 of the judged jobs, and return the chunk with the results.
 
         Raises:
-            _OutdatedError: they must be judged again first.
-            HeldBackError: it is not to go on.
+            _OutdatedError: the jobs must be judged again first.
+            HeldBackError: the run must not continue.
         """
         first = chunk.asked
         some = chunk.stop[first : min(judged.upto, first + STOP_MAX)]
@@ -183,7 +188,7 @@ class JobStopper:
         tries.update(passing)
         later = {job_id for job_id in passing if tries[job_id] < _ROUNDS}
         refused = {
-            # The same reason is given once, for all jobs.
+            # Without the job's id, the same reason of several jobs is counted as one.
             job_id: ": ".join(filter(None, error)).replace(job_id, "…")
             for job_id, error in errors.items()
             if error[0] not in PASSING
@@ -207,9 +212,9 @@ def _judge_again(session: RunSession, chunk: Chunk, stage: RunStage) -> tuple[Ch
     """
     Judge the next jobs of a chunk as they are now.
 
-    Those that are not to be stopped any more are taken out of what is to be stopped. A job
-    whose stop Batch has accepted, or that has ended by it, was stopped by an invocation that
-    could not write it down: it counts as asked.
+    Jobs that must not be stopped any more are removed from those to be stopped. A job whose stop
+    Batch has accepted, or that has ended by it, counts as asked: an earlier invocation may have
+    stopped it and not written that down.
     """
     now = session.now
     first = chunk.asked
@@ -222,14 +227,14 @@ def _judge_again(session: RunSession, chunk: Chunk, stage: RunStage) -> tuple[Ch
     for job_id in some:
         detail = details.get(job_id)
         if detail is None:
-            continue  # Should it be there all the same, the next look finds it.
+            continue  # If Batch has the job after all, the next look finds it.
         status = str(detail.get("status"))
         if status in ENDED:
             is_ours = detail.get("statusReason") == chunk.reason[:REASON_MAX]
             (asked if is_ours and status == "FAILED" else again.escaped).append(job_id)
             continue
         if not shows(detail, names):
-            continue  # What it lacks might spare it.
+            continue  # A missing part might spare the job.
         job = as_listed(detail, detail["jobQueue"])
         verdict = stop_run.judge(stage.rule, job, detail, status, stage.entry.stage)
         match verdict:

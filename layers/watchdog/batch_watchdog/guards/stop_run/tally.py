@@ -1,16 +1,16 @@
 """
-What a stop run comes to: each job counted once, in whatever order and however often it was found.
+Compute the result of a stop run: each job counts once, however often and in whatever order found.
 
-The chunks of a run are read in order of time. What was last found of a job counts, but a job that
-was stopped and is then seen at work has escaped; and an array is counted by its children, as they
-were when it was stopped.
+The chunks of a run are read in order of time. The last one that has a job decides, but a job that
+was stopped and is then seen at work has escaped. An array counts by its children, as they were when
+it was stopped.
 
-A job whose stop was asked for counts as stopped once Batch has shown that it ended by it. Where
-more were asked to stop than Batch can be asked of after a look, it also counts once a whole look
-has not found it any more; but not what was stopped on its arrival (it is not known whether Batch
-was asked), nor an array's child that was stopped singly (no look would show it). Until then it is
-not known; and it has not ended where the last whole look, or the present one, found it. Of an
-array's children no more were stopped than have failed, as Batch has shown, nor than are gone.
+A job that was asked to stop counts as stopped once Batch has shown that it ended by the stop. Where
+there are more jobs than Batch can be asked about after a look, a job also counts once a whole look
+has not found it any more. That is not so for a job that was stopped on its arrival (it is not known
+whether Batch was asked), nor for an array's child that was stopped singly (no look would show it).
+Until then, its end is not known; it has not ended if the last whole look, or the present one, found
+it. Of an array's children, at most as many were stopped as have failed, and as are gone.
 """
 
 from collections import Counter, defaultdict
@@ -26,7 +26,7 @@ from batch_watchdog.guards.stop_run.counts import Tally
 from batch_watchdog.guards.stop_run.notices import StillThere
 from batch_watchdog.guards.stop_run.run import Chunk, Run
 
-ASKED_AFTER_MAX = 1_000  # jobs of which is asked, after a look, how they ended
+ASKED_AFTER_MAX = 1_000  # jobs about whose end Batch is asked after a look
 SERVICE_ASKED_AFTER_MAX = 100  # each takes a call
 _NAMED_MAX = 100  # jobs named, of each kind
 
@@ -58,13 +58,13 @@ class _Shown:
     """
 
     def __init__(self, *, known_at: datetime | None, observing: bool) -> None:
-        self.alive: dict[str, None] = {}  # by name, some of those that were found
+        self.alive: dict[str, None] = {}  # the ids of some that were found
         self._known_at = known_at
         self._observing = observing
         self._recent: set[int] = set()  # asked to stop since that look began
         self._alive: dict[int, int] = {}  # found since then, though the stop was accepted
         self._at_work: dict[int, int] = {}  # children that were found at work since then
-        self._unproven: set[int] = set()  # that a look does not find them proves nothing
+        self._unproven: set[int] = set()  # a look that does not find them proves nothing
         self._ended: dict[int, int] = {}  # as Batch has shown
         self._asked: dict[bool, set[int]] = {False: set(), True: set()}  # whether service jobs
 
@@ -83,7 +83,7 @@ class _Shown:
                 self._unproven.add(hash(job_id))
             else:
                 self._unproven.discard(hash(job_id))
-            if len(asked) <= most:  # One more says that they are too many.
+            if len(asked) <= most:  # One more shows that there are too many.
                 asked.add(hash(job_id))
 
     def _take_in_recent(self, chunk: Chunk) -> None:
@@ -97,7 +97,7 @@ class _Shown:
         self.alive |= dict.fromkeys(islice(chunk.alive, max(0, room)))
 
     def fate(self, job: int, fate: _Fate) -> _Fate:
-        """What became of a job, as far as is known."""
+        """Return a job's fate, as far as it is known."""
         if fate != _Fate.STOPPED or self._observing:
             return fate
         if job in self._alive:
@@ -113,7 +113,7 @@ class _Shown:
         )
 
     def tell_apart(self, array: int, sums: Counter[_Fate], count: int) -> None:
-        """Tell what became of a stopped array's children: `count`, when it was stopped."""
+        """Divide a stopped array's children by their fate: `count`, when it was stopped."""
         asked, failed = sums.pop(_Fate.STOPPED, 0), self._ended.get(array)
         alive = min(asked, self._alive.get(array, 0))
         at_work = self._at_work.get(array, 0)
@@ -122,12 +122,12 @@ class _Shown:
         stopped = min(gone, failed or 0)
         sums[_Fate.NOT_ENDED] += alive
         sums[_Fate.STOPPED] += stopped
-        # What has not failed ran, or ended by itself; but where Batch has not said yet how many
-        # have, and of a new stop, that is not known.
+        # Children that have not failed ran, or ended without the stop. That is not known where
+        # Batch has not shown yet how many have failed, nor of a new stop.
         how_unknown = failed is None or is_new
         sums[_Fate.NOT_KNOWN if how_unknown else _Fate.ESCAPED] += gone - stopped
         sums[_Fate.NOT_KNOWN if is_new else _Fate.ESCAPED] += asked - alive - gone
-        # Of those that were left at work some have waited again since, and were cancelled then.
+        # Some of those that were left at work have waited again since, and were cancelled then.
         again = min(sums[_Fate.LEFT], max(0, (failed or 0) - gone))
         sums[_Fate.LEFT] -= again
         sums[_Fate.STOPPED] += again
@@ -135,17 +135,17 @@ class _Shown:
 
 class _Found:
     """
-    The fate of each job and array that a run found, and what they come to.
+    The fate of each job and array that a run found, and their sums.
 
-    A queue may hold a million jobs: of an id only its hash is kept. A run that is `observing` stops
-    nothing: what it would stop counts as stopped.
+    A queue may hold a million jobs: only the hash of an id is kept. A run that is `observing` stops
+    nothing: the jobs that it would stop count as stopped.
     """
 
     def __init__(self, *, known_at: datetime | None, observing: bool) -> None:
         self._shown = _Shown(known_at=known_at, observing=observing)
         self._observing = observing
         self._jobs: dict[int, _Fate] = {}
-        self._arrays: dict[str, tuple[int, int]] = {}  # children that waited, and had started
+        self._arrays: dict[str, tuple[int, int]] = {}  # children that waited, and that had started
         self._children: dict[str, dict[str, _Fate]] = defaultdict(dict)  # those stopped singly
         self._why: dict[int, str] = {}
         self._worth_naming: dict[str, None] = {}
@@ -160,7 +160,7 @@ class _Found:
             known = self._fate_of(job_id)
             if known is None or (known == _Fate.STOPPED and job_id not in self._arrays):
                 self._set(job_id, _Fate.ESCAPED if known else _Fate.LEFT)
-        # What is spared by now is still there: whatever was asked has not ended it.
+        # A job that is spared now is still there: no earlier stop has ended it.
         for job_ids, fate in ((chunk.spared, _Fate.SPARED), (chunk.escaped, _Fate.ESCAPED)):
             for job_id in job_ids:
                 self._set(job_id, fate)
@@ -196,7 +196,7 @@ class _Found:
         for array_id, fate in arrays.items():
             if fate:
                 sums += self._of_array(array_id, fate, action, failed)
-        # Children that arrived by themselves: nothing is known of the whole array.
+        # Children that were found without their array: nothing is known of the whole array.
         for array_id, children in self._children.items():
             if not arrays.get(array_id):
                 sums += Counter(
@@ -231,8 +231,8 @@ class _Found:
         sums[fate] += waiting + started - left
         if fate == _Fate.REFUSED:
             failed[self._why[hash(array_id)]] += waiting + started - left
-        # Of a stopped array's children those count that would not be stopped; of one that was
-        # left at work, all that were stopped later on.
+        # A child counts singly where its fate is not its array's: it was not stopped although
+        # the array was, or the array was left at work and the child was stopped later.
         for child, of_child in self._children.get(array_id, {}).items():
             if of_child != fate and sums[fate] > 0:
                 sums[fate] -= 1
@@ -266,10 +266,10 @@ class Unsettled:
     """
     Jobs that were asked to stop, and of which it is not known how they ended.
 
-    `arrays` are by id, with how many of their children had ended by the stop when Batch was last
-    asked, if it was, and `failed_before` has how many had failed when they were stopped. A child
-    that was stopped singly counts with its array, where that was asked to stop too. Where more than
-    `most` were found by lists, these are left out: that no list shows them any more is enough.
+    `arrays` has by id how many of the children had ended by the stop when Batch was last asked, if
+    it was. `failed_before` has how many had failed when they were stopped. A child that was stopped
+    singly counts with its array, if that was asked to stop too. Where lists found more than `most`
+    jobs, these are left out: for them it is enough that no list shows them any more.
     """
 
     def __init__(self, chunks: Iterable[Chunk], most: int = ASKED_AFTER_MAX) -> None:
@@ -280,7 +280,7 @@ class Unsettled:
         self._listed: dict[str, None] = {}
         self._are_few = True
         self._seen: set[str] = set()  # arrays
-        self._asked: set[str] = set()  # arrays, too
+        self._asked: set[str] = set()  # arrays that were asked to stop
         for chunk in chunks:
             self._seen |= chunk.arrays.keys()
             self.failed_before |= chunk.failed_before
@@ -293,7 +293,7 @@ class Unsettled:
 
     @property
     def jobs(self) -> tuple[str, ...]:
-        """All but service jobs; first those that only an answer of Batch proves to have ended."""
+        """All jobs but service jobs; first those whose end only Batch's answer can prove."""
         return (*self._unproven, *self.arrays, *self._listed)
 
     def _add(self, job_id: str, chunk: Chunk) -> None:
@@ -325,9 +325,9 @@ def still_there(
     chunks: Callable[[], Iterable[Chunk]], since: datetime, asked_before: datetime
 ) -> StillThere | None:
     """
-    The jobs that a look, begun at `since`, found although they were asked to stop long before.
+    Return the jobs that a look, begun at `since`, found although they were asked to stop before.
 
-    `chunks` reads the chunks of the run, anew each time. Of an array its children count.
+    `chunks` reads the chunks of the run, anew each time. An array counts by its children.
     """
     alive: dict[str, int] = {}
     for chunk in chunks():

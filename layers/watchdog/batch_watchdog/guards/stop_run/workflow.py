@@ -1,7 +1,7 @@
 """
-Carrying out a stop run, as far as one invocation gets.
+Carry out a stop run, as far as one invocation gets.
 
-Whatever Batch is asked here goes at one pace, shared by all runs.
+All calls to AWS Batch here go at one rate, which all runs share.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,8 +36,8 @@ from batch_watchdog.store.decisions import Outcome, Recorder
 from batch_watchdog.store.table import Table
 
 _QUEUES_AT_ONCE = 50
-_BREATHER_S = 20  # until the next try, where AWS throttles for long
-_TURN_S = 5  # until the next try, where it is another run's turn
+_BREATHER_S = 20  # until the next try, after AWS has throttled all tries of a call
+_TURN_S = 5  # until the next try, while another run has the turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +52,10 @@ class StopRunner:
 
     def work(self, run_id: str, now: datetime, *, time_left: Callable[[], float]) -> None:
         """
-        Go on with a run, until it is done or rests, or this invocation's seconds are up.
+        Continue a run until it is done, or rests, or this invocation's time is up.
 
-        A run that another stage has overtaken ends here. One that is held back, by an operator
-        or by a policy that only observes, stays where it is: the sweep starts it again.
+        A run whose guard has gone on to another stage ends here. A run that an operator's hold or a
+        changed mode of the policy holds back stays where it is: the sweep starts it again.
         """
         run = run_items.read(self.table, run_id)
         if run is None or stop_run.is_over(run) or now < run.not_before:
@@ -63,7 +63,7 @@ class StopRunner:
         try:
             holder = run_items.take_turn(self.table, run_id, now)
         except StaleItemError:
-            holder = ""  # Somebody, just now.
+            holder = ""  # Another invocation has just taken it.
         if holder is None:
             self._work(run, now, time_left)
         elif holder != run_id:
@@ -90,9 +90,9 @@ class StopRunner:
             again_in = timedelta()
         except HeldBackError:
             again_in = None
-        except StaleItemError:  # Perhaps somebody else goes on with it; and perhaps nobody.
+        except StaleItemError:  # It is not known whether another invocation goes on.
             again_in = timedelta(seconds=_TURN_S)
-        except (ClientError, BotoCoreError):  # The message comes again, and then it has the turn.
+        except (ClientError, BotoCoreError):  # SQS sends the message again: the turn must be free.
             self._end_turn(run, now)
             raise
         self._end_turn(run, now)
@@ -112,12 +112,12 @@ class RunInvocation:
 
     def go_on(self) -> timedelta | None:
         """
-        Work; then say after how long to go on, or None where that is left to the sweep.
+        Work on the run; return after how long to continue, or None if that is left to the sweep.
 
         Raises:
             OutOfTimeError: there is no time left.
-            HeldBackError: it is not to go on.
-            StaleItemError: others have changed the run or its guard.
+            HeldBackError: the run must not continue.
+            StaleItemError: another writer has changed the run or its guard.
         """
         stage = self.session.stage()
         by_other_rules = self.session.run.policy != self.session.policy().version
@@ -134,7 +134,9 @@ class RunInvocation:
         return self._conclude(self.session.stage(), stopper)
 
     def _begin_look(self, stage: RunStage) -> bool:
-        """Find the queues in scope, and close those that are open; whether there were any."""
+        """
+        Find the queues in scope, and close those that are open; return whether any were closed.
+        """
         queues = [
             queue
             for queue in self.session.patiently(lambda: list(self.session.batch.queues()))
@@ -176,7 +178,7 @@ class RunInvocation:
         return closed_some
 
     def _conclude(self, stage: RunStage, stopper: JobStopper) -> timedelta | None:
-        """A look is over: look again, or rest; and report, the first time."""
+        """End a look: look again soon, or rest; report when the run rests for the first time."""
         if stop_run.must_look_again(self.session.run):
             self.session.run = stop_run.again(self.session.run, self.session.now)
             self.session.save()
@@ -215,7 +217,10 @@ class RunInvocation:
         )
 
     def _still_there(self, stage: RunStage) -> Notice | None:
-        """What is to be said of jobs that are still there, long after their stop was accepted."""
+        """
+        Build the notice of jobs that are still there long after their stop was accepted, if there
+        are any.
+        """
         if not self.session.run.alive or self.session.run.looked_at is None:
             return None
         found = still_there(
