@@ -125,8 +125,8 @@ def _caught(copy: Path, mutant: Mutant) -> str:
     finally:
         _write(path, text)
     lines = [line.strip() for line in (ended.stdout + ended.stderr).splitlines() if line.strip()]
-    telling = ("FAILED", "ERROR", _BROKEN)
-    at = next((n for n, line in enumerate(lines) if line.startswith(telling)), None)
+    announcer = ("FAILED", "ERROR", _BROKEN)
+    at = next((n for n, line in enumerate(lines) if line.startswith(announcer)), None)
     if ended.returncode == 0:
         return ""
     if at is None:  # It did not get so far as to fail in a test: then it did not run.

@@ -105,9 +105,9 @@ class Running:
         self.batch.advance_to(self.now)
         policy = self._container.policies.current()
         watch = GuardUpdater(table=self.table, policy=policy, now=self.now)
-        happening = StageSet(now=self.now, stage=stage, by="jane")
+        guard_input = StageSet(now=self.now, stage=stage, by="jane")
         recorder = Recorder(table=self.table, asked_by="test")
-        assert not recorder.decide([guard], lambda g: watch.decide(g, happening)[1], self.now)
+        assert not recorder.decide([guard], lambda g: watch.decide(g, guard_input)[1], self.now)
         self._act()
         return self
 

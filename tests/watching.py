@@ -70,7 +70,7 @@ class Watching:
             meter=meter,
         )
         container.table = self.table
-        self.observer = container.observer
+        self.job_event_intake = container.job_event_intake
         self.sweeper = container.sweeper
         self.actor = container.actor
         self.console = container.console
@@ -100,7 +100,7 @@ class Watching:
             due = []
             while self._inbox and self._inbox[0]["time"] <= f"{now:%Y-%m-%dT%H:%M:%SZ}":
                 due.append(self._inbox.popleft())
-            self.hear(*(event for event in due if not self.batch.is_overruled(event)), now=now)
+            self.receive(*(event for event in due if not self.batch.is_overruled(event)), now=now)
             self.sweep(now)
             self.act()
             now += MINUTE
@@ -113,11 +113,11 @@ class Watching:
         self._inbox.clear()
         self._inbox.extend(left)
 
-    def hear(self, *events: Any, now: datetime) -> None:
+    def receive(self, *events: Any, now: datetime) -> None:
         """Deliver events, all at once."""
         if events:
             messages = [Message(str(n), json.dumps(event), now) for n, event in enumerate(events)]
-            assert self.observer.observe(messages) == []
+            assert self.job_event_intake.handle(messages) == []
             self.act()
 
     def sweep(self, now: datetime) -> None:

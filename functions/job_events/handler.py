@@ -21,5 +21,7 @@ def to_message(record: dict[str, Any]) -> Message:
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     # One call of the use case handles the whole batch and writes once for many records. So
     # Powertools' batch processor, which handles records one by one, does not fit here.
-    failed = container().observer.observe([to_message(record) for record in event["Records"]])
+    failed = container().job_event_intake.handle(
+        [to_message(record) for record in event["Records"]]
+    )
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}

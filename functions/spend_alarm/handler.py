@@ -13,5 +13,5 @@ logger = Logger()
 
 @logger.inject_lambda_context
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:
-    for decided in container().spend_listener.listen(event, container().clock()):
+    for decided in container().spend_alarm_intake.handle(event, container().clock()):
         logger.info(decided)

@@ -190,7 +190,7 @@ class Log:
         array.told_size = max(array.told_size, size or 0)
         array.size = array.told_size or array.highest + 1
         if child and told.status in ENDED:
-            array.told_ends[index] = told.status
+            array.reported_ends[index] = told.status
 
     def _note_outlasted(self, told: _Told, detail: Mapping[str, Any]) -> None:
         """Record an event that shows a job going on although a stop of it was accepted."""
@@ -298,14 +298,14 @@ class Log:
                 self._believe(told, parent)
                 array.final = summary or None
                 self._world.move(parent, told.status, told.at_ms)
-                self._end_untold_children(parent, array, summary, told.at_ms)
+                self._end_unreported_children(parent, array, summary, told.at_ms)
             return
         if parent.stop and told.status == "SUCCEEDED":
             self._overruled.add(parent.id)
-        self._end_untold_children(parent, array, summary, told.at_ms)
+        self._end_unreported_children(parent, array, summary, told.at_ms)
         self._world.settle(array)
 
-    def _end_untold_children(
+    def _end_unreported_children(
         self, parent: Job, array: Array, summary: dict[str, int], at_ms: int
     ) -> None:
         """
@@ -314,12 +314,12 @@ class Log:
         If all of them must have ended alike, each gets that end. Otherwise it is not known how
         each child ended: they stay as they are, and only their parent counts them as ended.
         """
-        untold = [each for each in range(array.size) if each not in array.told_ends]
-        ends = list(array.told_ends.values())
+        unreported = [each for each in range(array.size) if each not in array.reported_ends]
+        ends = list(array.reported_ends.values())
         missing = {status: summary.get(status, 0) - ends.count(status) for status in sorted(ENDED)}
-        if not untold or sum(missing.values()) != len(untold) or min(missing.values()) < 0:
+        if not unreported or sum(missing.values()) != len(unreported) or min(missing.values()) < 0:
             return
-        mine = [each for each in untold if each not in array.jobs or not array.jobs[each].stop]
+        mine = [each for each in unreported if each not in array.jobs or not array.jobs[each].stop]
         if 0 in missing.values():
             status = max(missing, key=lambda each: missing[each])
             for index in mine:

@@ -85,7 +85,7 @@ class Scheduler:
             self._fail_unstarted(job)
         elif job.blockers:
             self._world.move(job, "PENDING", self._world.now_ms)
-            self._world.tell(job)
+            self._world.report(job)
         elif job.children:
             self._spawn(job, job.children)
         else:
@@ -105,7 +105,7 @@ class Scheduler:
         if job.children:
             job.children.final = {"FAILED": job.children.size}
         self._world.move(job, "FAILED", self._world.now_ms)
-        self._world.tell(job)
+        self._world.report(job)
 
     def _spawn(self, parent: Job, array: Array) -> None:
         now = self._world.now_ms
@@ -127,14 +127,14 @@ class Scheduler:
         for child in children:
             self._world.begin(child, "RUNNABLE", now)
         if not was_pending:
-            self._world.tell(parent)
+            self._world.report(parent)
         for child in children:
-            self._world.tell(child)
+            self._world.report(child)
         self.wake()
 
     def _queue_up(self, job: Job) -> None:
         self._world.move(job, "RUNNABLE", self._world.now_ms)
-        self._world.tell(job)
+        self._world.report(job)
         self.wake()
 
     # ---- The start ------------------------------------------------------------------------
@@ -154,7 +154,7 @@ class Scheduler:
         able = [each for each in found if each and each.can_ever_hold(work)]
         if not able and self._explains and not job.reason:
             job.reason = _STUCK
-            self._world.tell(job, "Queue Blocked", queue.arn)
+            self._world.report(job, "Queue Blocked", queue.arn)
         return next((each for each in able if each.has_room(vcpus_of(job))), None)
 
     def _take(self, job: Job, place: Environment) -> None:
@@ -168,7 +168,7 @@ class Scheduler:
             job.scheduled_ms = now
             self._world.move(job, "SCHEDULED", now)
             self._world.agenda.plan(now + _SCHEDULED_MS, self._start, job, job.run)
-            self._world.tell(job)
+            self._world.report(job)
         else:
             self._start(job, job.run)
 
@@ -181,7 +181,7 @@ class Scheduler:
         now = self._world.now_ms
         self._world.move(job, "STARTING", now)
         self._world.agenda.plan(now + _STARTING_MS, self._run, job, run)
-        self._world.tell(job)
+        self._world.report(job)
 
     def _run(self, job: Job, run: int) -> None:
         if job.stop or job.work is None or run != job.run:
@@ -196,7 +196,7 @@ class Scheduler:
         if job.service and self._world.dice.happens(self._world.disorder.preempted):
             at_ms = now + self._world.dice.ms((0, run_ms / 1000))
             self._world.agenda.plan(at_ms, self._preempt_run, job, run)
-        self._world.tell(job)
+        self._world.report(job)
 
     # ---- The way back ---------------------------------------------------------------------
 
@@ -248,7 +248,7 @@ class Scheduler:
         self._world.move(job, "RUNNABLE", self._world.now_ms)
         if job.rests:
             self._world.agenda.plan(self._world.now_ms + wait_ms, self._rested, job)
-        self._world.tell(job)
+        self._world.report(job)
         self.wake()
 
     def _rested(self, job: Job) -> None:
@@ -292,7 +292,7 @@ class Scheduler:
             job.reason = ""  # The attempt has it.
             job.started_ms = job.stopped_ms = job.scheduled_ms = 0
             self._world.move(job, "RUNNABLE", now)
-        self._world.tell(job)
+        self._world.report(job)
 
 
 def _was_stopped(job: Job) -> bool:

@@ -136,7 +136,7 @@ class Array:
     told_size: int = 0
     highest: int = -1  # index of a child
     told_end: bool = False
-    told_ends: dict[int, str] = field(default_factory=dict)
+    reported_ends: dict[int, str] = field(default_factory=dict)
     final: dict[str, int] | None = None  # the parent's own count, once it has ended
     ghosts: set[int] = field(default_factory=set)  # ended, but it is not known how
     assumed: dict[str, int] = field(default_factory=dict)  # of the ghosts, by status

@@ -233,7 +233,7 @@ class World:
             queue.front_left_ms = self.now_ms
             self.on_front_left()
 
-    def tell(self, job: Job, what: str = "State Change", *resources: str) -> None:
+    def report(self, job: Job, what: str = "State Change", *resources: str) -> None:
         """Send Batch's event about the present state of the job."""
         detail = self.with_child_tags(event_detail(job), job)
         if self.disorder.events_without_tags and isinstance(detail.get("tags"), dict):
@@ -293,13 +293,13 @@ class World:
             return  # An event of the log will end it.
         array.ending = True
         if array.own or array.touched_ms is not None:
-            self.agenda.plan(self.now_ms + _MOMENT_MS, self._end_and_tell, parent, array)
+            self.agenda.plan(self.now_ms + _MOMENT_MS, self._end_and_report, parent, array)
         else:
             self._end_parent(parent, array)  # The log has no event of it, so none is sent.
 
-    def _end_and_tell(self, parent: Job, array: Array) -> None:
+    def _end_and_report(self, parent: Job, array: Array) -> None:
         self._end_parent(parent, array)
-        self.tell(parent)
+        self.report(parent)
 
     def _end_parent(self, parent: Job, array: Array) -> None:
         summary = array.summary()
@@ -421,7 +421,7 @@ class World:
                 outcome = Outcome(exit_code=137, status_reason=job.reason)
                 job.attempts += (attempt_record(job, job.work, outcome),)
         self.move(job, "FAILED", self.now_ms)
-        self.tell(job)
+        self.report(job)
 
 
 def _has_children(array: Array) -> bool:

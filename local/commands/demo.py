@@ -84,7 +84,7 @@ class Day:
         self.report = Report("A day of batch-watchdog, on a simulated AWS Batch")
         self._timeline = Timeline(console)
         policy += NOTIFY[language]
-        self._rows = Rows(self.batch, self._tell, policy)
+        self._rows = Rows(self.batch, self._write_row, policy)
         names = {each.environment["POLICY_PARAMETER"] for each in stack.functions.values()}
         self._dispatcher = Dispatcher(
             stack,
@@ -180,15 +180,15 @@ class Day:
         """Print the totals of the day."""
         self.console.print()
         summary = self._rows.summary(self.events, self.now)
-        self.report.tell(summary)
-        self._timeline.tell(summary)
+        self.report.write_row(summary)
+        self._timeline.write_row(summary)
 
     def _table(self, listener: Listener) -> MemoryTable:
-        def heard(name: str, old: Item | None, new: Item) -> None:
+        def received(name: str, old: Item | None, new: Item) -> None:
             self._rows.recorded(self._dispatcher.clock.now, old, new)
             listener(name, old, new)
 
-        return MemoryTable(heard)
+        return MemoryTable(received)
 
     def _emitted(self, event: dict[str, Any]) -> None:
         self.events += 1
@@ -205,12 +205,12 @@ class Day:
             f"{self.now:%H:%M} {title}", self.ask_console({**page, "widgetContext": context})
         )
 
-    def _tell(self, row: Mapping[str, Any]) -> None:
-        self.report.tell(row)
+    def _write_row(self, row: Mapping[str, Any]) -> None:
+        self.report.write_row(row)
         if row["kind"] == "notice" and "folded_into" not in row:
             self._mail(row)
         else:
-            self._timeline.tell(row)
+            self._timeline.write_row(row)
 
     def _mail(self, row: Mapping[str, Any]) -> None:
         clock = row["at"].split("T")[1].removesuffix("Z")

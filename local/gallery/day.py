@@ -52,7 +52,7 @@ class Day:
             explains=True,
         )
         whole = self._whole(policy)
-        self._rows = Rows(self.batch, self._tell, whole)
+        self._rows = Rows(self.batch, self._write_row, whole)
         self._dispatcher = Dispatcher(
             stack,
             self.batch,
@@ -153,11 +153,11 @@ class Day:
             "greater than the threshold (800.0).",
             "StateChangeTime": self.now.strftime("%Y-%m-%dT%H:%M:%S.000+0000"),
         }
-        self.hear(json.dumps(message), f"{state}: {name}")
+        self.receive(json.dumps(message), f"{state}: {name}")
 
     def budget_message(self, name: str, percent: int) -> None:
         """Deliver AWS Budgets' message that a budget of 1,000 USD has exceeded a threshold."""
-        self.hear(
+        self.receive(
             f"AWS Budget Notification January 05, 2026\nAWS Account 111122223333\n\n"
             f"Budget Name: {name}\nBudget Type: Cost\nBudgeted Amount: $1,000.00\n"
             f"Alert Type: ACTUAL\nAlert Threshold: > ${percent * 10:.2f}\n"
@@ -165,7 +165,7 @@ class Day:
             f"AWS Budgets: {name} has exceeded your alert threshold",
         )
 
-    def hear(self, message: str, subject: str) -> None:
+    def receive(self, message: str, subject: str) -> None:
         """Deliver a message about spending by SNS."""
         notification = {
             "Type": "Notification",
@@ -213,13 +213,13 @@ class Day:
     # ---- The record of the run ------------------------------------------------------------
 
     def _table(self, listener: Listener) -> MemoryTable:
-        def heard(name: str, old: Item | None, item: Item) -> None:
+        def received(name: str, old: Item | None, item: Item) -> None:
             self._rows.recorded(self._dispatcher.clock.now, old, item)
             listener(name, old, item)
 
-        return MemoryTable(heard)
+        return MemoryTable(received)
 
-    def _tell(self, row: Row) -> None:
+    def _write_row(self, row: Row) -> None:
         if row["kind"] == "notice":
             self.told.append(row)
 

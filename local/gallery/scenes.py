@@ -162,7 +162,7 @@ def _spending(day: Day) -> None:
 def _budget_at_half(day: Day) -> None:
     day.budget_message("account-monthly", 50)
     day.pass_time(minutes=3)
-    day.hear('{"AlarmName": "spend-80-percent", "NewStateValue": 5}', "ALARM")
+    day.receive('{"AlarmName": "spend-80-percent", "NewStateValue": 5}', "ALARM")
     day.pass_time(minutes=3)
 
 

@@ -64,7 +64,7 @@ type Progress = Callable[[datetime, datetime, datetime], None]
 
 class Rows:
     """
-    A witness that passes what it receives to `tell`, as rows in the order of time.
+    A witness that passes what it receives to `write_row`, as rows in the order of time.
 
     `recorded` must receive the table's writes: only the table has the whole notices that were
     folded into a digest. Notices that are folded at once follow their digest; notices that are
@@ -72,14 +72,14 @@ class Rows:
     """
 
     def __init__(
-        self, batch: SimulatedBatch, tell: Callable[[Row], None], policy: str | None = None
+        self, batch: SimulatedBatch, write_row: Callable[[Row], None], policy: str | None = None
     ) -> None:
         self._batch = batch
         self.budgets = BudgetDays(policy)
         self._words = _words(policy)
-        self._tell = tell
+        self._write_row = write_row
         self._calls_seen = 0
-        self._untold: dict[str, Notice] = {}
+        self._unsent: dict[str, Notice] = {}
         self.notices: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
         self.dead_letters = 0
@@ -94,22 +94,22 @@ class Rows:
         if not isinstance(effect, Announce):
             return
         if old is None:
-            self._untold |= {notice.id: notice for notice in effect.notices}
+            self._unsent |= {notice.id: notice for notice in effect.notices}
         if action.folded and (old is None or "folded" not in old):
             for notice in effect.notices:
                 into = action.folded.get(notice.id) or action.folded.get(key_of(notice))
                 if into:
-                    self._untold.pop(notice.id, None)
+                    self._unsent.pop(notice.id, None)
                     self._folded(at, notice, into)
 
     def published(self, at: datetime, message: Mapping[str, Any]) -> None:
         self.called()
         content = json.loads(json.loads(message["Message"])["default"])
         self._notice(at, content)
-        self._untold.pop(content["id"], None)
+        self._unsent.pop(content["id"], None)
         if content["notice"] == "digest":
             for notice_id in content["facts"]["ids"]:
-                notice = self._untold.pop(notice_id, None)
+                notice = self._unsent.pop(notice_id, None)
                 if notice:
                     self._folded(at, notice, content["id"])
 
@@ -119,12 +119,12 @@ class Rows:
     def _notice(self, at: datetime, content: Mapping[str, Any]) -> None:
         self.notices[content["notice"]] += 1
         row = {name: value for name, value in content.items() if name != "version"}
-        self._tell({"at": iso(at), "kind": "notice", **row})
+        self._write_row({"at": iso(at), "kind": "notice", **row})
 
     def dead_letter(self, at: datetime, reason: str, event: Any) -> None:
         self.called()
         self.dead_letters += 1
-        self._tell(
+        self._write_row(
             {"at": iso(at), "kind": "dead-letter", "reason": reason, "event": _readable(event)}
         )
 
@@ -134,7 +134,7 @@ class Rows:
             self._calls_seen += 1
             if not call.error:
                 self.calls[call.api] += 1
-                self._tell(
+                self._write_row(
                     {
                         "at": iso(call.at),
                         "kind": "call",
@@ -189,7 +189,7 @@ def replay(  # noqa: PLR0913 - all by name, and most have a default
     lines: Sequence[Line],
     *,
     stack: Stack,
-    tell: Callable[[Row], None],
+    write_row: Callable[[Row], None],
     policy: str | None = None,
     world: Mapping[str, Any] | None = None,
     until: datetime | None = None,
@@ -197,7 +197,7 @@ def replay(  # noqa: PLR0913 - all by name, and most have a default
     progress: Progress = lambda *_: None,
 ) -> Row:
     """
-    Replay a log. `tell` receives each row when it arises, the summary last.
+    Replay a log. `write_row` receives each row when it arises, the summary last.
 
     `policy` is the text in force; if it is None, the template's own. Without `until` the clock runs
     on for five minutes after the last event, and up to six hours more while anything is under way.
@@ -212,7 +212,7 @@ def replay(  # noqa: PLR0913 - all by name, and most have a default
         region=region,
         account=account,
     )
-    rows = Rows(batch, tell, policy)
+    rows = Rows(batch, write_row, policy)
     dispatcher = Dispatcher(
         stack,
         batch,
@@ -249,7 +249,7 @@ def replay(  # noqa: PLR0913 - all by name, and most have a default
         rows.end(dispatcher.clock.now, dispatcher.table)
         rules = rule_rows(dispatcher, first)
     summary = rows.summary(len(lines), dispatcher.clock.now) | ({"rules": rules} if rules else {})
-    tell(summary)
+    write_row(summary)
     return summary
 
 
@@ -287,11 +287,11 @@ def _policy_parameters(stack: Stack) -> set[str]:
 
 
 def _both(rows: Rows, now: Callable[[], datetime], listener: Listener) -> Listener:
-    def heard(event_name: str, old: Item | None, new: Item) -> None:
+    def received(event_name: str, old: Item | None, new: Item) -> None:
         rows.recorded(now(), old, new)
         listener(event_name, old, new)
 
-    return heard
+    return received
 
 
 def _home(truth: Sequence[Line]) -> tuple[str, str]:
@@ -351,10 +351,10 @@ def main(arguments: Sequence[str]) -> int:
         expect_any(options.log, tally)
         policy = read_policy_to_store(options.policy)[1] if options.policy else None
         world = read_world(options.world) if options.world else {}
-        with _told_to(options.out) as tell:
+        with _rows_to(options.out) as write_row:
             print(f"{name_of(options.log)}: {tally}", file=sys.stderr)
             report = Report(f"Replay of {name_of(options.log)}") if options.report else None
-            told = _both_told(tell, report.tell) if report else tell
+            told = _to_both(write_row, report.write_row) if report else write_row
             _run(lines, told, options.store, policy=policy, world=world, until=until)
             if report:
                 _write(report, options.report, lines)
@@ -389,9 +389,9 @@ def _until(given: str | None) -> datetime | None:
 
 
 @contextmanager
-def _told_to(out: Path | None) -> Iterator[Callable[[Row], None]]:
+def _rows_to(out: Path | None) -> Iterator[Callable[[Row], None]]:
     if out is None:
-        yield timeline.Timeline().tell
+        yield timeline.Timeline().write_row
         return
     try:
         file = out.open("w", encoding="utf-8")
@@ -401,12 +401,12 @@ def _told_to(out: Path | None) -> Iterator[Callable[[Row], None]]:
         yield lambda row: print(json.dumps(row), file=file)
 
 
-def _both_told(one: Callable[[Row], None], other: Callable[[Row], None]) -> Callable[[Row], None]:
-    def tell(row: Row) -> None:
+def _to_both(one: Callable[[Row], None], other: Callable[[Row], None]) -> Callable[[Row], None]:
+    def write_row(row: Row) -> None:
         one(row)
         other(row)
 
-    return tell
+    return write_row
 
 
 def _write(report: Report, file: Path, lines: Sequence[Line]) -> None:
@@ -416,7 +416,7 @@ def _write(report: Report, file: Path, lines: Sequence[Line]) -> None:
         raise InputError(f"{file}: cannot be written: {error.strerror or error}") from error
 
 
-def _run(lines: list[Line], tell: Callable[[Row], None], store: str, **options: Any) -> None:
+def _run(lines: list[Line], write_row: Callable[[Row], None], store: str, **options: Any) -> None:
     with ExitStack() as stack:
         if store == "moto":
             stack.enter_context(stacks.in_moto())
@@ -429,4 +429,4 @@ def _run(lines: list[Line], tell: Callable[[Row], None], store: str, **options: 
         gc.freeze()
         gc.enable()
         progress = stack.enter_context(timeline.progress())
-        replay(lines, stack=created, tell=tell, progress=progress, **options)
+        replay(lines, stack=created, write_row=write_row, progress=progress, **options)

@@ -30,7 +30,7 @@ class Timeline:
         self._console = console or Console(highlight=False, soft_wrap=True)
         self._day = ""
 
-    def tell(self, row: Mapping[str, Any]) -> None:
+    def write_row(self, row: Mapping[str, Any]) -> None:
         if row["kind"] == "summary":
             self._total(row)
             return

@@ -26,7 +26,7 @@ class Report:
     rows: list[Mapping[str, Any]] = field(default_factory=list)
     pages: list[tuple[str, str]] = field(default_factory=list)
 
-    def tell(self, row: Mapping[str, Any]) -> None:
+    def write_row(self, row: Mapping[str, Any]) -> None:
         """Add a row, as a replay passes it."""
         self.rows.append(row)
 

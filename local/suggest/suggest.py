@@ -113,7 +113,7 @@ def _checked(log: Path, tally: Tally, history: History, allow: float, console: C
     else:
         suggestion = suggestion.reduced(wrong)
     picture.show(history, suggestion, console)
-    _tell(history, suggestion, len(lines), tally, console)
+    _write_row(history, suggestion, len(lines), tally, console)
     return policy_text(suggestion, history)
 
 
@@ -138,7 +138,7 @@ def _wrongly_stopped(
     parse_policy(text)  # Fail here: with an unreadable policy, a replay would stop nothing.
     with timeline.progress() as progress:
         summary = replay(
-            lines, stack=stacks.read(), tell=lambda _: None, policy=text, progress=progress
+            lines, stack=stacks.read(), write_row=lambda _: None, policy=text, progress=progress
         )
     stopped = set(summary["overruled"]) - history.own_limits
     counts: Counter[Proposal] = Counter()
@@ -155,7 +155,7 @@ def _is_among(job_id: str, stopped: set[str]) -> bool:
     return job_id in stopped or (child_of(job_id) or ("",))[0] in stopped
 
 
-def _tell(
+def _write_row(
     history: History, suggestion: Suggestion, replayed: int, tally: Tally, console: Console
 ) -> None:
     def say(text: str) -> None:

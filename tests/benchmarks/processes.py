@@ -26,7 +26,7 @@ settings = Settings(table_name="t", topic_arn="a:b:c:d:e:f", dead_letter_queue_u
     stop_queue_url="https://q", policy_parameter="/p", stop_calls_per_second=10)
 session = boto3.Session("k", "s", region_name="eu-west-1")
 made = wiring.Container(settings=settings, session=session)
-made.observer, made.policies
+made.job_event_intake, made.policies
 """
 
 

@@ -125,13 +125,13 @@ def _replayed(events: Sequence[tuple[datetime, Mapping[str, Any]]], jobs: int) -
         Line(kind="event", content=Content(logs.event(at, detail)), at=at, deliver_at=at)
         for at, detail in sorted(events, key=lambda each: each[0])
     ]
-    units, observe, batches = Units(), JobEventIntake.observe, 0
+    units, handle, batches = Units(), JobEventIntake.handle, 0
 
     def counted(intake: JobEventIntake, messages: Sequence[Message]) -> list[str]:
         nonlocal batches
         batches += 1
-        return observe(intake, messages)
+        return handle(intake, messages)
 
     with without_collector(), units.counted(), patch.object(JobEventIntake, "observe", counted):
-        replay(lines, stack=stacks.read(), tell=lambda _: None, policy=_LIMIT)
+        replay(lines, stack=stacks.read(), write_row=lambda _: None, policy=_LIMIT)
     return Cost(jobs=jobs, events=len(events), units=units, invocations=batches)

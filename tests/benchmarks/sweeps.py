@@ -41,7 +41,7 @@ class _Crowd(Watching):
         for first in range(0, jobs, 1_000):
             some = events[first : first + 1_000]
             messages = [Message(str(n), json.dumps(event), _NOON) for n, event in enumerate(some)]
-            self.observer.observe(messages)
+            self.job_event_intake.handle(messages)
 
     def _noted(self, operation: str, _: Mapping[str, Any]) -> bool:
         self.asked[operation] += 1

@@ -551,7 +551,7 @@ def test_the_meter_counts_as_dynamodb_does() -> None:
     assert table.units == 2 + 2 * (1 + 2)
 
 
-def observer_on(table: Table, text: str = "") -> JobEventIntake:
+def intake_on(table: Table, text: str = "") -> JobEventIntake:
     aws = Aws()
     policy = parse_policy(text)
     return JobEventIntake(
@@ -578,7 +578,7 @@ def test_an_array_of_ten_thousand_that_ends_in_a_second_costs_tens_of_writes(
     events.append(a_parent_event(10_000, failed=len(failed), clock="12:10:01"))
 
     for first in range(0, len(events), 1_000):
-        observer_on(table).observe(messages(*events[first : first + 1_000]))
+        intake_on(table).handle(messages(*events[first : first + 1_000]))
 
     (action,) = [to_action(item) for item in table.query("ACTION#2026-01-01")]
     assert isinstance(action.effect, Announce)
@@ -587,11 +587,11 @@ def test_an_array_of_ten_thousand_that_ends_in_a_second_costs_tens_of_writes(
 
 
 def test_an_array_is_counted_and_told_on_either_table(table: Table) -> None:
-    observer = observer_on(table)
+    job_event_intake = intake_on(table)
 
-    observer.observe(messages(*(a_child_event(index) for index in range(4))))
-    observer.observe(messages(a_child_event(4, "FAILED"), an_event(status="FAILED")))
-    observer.observe(messages(a_parent_event(5, failed=1), a_parent_event(5, failed=1)))
+    job_event_intake.handle(messages(*(a_child_event(index) for index in range(4))))
+    job_event_intake.handle(messages(a_child_event(4, "FAILED"), an_event(status="FAILED")))
+    job_event_intake.handle(messages(a_parent_event(5, failed=1), a_parent_event(5, failed=1)))
 
     told = [
         [notice.id for notice in effect.notices]
@@ -603,11 +603,11 @@ def test_an_array_is_counted_and_told_on_either_table(table: Table) -> None:
 
 def test_states_of_children_that_are_not_the_last_cost_next_to_nothing() -> None:
     table = MeteredTable()
-    observer = observer_on(table)
+    job_event_intake = intake_on(table)
 
     for status in ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING"):
         children = [a_child_event(index, status) for index in range(1_000)]
-        observer.observe(messages(*children))
+        job_event_intake.handle(messages(*children))
 
     # The array itself and the reminder to ask for it; for each batch, what moved on, and a reminder
     # to look for own tags.
@@ -622,7 +622,7 @@ def test_states_of_single_jobs_that_nothing_limits_cost_a_write_or_two_a_batch(
     table = MeteredTable()
     events = [an_event(jobId=f"job-{number}", tags=tags) for number in range(30)]
 
-    observer_on(table).observe(messages(*events))
+    intake_on(table).handle(messages(*events))
 
     assert table.units == units
 
@@ -723,7 +723,7 @@ def test_what_was_sent_within_the_minute_before_is_read_too(table: Table) -> Non
 def test_a_job_that_is_seen_in_each_state_costs_one_unit_for_each_batch() -> None:
     table = MeteredTable()
     for status in ("RUNNABLE", "STARTING", "RUNNING"):
-        observer_on(table, LIMITED).observe(messages(an_event(status=status)))
+        intake_on(table, LIMITED).handle(messages(an_event(status=status)))
 
     # A sighting, and a reminder to look at the job's tags.
     assert table.units == 3 * 2
@@ -734,20 +734,20 @@ def test_a_thousand_waiting_jobs_of_one_batch_are_filed_for_sixty_units_at_most(
     chance = random.Random(1)  # noqa: S311 - no secret
     jobs = [str(UUID(int=chance.getrandbits(128), version=4)) for _ in range(1_000)]
 
-    observer_on(table, LIMITED).observe(messages(*(an_event(jobId=job) for job in jobs)))
+    intake_on(table, LIMITED).handle(messages(*(an_event(jobId=job) for job in jobs)))
 
     assert 0 < table.units <= 60
 
 
 def test_an_array_of_ten_thousand_with_a_limit_costs_no_more_than_120_units_in_all() -> None:
     table = MeteredTable()
-    observer = observer_on(table, LIMITED)
+    job_event_intake = intake_on(table, LIMITED)
     for status in ("RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED"):
         events = [a_child_event(index, status, clock="12:10") for index in range(10_000)]
         random.Random(1).shuffle(events)  # noqa: S311 - no secret
         for first in range(0, len(events), 1_000):
-            observer.observe(messages(*events[first : first + 1_000]))
-    observer.observe(messages(a_parent_event(10_000)))
+            job_event_intake.handle(messages(*events[first : first + 1_000]))
+    job_event_intake.handle(messages(a_parent_event(10_000)))
 
     assert len(list(table.query("ACTION#2026-01-01"))) == 1
     assert 0 < table.units <= 120
@@ -760,7 +760,7 @@ def test_a_thousand_failed_jobs_are_a_few_writes() -> None:
         for number in range(1_000)
     ]
 
-    observer_on(table).observe(messages(*failures))
+    intake_on(table).handle(messages(*failures))
 
     assert table.units < 200
 

@@ -82,8 +82,8 @@ def test_the_result_of_an_action_does_not_come_through_the_filter(
 def test_the_twin_tells_of_writes_as_the_stream_does(
     local_table: DynamoTable, stream: Stream
 ) -> None:
-    heard: list[tuple[str, Item]] = []
-    twin = MemoryTable(listener=lambda name, _, item: heard.append((name, item)))
+    received: list[tuple[str, Item]] = []
+    twin = MemoryTable(listener=lambda name, _, item: received.append((name, item)))
     writes = [
         [Put({"pk": "P", "sk": "a", "body": b"\x00\xff", "n": 7})],
         [Put({"pk": "P", "sk": "a", "text": "ü"}, read=1), Put({"pk": "Q", "sk": "a"})],
@@ -99,7 +99,7 @@ def test_the_twin_tells_of_writes_as_the_stream_does(
             table.write(writes[2])
 
     told = [(record["eventName"], image(record)) for record in stream.records()]
-    assert told == heard
+    assert told == received
     assert len(told) == 4
 
 

@@ -267,8 +267,8 @@ def test_only_a_lost_race_is_told_as_one(code: str, error: type[Exception]) -> N
 
 
 def test_the_twin_tells_of_each_write_as_the_stream_does() -> None:
-    heard: list[tuple[str, Item | None, Item]] = []
-    table = MemoryTable(listener=lambda *told: heard.append(told))
+    received: list[tuple[str, Item | None, Item]] = []
+    table = MemoryTable(listener=lambda *told: received.append(told))
 
     table.write([a_put("a", text="x")])
     with pytest.raises(StaleItemError):
@@ -279,7 +279,7 @@ def test_the_twin_tells_of_each_write_as_the_stream_does() -> None:
         {"pk": "P", "sk": "a", "text": "x", "version": 1},
         {"pk": "P", "sk": "a", "version": 2},
     )
-    assert heard == [("INSERT", None, old), ("MODIFY", old, new)]
+    assert received == [("INSERT", None, old), ("MODIFY", old, new)]
 
 
 values = st.text() | st.integers(-(10**30), 10**30) | st.binary()

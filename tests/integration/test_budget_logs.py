@@ -141,7 +141,7 @@ def played(directory: Path, stack: Stack, seed: int, **faults: Any) -> tuple[Row
     log = logs.write(directory / "log.jsonl", logs.with_faults(drawn.events, seed=seed, **faults))
     rows: Rows = []
     until = max(attempt.stop for attempt in drawn.attempts) + FOUND
-    replay.replay(read_log(log), stack=stack, tell=rows.append, policy=policy, until=until)
+    replay.replay(read_log(log), stack=stack, write_row=rows.append, policy=policy, until=until)
     return json.loads(json.dumps(rows)), budgets
 
 

@@ -89,7 +89,7 @@ def test_a_replay_says_of_instances_only_what_its_world_says(
     replay.replay(
         read_log(logs.write(tmp_path / "log.jsonl", [event])),
         stack=stack,
-        tell=rows.append,
+        write_row=rows.append,
         policy=BY_CAUSE,
         world={"jobQueues": [queue], "computeEnvironments": environments},
         until=logs.NOON.replace(hour=13),

@@ -218,17 +218,17 @@ def test_what_no_event_tells_of_is_found_all_the_same(guarding: Guarding) -> Non
     started = [guarding.submit() for _ in range(4)]
     lost = {guarding.submit() for _ in range(3)}
     deliver = guarding.dispatcher.deliver
-    heard: list[str] = []
+    received: list[str] = []
 
     def lossy(event: dict[str, dict[str, str]], body: str = "") -> None:
-        heard.append(event["detail"].get("jobId", ""))
+        received.append(event["detail"].get("jobId", ""))
         if event["detail"].get("jobId") not in {*lost, *started}:
             deliver(event, body)
 
     guarding.dispatcher.deliver = lossy  # type: ignore[assignment]
     guarding.run(minutes=6)
 
-    assert lost <= set(heard)
+    assert lost <= set(received)
     assert set(guarding.statuses(*lost)) == {"FAILED"}
 
 

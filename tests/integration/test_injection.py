@@ -350,6 +350,10 @@ def played(poison: str, folder: Path) -> str:
         Console(file=(file := io.StringIO()), force_terminal=True, highlight=False, soft_wrap=True)
     )
     replay.replay(
-        read_log(log), stack=the_stack(), tell=timeline.tell, policy=POLICY, world=world(poison)
+        read_log(log),
+        stack=the_stack(),
+        write_row=timeline.write_row,
+        policy=POLICY,
+        world=world(poison),
     )
     return file.getvalue()

@@ -163,7 +163,7 @@ def test_a_job_that_comes_back_without_an_attempt_begins_a_new_stay(
 def test_events_that_come_late_and_in_disorder_prove_as_much() -> None:
     back = [moved("RUNNABLE", "12:55"), moved("STARTING", "12:50")]
     watching = Watching(TWO_HOURS, [moved("RUNNABLE", "12:00")], back).run(at("12:00"), at("13:30"))
-    watching.hear(*back, now=at("13:30"))
+    watching.receive(*back, now=at("13:30"))
     watching.run(at("13:31"), at("16:00"))
 
     assert watching.stopped() == {JOB: "14:55"}
@@ -239,7 +239,7 @@ def test_a_warning_of_one_stay_is_no_warning_of_the_next() -> None:
 def test_a_job_that_the_listing_found_is_told_once_when_its_event_comes_late() -> None:
     event = moved("RUNNABLE", "12:03")
     watching = Watching(OBSERVED, lost=[event]).run(at("12:00"), at("12:29"))
-    watching.hear(event, now=at("12:29"))
+    watching.receive(event, now=at("12:29"))
     watching.run(at("12:30"), at("17:00"))
 
     [notice] = watching.told("limit-enforced")

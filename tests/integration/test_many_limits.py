@@ -34,7 +34,7 @@ def test_all_limits_that_pass_in_a_minute_are_few_messages(stack: Stack, tmp_pat
             file.write(json.dumps(an_event(second, jobId=f"job-{number}")) + "\n")
     rows: list[dict[str, Any]] = []
 
-    replay(read_log(log), stack=stack, tell=rows.append, policy=POLICY, until=at("14:30"))
+    replay(read_log(log), stack=stack, write_row=rows.append, policy=POLICY, until=at("14:30"))
 
     notices = [row for row in rows if row["kind"] == "notice"]
     sent = [row for row in notices if "folded_into" not in row]

@@ -47,7 +47,7 @@ class Night:
         self._log.write_text("\n".join(map(json.dumps, events)))
         rows: Rows = []
         lines = read_log(self._log)
-        replay(lines, stack=self._stack, tell=rows.append, policy=policy, until=at(until))
+        replay(lines, stack=self._stack, write_row=rows.append, policy=policy, until=at(until))
         return [row for row in rows if row["kind"] == "notice"]
 
 

@@ -27,7 +27,7 @@ def play(tmp_path: Path, stack: Stack) -> Play:
     def run(lines: Iterable[Any], policy: str | None = None, **options: Any) -> Rows:
         log = logs.write(tmp_path / "log.jsonl", lines)
         rows: Rows = []
-        replay.replay(read_log(log), stack=stack, tell=rows.append, policy=policy, **options)
+        replay.replay(read_log(log), stack=stack, write_row=rows.append, policy=policy, **options)
         return json.loads(json.dumps(rows))  # type: ignore[no-any-return]
 
     return run

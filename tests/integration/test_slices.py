@@ -58,7 +58,7 @@ class Noting(Watching):
         """Have all events come at once."""
         self.batch.advance_to(now)
         messages = [Message(str(n), json.dumps(event), now) for n, event in enumerate(events)]
-        assert self.observer.observe(messages) == []
+        assert self.job_event_intake.handle(messages) == []
         return self
 
     def hurried(self, now: datetime, calls: int) -> None:

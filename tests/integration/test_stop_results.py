@@ -207,7 +207,7 @@ def test_a_job_that_waits_again_after_the_decision_is_not_terminated() -> None:
     watching.run(at("12:00"), at("14:01"))
     watching.sweep(at("14:02"))
     for status, clock in (("RUNNABLE", "14:02:01"), ("STARTING", "14:02:02")):
-        watching.hear(moved(status, clock, isCancelled=True), now=at(clock))
+        watching.receive(moved(status, clock, isCancelled=True), now=at(clock))
     watching.act()
     watching.run(at("14:03"), at("15:00"))
 
@@ -332,7 +332,7 @@ def test_an_array_whose_stop_was_not_made_has_failed_by_itself() -> None:
     killed = [a_child_event(index, "FAILED", "12:40", exit_code=137) for index in range(2, 6)]
     watching = of_six(policy, *killed, a_parent_event(6, 6, "12:41"))
     watching.run(at("12:00"), at("12:04"))
-    watching.hear(*SIX[-2:], now=at("12:05"))
+    watching.receive(*SIX[-2:], now=at("12:05"))
     watching.sweep(at("12:06"))
     watching.policy = policy.replace("enforce", "observe")
     watching.act()

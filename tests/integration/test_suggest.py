@@ -80,7 +80,7 @@ def test_a_suggested_policy_stops_no_job_that_started_after_all_and_warns_before
     assert all(re.search("^# .", rule, re.MULTILINE) for rule in text.split("[[limit]]")[1:])
     rows: list[dict[str, Any]] = []
     enforced = text.replace('mode = "observe"', 'mode = "enforce"')
-    summary = replay(read_log(log), stack=stack, tell=rows.append, policy=enforced)
+    summary = replay(read_log(log), stack=stack, write_row=rows.append, policy=enforced)
     assert summary["overruled"] == []
     warned: set[str] = set()
     for row in rows:
@@ -127,7 +127,7 @@ def test_a_limit_that_the_replay_refutes_is_not_printed(
     summary = replay(
         read_log(log),
         stack=stack,
-        tell=lambda _: None,
+        write_row=lambda _: None,
         policy=mended.replace('mode = "observe"', 'mode = "enforce"'),
     )
     assert summary["overruled"] == []

@@ -167,7 +167,7 @@ def test_a_guard_that_cannot_hear_keeps_no_other_from_hearing() -> None:
     )
     updater = GuardUpdater(table=watching.table, policy=policy, now=at("12:00"))
 
-    (error,) = updater.hear([over])
+    (error,) = updater.receive([over])
 
     assert isinstance(error, ValueError)
     raised = {name for name, state in guard_items.read_all(watching.table).items() if state.entry}

@@ -65,7 +65,7 @@ def test_guards_budgets_and_the_policy_are_as_they_were(after: Watching) -> None
 def test_an_array_goes_on_where_it_was(after: Watching) -> None:
     done = a_parent_event(10, 2, "16:36")
     after.batch.load([done])
-    after.hear(done, now=at("16:36"))
+    after.receive(done, now=at("16:36"))
     after.run(at("16:37"), at("16:45"))
 
     [told] = [each for each in after.told("array-completed") if each["facts"]["job_id"] == ARRAY]

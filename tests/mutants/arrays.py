@@ -101,15 +101,15 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "only children that have ended are counted",
         "arrays/progress.py",
-        ("        if not change.ended:\n            continue\n"),
+        ("        if not event.ended:\n            continue\n"),
         "",
         ("tests/unit/arrays/test_progress.py",),
     ),
     Mutant(
         "a child that succeeded has succeeded",
         "arrays/progress.py",
-        'if change.status == "SUCCEEDED":',
-        'if change.status == "FAILED":',
+        'if event.status == "SUCCEEDED":',
+        'if event.status == "FAILED":',
     ),
     Mutant(
         "the rest of an array is stopped only while the rule says so",

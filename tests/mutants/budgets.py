@@ -174,7 +174,7 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "a look that does not list the attempts ends no other one",
-        "budgets/looks.py",
+        "budgets/shown_runs.py",
         "if mine or (shown.status in ENDED and not unnumbered):",
         "if mine or shown.status in ENDED:",
         _COUNTING,
@@ -266,14 +266,14 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a budget whose periods are others rings no longer for the one before",
         "guards/stages.py",
-        "each and _rings_at(each, evidence.at) for each in known",
+        "each and _in_alarm_at(each, evidence.at) for each in known",
         "each and each.ends == evidence.ends_at(evidence.at) for each in known",
         _CHANGED,
     ),
     Mutant(
         "time passes for a guard by what its live budgets say now",
         "use_cases/budget_watch.py",
-        "        budgets.failed += guards.time_passes_once_heard(states)\n",
+        "        budgets.failed += guards.time_passes_once_budgets_counted(states)\n",
         "        pass\n",
         _CHANGED,
     ),
@@ -321,7 +321,7 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "an end that is shown without its start is looked at again",
-        "budgets/looks.py",
+        "budgets/shown_runs.py",
         "if shown is None or (shown.lacks_runs and fact.run.start):",
         "if shown is None:",
         _COUNTING,
@@ -342,16 +342,16 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "a start that comes late counts though Batch does not show it yet",
-        "budgets/looks.py",
-        "return [*told, fact]",
-        "return told",
+        "budgets/shown_runs.py",
+        "return [*known, fact]",
+        "return known",
         _COUNTING,
     ),
     Mutant(
         "a budget by tags counts a child by those of its array",
         "policy/child_tags.py",
-        "if (change.parent_id or not knows_tags(change.tags))",
-        "if not knows_tags(change.tags)",
+        "if (event.parent_id or not knows_tags(event.tags))",
+        "if not knows_tags(event.tags)",
         ("tests/unit/budgets/test_arrivals.py",),
     ),
 )

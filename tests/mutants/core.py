@@ -67,7 +67,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "an index that contradicts the id is malformed",
         "core/batch_payloads.py",
-        "if told is not None and told != index:",
+        "if reported is not None and reported != index:",
         "if False:",
         ("tests/unit/core/test_batch_payloads.py",),
     ),
@@ -109,14 +109,14 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a known cause is known by its exit code, too",
         "core/known_causes.py",
-        "if told or exit_code in cause.exit_codes:",
-        "if told:",
+        "if matched or exit_code in cause.exit_codes:",
+        "if matched:",
         ("tests/unit/core/test_known_causes.py",),
     ),
     Mutant(
         "a group's example is that of its lowest index",
         "arrays/progress.py",
-        "if 0 <= known.words_index < change.index or known.cause.stopper:",
+        "if 0 <= known.words_index < event.index or known.cause.stopper:",
         "if known.words_index >= 0 or known.cause.stopper:",
         ("tests/unit/core/test_known_causes.py",),
     ),

@@ -10,13 +10,13 @@ MUTANTS: Sequence[Mutant] = (
         "failed_jobs/notices.py",
         (
             "    return (\n"
-            '        change.status == "FAILED"\n'
-            '        and change.kind in ("single", "multi-node", "service")\n'
-            "        and not change.reason.startswith(STOP_MARK)\n"
+            '        event.status == "FAILED"\n'
+            '        and event.kind in ("single", "multi-node", "service")\n'
+            "        and not event.reason.startswith(STOP_MARK)\n"
             "    )\n"
         ),
         (
-            '    return change.status == "FAILED" and change.kind in ("single", "multi-node", "service")\n'
+            '    return event.status == "FAILED" and event.kind in ("single", "multi-node", "service")\n'
         ),
         ("tests/unit/use_cases/test_job_events.py",),
     ),
@@ -24,11 +24,10 @@ MUTANTS: Sequence[Mutant] = (
         "a failure that others follow is kept back",
         "failed_jobs/chains.py",
         (
-            "    return frozenset(\n"
-            "        change.job_id for change in failures if change.followed or change.job_id in blamed\n"
-            "    )\n"
+            "    return frozenset("
+            "event.job_id for event in failures if event.followed or event.job_id in blamed)\n"
         ),
-        ("    return frozenset(change.job_id for change in failures if change.followed)\n"),
+        ("    return frozenset(event.job_id for event in failures if event.followed)\n"),
         ("tests/unit/failed_jobs/test_chains.py",),
     ),
     Mutant(
@@ -54,8 +53,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a failure that was told with its chain is not told again with more of it",
         "failed_jobs/workflow.py",
-        "untold = (chains.narrowed(chain, fresh) for chain in found)",
-        "untold = (chains.narrowed(chain, job_ids) for chain in found)",
+        "unannounced = (chains.narrowed(chain, fresh) for chain in found)",
+        "unannounced = (chains.narrowed(chain, job_ids) for chain in found)",
         ("tests/unit/failed_jobs/test_chains.py",),
     ),
     Mutant(

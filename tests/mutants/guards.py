@@ -12,7 +12,7 @@ MUTANTS: Sequence[Mutant] = (
             "    fresh = [\n"
             "        (stage, signal)\n"
             "        for stage, signal in named\n"
-            "        if signal not in known or is_newer(heard, known[signal])\n"
+            "        if signal not in known or is_newer(received, known[signal])\n"
             "    ]\n"
         ),
         ("    fresh = [(stage, signal) for stage, signal in named if True]\n"),
@@ -27,7 +27,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a guard is released when all its alarms are OK",
         "guards/rules.py",
-        "if left := ringing(state, rule, moment.now):",
+        "if left := in_alarm(state, rule, guard.now):",
         "if left := frozenset():",
     ),
     Mutant(
@@ -39,7 +39,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a guard in observe mode closes nothing",
         "guards/transition.py",
-        "if not closes_queues(rule, state.entry.stage) or not is_enforced(state.entry, moment.mode):",
+        "if not closes_queues(rule, state.entry.stage) or not is_enforced(state.entry, guard.mode):",
         "if not closes_queues(rule, state.entry.stage):",
         ("tests/unit/guards/test_rules.py",),
     ),
@@ -120,14 +120,14 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "what arrives while a stage is on is stopped",
         "guards/arrivals.py",
-        'if held and held.mode == "enforce" and entry and change.at >= _second(entry.since):',
+        'if held and held.mode == "enforce" and entry and event.at >= _second(entry.since):',
         "if False:",
     ),
     Mutant(
         "what arrives under a guard that observes is not stopped",
         "guards/arrivals.py",
-        'if held and held.mode == "enforce" and entry and change.at >= _second(entry.since):',
-        "if held and entry and change.at >= _second(entry.since):",
+        'if held and held.mode == "enforce" and entry and event.at >= _second(entry.since):',
+        "if held and entry and event.at >= _second(entry.since):",
         ("tests/unit/guards/test_arrivals.py",),
     ),
     Mutant(
@@ -227,28 +227,29 @@ MUTANTS: Sequence[Mutant] = (
         (
             "    return frozenset(\n"
             "        signal\n"
-            "        for signal, heard in _in_alarm(state, rule)\n"
-            "        if not ((ends := ends_of(signal, heard)) and ends <= now)\n"
+            "        for signal, received in _named_in_alarm(state, rule)\n"
+            "        if not ((ends := ends_of(signal, received)) and ends <= now)\n"
             "    )\n"
         ),
-        ("    return frozenset(signal for signal, heard in _in_alarm(state, rule))\n"),
+        ("    return frozenset(signal for signal, received in _named_in_alarm(state, rule))\n"),
         ("tests/unit/guards/test_rules.py",),
     ),
     Mutant(
         "a message of a period that is over is over on arrival",
         "guards/rules.py",
         (
-            '    if heard.state == "ALARM" and (\n'
-            "        (heard.ends and heard.ends <= moment.now) or (released_at and heard.at <= released_at)\n"
+            '    if received.state == "ALARM" and (\n'
+            "        (received.ends and received.ends <= guard.now)\n"
+            "        or (released_at and received.at <= released_at)\n"
             "    ):\n"
         ),
-        ('    if heard.state == "ALARM" and (released_at and heard.at <= released_at):\n'),
+        ('    if received.state == "ALARM" and (released_at and received.at <= released_at):\n'),
         ("tests/unit/guards/test_rules.py",),
     ),
     Mutant(
         "a guard is released when the period of its budget is over",
         "guards/rules.py",
-        "if is_over(state, rule, moment.now):",
+        "if is_over(state, rule, guard.now):",
         "if False:",
         ("tests/unit/guards/test_rules.py",),
     ),
@@ -257,23 +258,24 @@ MUTANTS: Sequence[Mutant] = (
         "guards/transition.py",
         (
             "        alarms = {\n"
-            '            signal: replace(heard, over=heard.state == "ALARM")\n'
-            "            for signal, heard in self.state.alarms.items()\n"
+            '            signal: replace(received, over=received.state == "ALARM")\n'
+            "            for signal, received in self.state.alarms.items()\n"
             "        }\n"
         ),
-        ("        alarms = {signal: heard for signal, heard in self.state.alarms.items()}\n"),
+        ("        alarms = {signal: received for signal, received in self.state.alarms.items()}\n"),
         ("tests/unit/guards/test_rules.py",),
     ),
     Mutant(
         "evidence that is older than an operator's release does not ring",
         "guards/rules.py",
         (
-            '    if heard.state == "ALARM" and (\n'
-            "        (heard.ends and heard.ends <= moment.now) or (released_at and heard.at <= released_at)\n"
+            '    if received.state == "ALARM" and (\n'
+            "        (received.ends and received.ends <= guard.now)\n"
+            "        or (released_at and received.at <= released_at)\n"
             "    ):\n"
         ),
         (
-            '    if heard.state == "ALARM" and ((heard.ends and heard.ends <= moment.now) or False):\n'
+            '    if received.state == "ALARM" and ((received.ends and received.ends <= guard.now) or False):\n'
         ),
         ("tests/unit/guards/test_rules.py",),
     ),
@@ -301,8 +303,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a repeat of a time to come is known",
         "guards/stages.py",
-        "said=heard.said or known.said,",
-        "said=heard.said,",
+        "said=received.said or known.said,",
+        "said=received.said,",
         ("tests/unit/guards/test_rules.py",),
     ),
     Mutant(
@@ -357,14 +359,14 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a stage that is not meant is as good as calm",
         "guards/transition.py",
-        'return in_force(moment.state, moment.mode) if is_meant else "calm"',
-        "return in_force(moment.state, moment.mode)",
+        'return in_force(guard.state, guard.mode) if is_meant else "calm"',
+        "return in_force(guard.state, guard.mode)",
         ("tests/unit/guards/test_rules.py",),
     ),
     Mutant(
         "a stage that is not meant closes no queue",
         "guards/transition.py",
-        "if why := why_not_meant(state, rule, moment.now):",
+        "if why := why_not_meant(state, rule, guard.now):",
         'if why := "":',
         ("tests/unit/guards/test_rules.py",),
     ),
@@ -437,11 +439,11 @@ MUTANTS: Sequence[Mutant] = (
         (
             "    return frozenset(\n"
             "        signal\n"
-            "        for signal in ringing(state, rule, now)\n"
+            "        for signal in in_alarm(state, rule, now)\n"
             "        if state.lacking.get(signal, BEFORE) <= state.alarms[signal].at\n"
             "    )\n"
         ),
-        ("    return frozenset(signal for signal in ringing(state, rule, now) if True)\n"),
+        ("    return frozenset(signal for signal in in_alarm(state, rule, now) if True)\n"),
         ("tests/unit/guards/test_rules.py",),
     ),
     Mutant(
@@ -468,8 +470,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a time to come is not told as the time of an alarm",
         "guards/rules.py",
-        "evidence = replace(evidence, at=heard.at)  # In words too: its own time may be still to come.",
-        "pass  # In words too: its own time may be still to come.",
+        "evidence = replace(evidence, at=received.at)  # In text too: its own time may lie ahead.",
+        "pass  # In text too: its own time may lie ahead.",
         ("tests/unit/guards/test_rules.py",),
     ),
     Mutant(
@@ -489,7 +491,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "what an alarm says of one contributor by calling the function is no evidence",
         "guards/signals/cloudwatch.py",
-        "    if _is_of_one_contributor(told):\n        return _OF_ONE_CONTRIBUTOR\n",
+        "    if _is_of_one_contributor(given):\n        return _OF_ONE_CONTRIBUTOR\n",
         "",
         ("tests/unit/guards/signals/test_envelope.py",),
     ),
@@ -510,7 +512,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "what an alarm made harder goes back to what an operator set, at the OK",
         "guards/rules.py",
-        ("        return go_back(moment, rule, operators)\n    if state.by_operator:\n"),
+        ("        return go_back(guard, rule, operators)\n    if state.by_operator:\n"),
         ("        pass\n    if state.by_operator:\n"),
         ("tests/unit/guards/test_rules.py",),
     ),
@@ -518,10 +520,10 @@ MUTANTS: Sequence[Mutant] = (
         "what made an operator's stage harder may be over without an OK",
         "guards/rules.py",
         (
-            "        return go_back(moment, rule, operators)\n"
-            '    if in_force(state, moment.mode) == "calm":\n'
+            "        return go_back(guard, rule, operators)\n"
+            '    if in_force(state, guard.mode) == "calm":\n'
         ),
-        ('        pass\n    if in_force(state, moment.mode) == "calm":\n'),
+        ('        pass\n    if in_force(state, guard.mode) == "calm":\n'),
         ("tests/unit/guards/test_rules.py",),
     ),
     Mutant(
@@ -614,8 +616,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "the release of a calm guard that is lost reopens its queues",
         "guards/rules.py",
-        "state = replace(moment.state, reopens=bool(moment.state.closed))",
-        "state = replace(moment.state, reopens=bool(moment.state.entry))",
+        "state = replace(guard.state, reopens=bool(guard.state.closed))",
+        "state = replace(guard.state, reopens=bool(guard.state.entry))",
         ("tests/unit/guards/test_rules.py",),
     ),
     Mutant(
@@ -831,14 +833,14 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "the OK of an alarm that the policy does not name is kept",
         "guards/rules.py",
-        'elif evidence.state == "OK" and is_newer(heard, known := alarms[signal]):',
+        'elif evidence.state == "OK" and is_newer(received, known := alarms[signal]):',
         "elif False:",
         ("tests/unit/guards/test_rules.py",),
     ),
     Mutant(
         "too little data of an alarm that the policy does not name is kept",
         "guards/rules.py",
-        "lacking[signal] = max(heard.at, lacking.get(signal, BEFORE))",
+        "lacking[signal] = max(received.at, lacking.get(signal, BEFORE))",
         "pass",
         ("tests/unit/guards/test_rules.py",),
     ),
@@ -859,14 +861,14 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "an anomaly of an older message is known by its second message",
         "guards/stages.py",
-        "return replace(known, impacts=_impacts(known, heard))",
+        "return replace(known, impacts=_impacts(known, received))",
         "return known",
         ("tests/unit/guards/test_rules.py",),
     ),
     Mutant(
         "the anomalies that were reported last are kept",
         "guards/stages.py",
-        "if item[0] not in heard.impacts]",
+        "if item[0] not in received.impacts]",
         "]",
         ("tests/unit/guards/test_rules.py",),
     ),
@@ -950,8 +952,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "what arrives of an array is judged by its tags",
         "policy/child_tags.py",
-        "(change.parent_id or not knows_tags(change.tags))",
-        "not knows_tags(change.tags)",
+        "(event.parent_id or not knows_tags(event.tags))",
+        "not knows_tags(event.tags)",
         ("tests/unit/guards/test_arrivals.py",),
     ),
     Mutant(
@@ -1006,7 +1008,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "that time passes for one guard keeps nothing else waiting",
         "guards/workflow.py",
-        "return [*moved.failed.values(), *told.failed.values(), *runs.failed.values()]",
+        "return [*moved.failed.values(), *announced.failed.values(), *runs.failed.values()]",
         "runs.raise_failed()\n        return []",
         ("tests/integration/test_sweep.py",),
     ),

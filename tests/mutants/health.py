@@ -18,7 +18,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "an alarm of which something was heard exists",
         "health/rules.py",
-        "there = {each.name for each in facts.alarms} | set(map(alarm_name, heard))",
+        "there = {each.name for each in facts.alarms} | set(map(alarm_name, received))",
         "there = {each.name for each in facts.alarms}",
         _RULES,
     ),
@@ -74,8 +74,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "the daily check knows what guards are at",
         "health/workflow.py",
-        "guard_items.heard_names(guards.values()), guards)",
-        "guard_items.heard_names(guards.values()), {})",
+        "guard_items.received_names(guards.values()), guards)",
+        "guard_items.received_names(guards.values()), {})",
         _DAILY,
     ),
     Mutant(

@@ -52,8 +52,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "all reminders of a stay that come due at once have one name",
         "limits/workflow.py",
-        "again[stay] = self._tried(placed, look.detail, of_job)",
-        "again[stay] = self._tried(stay, look.detail, of_job)",
+        "again[stay] = self._tried(placed, result.detail, of_job)",
+        "again[stay] = self._tried(stay, result.detail, of_job)",
         ("tests/integration/test_limit_stays.py",),
     ),
     Mutant(
@@ -80,8 +80,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a job of which an event shows no name is looked at by the next sweep",
         "limits/stays.py",
-        "is_whole = knows_tags(change.tags) and change.job_name and change.queue",
-        "is_whole = knows_tags(change.tags)",
+        "is_whole = knows_tags(event.tags) and event.job_name and event.queue",
+        "is_whole = knows_tags(event.tags)",
         ("tests/unit/limits/test_rules.py",),
     ),
     Mutant(
@@ -136,22 +136,22 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "an own tag that an event does not show is looked for where the policy has no limit",
         "limits/stays.py",
-        "if not tags_known and change.status not in LIMITED:",
-        "if not tags_known and not (policy.limit and change.status in LIMITED):",
+        "if not tags_known and event.status not in LIMITED:",
+        "if not tags_known and not (policy.limit and event.status in LIMITED):",
         ("tests/integration/test_limit_stays.py",),
     ),
     Mutant(
         "a change is noted although the job is exempt now",
         "limits/stays.py",
-        'if change.kind not in ("array", "node"):',
-        'if change.kind not in ("array", "node") and not change.tags:',
+        'if event.kind not in ("array", "node"):',
+        'if event.kind not in ("array", "node") and not event.tags:',
         ("tests/unit/limits/test_rules.py",),
     ),
     Mutant(
         "a stay begins when the event says, and no later than now",
         "limits/stays.py",
-        "since = min(change.at, now)  # A clock that is ahead must not delay a limit.",
-        "since = change.at  # A clock that is ahead must not delay a limit.",
+        "since = min(event.at, now)  # A clock that is ahead must not delay a limit.",
+        "since = event.at  # A clock that is ahead must not delay a limit.",
     ),
     Mutant(
         "a stay counts from its beginning, not from the last attempt's",
@@ -287,8 +287,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a job whose stop was accepted is looked at until it is gone",
         "limits/stop_check.py",
-        "return CheckResult(again_in=limit_rules.UNENDED_AGAIN, stay=stay, decisions=(told,))",
-        "return CheckResult(decisions=(told,))",
+        "return CheckResult(again_in=limit_rules.UNENDED_AGAIN, stay=stay, decisions=(decided,))",
+        "return CheckResult(decisions=(announced,))",
         ("tests/integration/test_limit_stays.py",),
     ),
     Mutant(
@@ -322,7 +322,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "children of an array are described once for their tags",
         "limits/workflow.py",
-        "stay.job_id for stay in some if not stay.service and stay not in looks",
+        "stay.job_id for stay in some if not stay.service and stay not in results",
         "stay.job_id for stay in some if not stay.service",
         ("tests/integration/test_limit_stays.py",),
     ),
@@ -420,8 +420,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a clock that is ahead does not put off a limit by a sighting",
         "limits/stays.py",
-        "at=min(change.at, sent_at),",
-        "at=change.at,",
+        "at=min(event.at, sent_at),",
+        "at=event.at,",
         ("tests/unit/limits/test_rules.py",),
     ),
     Mutant(
@@ -448,7 +448,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a stop that is made at once after all is not told to be left",
         "limits/stop_check.py",
-        "if look.stops and not self.held:",
+        "if checked.stops and not self.held:",
         "if False:",
         ("tests/integration/test_stop_results.py",),
     ),
@@ -462,8 +462,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a stop that was told and not made is put right",
         "limits/stop_check.py",
-        "return replace(look, decisions=(*look.decisions, told))",
-        "return look",
+        "return replace(checked, decisions=(*checked.decisions, decided))",
+        "return checked",
         ("tests/integration/test_stop_results.py",),
     ),
     Mutant(
@@ -532,8 +532,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a start between two waits is kept",
         "limits/stays.py",
-        "for change in (*back, *latest.values()):",
-        "for change in latest.values():",
+        "for event in (*back, *latest.values()):",
+        "for event in latest.values():",
         ("tests/unit/limits/test_rules.py",),
     ),
     Mutant(

@@ -181,14 +181,14 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "what moves on is noted",
         "use_cases/job_events.py",
-        "sighting_items.file(self.table, stays.sightings(changes, sent_at), sent_at)",
+        "sighting_items.file(self.table, stays.sightings(job_events, sent_at), sent_at)",
         "pass",
         ("tests/integration/test_limit_stays.py",),
     ),
     Mutant(
         "a message that raises nothing is passed on, once",
         "use_cases/spend_alarm.py",
-        "if not decision.to_tell:",
+        "if not decision.to_announce:",
         "if True:",
         ("tests/integration/test_guards.py",),
     ),
@@ -237,8 +237,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a check knows what guards are at",
         "use_cases/console_answers.py",
-        "guard_items.heard_names(guards.values()), guards)",
-        "guard_items.heard_names(guards.values()), {})",
+        "guard_items.received_names(guards.values()), guards)",
+        "guard_items.received_names(guards.values()), {})",
         ("tests/unit/use_cases/test_console.py",),
     ),
     Mutant(

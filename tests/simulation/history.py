@@ -106,7 +106,7 @@ class History:
     stays: dict[str, list[Stay]] = field(default_factory=lambda: defaultdict(list))
     jobs: dict[str, JobEvent] = field(default_factory=dict)
     details: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    heard: dict[str, list[Heard]] = field(default_factory=lambda: defaultdict(list))
+    received: dict[str, list[Heard]] = field(default_factory=lambda: defaultdict(list))
     failures: list[tuple[datetime, str, str]] = field(default_factory=list)  # of invocations
     mistakes: list[str] = field(default_factory=list)  # failures that no fault explains
     published: list[tuple[datetime, dict[str, Any]]] = field(default_factory=list)
@@ -193,12 +193,12 @@ class History:
         since = now.since
         for stay in reversed(stays[:-1]):
             told = [
-                heard.told_at
-                for heard in self.heard.get(job_id, ())
-                if stay.since < heard.told_at <= heard.at  # Else its clock was ahead.
-                and (heard_until is None or heard.told_at <= at)
-                and heard.at <= (heard_until or at)
-                and heard.attempts == now.attempts
+                received.told_at
+                for received in self.received.get(job_id, ())
+                if stay.since < received.told_at <= received.at  # Else its clock was ahead.
+                and (heard_until is None or received.told_at <= at)
+                and received.at <= (heard_until or at)
+                and received.attempts == now.attempts
             ]
             if told:
                 return min(since, max(told))
@@ -302,14 +302,14 @@ class _Stage:
     # ---- Parts that faults are put into -----------------------------------------------------
 
     def _make_table(self, listener: Listener) -> Table:
-        def heard(name: str, old: Item | None, new: Item) -> None:
+        def received(name: str, old: Item | None, new: Item) -> None:
             if name == "INSERT":
                 self.seen.written_at[str(new["sk"])] = self.dispatcher.clock.now
             if old and new["version"] != int(old["version"]) + 1:
                 self.seen.overwritten.append("/".join(map(str, (new["pk"], new["sk"]))))
             listener(name, old, new)
 
-        self.seen.table = self._make_sound_table(heard)
+        self.seen.table = self._make_sound_table(received)
         return FaultyTable(self.seen.table, self.faults)
 
     def _make_session(self, responders: Mapping[str, Responder], region: str) -> Any:
@@ -412,8 +412,8 @@ class _Stage:
                 return
             detail = event["detail"]
             told_at = datetime.fromisoformat(event["time"])
-            heard = Heard(now, told_at, detail["status"], len(detail.get("attempts") or ()))
-            self.seen.heard[detail["jobId"]].append(heard)
+            received = Heard(now, told_at, detail["status"], len(detail.get("attempts") or ()))
+            self.seen.received[detail["jobId"]].append(received)
         except (ValueError, KeyError, TypeError):
             pass  # What cannot be read was given up, with a reason.
 
@@ -665,22 +665,22 @@ class _Stage:
         if what.get("late_s"):
             self.seen.counts["alarm delivered hours late"] += 1
             self.seen.late_alarms.add(what["alarm"])
-        self._tell(_by_sns(told, now) if by_sns else told, what)
+        self._write_row(_by_sns(told, now) if by_sns else told, what)
 
     def _do_budget(self, what: dict[str, Any]) -> None:
         """AWS Budgets tells that a threshold is passed. It has no message that this is over."""
         now = self.dispatcher.clock.now - timedelta(days=what.get("days_ago", 0))
         self.seen.counts["a budget's message"] += 1
         self.seen.late_alarms.add(what["budget"])
-        self._tell(_sns(budget_text(now, **what), now), what)
+        self._write_row(_sns(budget_text(now, **what), now), what)
 
     def _do_anomaly(self, what: dict[str, Any]) -> None:
         now = self.dispatcher.clock.now - timedelta(days=what.get("days_ago", 0))
         self.seen.counts["an anomaly"] += 1
         self.seen.late_alarms.add(what["monitor"])
-        self._tell(_anomaly_event(what["monitor"], now), what)
+        self._write_row(_anomaly_event(what["monitor"], now), what)
 
-    def _tell(self, event: Mapping[str, Any], what: Mapping[str, Any]) -> None:
+    def _write_row(self, event: Mapping[str, Any], what: Mapping[str, Any]) -> None:
         """Hand on what money says: perhaps twice, perhaps late."""
         now = self.dispatcher.clock.now
         deliver: Callable[..., Any] = self.dispatcher.deliver

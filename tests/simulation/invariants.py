@@ -211,19 +211,21 @@ def _known_since(
 ) -> tuple[datetime, datetime]:
     """The stay's beginning, as far as the watchdog can know it, and when it came to know it."""
     looked_at_again = timedelta()
-    for heard in seen.heard.get(job.job_id, ()):
-        if (heard.status, heard.attempts) == (stay.status, stay.attempts):
-            if heard.told_at < stay.since - _MINUTE:
+    for received in seen.received.get(job.job_id, ()):
+        if (received.status, received.attempts) == (stay.status, stay.attempts):
+            if received.told_at < stay.since - _MINUTE:
                 # A list does not tell this stay from one before it, which is known: the reminder
                 # of that one does, which comes due an hour after it was told in observe mode.
                 looked_at_again = 60 * _MINUTE
                 continue
             # Where nothing limits it in between, nothing reminds of it any more.
-            in_force = seen.policies_from(heard.at - _MINUTE, begins)
-            shown = replace(job, tags=seen.tags_at(job.job_id, heard.at))  # They may change later.
+            in_force = seen.policies_from(received.at - _MINUTE, begins)
+            shown = replace(
+                job, tags=seen.tags_at(job.job_id, received.at)
+            )  # They may change later.
             if all(each.first_due_after(shown, stay.status) is not None for each in in_force):
                 # Its clock may be ahead.
-                return max(stay.since, min(heard.told_at, heard.at)), heard.at
+                return max(stay.since, min(received.told_at, received.at)), received.at
     begun = max(stay.since, begins)
     # A list goes on with the next sweep that does not fail.
     failed = sum(
@@ -236,9 +238,9 @@ def _known_since(
 def _first_heard(seen: History, job: JobEvent, stay: Stay) -> datetime | None:
     return next(
         (
-            heard.at
-            for heard in seen.heard.get(job.job_id, ())
-            if (heard.status, heard.attempts) == (stay.status, stay.attempts)
+            received.at
+            for received in seen.received.get(job.job_id, ())
+            if (received.status, received.attempts) == (stay.status, stay.attempts)
         ),
         None,
     )
@@ -523,11 +525,11 @@ def i8_nothing_starts_while_a_stage_is_on(seen: History) -> Iterator[str]:
                 waits = before.status in WAITING
                 if not waits and not (stage == "terminate" and before.status in STARTED):
                     continue
-                heard = _first_heard(seen, job, before)
+                received = _first_heard(seen, job, before)
                 # An answer that lacks what decides is asked for again by the run's next look.
-                is_prompt = heard and not seen.plan.disorder.lacking
+                is_prompt = received and not seen.plan.disorder.lacking
                 late = _GUARD_PROMPT if is_prompt else _PATROL
-                since = max(begins, before.since, heard or begins)
+                since = max(begins, before.since, received or begins)
                 until = stay.since if stay else seen.ended
                 # A run whose function fails each time goes on once the queue delivers it again.
                 failed = sum(since < at < until for at, _, _ in seen.failures)
@@ -573,8 +575,8 @@ def i8_what_is_known_to_run_is_not_stopped_at_cancel(seen: History) -> Iterator[
             stay = seen.status_at(job_id, asked)
             if stay is None or stay.status not in STARTED or not effect.service:
                 continue  # To cancel other jobs does nothing, once they have started.
-            heard = _first_heard(seen, seen.jobs[job_id], stay)
-            if stay.since + _SECOND < asked and heard and heard <= asked:
+            received = _first_heard(seen, seen.jobs[job_id], stay)
+            if stay.since + _SECOND < asked and received and received <= asked:
                 yield f"{job_id} is {stay.status} since {iso(stay.since)}: stopped at {iso(asked)}"
 
 
@@ -766,13 +768,13 @@ def i10_nothing_is_lost(seen: History) -> Iterator[str]:
         is_late = seen.stays[job_id][-1].since > seen.ended - _UNDER_WAY - 2 * _MINUTE
         if failed[job_id] and job_id not in told and not is_late:
             yield f"the failure of {job_id} was never delivered"
-        is_news = job.status == "FAILED" and job.kind in ("single", "multi-node", "service")
-        heard = any(each.status == "FAILED" for each in seen.heard.get(job_id, ()))
+        is_to_report = job.status == "FAILED" and job.kind in ("single", "multi-node", "service")
+        received = any(each.status == "FAILED" for each in seen.received.get(job_id, ()))
         always = all(policy.notify.job_failures for _, policy in seen.policies)
         ours = job.reason.startswith(STOP_MARK)
         if ours and failed[job_id]:
             yield f"{job_id} was stopped by the watchdog, and told as news"
-        if is_news and heard and always and not (ours or failed[job_id] or is_late):
+        if is_to_report and received and always and not (ours or failed[job_id] or is_late):
             yield f"{job_id} failed, and nobody was told"
     waiting = [
         action
@@ -904,10 +906,10 @@ def i14_a_stay_that_passes_its_limit_is_told_once(seen: History) -> Iterator[str
     told: Counter[tuple[str, str, datetime, datetime, str]] = Counter()
     for action, notice in seen.notices():
         job_id, at = str(notice.facts.get("job_id", "")), datetime.fromisoformat(action.at)
-        heard = {iso(each.told_at) for each in seen.heard.get(job_id, ())}
+        received = {iso(each.told_at) for each in seen.received.get(job_id, ())}
         named, _, again = notice.id.rpartition("Z")
         stay = seen.status_at(job_id, at)
-        if notice.kind == "limit-enforced" and stay and f"{named[-19:]}Z" in heard:
+        if notice.kind == "limit-enforced" and stay and f"{named[-19:]}Z" in received:
             told[job_id, stay.status, stay.since, at, again] += 1
     for (job_id, status, since, *_), times in told.items():
         if times > 1:
@@ -1112,8 +1114,8 @@ def _announced(seen: History) -> Iterator[tuple[datetime, Mapping[str, Any]]]:
 
 def _was_heard_of(seen: History, array_id: str) -> bool:
     return any(
-        heard and (job_id == array_id or job_id.startswith(f"{array_id}:"))
-        for job_id, heard in seen.heard.items()
+        received and (job_id == array_id or job_id.startswith(f"{array_id}:"))
+        for job_id, received in seen.received.items()
     )
 
 

@@ -329,7 +329,7 @@ class _Guard:
     unsure: dict[str, datetime] = field(default_factory=dict)  # what rings, of too little data
     unsure_since: datetime | None = None  # since when nothing rings for certain
     unsure_spans: list[tuple[datetime, datetime]] = field(default_factory=list)
-    heard: set[_Evidence] = field(default_factory=set)  # what was taken in for certain
+    received: set[_Evidence] = field(default_factory=set)  # what was taken in for certain
     unknown: bool = False  # after a command that crashed
     released_at: datetime | None = None  # by an operator
     set_stage: str = ""  # what an operator asked for, under enforcement: no alarm ends that
@@ -523,13 +523,13 @@ class _Model:
         if stay.until and stay.until - stay.since < _BATCH:
             return False  # Of the changes that come at once the latest counts.
         since = max((each.since for each in before if each.status in _WAITING), default=stay.since)
-        heard = [each for each in self._seen.heard.get(job_id, ()) if each.at < at - _RACE]
+        received = [each for each in self._seen.received.get(job_id, ()) if each.at < at - _RACE]
         starts = [
             each.told_at
-            for each in heard
+            for each in received
             if each.status in _STARTED and since <= each.told_at < stay.since + _SECOND
         ]
-        waits = [each.told_at for each in heard if each.status == stay.status]
+        waits = [each.told_at for each in received if each.status == stay.status]
         return any(start < wait for start in starts for wait in waits)
 
     def _is_exempt(self, job_id: str, at: datetime) -> bool:
@@ -628,9 +628,9 @@ class _Model:
         # Of two policies within a minute the sweep sees the later one: what rings counts by it. And
         # what a budget says may have reached the guard only once its stage was no stage any more.
         late = [r for r in rings if r.source == "live" and now.stage not in has]
-        heard = rings if at < now.at + timedelta(minutes=3) else late
+        received = rings if at < now.at + timedelta(minutes=3) else late
         named = rule.get("stage", ())
-        stages |= {str(s["action"]) for s in named if any(r.names_stage(s) for r in heard)}
+        stages |= {str(s["action"]) for s in named if any(r.names_stage(s) for r in received)}
         asked_for = {each for each in stages if self._is_asked_for(each, rule, rings, now.asked)}
         return operators | asked_for
 
@@ -678,14 +678,14 @@ class _Model:
                 guard.stage, guard.since = "terminate", hardens_at
             match what:
                 case ("ALARM", bool(for_certain), _Evidence() as evidence):
-                    is_first = for_certain and evidence not in guard.heard
+                    is_first = for_certain and evidence not in guard.received
                     if is_first and evidence in guard.rings.values():
                         observes = _mode(self._tree(at), rule) != "enforce"
                         guard.perhaps_observes = guard.perhaps_observes or observes
                     self._hear(guard, rule, evidence, at)
                     # A guard that the policy did not have, or that did not name it, heard nothing.
                     is_named = any(map(evidence.names_stage, (rule or {}).get("stage", ())))
-                    guard.heard |= {evidence} if for_certain and is_named else set()
+                    guard.received |= {evidence} if for_certain and is_named else set()
                 case ("STILL ALARM", _Evidence() as evidence):
                     self._hear_late(guard, rule, evidence, at)
                 case ("OK", _Evidence() as evidence):
@@ -805,7 +805,9 @@ class _Model:
         key = self._key(evidence)
         if (evidence.at, True) < guard.newest.get(key, (evidence.at, False)):
             return
-        if evidence in guard.heard or (key in guard.rings and guard.rings[key].at == evidence.at):
+        if evidence in guard.received or (
+            key in guard.rings and guard.rings[key].at == evidence.at
+        ):
             return  # The same again.
         is_meant = self._is_meant(guard, rule)
         guard.newest[key] = (evidence.at, True)
@@ -847,18 +849,18 @@ class _Model:
             return
         named = any(evidence.names_stage(each) for each in (rule or {}).get("stage", ()))
         # What rang while the policy named it rings no longer, though it is not named now.
-        if not named and key not in map(self._key, guard.heard):
+        if not named and key not in map(self._key, guard.received):
             return
         guard.newest[key] = (evidence.at, False)
         rang = guard.rings.pop(key, None)
         auto = bool(rule) and (rule or {}).get("release", "auto") == "auto"
         if not (rang and named and auto) or guard.by_operator:
             return
-        if not self._ringing(guard, rule):
+        if not self._alarms_in_alarm(guard, rule):
             guard.stage, guard.since = "calm", None
 
     @staticmethod
-    def _ringing(guard: _Guard, rule: Mapping[str, Any] | None) -> list[_Evidence]:
+    def _alarms_in_alarm(guard: _Guard, rule: Mapping[str, Any] | None) -> list[_Evidence]:
         """What rings, of what the policy names still."""
         stages = (rule or {}).get("stage", ())
         return [
@@ -914,8 +916,8 @@ class _Model:
 
     def _be_unsure(self, guard: _Guard, rule: Mapping[str, Any] | None, at: datetime) -> None:
         """Keep account of the time in which all that rings is an alarm with too little data."""
-        ringing = self._ringing(guard, rule)
-        if ringing and all(self._key(each) in guard.unsure for each in ringing):
+        in_alarm = self._alarms_in_alarm(guard, rule)
+        if in_alarm and all(self._key(each) in guard.unsure for each in in_alarm):
             guard.unsure_since = guard.unsure_since or at
         elif guard.unsure_since:
             guard.unsure_spans.append((guard.unsure_since, at))
@@ -925,13 +927,13 @@ class _Model:
         """When the time that the milder stage has lasted makes it harder, if nothing changes."""
         if guard.stage != "cancel" or guard.since is None or guard.by_operator:
             return None
-        ringing = self._ringing(guard, rule)
+        in_alarm = self._alarms_in_alarm(guard, rule)
         spans = [
             _span(stage.get("after_previous"))
             for stage in (rule or {}).get("stage", ())
             if stage.get("action") == "terminate"
         ]
-        if not ringing or guard.unsure_since or not spans or spans[0] is None:
+        if not in_alarm or guard.unsure_since or not spans or spans[0] is None:
             return None
         since = max(guard.since, guard.ringing_since or guard.since)
         due, counted = since + spans[0], since
@@ -940,7 +942,7 @@ class _Model:
                 ends_at = min(ends, self._seen.ended + _DAY)
                 due += max(timedelta(), ends_at - max(begins, counted))
                 counted = max(counted, ends_at)
-        last = max((each.ends or datetime.max.replace(tzinfo=UTC)) for each in ringing)
+        last = max((each.ends or datetime.max.replace(tzinfo=UTC)) for each in in_alarm)
         return due if due < last else None
 
     # ---- Queues ---------------------------------------------------------------------------

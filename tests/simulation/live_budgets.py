@@ -147,9 +147,9 @@ def _attempts(seen: "History") -> Iterator[_Attempt]:
                 continue
             stopped = _time(stop) if stop else seen.ended + _HOUR
             told = [
-                heard.at
-                for heard in seen.heard.get(job_id, ())
-                if heard.attempts > number or heard.status in ("SUCCEEDED", "FAILED")
+                received.at
+                for received in seen.received.get(job_id, ())
+                if received.attempts > number or received.status in ("SUCCEEDED", "FAILED")
             ]
             known = max(stopped, min([*told, stopped + _LOOK]))
             yield _Attempt(

@@ -36,7 +36,7 @@ def i17_what_passed_a_limit_is_counted_once_as_what_became_of_it(seen: History) 
     batch = cast("BatchApi", _AtTheEnd(seen.details))
     jobs = list(follow_items.all_filed(seen.table, seen.ended))
     look = FollowUp(table=seen.table, batch=batch, now=seen.ended)
-    look.look_at(jobs)
+    look.check(jobs)
     yield from (f"a followed job cannot be read: {error!r}" for error in look.failed)
 
     expected: Counter[tuple[str, str]] = Counter()

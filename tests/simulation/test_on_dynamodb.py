@@ -154,11 +154,11 @@ def _heard(make_table: MakeTable, writes: list[tuple[str, Item]]) -> MakeTable:
     """Make a table whose writes are noted, as its stream tells of them."""
 
     def make(listener: Listener) -> Table:
-        def heard(name: str, old: Item | None, new: Item) -> None:
+        def received(name: str, old: Item | None, new: Item) -> None:
             writes.append((name, new))
             listener(name, old, new)
 
-        return make_table(heard)
+        return make_table(received)
 
     return make
 

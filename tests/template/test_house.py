@@ -16,6 +16,7 @@ CLASS_LINES_MAX = 150
 
 # The names of modules that call AWS or write to the table. All else decides, and is pure.
 CALLERS = {
+    "announcer",
     "array_tags",
     "arrivals",
     "counting",
@@ -33,7 +34,6 @@ CALLERS = {
     "stop_check",
     "stop_results",
     "stopping",
-    "telling",
     "unfinished",
     "workflow",
 }

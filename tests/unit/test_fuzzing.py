@@ -20,7 +20,7 @@ from rich.console import Console
 from batch_watchdog.core.batch_payloads import event_from_detail, parse_event
 from batch_watchdog.core.errors import EvidenceError, MalformedEventError, PolicyError
 from batch_watchdog.core.job_event import JobEvent
-from batch_watchdog.failed_jobs.notices import is_news
+from batch_watchdog.failed_jobs.notices import is_to_report
 from batch_watchdog.guards.signals import envelope as signals
 from batch_watchdog.guards.signals.envelope import records
 from batch_watchdog.notices.text import fact
@@ -222,7 +222,9 @@ def test_a_queues_message_is_taken_in_or_kept_with_a_reason_and_its_neighbours_a
         body for body, event in events if isinstance(event, MalformedEventError)
     ]
     assert all(reason and reason.isprintable() for reason, _ in whole.letters)
-    news = {event.job_id for _, event in events if isinstance(event, JobEvent) and is_news(event)}
+    news = {
+        event.job_id for _, event in events if isinstance(event, JobEvent) and is_to_report(event)
+    }
     assert {f"job-failed:{job_id}" for job_id in {"good", *news}} <= whole.told
 
 
@@ -528,7 +530,7 @@ def test_any_log_and_any_world_is_replayed_or_refused_with_file_and_line(
     replay.replay(
         lines,
         stack=the_stack(),
-        tell=rows.append,
+        write_row=rows.append,
         policy=POLICY,
         world=known,
         until=NOON + timedelta(minutes=5),
@@ -538,11 +540,10 @@ def test_any_log_and_any_world_is_replayed_or_refused_with_file_and_line(
     timeline = Timeline(Console(file=shown, highlight=False, soft_wrap=True))
     for row in rows:
         json.dumps(row, allow_nan=False)
-        timeline.tell(row)
+        timeline.write_row(row)
     assert all(line.isprintable() for line in shown.getvalue().split("\n"))
-    assert not [
-        row for row in rows if row.get("reason", "").startswith(("sweep tried", "received"))
-    ]
+    reasons = [row.get("reason") or "" for row in rows]
+    assert not [each for each in reasons if each.startswith(("sweep tried", "received"))]
     assert any(
         row.get("id") == "job-failed:good" or "good" in str(row.get("facts")) for row in rows
     )

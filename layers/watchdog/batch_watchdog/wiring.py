@@ -86,7 +86,7 @@ class Container:
         return BatchApi(self._client("batch"))
 
     @cached_property
-    def observer(self) -> "JobEventIntake":
+    def job_event_intake(self) -> "JobEventIntake":
         from batch_watchdog.use_cases.job_events import JobEventIntake
 
         return JobEventIntake(
@@ -135,7 +135,7 @@ class Container:
         )
 
     @cached_property
-    def spend_listener(self) -> "SpendAlarmIntake":
+    def spend_alarm_intake(self) -> "SpendAlarmIntake":
         from batch_watchdog.use_cases.spend_alarm import SpendAlarmIntake
 
         return SpendAlarmIntake(

@@ -53,7 +53,7 @@ class Watched:
     def look(self, *, out_of_time: bool = False) -> None:
         table = Recording(self.table, self.read)
         checker = UnfinishedActionChecker(policy=Policy(), table=table, now=self.now)
-        self.failed += checker.see_to(lambda: out_of_time)
+        self.failed += checker.process(lambda: out_of_time)
 
     def run(self, minutes: int) -> "Watched":
         """Look every minute; the other parts of the sweep keep up."""
@@ -273,8 +273,8 @@ def test_an_action_that_is_finished_meanwhile_is_not_handed_on(watched: Watched)
     (action,) = watched.actions()
     raced = RacedTable(watched.table, lambda: watched.finish(action.pk, action.sk))
 
-    UnfinishedActionChecker(policy=Policy(), table=raced, now=at("12:10")).see_to(lambda: False)
-    UnfinishedActionChecker(policy=Policy(), table=watched.table, now=at("12:11")).see_to(
+    UnfinishedActionChecker(policy=Policy(), table=raced, now=at("12:10")).process(lambda: False)
+    UnfinishedActionChecker(policy=Policy(), table=watched.table, now=at("12:11")).process(
         lambda: False
     )
 

@@ -11,11 +11,11 @@ import pytest
 from batch_watchdog.aws.batch import BatchApi
 from batch_watchdog.budgets import facts, items, rules
 from batch_watchdog.budgets.amounts import Amounts
+from batch_watchdog.budgets.announcer import BudgetAnnouncer
 from batch_watchdog.budgets.facts import Fact
 from batch_watchdog.budgets.listing import BudgetListing
 from batch_watchdog.budgets.periods import to_ms
 from batch_watchdog.budgets.runs import Run, unnumbered
-from batch_watchdog.budgets.telling import BudgetTeller
 from batch_watchdog.budgets.workflow import BudgetKeeper
 from batch_watchdog.policy.model import Policy, parse_policy
 from batch_watchdog.store.item_codec import unpack
@@ -101,7 +101,7 @@ class Watch:
         """See to what is due to be looked at."""
         due = Reminders(self.table).between(NOON - HOUR, now)
         rows = [row for entry in due if entry.kind == "run" for row in unpack(entry.content)]
-        self.keeper(now).look_at(rows)
+        self.keeper(now).check(rows)
 
     def list_all(self, now: datetime) -> None:
         listing = BudgetListing(
@@ -115,7 +115,7 @@ class Watch:
         assert not listing.failed
 
     def used(self, now: datetime, name: str = "b") -> float:
-        teller = BudgetTeller(table=self.table, policy=self.policy, now=now)
+        teller = BudgetAnnouncer(table=self.table, policy=self.policy, now=now)
         [reading] = [each for each in teller.readings() if each.budget == name]
         return reading.used["vcpu_hours"]
 

@@ -145,7 +145,7 @@ def test_a_day_begins_at_midnight_of_its_zone_also_when_clocks_change() -> None:
 
 def rung(of: BudgetState, now: int, budget: Budget = DAY) -> tuple[BudgetState, list[float | None]]:
     of = rules.at_time(of, budget, now)
-    of, rings = rules.ring(of, budget, rules.read(of, budget, now))
+    of, rings = rules.newly_reached(of, budget, rules.read(of, budget, now))
     return of, [ring.percent for ring in rings]
 
 
@@ -235,7 +235,10 @@ def test_a_warning_says_what_was_passed_and_what_is_used() -> None:
     counted = rules.end(state(), DAY, fact(stop=NOON + HOUR, amounts=(110_000, 0, 0, 0)), None)
     reading = rules.read(counted, DAY, NOON + HOUR)
 
-    told = [notices.rung(DAY, reading, rules.Ring(percent=each), "x") for each in (50.0, 100.0)]
+    told = [
+        notices.threshold_notice(DAY, reading, rules.ReachedThreshold(percent=each), "x")
+        for each in (50.0, 100.0)
+    ]
 
     assert [each.subject for each in told] == [
         'Budget "b": 50 % passed (110 % used)',
@@ -271,7 +274,7 @@ def test_a_forecast_is_told_once_it_lies_within_the_period() -> None:
     reading = rules.read(fast, DAY, NOON + 120_000)
     assert (none, rings) == ([], [None])
     assert reading.reached_at == pytest.approx(NOON + 100 / 24 * HOUR, abs=HOUR // 20)
-    notice = notices.rung(DAY, reading, rules.Ring(percent=None), "x")
+    notice = notices.threshold_notice(DAY, reading, rules.ReachedThreshold(percent=None), "x")
     assert notice.kind == "budget-forecast"
     assert "Thursday" in notice.subject
 
@@ -343,7 +346,7 @@ def test_rates_of_other_queues_are_told_of_anew() -> None:
 def test_names_are_harmless_where_they_are_shown() -> None:
     each = fact(stop=NOON + 13 * HOUR, name="<b>\nx", amounts=(90_000, 0, 0, 0))
     reading = rules.read(rules.end(state(), DAY, each, None), DAY, NOON + HOUR)
-    notice = notices.rung(DAY, reading, rules.Ring(percent=100.0), "x")
+    notice = notices.threshold_notice(DAY, reading, rules.ReachedThreshold(percent=100.0), "x")
     assert "‹b› x" in notice.text
     must = {"budget", "period", "used", "limit", "percent", "rate_per_hour", "reached_at"}
     assert must <= notice.facts.keys()

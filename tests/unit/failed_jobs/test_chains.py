@@ -207,7 +207,7 @@ def test_a_chain_that_a_sweep_sees_again_is_told_no_second_time() -> None:
         watch = FailureChainReporter(
             table=watching.table, batch=Aws().batch, policy=parse_policy(""), now=at(clock)
         )
-        watch.see_to(chain)
+        watch.process(chain)
     watching.act()
 
     assert len(watching.told("job-failed")) == 1
@@ -222,7 +222,7 @@ def test_what_a_later_sweep_finds_of_a_chain_is_told_apart_and_counts_no_job_twi
         watch = FailureChainReporter(
             table=watching.table, batch=Aws().batch, policy=parse_policy(""), now=at(clock)
         )
-        watch.see_to(found)
+        watch.process(found)
     watching.act()
 
     first, second = watching.told("job-failed")

@@ -62,7 +62,7 @@ class Arriving:
             table=self.table, batch=self.aws.batch, policy=self.policy, now=at(clock)
         )
         changes = {str(number): change(event) for number, event in enumerate(events)}
-        assert watch.observe(changes) == []
+        assert watch.handle(changes) == []
         return self.stops()
 
     def stops(self) -> list[StopJobs]:

@@ -70,7 +70,7 @@ class Scene:
         watch = QueueUpdateRetrier(
             table=self.table, batch=self.aws.batch, policy=self.policy, now=self.now
         )
-        return watch.see_to(lambda: out_of_time)
+        return watch.process(lambda: out_of_time)
 
     def recorded(self, kind: type[Effect] = SetQueueState) -> list[Any]:
         actions = map(to_action, self.table.query("ACTION#2026-01-01"))

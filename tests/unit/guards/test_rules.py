@@ -23,7 +23,6 @@ from batch_watchdog.guards.matching import concerned, waits_for
 from batch_watchdog.guards.precedence import (
     GuardEffect,
     asks_for_tags,
-    hardest,
     held_by_others,
     is_still_wanted,
     judge_queue,
@@ -35,9 +34,9 @@ from batch_watchdog.guards.rules import decide
 from batch_watchdog.guards.signals.evidence import AlarmState, BudgetLimit, Evidence, Source
 from batch_watchdog.guards.stages import (
     HoldSpan,
+    in_alarm,
     in_force,
     is_current,
-    ringing,
     why_not_meant,
     without_holds,
 )
@@ -117,12 +116,12 @@ class Story:
     state: GuardState = field(default_factory=lambda: GuardState(guard="monthly"))
     effects: list[Effect] = field(default_factory=list)
     why: str = ""
-    to_tell: str = ""
+    to_announce: str = ""
 
-    def happens(self, happening: GuardInput) -> GuardDecision:
+    def happens(self, guard_input: GuardInput) -> GuardDecision:
         decision = decide(
             self.state,
-            happening,
+            guard_input,
             self.rule,
             mode=self.mode,
             held_by_others=self.held,
@@ -130,7 +129,7 @@ class Story:
             never_closed=self.never_closed,
         )
         self.state, self.why = decision.state, decision.why
-        self.to_tell = decision.to_tell
+        self.to_announce = decision.to_announce
         self.effects += decision.effects
         return decision
 
@@ -569,7 +568,7 @@ def test_the_name_of_a_budget_means_its_100_per_cent(percent: float | None, stag
     story.told(a_message(percent))
 
     assert story.stage == stage
-    assert bool(story.to_tell) == (stage == "calm")
+    assert bool(story.to_announce) == (stage == "calm")
 
 
 def test_a_budget_that_is_counted_live_rings_until_its_period_is_over() -> None:
@@ -630,9 +629,9 @@ def test_a_guard_waits_for_budgets_that_are_counted_live() -> None:
     story.told(word(state="OK", when="12:01"))
     story.told(word("day", source="live", share=50.0, over_at=at("13:00"), when="12:02"))
 
-    heard = {(each["alarm"], each["heard"]) for each in waits_for(rule, story.state)}
+    received = {(each["alarm"], each["heard"]) for each in waits_for(rule, story.state)}
 
-    assert heard == {("soft", "OK"), ("day (50 %)", "ALARM"), ("day (100 %)", None)}
+    assert received == {("soft", "OK"), ("day (50 %)", "ALARM"), ("day (100 %)", None)}
 
 
 def test_of_alarms_of_one_name_that_a_guard_waits_for_the_one_in_alarm_counts() -> None:
@@ -651,7 +650,7 @@ def test_the_name_of_a_budget_does_not_mean_a_forecast_unless_the_stage_says_so(
     story.told(a_message(forecasted=True))
 
     assert story.stage == "calm"
-    assert "FORECASTED" in story.to_tell
+    assert "FORECASTED" in story.to_announce
 
 
 @pytest.mark.parametrize("changes", [{"is_cost": False}, {"below": True}])
@@ -661,7 +660,7 @@ def test_the_name_of_a_budget_means_costs_above_what_is_budgeted(changes: dict[s
     story.told(word("money", source="budget", limit=a_limit(**changes)))
 
     assert story.stage == "calm"
-    assert story.to_tell
+    assert story.to_announce
 
 
 def test_two_thresholds_of_one_budget_raise_two_stages() -> None:
@@ -685,7 +684,7 @@ def test_two_messages_of_one_budget_may_arrive_in_the_other_order() -> None:
 
     story.told(a_message(80.0, "12:00"), now="12:02")
     assert story.stage == "terminate"
-    assert story.to_tell
+    assert story.to_announce
 
 
 def test_two_messages_of_one_budget_may_have_one_time() -> None:
@@ -696,10 +695,10 @@ def test_two_messages_of_one_budget_may_have_one_time() -> None:
     assert story.stage == "terminate"
 
     story.told(a_message(120.0, detail="120"))
-    assert story.to_tell
+    assert story.to_announce
 
     story.told(a_message(100.0, detail="100"))
-    assert story.to_tell == ""
+    assert story.to_announce == ""
 
 
 def test_a_rounded_threshold_is_the_one_that_the_policy_names() -> None:
@@ -730,7 +729,7 @@ def test_a_budget_at_the_turn_of_its_period_may_be_about_the_one_before(
     story.told(word("soft", when=when, source="budget", **changes))
 
     assert story.stage == stage
-    assert ("the one before" in story.to_tell) == (stage == "calm")
+    assert ("the one before" in story.to_announce) == (stage == "calm")
 
 
 @pytest.mark.parametrize(
@@ -749,7 +748,7 @@ def test_a_threshold_that_is_rounded_too_coarsely_raises_nothing(
     story.told(word("money", source="budget", limit=limit))
 
     assert story.stage == stage
-    assert ("too coarsely" in story.to_tell) == (stage == "calm")
+    assert ("too coarsely" in story.to_announce) == (stage == "calm")
 
 
 def test_an_amount_that_is_rounded_too_coarsely_is_only_itself() -> None:
@@ -829,7 +828,7 @@ def test_an_anomaly_that_was_older_than_another_is_known_by_its_second_route() -
     story = Story()
     story.told(an_anomaly("12:10", anomaly_id="a-2"))
     story.told(an_anomaly("12:05", anomaly_id="a-1"), now="12:11")
-    assert story.to_tell
+    assert story.to_announce
     story.set_stage("calm", now="12:30")
 
     story.told(an_anomaly("12:40", anomaly_id="a-1"))
@@ -956,7 +955,7 @@ def test_a_stage_names_a_threshold(
     story.told(word("money", source="budget", limit=limit, forecasted=forecasted))
 
     assert (story.stage == "cancel") is raises
-    assert bool(story.to_tell) is not raises
+    assert bool(story.to_announce) is not raises
 
 
 def test_a_message_that_changes_nothing_is_to_be_told_and_its_repeat_is_not() -> None:
@@ -964,10 +963,10 @@ def test_a_message_that_changes_nothing_is_to_be_told_and_its_repeat_is_not() ->
     story.told(a_message())
 
     story.told(a_message(), now="12:05")
-    assert not story.to_tell
+    assert not story.to_announce
 
     story.told(a_message(120.0, "13:00"))
-    assert "at cancel already" in story.to_tell
+    assert "at cancel already" in story.to_announce
 
 
 def test_a_budgets_message_is_over_with_its_period() -> None:
@@ -1031,7 +1030,7 @@ def test_a_message_of_a_period_that_is_over_raises_nothing_and_is_to_be_told(
     )
 
     assert story.stage == "calm"
-    assert "was over at" in story.to_tell
+    assert "was over at" in story.to_announce
 
 
 def test_a_message_of_a_period_that_is_over_releases_nothing() -> None:
@@ -1054,8 +1053,8 @@ def test_an_old_message_that_was_kept_without_its_end_is_over_after_a_month() ->
         guard="m", alarms={"budget:money": LatestSignal(state="ALARM", at=at("12:00"))}
     )
 
-    assert ringing(old, rule, at("12:00") + timedelta(days=30))
-    assert not ringing(old, rule, at("12:00") + timedelta(days=31))
+    assert in_alarm(old, rule, at("12:00") + timedelta(days=30))
+    assert not in_alarm(old, rule, at("12:00") + timedelta(days=31))
 
 
 # ---- Being released -----------------------------------------------------------------------
@@ -1803,7 +1802,7 @@ MILD, HARSH = a_rule(name="mild"), a_rule(name="harsh")
 def test_the_harder_stage_wins() -> None:
     states = {"mild": at_stage(MILD, "soft"), "harsh": at_stage(HARSH, "hard")}
 
-    hold = hardest(states, a_policy(MILD, HARSH), GPU, at("12:30"))
+    hold = stopping(states, a_policy(MILD, HARSH), AJob(), "RUNNABLE", at("12:30"))
 
     assert hold == GuardEffect(
         guard="harsh",
@@ -1816,7 +1815,7 @@ def test_the_harder_stage_wins() -> None:
 def test_a_guard_that_observes_does_not_hide_one_that_acts() -> None:
     states = {"mild": at_stage(MILD, "soft"), "harsh": at_stage(HARSH, "hard", "observe")}
 
-    hold = hardest(states, a_policy(MILD, HARSH), "gpu", at("12:30"))
+    hold = stopping(states, a_policy(MILD, HARSH), AJob(), "RUNNABLE", at("12:30"))
 
     assert hold is not None
     assert (hold.guard, hold.mode) == ("mild", "enforce")
@@ -1826,7 +1825,9 @@ def test_calm_guards_and_guards_of_other_queues_hold_nothing() -> None:
     elsewhere = a_rule(name="elsewhere", match={"queue": "cpu"})
     states = {"elsewhere": at_stage(elsewhere, "hard"), "mild": GuardState(guard="mild")}
 
-    assert hardest(states, a_policy(elsewhere, MILD, HARSH), GPU, at("12:30")) is None
+    assert (
+        stopping(states, a_policy(elsewhere, MILD, HARSH), AJob(), "RUNNABLE", at("12:30")) is None
+    )
 
 
 def test_a_stage_that_is_not_meant_holds_nothing() -> None:
@@ -1834,7 +1835,7 @@ def test_a_stage_that_is_not_meant_holds_nothing() -> None:
     milder = a_rule(name="harsh", stage=[a_stage()])
     policy, now = a_policy(MILD, milder), at("12:30")
 
-    hold = hardest(states, policy, GPU, now)
+    hold = stopping(states, policy, AJob(), "RUNNABLE", now)
     assert hold
     assert hold.guard == "mild"
     assert stopping(states, policy, AJob(), "RUNNING", now) is None
@@ -1996,7 +1997,7 @@ def test_whatever_the_order_and_the_repeats_the_same_is_known_of_the_alarms(
     assert story.rule
     assert story.state.alarms == in_order.state.alarms
     assert (story.stage == "calm") == (in_order.stage == "calm")
-    assert (story.stage == "calm") == (not ringing(story.state, story.rule, at("15:00")))
+    assert (story.stage == "calm") == (not in_alarm(story.state, story.rule, at("15:00")))
     alarms = {each for each in words if each.state == "ALARM"}
     assert len(story.runs) == len(set(story.runs)) <= len(alarms)
     assert story.kinds.count("guard-released") <= story.kinds.count("guard-raised")

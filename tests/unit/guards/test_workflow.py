@@ -51,8 +51,8 @@ class Raised:
             why="so",
             signal=share,
         )
-        heard = LatestSignal(state="ALARM", at=at("12:00"), ends=at(ends))
-        state = GuardState(guard="spending", entry=entry, alarms={share: heard})
+        received = LatestSignal(state="ALARM", at=at("12:00"), ends=at(ends))
+        state = GuardState(guard="spending", entry=entry, alarms={share: received})
         self.table.write([guard_items.put(state, at("12:00"))])
 
     @property
@@ -71,15 +71,17 @@ def test_a_guard_that_names_live_budgets_is_judged_once_it_has_heard_of_them() -
     raised.guards.time_passes()
     assert raised.told == []
 
-    raised.guards.time_passes_once_heard({"day", "week"})
+    raised.guards.time_passes_once_budgets_counted({"day", "week"})
     assert raised.told == ["watchdog-trouble"]
 
 
-@pytest.mark.parametrize("heard", [set(), {"day"}, {"week"}])
-def test_a_guard_waits_for_a_budget_that_another_sweep_is_just_telling_of(heard: set[str]) -> None:
+@pytest.mark.parametrize("received", [set(), {"day"}, {"week"}])
+def test_a_guard_waits_for_a_budget_that_another_sweep_is_just_telling_of(
+    received: set[str],
+) -> None:
     raised = Raised()
 
-    raised.guards.time_passes_once_heard(heard)
+    raised.guards.time_passes_once_budgets_counted(received)
 
     assert raised.told == []
 
@@ -87,14 +89,14 @@ def test_a_guard_waits_for_a_budget_that_another_sweep_is_just_telling_of(heard:
 class Deaf(GuardUpdater):
     """Guards about which nothing can be decided by what they hear."""
 
-    def hear(self, words: Iterable[Evidence]) -> list[Exception]:
+    def receive(self, words: Iterable[Evidence]) -> list[Exception]:
         return [ValueError(f"no {words}")]
 
 
 def test_no_time_passes_for_guards_that_cannot_hear_of_their_budgets() -> None:
     raised, policy = Raised(), parse_policy(POLICY)
     budgets: Any = SimpleNamespace(
-        policy=policy, tell=lambda _: {"day": None, "week": None}, failed=[], now=at("12:10")
+        policy=policy, announce=lambda _: {"day": None, "week": None}, failed=[], now=at("12:10")
     )
 
     watch(budgets, Deaf(table=raised.table, policy=policy, now=at("12:10")))

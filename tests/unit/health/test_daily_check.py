@@ -162,7 +162,7 @@ class Days:
         return self.facts
 
     def sweep(self, *, hours: float) -> None:
-        self.daily.see_to(POLICY, NOON + timedelta(hours=hours))
+        self.daily.process(POLICY, NOON + timedelta(hours=hours))
 
     def notices(self) -> list[str]:
         effects = [

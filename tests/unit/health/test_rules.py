@@ -64,7 +64,7 @@ FINE = Facts(
     at=NOON,
     confirmed=1,
     alarms=(an_alarm("soft"), an_alarm("hard", "ALARM")),
-    ringing=("hard", "disk-full"),
+    in_alarm=("hard", "disk-full"),
     queues=("gpu-a", "gpu-b", "spot"),
     events_known=True,
     last_event=NOON - timedelta(hours=1),

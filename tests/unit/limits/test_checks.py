@@ -26,14 +26,14 @@ OBSERVED = ENFORCED.replace("enforce", "observe")
 STAY = Stay(job_id=JOB, status="RUNNING", since=at("12:00"), attempts=0)
 
 
-def look(
+def checked(
     stay: Stay = STAY, policy: str = ENFORCED, table: MemoryTable | None = None, **detail: Any
 ) -> CheckResult:
     """What is decided of a job that is RUNNING, at 12:30."""
     unasked: Any = None  # Why a job is RUNNING is not asked.
     check = StayCheck(inquiry=unasked, policy=parse_policy(policy), now=NOW, clock=lambda: NOW)
     described = a_described_job(status="RUNNING", **detail)
-    return StopCheck(table=table or MemoryTable(), check=check, held=False).look(
+    return StopCheck(table=table or MemoryTable(), check=check, held=False).check_stay(
         stay, described, {}
     )
 
@@ -42,16 +42,16 @@ def look(
 def test_a_job_is_stopped_again_only_where_the_rule_still_enforces(stops: int) -> None:
     stay = replace(STAY, stops=stops)
 
-    assert look(stay).stops
+    assert checked(stay).stops
 
-    observed = look(stay, OBSERVED)
+    observed = checked(stay, OBSERVED)
 
     assert not observed.stops
     assert [each.notice and each.notice.kind for each in observed.decisions] == ["limit-enforced"]
 
 
 def test_the_parent_of_an_array_is_not_stopped_though_its_event_did_not_show_what_it_is() -> None:
-    assert look(arrayProperties={"size": 4, "statusSummary": {"RUNNING": 4}}) == CheckResult()
+    assert checked(arrayProperties={"size": 4, "statusSummary": {"RUNNING": 4}}) == CheckResult()
 
 
 def asked(result: Any = None) -> CheckResult:
@@ -70,7 +70,7 @@ def asked(result: Any = None) -> CheckResult:
     [action] = actions.recorded_at(asked_at)
     if result:
         actions.record(action, result)
-    return look(replace(STAY, stops=1, stopped_at=asked_at), table=table)
+    return checked(replace(STAY, stops=1, stopped_at=asked_at), table=table)
 
 
 def test_a_stop_whose_result_is_not_known_is_waited_for() -> None:

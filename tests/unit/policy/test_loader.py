@@ -312,7 +312,7 @@ def test_what_is_about_to_be_stopped_is_judged_by_the_policy_of_this_second(
 ) -> None:
     monkeypatch.setattr(loader, "STOPS_MAX_AGE", 0)  # in place of a second
     container = parameter.container()
-    readers = (container.actor, container.stop_runner, container.spend_listener)
+    readers = (container.actor, container.stop_runner, container.spend_alarm_intake)
     parameter.put(ENFORCE)
     before = [reader.policy().mode for reader in readers]
     parameter.put(OBSERVE)

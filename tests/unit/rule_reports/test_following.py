@@ -111,7 +111,7 @@ def test_an_end_that_is_seen_twice_is_counted_once() -> None:
     for _ in range(2):
         FollowUp(
             table=watching.table, batch=watching.sweeper.batch, now=at("15:31")
-        ).look_at(jobs * 2)  # fmt: skip
+        ).check(jobs * 2)  # fmt: skip
 
     assert reported(watching, at("15:31")) == {"jobs": 1, "went_on": 1}
 
@@ -125,7 +125,7 @@ def test_a_job_that_batch_does_not_show_is_asked_for_again_and_then_unknown() ->
         [job] = [
             each for each in follow_items.all_filed(watching.table, now) if each.missed == look
         ]
-        FollowUp(table=watching.table, batch=batch, now=now).look_at([job])
+        FollowUp(table=watching.table, batch=batch, now=now).check([job])
         now += timedelta(minutes=15)
 
     [rule] = watching.console.answer({"command": "report"}, now)["rules"]
@@ -207,7 +207,7 @@ class Told(MemoryTable):
 
 
 def weekly_at(table: MemoryTable, now: datetime, policy: str = OBSERVE) -> None:
-    WeeklyReport(table=table, policy=parse_policy(policy), now=now).see_to()
+    WeeklyReport(table=table, policy=parse_policy(policy), now=now).process()
 
 
 def a_table(now: datetime) -> Told:
@@ -281,8 +281,8 @@ def test_a_policy_that_cannot_be_read_has_lost_no_limit() -> None:
     table = Told()
     weekly_at(table, at("12:00"))
 
-    WeeklyReport(table=table, policy=UnreadablePolicy(), now=at("13:00")).see_to()
-    WeeklyReport(table=table, policy=UnreadablePolicy(), now=MONDAY).see_to()
+    WeeklyReport(table=table, policy=UnreadablePolicy(), now=at("13:00")).process()
+    WeeklyReport(table=table, policy=UnreadablePolicy(), now=MONDAY).process()
     weekly_at(table, MONDAY + timedelta(hours=1))
 
     assert since(table, OBSERVE) == {at("12:00")}

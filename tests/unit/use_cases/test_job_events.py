@@ -40,7 +40,7 @@ OTHER = ARRAY[:-1] + "7"
 
 
 class Scene:
-    """An observer, and the part of the sweep that asks about arrays, on a table in memory."""
+    """The intake, and the part of the sweep that asks about arrays, on a table in memory."""
 
     def __init__(self, policy: str = "") -> None:
         self.aws = Aws()
@@ -49,18 +49,18 @@ class Scene:
         self.policy = parse_policy(policy)
         self.now: datetime | None = None  # if it is not when the messages were sent
 
-    def observe(self, *events: Any, sent: str = "12:10") -> list[str]:
+    def handle(self, *events: Any, sent: str = "12:10") -> list[str]:
         return self.take_in(messages(*events, sent=sent))
 
     def take_in(self, batch: Sequence[Message]) -> list[str]:
-        observer = JobEventIntake(
+        job_event_intake = JobEventIntake(
             table=self.table,
             batch=self.aws.batch,
             dead_letters=self.aws.dead_letters,
             policy=lambda: self.policy,
             clock=lambda: self.now or batch[-1].sent_at,
         )
-        return observer.observe(batch)
+        return job_event_intake.handle(batch)
 
     def ask(self, clock: str, *job_ids: str, held: bool = False) -> None:
         """Ask Batch about arrays, as the sweep does every minute."""
@@ -109,7 +109,7 @@ def children(size: int, failed: Iterable[int] = (), **more: Any) -> list[Any]:
 
 
 def test_an_array_that_is_done_is_told_with_its_failures(scene: Scene) -> None:
-    lost = scene.observe(*children(10, failed=[3, 7, 8]), a_parent_event(10, failed=3))
+    lost = scene.handle(*children(10, failed=[3, 7, 8]), a_parent_event(10, failed=3))
 
     facts = scene.completion()
     assert lost == []
@@ -135,7 +135,7 @@ def test_order_and_repeats_and_batches_make_no_difference(chance: random.Random)
 
     while delivery:
         size = chance.randint(1, len(delivery))
-        assert scene.observe(*delivery[:size]) == []
+        assert scene.handle(*delivery[:size]) == []
         del delivery[:size]
 
     facts = scene.completion()
@@ -159,7 +159,7 @@ def test_what_events_fail_to_tell_is_asked_for(chance: random.Random, lost: int)
     delivery = chance.sample(DELIVERY, len(DELIVERY) - lost)
     scene.aws.add_array(ARRAY, 12, failed=[0, 4, 11])
 
-    scene.observe(*delivery)
+    scene.handle(*delivery)
     for clock in ("12:11", "12:12"):
         scene.ask(clock)
 
@@ -170,10 +170,10 @@ def test_what_events_fail_to_tell_is_asked_for(chance: random.Random, lost: int)
 
 
 def test_events_after_the_end_change_nothing_and_cost_nothing(scene: Scene) -> None:
-    scene.observe(*children(3), a_parent_event(3))
+    scene.handle(*children(3), a_parent_event(3))
     table = scene.table = RacedTable(scene.inside)
 
-    scene.observe(*children(3, failed=[1]), a_parent_event(3, failed=1))
+    scene.handle(*children(3, failed=[1]), a_parent_event(3, failed=1))
     scene.ask("12:20")
 
     assert len(scene.notices) == 1
@@ -181,25 +181,25 @@ def test_events_after_the_end_change_nothing_and_cost_nothing(scene: Scene) -> N
 
 
 def test_the_size_may_be_known_last(scene: Scene) -> None:
-    scene.observe(*children(5, failed=[2]))
+    scene.handle(*children(5, failed=[2]))
     assert scene.notices == []
 
-    scene.observe(a_parent_event(5, failed=1))
+    scene.handle(a_parent_event(5, failed=1))
     assert scene.completion()["failed_indices"] == "2"
 
 
 def test_an_array_that_is_counted_whole_needs_no_parent(scene: Scene) -> None:
-    scene.observe(an_event(jobId=ARRAY, status="PENDING", arrayProperties={"size": 5}))
-    scene.observe(*children(4))
+    scene.handle(an_event(jobId=ARRAY, status="PENDING", arrayProperties={"size": 5}))
+    scene.handle(*children(4))
     assert scene.notices == []
 
-    scene.observe(a_child_event(4, "FAILED"))
+    scene.handle(a_child_event(4, "FAILED"))
     assert (scene.completion()["succeeded"], scene.completion()["failed"]) == (4, 1)
 
 
 def test_an_array_whose_parent_is_never_told_is_asked_for(scene: Scene) -> None:
     scene.aws.add_array(ARRAY, 5, failed=[2], stoppedAt=1_767_269_395_000)
-    scene.observe(*children(5, failed=[2]))
+    scene.handle(*children(5, failed=[2]))
 
     scene.ask("12:10")
 
@@ -209,14 +209,14 @@ def test_an_array_whose_parent_is_never_told_is_asked_for(scene: Scene) -> None:
 
 
 def test_an_array_without_failures_is_told_by_its_parent_alone(scene: Scene) -> None:
-    scene.observe(a_parent_event(10_000))
+    scene.handle(a_parent_event(10_000))
 
     assert scene.completion()["succeeded"] == 10_000
 
 
 def test_late_children_are_awaited_and_then_made_up_for(scene: Scene) -> None:
     scene.aws.add_array(ARRAY, 5, failed=[1, 2])
-    scene.observe(a_child_event(1, "FAILED"), a_parent_event(5, failed=2, clock="12:10"))
+    scene.handle(a_child_event(1, "FAILED"), a_parent_event(5, failed=2, clock="12:10"))
 
     scene.ask("12:10:59")
     assert scene.notices == []
@@ -229,15 +229,15 @@ def test_late_children_are_awaited_and_then_made_up_for(scene: Scene) -> None:
 
 
 def test_a_late_child_that_comes_in_time_spares_the_asking(scene: Scene) -> None:
-    scene.observe(a_parent_event(5, failed=1, clock="12:10"))
-    scene.observe(a_child_event(3, "FAILED", statusReason=SPOT_LOSS), sent="12:10:30")
+    scene.handle(a_parent_event(5, failed=1, clock="12:10"))
+    scene.handle(a_child_event(3, "FAILED", statusReason=SPOT_LOSS), sent="12:10:30")
 
     assert scene.completion()["groups"][0]["reason"] == "Host EC2 (instance *) terminated."
     assert scene.aws.calls == []
 
 
 def test_an_array_that_batch_has_forgotten_is_told_as_far_as_it_is_known(scene: Scene) -> None:
-    scene.observe(a_child_event(1, "FAILED"), a_parent_event(5, failed=2, clock="12:10"))
+    scene.handle(a_child_event(1, "FAILED"), a_parent_event(5, failed=2, clock="12:10"))
 
     scene.ask("12:19")  # One answer may leave out a job that Batch knows.
     assert not scene.notices
@@ -251,7 +251,7 @@ def test_an_array_that_batch_has_forgotten_is_told_as_far_as_it_is_known(scene: 
 
 def test_failures_that_no_event_told_have_a_log_nevertheless(scene: Scene) -> None:
     scene.aws.add_array(ARRAY, 5, failed=[1, 2])
-    scene.observe(a_parent_event(5, failed=2, clock="12:10"))
+    scene.handle(a_parent_event(5, failed=2, clock="12:10"))
 
     scene.ask("12:11")
 
@@ -261,10 +261,10 @@ def test_failures_that_no_event_told_have_a_log_nevertheless(scene: Scene) -> No
 
 
 def test_a_batch_that_tells_nothing_new_costs_no_write(scene: Scene) -> None:
-    scene.observe(*children(3, failed=[1]))
+    scene.handle(*children(3, failed=[1]))
     table = scene.table = RacedTable(scene.inside)
 
-    scene.observe(*children(3, failed=[1]))
+    scene.handle(*children(3, failed=[1]))
 
     assert table.writes == 0
 
@@ -273,8 +273,8 @@ def test_where_events_and_batch_differ_batch_is_right(scene: Scene) -> None:
     scene.aws.add_array(ARRAY, 5, failed=[2])
     wrong = [a_child_event(0, "FAILED"), a_child_event(2)]
 
-    scene.observe(*wrong, a_parent_event(5, failed=2, clock="12:10"))
-    scene.observe(a_parent_event(5, failed=1, clock="12:10"))  # said, and then corrected
+    scene.handle(*wrong, a_parent_event(5, failed=2, clock="12:10"))
+    scene.handle(a_parent_event(5, failed=1, clock="12:10"))  # said, and then corrected
     scene.aws.jobs[ARRAY]["arrayProperties"]["statusSummary"] = {"SUCCEEDED": 3, "FAILED": 2}
     scene.aws.jobs[f"{ARRAY}:4"]["status"] = "FAILED"
     scene.ask("12:11")
@@ -283,24 +283,24 @@ def test_where_events_and_batch_differ_batch_is_right(scene: Scene) -> None:
 
 
 def test_children_beyond_the_size_do_not_complete_an_array(scene: Scene) -> None:
-    scene.observe(an_event(jobId=ARRAY, status="PENDING", arrayProperties={"size": 3}))
-    scene.observe(a_child_event(0), a_child_event(1), a_child_event(7, "FAILED"))
+    scene.handle(an_event(jobId=ARRAY, status="PENDING", arrayProperties={"size": 3}))
+    scene.handle(a_child_event(0), a_child_event(1), a_child_event(7, "FAILED"))
     assert scene.notices == []
 
-    scene.observe(a_child_event(2))
+    scene.handle(a_child_event(2))
     facts = scene.completion()
     assert (facts["succeeded"], facts["failed"], facts["failed_indices"]) == (3, 0, "")
 
 
 def test_an_array_of_several_parts_is_done_when_all_are(scene: Scene) -> None:
     events = children(8_001, failed=[0, 4_000, 8_000])
-    scene.observe(an_event(jobId=ARRAY, status="PENDING", arrayProperties={"size": 8_001}))
+    scene.handle(an_event(jobId=ARRAY, status="PENDING", arrayProperties={"size": 8_001}))
 
-    scene.observe(*events[:4_000])
-    scene.observe(*events[4_001:])
+    scene.handle(*events[:4_000])
+    scene.handle(*events[4_001:])
     assert scene.notices == []
 
-    scene.observe(events[4_000])
+    scene.handle(events[4_000])
     assert scene.completion()["failed_indices"] == "0,4000,8000"
 
 
@@ -312,7 +312,7 @@ def test_many_arrays_that_end_together_are_one_action(scene: Scene) -> None:
         for event in (*children(2, array_id=array_id), a_parent_event(2, array_id=array_id))
     ]
 
-    assert scene.observe(*batch) == []
+    assert scene.handle(*batch) == []
 
     assert len(scene.actions) == 1
     assert scene.told == [f"array-completed:{array_id}" for array_id in ids]
@@ -321,9 +321,9 @@ def test_many_arrays_that_end_together_are_one_action(scene: Scene) -> None:
 def test_a_silent_array_is_done_without_a_word(scene: Scene) -> None:
     scene.policy = parse_policy("[[array]]\nsilent = true")
 
-    scene.observe(*children(2), a_parent_event(2))
+    scene.handle(*children(2), a_parent_event(2))
     scene.policy = parse_policy("")
-    scene.observe(a_parent_event(2))
+    scene.handle(a_parent_event(2))
 
     assert scene.actions == []
 
@@ -335,7 +335,7 @@ def test_a_silent_rule_by_tags_goes_by_the_tags_that_batch_shows(
     scene.policy = parse_policy('[[array]]\nmatch = { tags = { quiet = "1" } }\nsilent = true')
     scene.aws.add_array(ARRAY, 2, tags=tags)
 
-    scene.observe(*children(2), a_parent_event(2))
+    scene.handle(*children(2), a_parent_event(2))
     assert scene.actions == []
     scene.ask("12:11")
 
@@ -346,7 +346,7 @@ def test_progress_is_told_by_the_sweep(scene: Scene) -> None:
     scene.policy = parse_policy("[[array]]\nprogress = [50]")
     scene.aws.add_array(ARRAY, 4)
     scene.aws.jobs[ARRAY] |= {"status": "PENDING"}
-    scene.observe(a_child_event(0, "RUNNING"))
+    scene.handle(a_child_event(0, "RUNNING"))
 
     for clock in ("12:11", "12:12"):
         scene.ask(clock)  # All have ended, and the end itself is told as such.
@@ -363,7 +363,7 @@ def test_children_outlive_a_stop_while_an_operator_holds_the_watchdog(scene: Sce
     scene.aws.jobs[ARRAY] |= {"status": "PENDING", "tags": {}}
     scene.aws.jobs[f"{ARRAY}:3"] |= {"status": "RUNNING"}
     scene.aws.jobs[ARRAY]["arrayProperties"]["statusSummary"] = {"FAILED": 1, "RUNNING": 3}
-    scene.observe(a_child_event(0, "RUNNING"))
+    scene.handle(a_child_event(0, "RUNNING"))
 
     scene.ask("12:11")
     scene.ask("12:20", held=True)
@@ -382,7 +382,7 @@ def test_children_that_were_stopped_do_not_have_the_rest_of_their_array_stopped(
         scene.aws.jobs[f"{ARRAY}:{index}"] |= reason
     scene.aws.jobs[ARRAY] |= {"status": "PENDING", "tags": {}}
     scene.aws.jobs[ARRAY]["arrayProperties"]["statusSummary"] = {"FAILED": 3, "RUNNING": 3}
-    scene.observe(a_child_event(3, "RUNNING"))
+    scene.handle(a_child_event(3, "RUNNING"))
 
     scene.ask("12:11")
 
@@ -393,14 +393,14 @@ def test_children_that_were_stopped_do_not_have_the_rest_of_their_array_stopped(
 
 
 def test_an_array_under_way_is_asked_for_from_the_next_minute_on(scene: Scene) -> None:
-    scene.observe(a_child_event(0, "RUNNABLE"), sent="12:10:30")
-    scene.observe(a_child_event(1, "RUNNABLE"), sent="12:11:30")
+    scene.handle(a_child_event(0, "RUNNABLE"), sent="12:10:30")
+    scene.handle(a_child_event(1, "RUNNABLE"), sent="12:11:30")
 
     assert [each for each in scene.reminders() if each[1] == [ARRAY]] == [("12:11", [ARRAY])]
 
 
 def test_an_array_that_is_done_at_once_needs_no_reminder(scene: Scene) -> None:
-    scene.observe(a_parent_event(3))
+    scene.handle(a_parent_event(3))
 
     assert scene.reminders() == []
 
@@ -411,7 +411,7 @@ def test_a_batch_that_is_taken_in_much_later_reminds_where_no_sweep_can_have_bee
     # The sweep may be doing what it missed at the same time: how far it had come says nothing.
     scene.now = at("12:17")
 
-    scene.observe(a_child_event(0, "RUNNABLE"), sent="12:10")
+    scene.handle(a_child_event(0, "RUNNABLE"), sent="12:10")
 
     assert [minute for minute, _ in scene.reminders()]
     assert all(at(minute) > at("12:17") for minute, _ in scene.reminders())
@@ -421,7 +421,7 @@ def test_a_batch_that_is_taken_in_much_later_reminds_where_no_sweep_can_have_bee
 
 
 def test_a_failed_job_is_told(scene: Scene) -> None:
-    scene.observe(a_failure("12:09:30", exit_code=137))
+    scene.handle(a_failure("12:09:30", exit_code=137))
 
     (notice,) = scene.notices
     assert (notice.kind, notice.id, notice.severity) == (
@@ -435,9 +435,9 @@ def test_a_failed_job_is_told(scene: Scene) -> None:
 
 
 def test_a_failed_job_is_told_once_however_often_it_comes(scene: Scene) -> None:
-    scene.observe(*[a_failure("12:09:30")] * 3)
-    scene.observe(a_failure("12:09:30"), a_failure("12:09:30", jobId=OTHER))
-    scene.observe(a_failure("12:09:30"), sent="18:00")
+    scene.handle(*[a_failure("12:09:30")] * 3)
+    scene.handle(a_failure("12:09:30"), a_failure("12:09:30", jobId=OTHER))
+    scene.handle(a_failure("12:09:30"), sent="18:00")
 
     assert scene.told == sorted([f"job-failed:{JOB}", f"job-failed:{OTHER}"])
 
@@ -449,7 +449,7 @@ def test_each_failed_job_is_told_once_in_whatever_batches_it_comes(
     scene = Scene()
 
     for batch in filter(None, batches):
-        scene.observe(*(a_failure(f"12:0{job % 3}", jobId=f"job-{job}") for job in batch))
+        scene.handle(*(a_failure(f"12:0{job % 3}", jobId=f"job-{job}") for job in batch))
 
     jobs = {job for batch in batches for job in batch}
     assert scene.told == sorted(f"job-failed:job-{job}" for job in jobs)
@@ -467,7 +467,7 @@ NO_NEWS = {
 
 @pytest.mark.parametrize("event", NO_NEWS.values(), ids=NO_NEWS.keys())
 def test_no_failure_of_a_job_is_told_of_what(scene: Scene, event: Any) -> None:
-    scene.observe(event)
+    scene.handle(event)
 
     assert not any(notice.kind == "job-failed" for notice in scene.notices)
 
@@ -485,14 +485,14 @@ NEWS = {
 
 @pytest.mark.parametrize("event", NEWS.values(), ids=NEWS.keys())
 def test_a_failure_is_told_of_a_job_that_is(scene: Scene, event: Any) -> None:
-    scene.observe(event)
+    scene.handle(event)
 
     assert scene.told == [f"job-failed:{JOB}"]
     assert all(line.isprintable() for line in scene.notices[0].text.split("\n"))
 
 
 def test_a_hostile_job_id_breaks_no_line(scene: Scene) -> None:
-    scene.observe(a_failure(jobId="<a>\nb", jobName=""))
+    scene.handle(a_failure(jobId="<a>\nb", jobName=""))
 
     text = scene.notices[0].text
     assert "The job ‹a› b in queue gpu failed" in text
@@ -502,13 +502,13 @@ def test_a_hostile_job_id_breaks_no_line(scene: Scene) -> None:
 def test_a_policy_can_ask_for_silence_about_failed_jobs(scene: Scene) -> None:
     scene.policy = parse_policy("[notify]\njob_failures = false")
 
-    scene.observe(a_failure())
+    scene.handle(a_failure())
 
     assert scene.actions == []
 
 
 def test_many_failures_in_one_batch_are_one_action(scene: Scene) -> None:
-    scene.observe(*(a_failure(f"12:0{n % 10}", jobId=f"job-{n}") for n in range(40)))
+    scene.handle(*(a_failure(f"12:0{n % 10}", jobId=f"job-{n}") for n in range(40)))
 
     assert len(scene.actions) == 1
     assert len(scene.notices) == 40
@@ -533,7 +533,7 @@ def test_what_is_malformed_is_kept_with_a_reason_and_disturbs_nothing(
 ) -> None:
     good = [*children(3), a_parent_event(3), a_failure()]
 
-    lost = scene.observe(*good[:2], body, *good[2:])
+    lost = scene.handle(*good[:2], body, *good[2:])
 
     ((kept, reason),) = scene.aws.kept
     assert lost == []
@@ -543,7 +543,7 @@ def test_what_is_malformed_is_kept_with_a_reason_and_disturbs_nothing(
 
 
 def test_a_batch_of_nothing_but_malformed_messages_is_kept_whole(scene: Scene) -> None:
-    assert scene.observe(*MALFORMED.values()) == []
+    assert scene.handle(*MALFORMED.values()) == []
     assert [body for body, _ in scene.aws.kept] == list(MALFORMED.values())
 
 
@@ -561,7 +561,7 @@ ODD = {
 def test_odd_ends_of_an_array_are_told_all_the_same(scene: Scene, event: Any) -> None:
     scene.aws.add_array(ARRAY, 2)
 
-    assert scene.observe(event, a_failure()) == []
+    assert scene.handle(event, a_failure()) == []
     scene.ask("12:12")
 
     (facts,) = [each.facts for each in scene.notices if each.kind == "array-completed"]
@@ -572,7 +572,7 @@ def test_odd_failures_of_jobs_are_told_all_the_same(scene: Scene) -> None:
     times = ("8999-12-31T23:59:59Z", "1970-01-01T00:00:00Z", "2026-01-01T12:00:00.5+02:00")
     events = [{**a_failure(jobId=f"job-{n}"), "time": time} for n, time in enumerate(times)]
 
-    assert scene.observe(*events, *events) == []
+    assert scene.handle(*events, *events) == []
 
     assert scene.told == ["job-failed:job-0", "job-failed:job-1", "job-failed:job-2"]
 
@@ -585,7 +585,7 @@ def other_batch(scene: Scene, *events: Any) -> Callable[[], None]:
 
     def take_in() -> None:
         raced, scene.table = scene.table, scene.inside
-        assert scene.observe(*events) == []
+        assert scene.handle(*events) == []
         scene.table = raced
 
     return take_in
@@ -598,8 +598,8 @@ def test_two_that_count_the_same_part_lose_nothing(scene: Scene) -> None:
         *(other_batch(scene, *events[first : first + 10]) for first in (10, 20, 30)),
     )
 
-    assert scene.observe(*events[:10]) == []
-    assert scene.observe(a_parent_event(40, failed=2)) == []
+    assert scene.handle(*events[:10]) == []
+    assert scene.handle(a_parent_event(40, failed=2)) == []
 
     assert scene.completion()["failed_indices"] == "3,30"
 
@@ -610,9 +610,9 @@ def test_two_that_see_the_end_announce_it_once(scene: Scene, before_write: int) 
     waits: list[Callable[[], None]] = [lambda: None] * before_write
     scene.table = RacedTable(scene.inside, *waits, other_batch(scene, *end))
 
-    assert scene.observe(*end) == []
+    assert scene.handle(*end) == []
     scene.table = scene.inside
-    scene.observe(*end)
+    scene.handle(*end)
 
     assert scene.completion()["failed_indices"] == "1"
 
@@ -622,7 +622,7 @@ def test_two_that_see_a_failed_job_tell_it_once(scene: Scene, before_write: int)
     waits: list[Callable[[], None]] = [lambda: None] * before_write
     scene.table = RacedTable(scene.inside, *waits, other_batch(scene, a_failure()))
 
-    assert scene.observe(a_failure(), a_failure(jobId=OTHER)) == []
+    assert scene.handle(a_failure(), a_failure(jobId=OTHER)) == []
 
     assert scene.told == sorted([f"job-failed:{JOB}", f"job-failed:{OTHER}"])
 
@@ -668,11 +668,11 @@ def test_a_crash_before_any_write_loses_nothing_and_repeats_nothing() -> None:
         waits: list[Callable[[], None]] = [lambda: None] * before_write
         scene.table = table = RacedTable(scene.inside, *waits, crash)
         try:
-            scene.observe(*events)
+            scene.handle(*events)
         except CrashError:
-            scene.observe(*events)
+            scene.handle(*events)
         scene.table = scene.inside
-        scene.observe(a_parent_event(4, array_id=OTHER))
+        scene.handle(a_parent_event(4, array_id=OTHER))
 
         assert scene.told == sorted(
             [f"array-completed:{ARRAY}", f"array-completed:{OTHER}", f"job-failed:{JOB}"]
@@ -685,13 +685,13 @@ def test_a_crash_before_any_write_loses_nothing_and_repeats_nothing() -> None:
 @pytest.mark.parametrize("before_write", range(3))
 def test_a_sweep_that_races_with_events_announces_once(scene: Scene, before_write: int) -> None:
     scene.aws.add_array(ARRAY, 3, failed=[1])
-    scene.observe(a_child_event(0), a_child_event(1, "FAILED"))
+    scene.handle(a_child_event(0), a_child_event(1, "FAILED"))
     waits: list[Callable[[], None]] = [lambda: None] * before_write
     end = other_batch(scene, a_child_event(2), a_parent_event(3, failed=1))
     scene.table = RacedTable(scene.inside, *waits, end)
 
     scene.ask("12:11")
-    scene.observe(a_child_event(2), a_parent_event(3, failed=1))
+    scene.handle(a_child_event(2), a_parent_event(3, failed=1))
 
     assert scene.completion()["failed_indices"] == "1"
 
@@ -699,16 +699,16 @@ def test_a_sweep_that_races_with_events_announces_once(scene: Scene, before_writ
 def test_a_write_that_nobody_contests_needs_one_try(scene: Scene) -> None:
     table = scene.table = RacedTable(scene.inside)
 
-    scene.observe(*children(3), a_parent_event(3))
+    scene.handle(*children(3), a_parent_event(3))
 
     assert table.writes == 2  # the part; then the array together with the action
 
 
 def test_a_parents_failure_without_its_array_properties_is_no_failed_job(scene: Scene) -> None:
-    scene.observe(a_child_event(0, "FAILED"))
+    scene.handle(a_child_event(0, "FAILED"))
     parent = a_parent_event(2, failed=1, statusReason="Array Child Job failed")
     del parent["detail"]["arrayProperties"]
 
-    scene.observe(parent)
+    scene.handle(parent)
 
     assert [notice.kind for notice in scene.notices] == []

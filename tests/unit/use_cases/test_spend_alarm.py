@@ -35,8 +35,8 @@ class Listening:
             table=self.table, dead_letters=self.aws.dead_letters, policy=lambda: POLICY
         )
 
-    def listen(self, payload: object, clock: str = "12:01") -> list[str]:
-        return self.listener.listen(payload, at(clock))
+    def handle(self, payload: object, clock: str = "12:01") -> list[str]:
+        return self.listener.handle(payload, at(clock))
 
     @property
     def stage(self) -> str:
@@ -69,7 +69,7 @@ def stamp(clock: str) -> str:
 def test_an_alarm_raises_its_guard_from_when_it_arrives() -> None:
     listening = Listening()
 
-    (why,) = listening.listen({"Records": [an_alarm("12:00", "12:01")]}, "15:00")
+    (why,) = listening.handle({"Records": [an_alarm("12:00", "12:01")]}, "15:00")
 
     state = guard_items.read(listening.table, "monthly")
     assert state
@@ -86,8 +86,8 @@ def test_an_alarm_that_no_guard_names_is_passed_over_without_a_look_at_the_table
 
     listening = Listening(Untouchable())
 
-    assert listening.listen(an_alarm(name="disk")) == ["ignored: no guard names disk"]
-    assert listening.listen(sns("hello")) == ["ignored: an SNS message that is not about money"]
+    assert listening.handle(an_alarm(name="disk")) == ["ignored: no guard names disk"]
+    assert listening.handle(sns("hello")) == ["ignored: an SNS message that is not about money"]
 
 
 @pytest.mark.parametrize("state", ["OK", "INSUFFICIENT_DATA"])
@@ -95,7 +95,7 @@ def test_that_an_alarm_rings_no_longer_is_known_where_no_guard_names_it_any_more
     state: str,
 ) -> None:
     listening = Listening()
-    listening.listen(an_alarm("12:00"))
+    listening.handle(an_alarm("12:00"))
     without = SpendAlarmIntake(
         table=listening.table,
         dead_letters=listening.aws.dead_letters,
@@ -103,7 +103,7 @@ def test_that_an_alarm_rings_no_longer_is_known_where_no_guard_names_it_any_more
     )
     message = {"AlarmName": "soft", "NewStateValue": state, "StateChangeTime": stamp("12:10")}
 
-    (why,) = without.listen(sns(json.dumps(message), "12:10"), at("12:10"))
+    (why,) = without.handle(sns(json.dumps(message), "12:10"), at("12:10"))
 
     known = guard_items.read(listening.table, "monthly")
     assert known
@@ -115,24 +115,24 @@ def test_that_an_alarm_rings_no_longer_is_known_where_no_guard_names_it_any_more
 
 def test_the_ok_of_one_contributor_releases_nothing_while_the_alarm_rings() -> None:
     listening = Listening()
-    listening.listen(an_alarm("12:00"))
+    listening.handle(an_alarm("12:00"))
     message = {"AlarmName": "soft", "NewStateValue": "OK", "StateChangeTime": stamp("12:05")}
     of_one = message | {"AlarmContributorId": "6d44", "OldStateValue": "ALARM"}
 
-    (why,) = listening.listen(sns(json.dumps(of_one)), "12:06")
+    (why,) = listening.handle(sns(json.dumps(of_one)), "12:06")
 
     assert (why, listening.stage) == (
         "ignored: of one contributor to an alarm: no change of the alarm's state",
         "cancel",
     )
-    listening.listen(sns(json.dumps(message)), "12:06")
+    listening.handle(sns(json.dumps(message)), "12:06")
     assert listening.stage == "calm"
 
 
 def test_of_several_records_each_counts() -> None:
     listening = Listening()
 
-    said = listening.listen({"Records": [sns("hello"), sns("{"), an_alarm()]})
+    said = listening.handle({"Records": [sns("hello"), sns("{"), an_alarm()]})
 
     assert len(said) == 3
     assert listening.stage == "cancel"
@@ -145,7 +145,7 @@ def test_a_race_that_is_lost_is_run_again() -> None:
         RacedTable(table, lambda: table.write([guard_items.put(rival, at("12:00"))]))
     )
 
-    listening.listen(an_alarm())
+    listening.handle(an_alarm())
 
     assert listening.stage == "cancel"
 
@@ -160,7 +160,7 @@ def test_a_race_that_is_lost_for_good_is_an_error_so_that_it_comes_again() -> No
     listening = Listening(RacedTable(table, *[rival] * 20))
 
     with pytest.raises(StaleItemError):
-        listening.listen(an_alarm())
+        listening.handle(an_alarm())
 
 
 # ---- What cannot be read ------------------------------------------------------------------
@@ -172,7 +172,7 @@ def test_what_cannot_be_read_is_kept_whole_with_the_reason() -> None:
     listening = Listening()
     piece = sns(BROKEN)
 
-    (why,) = listening.listen({"Records": [piece]})
+    (why,) = listening.handle({"Records": [piece]})
 
     ((body, reason),) = listening.aws.kept
     assert json.loads(body) == piece
@@ -184,9 +184,9 @@ def test_what_cannot_be_read_is_kept_whole_with_the_reason() -> None:
 def test_operators_are_told_of_each_once_however_often_it_comes() -> None:
     listening = Listening()
 
-    listening.listen(sns(BROKEN, "12:01"))
-    listening.listen(sns(BROKEN, "12:31", MessageId="another"))
-    listening.listen(sns(BROKEN.replace("soft", "hard"), "12:32"))
+    listening.handle(sns(BROKEN, "12:01"))
+    listening.handle(sns(BROKEN, "12:31", MessageId="another"))
+    listening.handle(sns(BROKEN.replace("soft", "hard"), "12:32"))
 
     assert len(listening.troubles) == 2
     assert len({notice.id for notice in listening.troubles}) == 2
@@ -197,7 +197,7 @@ def test_operators_are_told_of_each_once_however_often_it_comes() -> None:
 def test_whatever_arrives_ends_somewhere(piece: Any) -> None:
     listening = Listening()
 
-    (why,) = listening.listen(piece)
+    (why,) = listening.handle(piece)
 
     assert why.startswith("not understood")
     assert len(listening.aws.kept) == 1

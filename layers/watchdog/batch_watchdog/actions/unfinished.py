@@ -58,7 +58,7 @@ class UnfinishedActionChecker:
     policy: Policy
     now: datetime
 
-    def see_to(self, out_of_time: Callable[[], bool]) -> list[Exception]:
+    def process(self, out_of_time: Callable[[], bool]) -> list[Exception]:
         """
         Read new actions, and handle those that are due, until the time is up.
 
@@ -79,7 +79,7 @@ class UnfinishedActionChecker:
             )
         else:  # The days before have been read whole, even if they had no action.
             cursor = replace(cursor, read_to=max(cursor.read_to, iso(_midnight(end))))
-        cursor = self._see_to_due(cursor, out_of_time, failed)
+        cursor = self._process_due(cursor, out_of_time, failed)
         if cursor != before:
             with suppress(StaleItemError):  # Another sweep has done the same.
                 self.table.write([action_cursor.put(cursor)])
@@ -100,7 +100,7 @@ class UnfinishedActionChecker:
             day += timedelta(days=1)
             first = iso(day)
 
-    def _see_to_due(
+    def _process_due(
         self, cursor: ActionCursor, out_of_time: Callable[[], bool], failed: list[Exception]
     ) -> ActionCursor:
         due = [each for each in cursor.unfinished if each.due_at <= self.now]
@@ -176,11 +176,11 @@ def _is_about_this(effect: Effect) -> bool:
 
 def _notice(given_up: Sequence[Action]) -> Notice:
     """Build the notice that actions were never carried out."""
-    told = [
+    body = [
         say("- {at}: {action}", at=_time_of(each), action=_in_short(each)) for each in given_up[:20]
     ]
-    if len(given_up) > len(told):
-        told.append(say("- … and {n} more", n=len(given_up) - len(told)))
+    if len(given_up) > len(body):
+        body.append(say("- … and {n} more", n=len(given_up) - len(body)))
     return Notice(
         kind="watchdog-trouble",
         id=f"{_GIVEN_UP}{given_up[0].sk}",
@@ -195,7 +195,7 @@ def _notice(given_up: Sequence[Action]) -> Notice:
                     "The watchdog has tried each of these {n} times within five hours:",
                     n=_TRIES_MAX + 1,
                 ),
-                *told,
+                *body,
                 "",
                 say(
                     "What to do: see the log of the function act, and do by hand what is missing. "

@@ -61,10 +61,10 @@ def completed(array: Array, parts: Sequence[Part]) -> Notice:
                     queue=plain(resource_name(array.queue)),
                 ),
                 say("{counts}.", counts=counts.in_words()),
-                *_tell_time(array),
-                *_tell_failures(array, found),
-                *_tell_stops(found),
-                *_tell_resubmit(sorted([*failed_at, *lacking]), found),
+                *_time_lines(array),
+                *_failure_lines(array, found),
+                *_stop_lines(found),
+                *_resubmit_lines(sorted([*failed_at, *lacking]), found),
                 *link_lines(array),
             ]
         ),
@@ -117,11 +117,11 @@ class _Counts:
         return by[0] if len(by) == 1 else say("{one} and {other}", one=by[0], other=by[1])
 
     def in_words(self) -> Phrase:
-        told: list[str] = [
+        body: list[str] = [
             say("{n} of {size} succeeded", n=self.succeeded, size=self.size),
             say("{n} failed", n=self.failed),
         ]
-        told += [
+        body += [
             say(
                 "{n} stopped by {stopper}",
                 n=group.count,
@@ -130,8 +130,8 @@ class _Counts:
             for group in self.found.stops
         ]
         if self.lacking:
-            told.append(say("{n} without a result", n=self.lacking))
-        return row(told)
+            body.append(say("{n} without a result", n=self.lacking))
+        return row(body)
 
 
 def _facts_of(group: Group) -> dict[str, Any]:
@@ -158,14 +158,14 @@ def _known(group: Group) -> KnownCause | None:
     return known_cause(group.cause.exit_code, group.words or group.cause.reason)
 
 
-def _tell_time(array: Array) -> list[str]:
+def _time_lines(array: Array) -> list[str]:
     if array.ended_at is None:
         return []
     took = array.ended_at - array.first_at
     return [say("It ended at {at}, {took} after it was first seen.", at=array.ended_at, took=took)]
 
 
-def _tell_failures(array: Array, found: Unsuccessful) -> list[str]:
+def _failure_lines(array: Array, found: Unsuccessful) -> list[str]:
     failures = found.failures
     if not failures and not found.stops and array.status == "FAILED":
         if not array.reason:
@@ -175,19 +175,19 @@ def _tell_failures(array: Array, found: Unsuccessful) -> list[str]:
         return ["", say("Nothing to do.")]
     if not failures:
         return []
-    told: list[str] = ["", say("Why they failed:")]
+    body: list[str] = ["", say("Why they failed:")]
     for number, group in enumerate(failures, start=1):
-        told += _tell_group(array, number, group)
+        body += _group_lines(array, number, group)
     followed = blames_a_dependency(array.reason) or all(group.cause.follows for group in failures)
     if array.depends_on and followed:
         named = ", ".join(plain(each, 60) for each in array.depends_on)
-        told += ["", say("The array depends on: {jobs}", jobs=named)]
-    return told
+        body += ["", say("The array depends on: {jobs}", jobs=named)]
+    return body
 
 
-def _tell_group(array: Array, number: int, group: Group) -> list[str]:
+def _group_lines(array: Array, number: int, group: Group) -> list[str]:
     code, reason = group.cause.exit_code, group.words or group.cause.reason
-    told: list[str] = [
+    body: list[str] = [
         say(
             "{number}. {n} × {exit_code}, {reason}",
             number=number,
@@ -200,43 +200,43 @@ def _tell_group(array: Array, number: int, group: Group) -> list[str]:
         )
     ]
     if group.indices:
-        told.append(say("   indices: {indices}", indices=shorten(ranges(group.indices), 300)))
+        body.append(say("   indices: {indices}", indices=shorten(ranges(group.indices), 300)))
     if group.cause.follows:
-        told.append(say("   These never began, as a job that they depend on had failed."))
+        body.append(say("   These never began, as a job that they depend on had failed."))
     if known := _known(group):
-        told.append(say("   {meaning}", meaning=known.meaning))
-        told.append(say("   What to do: {next_step}", next_step=known.next_step))
-        told.append(say("   See {page}", page=known.page))
+        body.append(say("   {meaning}", meaning=known.meaning))
+        body.append(say("   What to do: {next_step}", next_step=known.next_step))
+        body.append(say("   See {page}", page=known.page))
     log = log_text(array.queue, group.log_stream, group.log_place)
     if log and group.container:
         of = plain(group.container, 60)
-        told.append(say("   log of one, container {container}: {log}", container=of, log=log))
+        body.append(say("   log of one, container {container}: {log}", container=of, log=log))
     elif log:
-        told.append(say("   log of one: {log}", log=log))
-    return told
+        body.append(say("   log of one: {log}", log=log))
+    return body
 
 
-def _tell_stops(found: Unsuccessful) -> list[str]:
+def _stop_lines(found: Unsuccessful) -> list[str]:
     if not found.stops:
         return []
-    told: list[str] = ["", say("Stopped by this watchdog, and not failed:")]
+    body: list[str] = ["", say("Stopped by this watchdog, and not failed:")]
     for group in found.stops:
-        told.append(
+        body.append(
             say("- {n} by {stopper}", n=group.count, stopper=stopper_words(group.cause.stopper))
         )
         if group.indices:
-            told.append(say("   indices: {indices}", indices=shorten(ranges(group.indices), 300)))
-    return told
+            body.append(say("   indices: {indices}", indices=shorten(ranges(group.indices), 300)))
+    return body
 
 
-def _tell_resubmit(failed: Sequence[int], found: Unsuccessful) -> list[str]:
-    told: list[str] = []
+def _resubmit_lines(failed: Sequence[int], found: Unsuccessful) -> list[str]:
+    body: list[str] = []
     if failed:
-        told.append(say("To resubmit: {indices}", indices=shorten(ranges(failed), 2_000)))
+        body.append(say("To resubmit: {indices}", indices=shorten(ranges(failed), 2_000)))
     if stopped := found.stopped_indices:
-        told.append(say("Stopped, to resubmit: {indices}", indices=shorten(ranges(stopped), 2_000)))
-        told += dict.fromkeys(_when_it_makes_sense(each) for each in found.stopped_by)
-    return ["", *told] if told else []
+        body.append(say("Stopped, to resubmit: {indices}", indices=shorten(ranges(stopped), 2_000)))
+        body += dict.fromkeys(_when_it_makes_sense(each) for each in found.stopped_by)
+    return ["", *body] if body else []
 
 
 def _when_it_makes_sense(stopper: str) -> Phrase:

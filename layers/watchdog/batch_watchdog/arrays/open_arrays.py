@@ -32,7 +32,7 @@ class OpenArrayChecker:
     out_of_time: Callable[[], bool]
     seen: Callable[[Mapping[str, Array], Mapping[str, Detail]], object] = lambda *_: None
 
-    def see_to(self, job_ids: Iterable[str]) -> list[Exception]:
+    def process(self, job_ids: Iterable[str]) -> list[Exception]:
         """
         Ask Batch about each open array, and file a reminder to ask again in the next minute.
 

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from batch_watchdog.core.batch_payloads import event_from_detail
-from batch_watchdog.core.failure_cause import OTHER, OTHER_STOP, FailureCause, cause_of, words_of
+from batch_watchdog.core.failure_cause import OTHER, OTHER_STOP, FailureCause, cause_of, reason_of
 from batch_watchdog.core.job_event import ENDED, JobEvent, from_millis
 from batch_watchdog.core.stop_cause import stopper_in
 from batch_watchdog.notices.links import DEFAULT_PLACE, LogPlace
@@ -132,29 +132,29 @@ def parts_in(size: int) -> int:
 # ---- Adding what happens ------------------------------------------------------------------
 
 
-def begin(change: JobEvent) -> Array:
+def begin(event: JobEvent) -> Array:
     """Build an array from the first change that was received, of the parent or of a child."""
     return Array(
-        job_id=change.parent_id or change.job_id,
-        job_name=change.job_name,
-        queue=change.queue,
-        definition=change.definition,
-        first_at=change.at,
-        tags=_own(change.tags),
+        job_id=event.parent_id or event.job_id,
+        job_name=event.job_name,
+        queue=event.queue,
+        definition=event.definition,
+        first_at=event.at,
+        tags=_own(event.tags),
     )
 
 
-def take_in(array: Array, change: JobEvent) -> Array:
+def take_in(array: Array, event: JobEvent) -> Array:
     """Add what a change shows of the array. How a child ended is added by `unite`."""
-    array = _named(array, change.job_name, change.queue, change.definition, change.tags)
-    if change.kind != "array":
+    array = _named(array, event.job_name, event.queue, event.definition, event.tags)
+    if event.kind != "array":
         return array
     array = replace(
         array,
-        size=array.size or change.size,
-        depends_on=array.depends_on or change.depends_on,
+        size=array.size or event.size,
+        depends_on=array.depends_on or event.depends_on,
     )
-    return _end(array, change.status, change.reason, change.summary, change.at)
+    return _end(array, event.status, event.reason, event.summary, event.at)
 
 
 def ask(array: Array, detail: Mapping[str, Any], now: datetime) -> Array:
@@ -208,7 +208,7 @@ def _end(array: Array, status: str, reason: str, summary: Mapping[str, int], at:
     )
 
 
-def unite(part: Part, changes: Iterable[JobEvent]) -> Part:
+def unite(part: Part, events: Iterable[JobEvent]) -> Part:
     """
     Add children's final states to their part; all other states add nothing.
 
@@ -217,16 +217,16 @@ def unite(part: Part, changes: Iterable[JobEvent]) -> Part:
     outcomes = bytearray(part.outcomes)
     causes = list(part.causes)
     numbers = {known.cause: number for number, known in enumerate(causes)}
-    for change in changes:
-        if not change.ended:
+    for event in events:
+        if not event.ended:
             continue
-        at = change.index - part.number * PART_SIZE
+        at = event.index - part.number * PART_SIZE
         outcomes.extend(bytes(max(0, at + 1 - len(outcomes))))
-        if change.status == "SUCCEEDED":
+        if event.status == "SUCCEEDED":
             outcomes[at] = SUCCEEDED_CODE
         elif outcomes[at] == UNKNOWN_CODE:
-            number = _number(cause_of(change), numbers, causes)
-            causes[number] = _with_words(with_log(causes[number], change), change)
+            number = _number(cause_of(event), numbers, causes)
+            causes[number] = _with_words(with_log(causes[number], event), event)
             outcomes[at] = FAILED_CODE + number
     return replace(part, outcomes=bytes(outcomes), causes=tuple(causes))
 
@@ -240,27 +240,27 @@ def _number(cause: FailureCause, numbers: dict[FailureCause, int], causes: list[
     return numbers[cause]
 
 
-def with_log(known: KnownCause, change: JobEvent) -> KnownCause:
-    if not (change.log_stream or change.log_place.log_group is None):
+def with_log(known: KnownCause, event: JobEvent) -> KnownCause:
+    if not (event.log_stream or event.log_place.log_group is None):
         return known
-    if known.has_log and known.log_index < change.index:
+    if known.has_log and known.log_index < event.index:
         return known
     return replace(
         known,
-        log_index=change.index,
-        log_stream=fact(change.log_stream),
-        log_place=change.log_place,
-        container=fact(change.container),
+        log_index=event.index,
+        log_stream=fact(event.log_stream),
+        log_place=event.log_place,
+        container=fact(event.container),
     )
 
 
-def _with_words(known: KnownCause, change: JobEvent) -> KnownCause:
-    if 0 <= known.words_index < change.index or known.cause.stopper:
+def _with_words(known: KnownCause, event: JobEvent) -> KnownCause:
+    if 0 <= known.words_index < event.index or known.cause.stopper:
         return known
-    words = words_of(change)
+    words = reason_of(event)
     if words == known.cause.reason:
         return known
-    return replace(known, words=words, words_index=change.index)
+    return replace(known, words=words, words_index=event.index)
 
 
 # ---- The end of an array ------------------------------------------------------------------

@@ -42,7 +42,7 @@ class ArrayTracker:
     policy: Policy
     held: bool = False
 
-    def observe(self, job_id: str, changes: Sequence[JobEvent], now: datetime) -> Outcome:
+    def handle(self, job_id: str, events: Sequence[JobEvent], now: datetime) -> Outcome:
         """
         Process one array's changes: write its parts, and return what else is to be written.
 
@@ -50,14 +50,14 @@ class ArrayTracker:
             StaleItemError: another invocation wrote one of the parts meanwhile.
         """
         store = Arrays(self.table)
-        children = [change for change in changes if change.kind == "child" and change.ended]
+        children = [event for event in events if event.kind == "child" and event.ended]
         numbers = {progress.part_of(child.index) for child in children}
         known, before = store.read(job_id, numbers)
         if known and known.announced:
             return Outcome()
-        array = known or progress.begin(min(changes, key=lambda change: change.at))
-        for change in changes:
-            array = progress.take_in(array, change)
+        array = known or progress.begin(min(events, key=lambda event: event.at))
+        for event in events:
+            array = progress.take_in(array, event)
         parts = {
             number: progress.unite(
                 part, [child for child in children if progress.part_of(child.index) == number]

@@ -23,9 +23,9 @@ class DeadLetters:
 
         A body that leaves no room for the reason in the message is kept without it.
         """
-        told = plain(reason, 1_000)
-        fits = len(body.encode()) + len(told.encode()) + _NAMED <= _MESSAGE_MAX
-        attributes = {"reason": {"DataType": "String", "StringValue": told}} if fits else {}
+        reason_text = plain(reason, 1_000)
+        fits = len(body.encode()) + len(reason_text.encode()) + _NAMED <= _MESSAGE_MAX
+        attributes = {"reason": {"DataType": "String", "StringValue": reason_text}} if fits else {}
         self._sqs.send_message(
             QueueUrl=self._queue_url, MessageBody=body, MessageAttributes=attributes
         )

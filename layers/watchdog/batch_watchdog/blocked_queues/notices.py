@@ -23,7 +23,7 @@ def began(blockage: Blockage, findings: Sequence[Finding]) -> Notice:
         "since": blockage.since,
         "jobs": _enumerated([_name(head) for head in heads]),
     }
-    told: list[str] = [
+    body: list[str] = [
         say(
             "The queue {queue} is blocked since {since}: its first jobs, {jobs}, cannot start, and "
             "those behind them wait.",
@@ -42,7 +42,7 @@ def began(blockage: Blockage, findings: Sequence[Finding]) -> Notice:
         blockage,
         state="blocked",
         head=subject("Queue blocked: {queue}", queue=queue),
-        told=[*told, "", say("Another notice follows when it is over.")],
+        body=[*body, "", say("Another notice follows when it is over.")],
         findings=findings,
     )
 
@@ -51,13 +51,13 @@ def ended(blockage: Blockage, now: datetime) -> Notice:
     """Build the notice that a queue is no longer blocked, with the outcome of its jobs."""
     queue = Name(plain(resource_name(blockage.queue)))
     heads = blockage.seen_heads
-    told: list[str] = [
+    body: list[str] = [
         say("The queue {queue} is no longer blocked.", queue=queue),
-        *(_tell_outcome(head) for head in heads[-NAMED_MAX:]),
+        *(_outcome_line(head) for head in heads[-NAMED_MAX:]),
     ]
     if len(heads) > NAMED_MAX:
-        told.append(say("The facts have {n} more that blocked it.", n=len(heads) - NAMED_MAX))
-    told.append(
+        body.append(say("The facts have {n} more that blocked it.", n=len(heads) - NAMED_MAX))
+    body.append(
         say(
             "It was blocked for {lasted}, since {since}.",
             lasted=now - blockage.since,
@@ -74,7 +74,7 @@ def ended(blockage: Blockage, now: datetime) -> Notice:
         if stoppers
         else subject("Queue no longer blocked: {queue}", queue=queue)
     )
-    return _notice(blockage, state="ended", head=head, told=told, findings=())
+    return _notice(blockage, state="ended", head=head, body=body, findings=())
 
 
 def _stoppers(blockage: Blockage) -> list[str]:
@@ -89,7 +89,7 @@ def _batchs_reason(reason: str) -> Phrase:
     return say("Batch's reason: {reason}", reason=plain(reason, 500))
 
 
-def _tell_outcome(head: Head) -> str:  # noqa: PLR0911 - one of each kind
+def _outcome_line(head: Head) -> str:  # noqa: PLR0911 - one of each kind
     job, reason = _name(head), plain(head.reason, 500)
     match head.outcome:
         case "cancelled-by-watchdog":
@@ -143,7 +143,7 @@ def _enumerated(names: Sequence[str]) -> str:
 
 
 def _notice(
-    blockage: Blockage, *, state: str, head: str, told: Sequence[str], findings: Sequence[Finding]
+    blockage: Blockage, *, state: str, head: str, body: Sequence[str], findings: Sequence[Finding]
 ) -> Notice:
     shown = [each for each in blockage.seen_heads if state == "ended" or not each.outcome]
     # A second notice on one blockage, about heads that the first did not name.
@@ -155,7 +155,7 @@ def _notice(
         subject=head,
         text=lines(
             [
-                *told,
+                *body,
                 "",
                 *(
                     say("Job:   {link}", link=job_link(blockage.queue, each.job_id))

@@ -51,7 +51,7 @@ class BlockedQueueChecker:
     policy: Policy
     now: datetime
 
-    def see_to(self, queues: Iterable[str], out_of_time: Callable[[], bool]) -> list[Exception]:
+    def process(self, queues: Iterable[str], out_of_time: Callable[[], bool]) -> list[Exception]:
         """
         Check each queue. Queues that are not reached or not written are due in the next minute.
 

@@ -33,40 +33,38 @@ class BudgetIntake:
     policy: Policy
 
     def file(
-        self, changes: Mapping[str, JobEvent], bodies: Mapping[str, str], now: datetime
+        self, events: Mapping[str, JobEvent], bodies: Mapping[str, str], now: datetime
     ) -> None:
         """File what job events (by message id) show about runs, for the next sweep to count."""
         if not self.policy.budget:
             return
-        told = [
-            (change, bodies[key]) for key, change in changes.items() if _may_tell_of_runs(change)
-        ]
-        counted = self._counted([change for change, _ in told])
+        kept = [(event, bodies[key]) for key, event in events.items() if _may_show_runs(event)]
+        counted = self._counted([event for event, _ in kept])
         facts: list[Fact] = []
         expected: list[Fact] = []
-        for change, body in told:
-            if budgets := counted.get(change.job_id):
+        for event, body in kept:
+            if budgets := counted.get(event.job_id):
                 detail = json.loads(body.removeprefix("\ufeff"))["detail"]
-                facts += facts_of(change, detail, budgets)
-                expected += _expected(change, detail, budgets)
+                facts += facts_of(event, detail, budgets)
+                expected += _expected(event, detail, budgets)
         self._with_requests(facts)
         Reminders(self.table).file(items.to_be_counted(facts, now))
         # If neither the start nor the end is reported, a later check of the job shows them.
-        Reminders(self.table).file(items.to_be_looked_at(expected, now))
+        Reminders(self.table).file(items.checks(expected, now))
 
-    def _counted(self, changes: Sequence[JobEvent]) -> dict[str, tuple[BudgetKey, ...]]:
+    def _counted(self, events: Sequence[JobEvent]) -> dict[str, tuple[BudgetKey, ...]]:
         """Return the budgets that count each job, by job id."""
         asking = [budget.match for budget in self.policy.budget if budget.match.tags]
         tagged = with_tags(
-            changes,
-            lambda change: any(match.may_match(change) for match in asking),
+            events,
+            lambda event: any(match.may_match(event) for match in asking),
             self.batch.describe,
             self.batch.describe_service,
         )
         found = {}
-        for change in tagged:
-            if keys := counting(self.policy, change):
-                found[change.job_id] = keys
+        for event in tagged:
+            if keys := counting(self.policy, event):
+                found[event.job_id] = keys
         return found
 
     def _with_requests(self, facts: list[Fact]) -> None:
@@ -94,35 +92,33 @@ def counting(policy: Policy, job: JobEvent) -> tuple[BudgetKey, ...]:
     )
 
 
-def facts_of(change: JobEvent, detail: Detail, budgets: tuple[BudgetKey, ...]) -> Iterator[Fact]:
+def facts_of(event: JobEvent, detail: Detail, budgets: tuple[BudgetKey, ...]) -> Iterator[Fact]:
     """Yield a fact for each run that a job shows at the time of a change."""
     amounts = amounts_of(detail)
-    for run in runs.runs_of(detail, to_ms(change.at)):
-        yield _fact(change, run, amounts, budgets)
+    for run in runs.runs_of(detail, to_ms(event.at)):
+        yield _fact(event, run, amounts, budgets)
 
 
-def _expected(change: JobEvent, detail: Detail, budgets: tuple[BudgetKey, ...]) -> Iterator[Fact]:
+def _expected(event: JobEvent, detail: Detail, budgets: tuple[BudgetKey, ...]) -> Iterator[Fact]:
     if run := runs.expected_run(detail):
-        fact = _fact(change, run, amounts_of(detail), budgets)
+        fact = _fact(event, run, amounts_of(detail), budgets)
         # Rounded down to a quarter of an hour, so that the runs of one quarter share a row.
-        yield replace(fact, seen=to_ms(change.at) // _QUARTER * _QUARTER)
+        yield replace(fact, seen=to_ms(event.at) // _QUARTER * _QUARTER)
 
 
-def _fact(
-    change: JobEvent, run: runs.Run, amounts: Amounts, budgets: tuple[BudgetKey, ...]
-) -> Fact:
+def _fact(event: JobEvent, run: runs.Run, amounts: Amounts, budgets: tuple[BudgetKey, ...]) -> Fact:
     return Fact(
         run=run,
         budgets=budgets,
-        name=change.job_name,
-        queue=change.queue,
+        name=event.job_name,
+        queue=event.queue,
         amounts=amounts,
-        service=change.kind == "service",
+        service=event.kind == "service",
     )
 
 
-def _may_tell_of_runs(change: JobEvent) -> bool:
-    if change.kind in ("array", "node"):
+def _may_show_runs(event: JobEvent) -> bool:
+    if event.kind in ("array", "node"):
         return False
-    ran = change.attempts or change.kind == "service"
-    return bool(ran) or change.status in STARTED or change.status in ENDED
+    ran = event.attempts or event.kind == "service"
+    return bool(ran) or event.status in STARTED or event.status in ENDED

@@ -92,7 +92,7 @@ class BudgetCounter:
         if not puts:
             return Outcome()
         # A reminder of a run that is not counted in the end does no harm.
-        Reminders(self.table).file(items.to_be_looked_at(going_on, self.now))
+        Reminders(self.table).file(items.checks(going_on, self.now))
         return Outcome(puts=[items.put(state, self.now), *puts])
 
     def _believed(

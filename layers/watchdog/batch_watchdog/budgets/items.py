@@ -64,7 +64,7 @@ def to_be_counted(facts: Iterable[Fact], now: datetime) -> Iterator[Reminder]:
     return _entries("use", facts, minute_of(now) + MINUTE)
 
 
-def to_be_looked_at(facts: Iterable[Fact], now: datetime) -> Iterator[Reminder]:
+def checks(facts: Iterable[Fact], now: datetime) -> Iterator[Reminder]:
     """Build the entries by which running jobs are checked at the next quarter of an hour."""
     minute = minute_of(now) + MINUTE
     behind = timedelta(minutes=minute.minute) % EXPECTED_EVERY

@@ -155,7 +155,7 @@ class BudgetListing:
             for each in summaries
             if each.get("status") == "RUNNING" and not _is_believed(each, believed)
         ]
-        unknown += self._ended_untold([each for each in summaries if each.get("status") in ENDED])
+        unknown += self._ended_unseen([each for each in summaries if each.get("status") in ENDED])
         facts = [
             fact
             for some in batched(unknown, DESCRIBE_MAX, strict=False)
@@ -180,7 +180,7 @@ class BudgetListing:
             if budgets := counting(self.policy, job):
                 yield from facts_of(job, detail, budgets)
 
-    def _ended_untold(self, summaries: Sequence[Detail]) -> list[str]:
+    def _ended_unseen(self, summaries: Sequence[Detail]) -> list[str]:
         """Return the jobs that have ended, and whose end some budget may not have counted."""
         ends = {
             each["jobId"]: (to_ms(start), to_ms(stop))

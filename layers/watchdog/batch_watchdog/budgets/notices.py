@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from batch_watchdog.budgets.periods import to_time
-from batch_watchdog.budgets.rules import WHOLE, Reading, Ring, key_of
+from batch_watchdog.budgets.rules import WHOLE, ReachedThreshold, Reading, key_of
 from batch_watchdog.notices.notice import Notice, NoticeKind, Severity
 from batch_watchdog.notices.phrases import Name, Phrase, lines, row, say, subject
 from batch_watchdog.notices.text import fact, iso, plain
@@ -41,13 +41,15 @@ _WEEKDAYS = (
 )
 
 
-def rung(budget: Budget, reading: Reading, ring: Ring, told_by: str) -> Notice:
+def threshold_notice(
+    budget: Budget, reading: Reading, reached: ReachedThreshold, told_by: str
+) -> Notice:
     """Build the notice of a threshold or a forecast. `told_by` differs if the budget changed."""
     plain_name = plain(budget.name, 64)
     name = Name(plain_name)
     kind: NoticeKind
     severity: Severity = "warning"
-    if ring.percent is None:
+    if reached.percent is None:
         kind, threshold = "budget-forecast", "forecast"
         at = reading.reached_at or reading.at
         title = subject(
@@ -55,7 +57,7 @@ def rung(budget: Budget, reading: Reading, ring: Ring, told_by: str) -> Notice:
             budget=name,
             at=_day_and_hour(at, budget.zone),
         )
-    elif ring.percent == WHOLE:
+    elif reached.percent == WHOLE:
         kind, threshold, severity = "budget-reached", key_of(WHOLE), "critical"
         title = subject(
             'Budget "{budget}" is reached ({percent} % used)',
@@ -63,7 +65,7 @@ def rung(budget: Budget, reading: Reading, ring: Ring, told_by: str) -> Notice:
             percent=f"{reading.percent:.0f}",
         )
     else:
-        kind, threshold = "budget-warning", key_of(ring.percent)
+        kind, threshold = "budget-warning", key_of(reached.percent)
         title = subject(
             'Budget "{budget}": {percent} % passed ({used} % used)',
             budget=name,
@@ -76,7 +78,7 @@ def rung(budget: Budget, reading: Reading, ring: Ring, told_by: str) -> Notice:
         severity=severity,
         subject=title,
         text=lines([*_standing(budget, reading), "", *_heaviest(reading), _advice(reading)]),
-        facts={**facts_of(reading), "threshold": ring.percent},
+        facts={**facts_of(reading), "threshold": reached.percent},
     )
 
 
@@ -113,7 +115,7 @@ def _rounded(units: Any) -> dict[str, float]:
 
 def _standing(budget: Budget, reading: Reading) -> list[Phrase]:
     period = reading.period
-    told = [
+    body = [
         say(
             'Budget "{budget}", {per} {period} ({zone}): {used} used, {percent} %.',
             budget=plain(budget.name, 64),
@@ -137,21 +139,21 @@ def _standing(budget: Budget, reading: Reading) -> list[Phrase]:
             say("{n} {unit}", n=_amount(rate), unit=_unit(unit, rate))
             for unit, rate in reading.rate_per_hour.items()
         )
-        told.append(
+        body.append(
             say("{n} job runs now and uses {rates} an hour.", n=reading.jobs, rates=rates)
             if reading.jobs == 1
             else say("{n} jobs run now and use {rates} an hour.", n=reading.jobs, rates=rates)
         )
-    told.append(_outlook(budget, reading))
+    body.append(_outlook(budget, reading))
     if reading.counted_since > period.begins:
-        told.append(
+        body.append(
             say(
                 "It was counted from {at} on; of the time before, what the jobs that ran then show "
                 "of themselves.",
                 at=to_time(reading.counted_since),
             )
         )
-    return told
+    return body
 
 
 def _outlook(budget: Budget, reading: Reading) -> Phrase:

@@ -63,7 +63,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ring:
+class ReachedThreshold:
     """What to announce now: a threshold in per cent that is reached, or a forecast (None)."""
 
     percent: float | None
@@ -172,9 +172,9 @@ def read(state: BudgetState, budget: Budget, now: int) -> Reading:
     )
 
 
-def ring(
+def newly_reached(
     state: BudgetState, budget: Budget, reading: Reading, asked: Iterable[float] = ()
-) -> tuple[BudgetState, list[Ring]]:
+) -> tuple[BudgetState, list[ReachedThreshold]]:
     """
     Decide what to announce now. Return the state that records it, and the announcements.
 
@@ -182,13 +182,13 @@ def ring(
     as well, but announced only if it is also one of the budget's own.
     """
     told = dict(state.told)
-    rings = []
+    reached = []
     for percent in sorted({*map(float, budget.warn_at), WHOLE, *asked}):
         if reading.percent >= percent and key_of(percent) not in told:
             told[key_of(percent)] = reading.at
             if percent in budget.warn_at or percent == WHOLE:
-                rings.append(Ring(percent=percent))
+                reached.append(ReachedThreshold(percent=percent))
     if reading.is_forecast and FORECAST not in told:
         told[FORECAST] = reading.at
-        rings.append(Ring(percent=None))
-    return replace(state, told=told), rings
+        reached.append(ReachedThreshold(percent=None))
+    return replace(state, told=told), reached

@@ -12,14 +12,14 @@ from typing import Any
 
 from batch_watchdog.aws.batch import DESCRIBE_MAX, BatchApi, Detail
 from batch_watchdog.budgets import facts as fact_rows
-from batch_watchdog.budgets import items, looks
+from batch_watchdog.budgets import items, shown_runs
 from batch_watchdog.budgets.arrivals import facts_of
 from batch_watchdog.budgets.counting import BudgetCounter
 from batch_watchdog.budgets.facts import BudgetKey, Fact
 from batch_watchdog.budgets.ledger_items import Ledger
-from batch_watchdog.budgets.looks import Shown
 from batch_watchdog.budgets.periods import to_ms
 from batch_watchdog.budgets.runs import expected_run, lacks_its_runs
+from batch_watchdog.budgets.shown_runs import Shown
 from batch_watchdog.core.batch_payloads import event_from_detail
 from batch_watchdog.policy.model import Policy
 from batch_watchdog.store.decisions import ITEM_ERRORS
@@ -63,7 +63,7 @@ class BudgetKeeper:
         Reminders(self.table).file(items.soon_again(omitted, self.now))
         for fact in late:
             if job := shown.get(fact.run.job_id):
-                proven += looks.of_late_start(fact, job)
+                proven += shown_runs.of_late_start(fact, job)
         return fact_rows.latest(proven)
 
     def _shown(self, facts: Iterable[Fact]) -> dict[str, Shown]:
@@ -97,7 +97,7 @@ class BudgetKeeper:
                 except ITEM_ERRORS as error:  # Batch is asked about them again.
                     self.failed.append(error)
 
-    def look_at(self, rows: Iterable[Mapping[str, Any]]) -> None:
+    def check(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Check whether the runs of these rows go on. Count the ends that no event reported."""
         left = self._not_ended([fact for row in rows for fact in fact_rows.read(row)])
         if any(not fact.run.start for fact in left):
@@ -119,14 +119,14 @@ class BudgetKeeper:
         again: list[Fact] = []
         for fact in left:
             job = shown.get(fact.run.job_id)
-            answer = looks.answer(fact, job)
+            answer = shown_runs.answer(fact, job)
             if job and job.expected:
                 going_on.append(replace(fact, run=job.expected))
             found += answer.facts
             going_on += [fact] if answer.goes_on else []
             again += [fact] if answer.ask_again else []
         seen = [replace(fact, seen=to_ms(self.now), missed=0) for fact in going_on]
-        Reminders(self.table).file(items.to_be_looked_at(seen, self.now))
+        Reminders(self.table).file(items.checks(seen, self.now))
         Reminders(self.table).file(items.soon_again(again, self.now))
         self._counter.count(fact_rows.latest(found))
 

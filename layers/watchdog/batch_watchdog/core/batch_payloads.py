@@ -281,10 +281,10 @@ def _child(detail: _Detail) -> tuple[str, int] | None:
         raise MalformedEventError(
             f"detail.jobId: index {index} is not below {ARRAY_MAX}, the largest array"
         )
-    told = detail.arrayProperties.index if detail.arrayProperties else None
-    if told is not None and told != index:
+    reported = detail.arrayProperties.index if detail.arrayProperties else None
+    if reported is not None and reported != index:
         raise MalformedEventError(
-            f"detail.arrayProperties.index: {told} is not the index {index} of detail.jobId"
+            f"detail.arrayProperties.index: {reported} is not the index {index} of detail.jobId"
         )
     return child
 

@@ -78,8 +78,8 @@ class StopJobs:
 
 def accepted_and_refused(result: Any) -> tuple[int, int]:
     """Return how many jobs of a stop AWS Batch accepted and refused, by its action's result."""
-    told = result if isinstance(result, Mapping) else {}
-    return int(told.get("accepted") or 0), len(told.get("refused") or ())
+    fields = result if isinstance(result, Mapping) else {}
+    return int(fields.get("accepted") or 0), len(fields.get("refused") or ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

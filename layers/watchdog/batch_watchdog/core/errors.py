@@ -60,8 +60,8 @@ class CommandError(WatchdogError):
 
     def __init__(self, problems: Mapping[str, str], text: str = "") -> None:
         self.problems = dict(problems)
-        told = "; ".join(": ".join(filter(None, each)) for each in self.problems.items())
-        super().__init__(text or told)
+        joined = "; ".join(": ".join(filter(None, each)) for each in self.problems.items())
+        super().__init__(text or joined)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,9 +39,9 @@ _NAMES = frozenset({"EC2", "S3", "x86_64", "arm64", "UTF-8", "SHA256", "sha256",
 _RUN = re.compile(r"\*(?:[.:+,]{1,2}\*)+")
 
 
-def cause_of(change: JobEvent) -> FailureCause:
+def cause_of(event: JobEvent) -> FailureCause:
     """Return the cause of a failure, with ids and numbers in its text replaced."""
-    return cause_from(change.exit_code, change.reason, change.container_reason)
+    return cause_from(event.exit_code, event.reason, event.container_reason)
 
 
 # The children of an array mostly fail alike.
@@ -53,9 +53,9 @@ def cause_from(exit_code: int | None, reason: str, container_reason: str) -> Fai
     return FailureCause(exit_code, normalise(_both(reason, container_reason)))
 
 
-def words_of(change: JobEvent) -> str:
+def reason_of(event: JobEvent) -> str:
     """Return Batch's own text about a failure, with its ids, on one line as long as a cause."""
-    return plain(_both(change.reason, change.container_reason), _REASON_MAX)
+    return plain(_both(event.reason, event.container_reason), _REASON_MAX)
 
 
 def _both(reason: str, container_reason: str) -> str:

@@ -35,8 +35,8 @@ class KnownCause:
 def known_cause(exit_code: int | None, reason: str) -> KnownCause | None:
     """Find the known cause of a failure, by exit code and the reasons of Batch and container."""
     for cause in KNOWN_CAUSES:
-        told = cause.pattern is not None and cause.pattern.search(reason)
-        if told or exit_code in cause.exit_codes:
+        matched = cause.pattern is not None and cause.pattern.search(reason)
+        if matched or exit_code in cause.exit_codes:
             return cause
     return None
 

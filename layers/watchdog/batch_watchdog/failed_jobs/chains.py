@@ -37,23 +37,21 @@ class Chain:
 def held(failures: Iterable[JobEvent]) -> frozenset[str]:
     """Return the ids of those failures of a batch that belong to a chain."""
     failures = list(failures)
-    followers = [change for change in failures if change.followed]
-    blamed = {job_id for change in followers for job_id in change.depends_on}
-    return frozenset(
-        change.job_id for change in failures if change.followed or change.job_id in blamed
-    )
+    followers = [event for event in failures if event.followed]
+    blamed = {job_id for event in followers for job_id in event.depends_on}
+    return frozenset(event.job_id for event in failures if event.followed or event.job_id in blamed)
 
 
 def chains(failures: Iterable[JobEvent]) -> list[Chain]:
     """The chains that these failures form, in the order of time."""
-    by_id = {change.job_id: change for change in failures}
+    by_id = {event.job_id: event for event in failures}
     tops: dict[str, tuple[str, ...]] = {}
     followers: dict[tuple[str, ...], list[JobEvent]] = {}
-    for change in sorted(by_id.values(), key=lambda each: (each.at, each.job_id)):
-        top = tops[change.job_id] = _top(change, by_id, tops)
+    for event in sorted(by_id.values(), key=lambda each: (each.at, each.job_id)):
+        top = tops[event.job_id] = _top(event, by_id, tops)
         of_chain = followers.setdefault(top, [])
-        if top != (change.job_id,):
-            of_chain.append(change)
+        if top != (event.job_id,):
+            of_chain.append(event)
     return [
         Chain(
             root=by_id.get(top[0]) if len(top) == 1 else None,
@@ -74,22 +72,22 @@ def narrowed(chain: Chain, job_ids: Container[str]) -> Chain:
 
 
 def _top(
-    change: JobEvent, by_id: Mapping[str, JobEvent], tops: Mapping[str, tuple[str, ...]]
+    event: JobEvent, by_id: Mapping[str, JobEvent], tops: Mapping[str, tuple[str, ...]]
 ) -> tuple[str, ...]:
     """Return the cause of a failure: the first job of its chain, or those that may be it."""
     seen = set()
-    while change.followed and change.job_id not in seen:
-        if change.job_id in tops:
-            return tops[change.job_id]
-        seen.add(change.job_id)
-        known = [by_id[each] for each in change.depends_on if each in by_id]
+    while event.followed and event.job_id not in seen:
+        if event.job_id in tops:
+            return tops[event.job_id]
+        seen.add(event.job_id)
+        known = [by_id[each] for each in event.depends_on if each in by_id]
         if not known:
-            return change.depends_on
-        change = min(known, key=lambda each: (each.followed, each.at, each.job_id))
-    return (change.job_id,)
+            return event.depends_on
+        event = min(known, key=lambda each: (each.followed, each.at, each.job_id))
+    return (event.job_id,)
 
 
 def may_go_on(chain: Chain, later: Container[str], now: datetime) -> bool:
     """Whether to wait for more: some of its jobs are in `later`, and it began not long ago."""
-    first = min(change.at for change in chain.members)
+    first = min(event.at for event in chain.members)
     return now - first < PATIENCE and any(each.job_id in later for each in chain.members)

@@ -20,11 +20,11 @@ _ADAPTER = TypeAdapter(JobEvent)
 
 def entries(failures: Iterable[JobEvent], minute: datetime) -> Iterator[Reminder]:
     """Build the reminders that bring these failures back at a minute."""
-    ordered = sorted(failures, key=lambda change: change.job_id)
+    ordered = sorted(failures, key=lambda event: event.job_id)
     for some in batched(ordered, _ENTRY_MAX, strict=False):
         rows = [
-            _ADAPTER.dump_python(_short(change), mode="json", exclude_defaults=True)
-            for change in some
+            _ADAPTER.dump_python(_short(event), mode="json", exclude_defaults=True)
+            for event in some
         ]
         yield Reminder(minute=minute, kind="chain", content=pack(rows))
 
@@ -34,11 +34,11 @@ def read(rows: Iterable[Any]) -> Iterator[JobEvent]:
     return map(_ADAPTER.validate_python, rows)
 
 
-def _short(change: JobEvent) -> JobEvent:
+def _short(event: JobEvent) -> JobEvent:
     return replace(
-        change,
-        reason=fact(change.reason),
-        container_reason=fact(change.container_reason),
+        event,
+        reason=fact(event.reason),
+        container_reason=fact(event.container_reason),
         tags={},
         summary={},
     )

@@ -7,7 +7,7 @@ Jobs that failed only because a job that they depend on had failed are counted i
 from collections.abc import Iterator, Sequence
 
 from batch_watchdog.core.effects import STOP_MARK
-from batch_watchdog.core.failure_cause import cause_of, words_of
+from batch_watchdog.core.failure_cause import cause_of, reason_of
 from batch_watchdog.core.job_event import JobEvent, resource_name
 from batch_watchdog.core.known_causes import NO_CAUSE_OF_ITS_OWN, KnownCause, known_cause
 from batch_watchdog.core.stop_cause import stopper_in, stopper_words
@@ -20,95 +20,95 @@ _NAMED_MAX = 10  # followers that a text names
 _LISTED_MAX = 1_000  # followers that the facts list
 
 
-def is_news(change: JobEvent) -> bool:
+def is_to_report(event: JobEvent) -> bool:
     """Whether to announce a failure: not of an array, a child or a node, and not our own stop."""
     return (
-        change.status == "FAILED"
-        and change.kind in ("single", "multi-node", "service")
-        and not change.reason.startswith(STOP_MARK)
+        event.status == "FAILED"
+        and event.kind in ("single", "multi-node", "service")
+        and not event.reason.startswith(STOP_MARK)
     )
 
 
-def job_failed(change: JobEvent, followers: Sequence[JobEvent] = ()) -> Notice:
+def job_failed(event: JobEvent, followers: Sequence[JobEvent] = ()) -> Notice:
     """Build the notice of a failure, and of the jobs that failed because of it."""
-    known = known_cause(change.exit_code, words_of(change))
+    known = known_cause(event.exit_code, reason_of(event))
     return Notice(
         kind="job-failed",
-        id=f"job-failed:{change.job_id}",
+        id=f"job-failed:{event.job_id}",
         severity="warning",
-        subject=_subject(change, known, len(followers)),
+        subject=_subject(event, known, len(followers)),
         text=lines(
             [
-                _tell_failure(change),
-                *(plain(text, 500) for text in (change.reason, change.container_reason) if text),
-                *_tell_known(known),
-                *_tell_followers(followers),
+                _failure_line(event),
+                *(plain(text, 500) for text in (event.reason, event.container_reason) if text),
+                *_known_cause_lines(known),
+                *_follower_lines(followers),
                 "",
-                *_tell_log(change),
-                say("Job:   {link}", link=job_link(change.queue, change.job_id)),
-                say("Queue: {link}", link=queue_link(change.queue)),
+                *_log_lines(event),
+                say("Job:   {link}", link=job_link(event.queue, event.job_id)),
+                say("Queue: {link}", link=queue_link(event.queue)),
             ]
         ),
         facts={
-            "job_id": change.job_id,
-            "job_name": fact(change.job_name),
-            "queue": fact(resource_name(change.queue)),
-            "definition": fact(resource_name(change.definition)),
-            "attempts": change.attempts,
-            "exit_code": change.exit_code,
-            "container": fact(change.container) or None,
-            "reason": fact(change.reason),
-            "container_reason": fact(change.container_reason),
-            "cause": cause_of(change).reason,
+            "job_id": event.job_id,
+            "job_name": fact(event.job_name),
+            "queue": fact(resource_name(event.queue)),
+            "definition": fact(resource_name(event.definition)),
+            "attempts": event.attempts,
+            "exit_code": event.exit_code,
+            "container": fact(event.container) or None,
+            "reason": fact(event.reason),
+            "container_reason": fact(event.container_reason),
+            "cause": cause_of(event).reason,
             "known_cause": known.code if known else None,
-            "log_stream": fact(change.log_stream) or None,
-            "log_group": log_group(change.log_stream, change.log_place),
-            "failed_at": iso(change.at),
+            "log_stream": fact(event.log_stream) or None,
+            "log_group": log_group(event.log_stream, event.log_place),
+            "failed_at": iso(event.at),
             **_facts_of(followers),
         },
     )
 
 
-def _subject(change: JobEvent, known: KnownCause | None, followers: int) -> Phrase:
-    why: list[str] = [_exit_code(change)]
+def _subject(event: JobEvent, known: KnownCause | None, followers: int) -> Phrase:
+    why: list[str] = [_exit_code(event)]
     if known and not known.exit_codes and known.code != NO_CAUSE_OF_ITS_OWN:
-        why = [known.title] if change.exit_code is None else [*why, known.title]
+        why = [known.title] if event.exit_code is None else [*why, known.title]
     if followers:
         why.append(say("and {n} that depend on it", n=followers))
-    return subject("Job failed, {why}: {name}", why=row(why), name=_name(change))
+    return subject("Job failed, {why}: {name}", why=row(why), name=_name(event))
 
 
-def _exit_code(change: JobEvent) -> Phrase:
-    code = change.exit_code
+def _exit_code(event: JobEvent) -> Phrase:
+    code = event.exit_code
     return say("no exit code") if code is None else say("exit code {code}", code=str(code))
 
 
-def _tell_failure(change: JobEvent) -> Phrase:
+def _failure_line(event: JobEvent) -> Phrase:
     parts = {
-        "name": _name(change),
-        "queue": plain(resource_name(change.queue)),
-        "at": change.at,
-        "attempts": counted(change.attempts, "{n} attempt", "{n} attempts"),
-        "end": _tell_end(change),
+        "name": _name(event),
+        "queue": plain(resource_name(event.queue)),
+        "at": event.at,
+        "attempts": counted(event.attempts, "{n} attempt", "{n} attempts"),
+        "end": _end_phrase(event),
     }
-    if not change.queue:
+    if not event.queue:
         return say(
             "The job {name}, in an unknown queue, failed at {at} after {attempts}: {end}.", **parts
         )
     return say("The job {name} in queue {queue} failed at {at} after {attempts}: {end}.", **parts)
 
 
-def _tell_end(change: JobEvent) -> Phrase:
-    if not change.container:
-        return _exit_code(change)
+def _end_phrase(event: JobEvent) -> Phrase:
+    if not event.container:
+        return _exit_code(event)
     return say(
         "{exit_code} in the container {container}",
-        exit_code=_exit_code(change),
-        container=plain(change.container, 60),
+        exit_code=_exit_code(event),
+        container=plain(event.container, 60),
     )
 
 
-def _tell_known(known: KnownCause | None) -> list[str]:
+def _known_cause_lines(known: KnownCause | None) -> list[str]:
     if known is None:
         return []
     return [
@@ -119,8 +119,8 @@ def _tell_known(known: KnownCause | None) -> list[str]:
     ]
 
 
-def _tell_log(change: JobEvent) -> list[str]:
-    log = log_text(change.queue, change.log_stream, change.log_place)
+def _log_lines(event: JobEvent) -> list[str]:
+    log = log_text(event.queue, event.log_stream, event.log_place)
     return [say("Log:   {log}", log=log)] if log else []
 
 
@@ -144,7 +144,7 @@ def jobs_not_begun(
         text=lines(
             [
                 *_why_not_begun(blamed, known, stopper),
-                *_tell_followers(followers),
+                *_follower_lines(followers),
                 "",
                 *([say("Cause: {link}", link=job_link(first.queue, cause))] if cause else []),
                 say("Job:   {link}", link=job_link(first.queue, first.job_id)),
@@ -215,11 +215,11 @@ def _why_not_begun(blamed: Sequence[str], known: JobEvent | None, stopper: str) 
     yield from (plain(each, 500) for each in (known.reason, known.container_reason) if each)
 
 
-def _tell_followers(followers: Sequence[JobEvent]) -> list[str]:
+def _follower_lines(followers: Sequence[JobEvent]) -> list[str]:
     if not followers:
         return []
     count = len(followers)
-    told: list[str] = [
+    body: list[str] = [
         "",
         counted(
             count,
@@ -231,12 +231,12 @@ def _tell_followers(followers: Sequence[JobEvent]) -> list[str]:
         on = ", ".join(plain(job_id, 60) for job_id in each.depends_on[:3])
         parts = {"name": _name(each), "jobs": on, "n": each.size or 0}
         if each.kind == "array":
-            told.append(say("- {name}, an array of {n} (dependsOn {jobs})", **parts))
+            body.append(say("- {name}, an array of {n} (dependsOn {jobs})", **parts))
         else:
-            told.append(say("- {name} (dependsOn {jobs})" if on else "- {name}", **parts))
+            body.append(say("- {name} (dependsOn {jobs})" if on else "- {name}", **parts))
     if count > _NAMED_MAX:
-        told.append(say("- … and {n} more, listed in the facts", n=count - _NAMED_MAX))
-    return told
+        body.append(say("- … and {n} more, listed in the facts", n=count - _NAMED_MAX))
+    return body
 
 
 def _facts_of(followers: Sequence[JobEvent]) -> dict[str, object]:
@@ -248,5 +248,5 @@ def _facts_of(followers: Sequence[JobEvent]) -> dict[str, object]:
     }
 
 
-def _name(change: JobEvent) -> Name:
-    return Name(plain(change.job_name, 128) or plain(change.job_id))
+def _name(event: JobEvent) -> Name:
+    return Name(plain(event.job_name, 128) or plain(event.job_id))

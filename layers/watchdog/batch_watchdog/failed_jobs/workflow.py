@@ -35,18 +35,18 @@ class FailureChainReporter:
     policy: Policy
     now: datetime
 
-    def see_to(self, due: Collection[JobEvent]) -> None:
+    def process(self, due: Collection[JobEvent]) -> None:
         """Announce the chains that these failures form, except those that may go on."""
-        later = {change.job_id: change for change in self._filed_ahead()}
+        later = {event.job_id: event for event in self._filed_ahead()}
         going_on = {
-            change.job_id
+            event.job_id
             for chain in chains.chains([*due, *later.values()])
             if chains.may_go_on(chain, later.keys(), self.now)
-            for change in chain.members
+            for event in chain.members
         }
-        waiting = [change for change in due if change.job_id in going_on]
+        waiting = [event for event in due if event.job_id in going_on]
         Reminders(self.table).file(chain_items.entries(waiting, minute_of(self.now) + MINUTE))
-        self._tell([change for change in due if change.job_id not in going_on])
+        self._announce([event for event in due if event.job_id not in going_on])
 
     def _filed_ahead(self) -> Iterable[JobEvent]:
         first, last = minute_of(self.now) + MINUTE, minute_from(self.now + chains.QUIET) + MINUTE
@@ -54,7 +54,7 @@ class FailureChainReporter:
             if entry.kind == "chain":
                 yield from chain_items.read(unpack(entry.content))
 
-    def _tell(self, failures: Collection[JobEvent]) -> None:
+    def _announce(self, failures: Collection[JobEvent]) -> None:
         """Announce each failure once: with its chain, or later if that was announced before."""
         by_id = {failure.job_id: failure for failure in failures}
         unknown = {job_id for chain in chains.chains(failures) for job_id in _unknown(chain)}
@@ -67,8 +67,8 @@ class FailureChainReporter:
             )
             fresh = remembered.fresh(entries)
             found = chains.chains(by_id[job_id] for job_id in job_ids)
-            untold = (chains.narrowed(chain, fresh) for chain in found)
-            notices = tuple(_notice(chain, known) for chain in untold if chain.members)
+            unannounced = (chains.narrowed(chain, fresh) for chain in found)
+            notices = tuple(_notice(chain, known) for chain in unannounced if chain.members)
             announce = Announce(notices=notices)
             puts = remembered.puts([entries[job_id] for job_id in fresh], self.now)
             return Outcome(puts=puts, effects=[announce] if notices else [])

@@ -29,21 +29,21 @@ _STATES = (*WAITING, *STARTED, *ENDED)
 class _Stop:
     """A job that has arrived, and the guard's entry for which it is stopped."""
 
-    change: JobEvent
+    event: JobEvent
     guard: str
     entry: StageEntry
 
     @property
     def name(self) -> str:
         """Return the key that is decided once: this stay of the job, for this entry of a stage."""
-        change = self.change
-        stay = f"{change.job_id}:{change.attempts}:{change.status}"
+        event = self.event
+        stay = f"{event.job_id}:{event.attempts}:{event.status}"
         return f"guard-stop:{self.entry.run_id}:{stay}"
 
     @property
     def together(self) -> tuple[str, bool]:
         """Return what the jobs of one stop share: the run, and whether they are service jobs."""
-        return self.entry.run_id, self.change.kind == "service"
+        return self.entry.run_id, self.event.kind == "service"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,19 +55,19 @@ class ArrivalStopper:
     policy: Policy
     now: datetime
 
-    def observe(self, changes: Mapping[str, JobEvent]) -> list[str]:
+    def handle(self, events: Mapping[str, JobEvent]) -> list[str]:
         """
         Stop jobs that wait, or at `terminate` have started, in the scope of a stage that is on.
 
-        `changes` are job events by message id. While all guards are calm, one query is made. If
+        `events` are job events by message id. While all guards are calm, one query is made. If
         the policy has no guards, nothing is read.
 
         Returns:
             The ids of the messages that lost a race with another write. They must be delivered
             again.
         """
-        stops = dict(self._stops(changes))
-        entries = {key: once_keys.OnceKey(stop.name, stop.change.at) for key, stop in stops.items()}
+        stops = dict(self._stops(events))
+        entries = {key: once_keys.OnceKey(stop.name, stop.event.at) for key, stop in stops.items()}
 
         def decide(fresh: Sequence[str]) -> Outcome:
             return self._outcome([stops[key] for key in fresh])
@@ -76,7 +76,7 @@ class ArrivalStopper:
         written.raise_failed()
         return list(written.lost)
 
-    def _stops(self, changes: Mapping[str, JobEvent]) -> Iterator[tuple[str, _Stop]]:
+    def _stops(self, events: Mapping[str, JobEvent]) -> Iterator[tuple[str, _Stop]]:
         if not self.policy.guard:
             return
         states = guard_items.read_all(self.table)
@@ -86,21 +86,21 @@ class ArrivalStopper:
         ):
             return
         arrived = {
-            key: change
-            for key, change in _latest(changes).items()
-            if change.status in (*WAITING, *STARTED) and change.kind != "node"
+            key: event
+            for key, event in _latest(events).items()
+            if event.status in (*WAITING, *STARTED) and event.kind != "node"
         }
         found = dict(self._matching(states, self._with_tags(states, arrived)))
         stopped_arrays = {
-            stop.change.job_id for stop in found.values() if stop.change.kind == "array"
+            stop.event.job_id for stop in found.values() if stop.event.kind == "array"
         }
-        service_ids = [s.change.job_id for s in found.values() if self._may_have_started(s)]
+        service_ids = [s.event.job_id for s in found.values() if self._may_have_started(s)]
         now_at = self.batch.describe_service(service_ids)
         for key, stop in found.items():
-            if stop.change.parent_id in stopped_arrays:
+            if stop.event.parent_id in stopped_arrays:
                 continue  # The stop of its array stops it too; the run checks that later.
             if self._may_have_started(stop):
-                status = str(now_at.get(stop.change.job_id, {}).get("status"))
+                status = str(now_at.get(stop.event.job_id, {}).get("status"))
                 if not precedence.must_stop(status, stop.entry.stage):
                     continue
             yield key, stop
@@ -113,29 +113,29 @@ class ArrivalStopper:
         There is only one way to stop a service job, and it also ends a job that has started. Other
         jobs are cancelled, and a cancel does not affect jobs that have started.
         """
-        return stop.change.kind == "service" and stop.entry.stage == "cancel"
+        return stop.event.kind == "service" and stop.entry.stage == "cancel"
 
     def _matching(
-        self, states: Mapping[str, GuardState], changes: Mapping[str, JobEvent]
+        self, states: Mapping[str, GuardState], events: Mapping[str, JobEvent]
     ) -> Iterator[tuple[str, _Stop]]:
-        for key, change in changes.items():
-            held = precedence.stopping(states, self.policy, change, change.status, self.now)
+        for key, event in events.items():
+            held = precedence.stopping(states, self.policy, event, event.status, self.now)
             entry = states[held.guard].entry if held else None
             # The stop run finds jobs from before the stage, whenever their events arrive.
-            if held and held.mode == "enforce" and entry and change.at >= _second(entry.since):
-                yield key, _Stop(change, held.guard, entry)
+            if held and held.mode == "enforce" and entry and event.at >= _second(entry.since):
+                yield key, _Stop(event, held.guard, entry)
 
     def _with_tags(
-        self, states: Mapping[str, GuardState], changes: Mapping[str, JobEvent]
+        self, states: Mapping[str, GuardState], events: Mapping[str, JobEvent]
     ) -> dict[str, JobEvent]:
         """Return the job events, with the jobs' tags where the decision depends on them."""
         tagged = with_tags(
-            list(changes.values()),
-            lambda change: precedence.asks_for_tags(states, self.policy, change),
+            list(events.values()),
+            lambda event: precedence.asks_for_tags(states, self.policy, event),
             self.batch.describe,
             self.batch.describe_service,
         )
-        return dict(zip(changes, tagged, strict=True))
+        return dict(zip(events, tagged, strict=True))
 
     def _outcome(self, stops: Sequence[_Stop]) -> Outcome:
         together: dict[tuple[str, bool], list[_Stop]] = defaultdict(list)
@@ -162,19 +162,19 @@ class ArrivalStopper:
 
     def _chunk(self, stops: Sequence[_Stop]) -> Chunk:
         first = stops[0]
-        ids = tuple(dict.fromkeys(stop.change.job_id for stop in stops))
+        ids = tuple(dict.fromkeys(stop.event.job_id for stop in stops))
         return Chunk(
             at=self.now,
             how=first.entry.stage,
             reason=stop_run.stop_reason(first.guard, first.entry),
             rule=f'guard "{first.guard}"',
-            service=first.change.kind == "service",
+            service=first.event.kind == "service",
             stop=ids,
             arrays=dict(filter(None, map(_counted, stops))),
             failed_before={
-                each.change.job_id: each.change.summary.get("FAILED", 0)
+                each.event.job_id: each.event.summary.get("FAILED", 0)
                 for each in stops
-                if each.change.kind == "array"
+                if each.event.kind == "array"
             },
             asked=len(ids),
             arrived=True,
@@ -187,22 +187,22 @@ def _second(at: datetime) -> datetime:
 
 def _counted(stop: _Stop) -> tuple[str, tuple[int, int]] | None:
     """Return an array's id, with its numbers of waiting and started children; else None."""
-    change = stop.change
-    told = {"arrayProperties": {"size": change.size, "statusSummary": change.summary}}
-    counts = stop_run.children(told)
-    return (change.job_id, counts) if counts else None
+    event = stop.event
+    described = {"arrayProperties": {"size": event.size, "statusSummary": event.summary}}
+    counts = stop_run.children(described)
+    return (event.job_id, counts) if counts else None
 
 
-def _latest(changes: Mapping[str, JobEvent]) -> dict[str, JobEvent]:
+def _latest(events: Mapping[str, JobEvent]) -> dict[str, JobEvent]:
     """Keep the last job event of each job: one stop is enough, and an ended job needs none."""
     by_job: dict[str, tuple[str, JobEvent]] = {}
-    for key, change in changes.items():
-        known = by_job.get(change.job_id)
-        if known is None or _order(known[1]) <= _order(change):
-            by_job[change.job_id] = key, change
+    for key, event in events.items():
+        known = by_job.get(event.job_id)
+        if known is None or _order(known[1]) <= _order(event):
+            by_job[event.job_id] = key, event
     return dict(by_job.values())
 
 
-def _order(change: JobEvent) -> tuple[datetime, int, int]:
-    rank = _STATES.index(change.status) if change.status in _STATES else 0
-    return change.at, change.attempts, rank
+def _order(event: JobEvent) -> tuple[datetime, int, int]:
+    rank = _STATES.index(event.status) if event.status in _STATES else 0
+    return event.at, event.attempts, rank

@@ -50,11 +50,11 @@ class GuardDecision:
     """
     A guard's new state, and what is to be done.
 
-    `why` is for the log: what was decided, even if nothing changes. `to_tell` is for operators:
+    `why` is for the log: what was decided, even if nothing changes. `to_announce` is for operators:
     why a message of a budget or an anomaly raised nothing; "" if there is nothing to report.
     """
 
     state: GuardState
     effects: tuple[Effect, ...] = ()
     why: str
-    to_tell: str = ""
+    to_announce: str = ""

@@ -23,7 +23,7 @@ def read_all(table: Table) -> dict[str, GuardState]:
     return {state.guard: state for state in states}
 
 
-def heard_names(states: Iterable[GuardState]) -> list[str]:
+def received_names(states: Iterable[GuardState]) -> list[str]:
     """Return the alarms, budgets and monitors that have sent a message, as policies name them."""
     return sorted({name_of(signal) for state in states for signal in state.alarms})
 

@@ -180,14 +180,14 @@ def _counted_here(stage: Stage) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def waits_for(rule: Guard, state: GuardState) -> list[dict[str, str | None]]:
     """List what may raise each stage, with its latest state; None if no message was received."""
-    heard = {(base_of(signal), latest.state) for signal, latest in state.alarms.items()}
+    received = {(base_of(signal), latest.state) for signal, latest in state.alarms.items()}
     return [
         {
             "stage": stage.action,
             "alarm": name,
             # If any of its signals is in ALARM, that counts.
             "heard": next(
-                (said for said in ("ALARM", "OK") for each in signals if (each, said) in heard),
+                (said for said in ("ALARM", "OK") for each in signals if (each, said) in received),
                 None,
             ),
         }

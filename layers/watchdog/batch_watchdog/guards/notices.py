@@ -64,7 +64,7 @@ class Outlook:
 def raised(rule: Guard, entry: StageEntry, outlook: Outlook, evidence: Evidence | None) -> Notice:
     """Build the notice that a stage was entered (also after a return from terminate to cancel)."""
     name, observing = Name(plain(rule.name, 64)), entry.mode == "observe"
-    told: list[str] = [
+    body: list[str] = [
         say(
             "The guard {guard} went from {before} to {stage} at {at}.",
             guard=name,
@@ -76,16 +76,16 @@ def raised(rule: Guard, entry: StageEntry, outlook: Outlook, evidence: Evidence 
         say("Why: {why}", why=kept(entry.why)),
     ]
     if evidence and evidence.detail:
-        told.append(say("It says: {words}", words=evidence.detail))
-    told += ["", _IS_DONE[entry.stage, entry.mode]]
+        body.append(say("It says: {words}", words=evidence.detail))
+    body += ["", _IS_DONE[entry.stage, entry.mode]]
     if outlook.closes_queues and observing:
-        told.append(say("The queues in scope that are open would be closed to new jobs."))
+        body.append(say("The queues in scope that are open would be closed to new jobs."))
     elif outlook.closes_queues:
-        told.append(say("The queues in scope that are open are closed to new jobs."))
-    told.append(say("Scope: {scope}.", scope=plain(str(rule.match), 300)))
+        body.append(say("The queues in scope that are open are closed to new jobs."))
+    body.append(say("Scope: {scope}.", scope=plain(str(rule.match), 300)))
     if rule.spare:
-        told.append(say("Spared: {scope}.", scope=plain(str(rule.spare), 300)))
-    told += ["", say("What next:"), *_next_steps(rule, entry, outlook)]
+        body.append(say("Spared: {scope}.", scope=plain(str(rule.spare), 300)))
+    body += ["", say("What next:"), *_next_steps(rule, entry, outlook)]
     return Notice(
         kind="guard-raised",
         id=f"guard-raised:{entry.run_id}",
@@ -93,7 +93,7 @@ def raised(rule: Guard, entry: StageEntry, outlook: Outlook, evidence: Evidence 
         subject=subject(
             _IN_SHORT[entry.stage, entry.mode], guard=name, because=_because(entry, evidence)
         ),
-        text=lines(told),
+        text=lines(body),
         facts=facts_of(rule.name, entry.stage, entry.stage, entry.mode)
         | {
             "run_id": entry.run_id,

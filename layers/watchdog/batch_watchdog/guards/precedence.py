@@ -30,17 +30,6 @@ def must_stop(status: str, action: StopAction) -> bool:
     return status in WAITING or (action == "terminate" and status in STARTED)
 
 
-def hardest(
-    states: Mapping[str, GuardState], policy: Policy, queue: str, now: datetime
-) -> GuardEffect | None:
-    """
-    Return the stage that applies to a queue (an ARN or a name): of several guards, the hardest.
-
-    `states` are by guard. A stage in observe mode counts only if no enforced one applies.
-    """
-    return _hardest(states, policy, policy.guards_for_queue(queue), now)
-
-
 def stopping(
     states: Mapping[str, GuardState], policy: Policy, job: Job, status: str, now: datetime
 ) -> GuardEffect | None:

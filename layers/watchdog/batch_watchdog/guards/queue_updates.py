@@ -45,7 +45,7 @@ class QueueUpdateRetrier:
     policy: Policy
     now: datetime
 
-    def see_to(self, out_of_time: Callable[[], bool]) -> list[Exception]:
+    def process(self, out_of_time: Callable[[], bool]) -> list[Exception]:
         """
         Check the updates that are due. If none is due, this is one read.
 

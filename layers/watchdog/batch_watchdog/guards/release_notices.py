@@ -22,7 +22,7 @@ class ReleaseFacts:
     `stages` are all its stages since it was last calm; the last is the one that it left now.
     Of the queues that it was to close, `opens` are to be reopened now (or after the hold, if an
     operator holds the watchdog: `is_held`), and `leaves_closed` cannot be reopened yet. Both may
-    include queues that were `never_closed`. `still_ringing` are its alarms that are in ALARM, as
+    include queues that were `never_closed`. `still_in_alarm` are its alarms that are in ALARM, as
     far as is known.
     """
 
@@ -34,7 +34,7 @@ class ReleaseFacts:
     leaves_closed: tuple[str, ...] = ()
     never_closed: Collection[str] = ()
     is_held: bool = False
-    still_ringing: tuple[str, ...] = ()
+    still_in_alarm: tuple[str, ...] = ()
     stages: tuple[StageReport, ...] = ()
 
     @property
@@ -70,7 +70,7 @@ def released(guard: str, entry: StageEntry, release: ReleaseFacts) -> Notice:
         "lasted": release.at - first,
         "jobs": counted(cancelled + terminated, "{n} job", "{n} jobs"),
     }
-    told: list[str] = [
+    body: list[str] = [
         say(
             "The guard {guard} went from {stage} to calm at {at}, after {lasted} in all.",
             stage=entry.stage,
@@ -81,35 +81,35 @@ def released(guard: str, entry: StageEntry, release: ReleaseFacts) -> Notice:
         say("Why: {why}", why=release.why),
         "",
         say("What it did, stage by stage:"),
-        *(line for each in release.stages for line in _tell_stage(each)),
+        *(line for each in release.stages for line in _stage_lines(each)),
         "",
-        *_tell_queues(release),
+        *_queue_lines(release),
     ]
     if release.still_closed and release.mode == "enforce":
-        told.append(
+        body.append(
             say(
                 "Still closed: {queues} (another guard holds them, or they follow within minutes).",
                 queues=listed_queues(release.still_closed),
             )
         )
     elif release.still_closed:
-        told.append(
+        body.append(
             say(
                 "Still closed: {queues} (this guard observes now, and opens nothing).",
                 queues=listed_queues(release.still_closed),
             )
         )
-    told += [
+    body += [
         "",
         say("What next:"),
         say("- What was stopped is not submitted again: its owners can do that."),
     ]
-    if release.still_ringing:
-        told.append(
+    if release.still_in_alarm:
+        body.append(
             say(
                 "- Still in ALARM, as far as is known: {alarms}. The guard is raised again when an "
                 "alarm goes into ALARM anew.",
-                alarms=listed(release.still_ringing, "and"),
+                alarms=listed(release.still_in_alarm, "and"),
             )
         )
     return Notice(
@@ -119,7 +119,7 @@ def released(guard: str, entry: StageEntry, release: ReleaseFacts) -> Notice:
         subject=subject("Guard {guard}: released after {lasted}, {jobs} stopped", **parts)
         if entry.mode == "enforce"
         else subject("Guard {guard}: released after {lasted}, only observing", **parts),
-        text=lines(told),
+        text=lines(body),
         # The counts are those of the stage, so its mode is reported, whatever the mode is now.
         facts=facts_of(guard, "calm", "release", entry.mode)
         | (counts_of(release.stages[-1].tally) if release.stages else {})
@@ -139,7 +139,7 @@ def released(guard: str, entry: StageEntry, release: ReleaseFacts) -> Notice:
     )
 
 
-def _tell_stage(report: StageReport) -> Iterable[str]:
+def _stage_lines(report: StageReport) -> Iterable[str]:
     entry = report.entry
     counts = rows(report.tally, entry)
     yield say(
@@ -167,7 +167,7 @@ def _stage_facts(report: StageReport) -> dict[str, Any]:
     }
 
 
-def _tell_queues(release: ReleaseFacts) -> Iterable[Phrase]:
+def _queue_lines(release: ReleaseFacts) -> Iterable[Phrase]:
     """Yield what happens to the queues, except those that cannot be reopened yet."""
     if release.reopened or not release.on_resume:
         yield _queues("Reopened: {queues}.", "Reopened: no queue.", release.reopened)

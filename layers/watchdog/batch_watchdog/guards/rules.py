@@ -76,19 +76,19 @@ from batch_watchdog.guards.stages import (
     HoldSpan,
     ended_signals,
     following,
-    heard_from,
+    in_alarm,
     in_force,
     is_newer,
     is_over,
     is_repeated_anomaly,
     is_the_same,
     operators_stage,
-    rang_by,
-    ringing,
     signal_of,
+    signals_of_alarm,
     stage_of,
-    surely_ringing,
+    surely_in_alarm,
     terminates_at,
+    to_latest_signal,
     with_anomaly,
     with_doubt,
 )
@@ -98,10 +98,10 @@ from batch_watchdog.guards.transition import (
     NOTHING_STOPPED,
     Transition,
     close_found_open,
+    describe,
+    describe_source,
     go_back,
-    source_in_words,
     stage_in_force,
-    words_of,
 )
 from batch_watchdog.notices.phrases import Phrase, say
 from batch_watchdog.notices.text import plain
@@ -111,7 +111,7 @@ from batch_watchdog.policy.tables import Mode
 
 def decide(  # noqa: PLR0913 - two of them have a default
     state: GuardState,
-    happening: GuardInput,
+    guard_input: GuardInput,
     rule: Guard | None,
     *,
     mode: Mode,
@@ -122,7 +122,7 @@ def decide(  # noqa: PLR0913 - two of them have a default
     never_closed: Collection[str] = (),
 ) -> GuardDecision:
     """
-    Decide what an input (`happening`) changes, and what must be done about it.
+    Decide what an input (`guard_input`) changes, and what must be done about it.
 
     `rule` is None if the guard is not in the policy any more; an operator can still release it.
     `held_by_others` are queues that other guards keep closed. `operator_holds` are the spans of
@@ -130,9 +130,9 @@ def decide(  # noqa: PLR0913 - two of them have a default
     release: what the current stage has `stopped` so far, what each earlier stage had
     (`stopped_before`), and the queues that are known to be `never_closed`, though they were to be.
     """
-    moment = Transition(
+    guard = Transition(
         state=state,
-        now=happening.now,
+        now=guard_input.now,
         mode=mode,
         held=held_by_others,
         stopped=stopped,
@@ -141,206 +141,209 @@ def decide(  # noqa: PLR0913 - two of them have a default
         never_closed=never_closed,
     )
     if rule is None:
-        return _without_rule(moment, happening)
-    match happening:
+        return _without_rule(guard, guard_input)
+    match guard_input:
         case AlarmReceived():
-            return _alarm_received(moment, rule, happening.evidence)
+            return _alarm_received(guard, rule, guard_input.evidence)
         case TimePassed():
-            return _time_passed(moment, rule)
+            return _time_passed(guard, rule)
         case StageSet():
-            return _stage_set(moment, rule, happening.stage, happening.by)
+            return _stage_set(guard, rule, guard_input.stage, guard_input.by)
         case QueuesFoundOpen():
-            return close_found_open(moment, rule, happening)
+            return close_found_open(guard, rule, guard_input)
         case _:
-            assert_never(happening)
+            assert_never(guard_input)
 
 
-def _without_rule(moment: Transition, happening: GuardInput) -> GuardDecision:
-    if isinstance(happening, StageSet) and happening.stage == "calm":
+def _without_rule(guard: Transition, guard_input: GuardInput) -> GuardDecision:
+    if isinstance(guard_input, StageSet) and guard_input.stage == "calm":
         # No rule sets a mode. The operator asks for it, so the queues are reopened.
-        state = replace(moment.state, reopens=bool(moment.state.closed))
-        moment = replace(moment, state=state)
+        state = replace(guard.state, reopens=bool(guard.state.closed))
+        guard = replace(guard, state=state)
         if state.entry is None:  # A release has left its queues closed.
-            return moment.reopen()
-        return moment.release_by(happening.by, ringing=())
-    if isinstance(happening, TimePassed):
-        return moment.reopen()
-    if isinstance(happening, AlarmReceived):
-        moment = _unnamed(moment, happening.evidence)
-    return moment.stay(say("the policy has no such guard"))
+            return guard.reopen()
+        return guard.release_by(guard_input.by, in_alarm=())
+    if isinstance(guard_input, TimePassed):
+        return guard.reopen()
+    if isinstance(guard_input, AlarmReceived):
+        guard = _unnamed(guard, guard_input.evidence)
+    return guard.stay(say("the policy has no such guard"))
 
 
-def _unnamed(moment: Transition, evidence: Evidence, named: Collection[str] = ()) -> Transition:
+def _unnamed(guard: Transition, evidence: Evidence, named: Collection[str] = ()) -> Transition:
     """
     Record an OK, or too little data, for signals that the policy does not name now.
 
     The policy may name them again later.
     """
-    state, heard = moment.state, heard_from(evidence, moment.now)
+    state, received = guard.state, to_latest_signal(evidence, guard.now)
     alarms, lacking = dict(state.alarms), dict(state.lacking)
-    for signal in set(rang_by(state, evidence)) - set(named):
+    for signal in set(signals_of_alarm(state, evidence)) - set(named):
         if evidence.state == "INSUFFICIENT_DATA":
-            lacking[signal] = max(heard.at, lacking.get(signal, BEFORE))
-        elif evidence.state == "OK" and is_newer(heard, known := alarms[signal]):
-            alarms[signal] = following(heard, known)
-    return replace(moment, state=replace(state, alarms=alarms, lacking=lacking))
+            lacking[signal] = max(received.at, lacking.get(signal, BEFORE))
+        elif evidence.state == "OK" and is_newer(received, known := alarms[signal]):
+            alarms[signal] = following(received, known)
+    return replace(guard, state=replace(state, alarms=alarms, lacking=lacking))
 
 
-def _alarm_received(moment: Transition, rule: Guard, evidence: Evidence) -> GuardDecision:
-    what = source_in_words(evidence)
-    tells = evidence.source not in ("cloudwatch", "live")
-    known = moment.state.alarms
+def _alarm_received(guard: Transition, rule: Guard, evidence: Evidence) -> GuardDecision:
+    what = describe_source(evidence)
+    known = guard.state.alarms
     named = tuple(
         (stage, signal_of(known, signal, evidence.arn))
         for stage, signal in named_stages(rule, evidence)
     )
-    moment = _unnamed(moment, evidence, [signal for _, signal in named])
+    guard = _unnamed(guard, evidence, [signal for _, signal in named])
     if not is_named(rule, evidence):
-        return moment.stay(f"{what} is not named by the guard")
+        return guard.stay(f"{what} is not named by the guard")
     if evidence.state == "INSUFFICIENT_DATA":
-        moment = _lacking(moment, rule, evidence)
-        return moment.stay(f"{what} has too little data: neither an ALARM nor an OK")
+        guard = _lacking(guard, rule, evidence)
+        return guard.stay(f"{what} has too little data: neither an ALARM nor an OK")
     if not named:
-        return moment.stay(
-            say("{what}: {why}", what=what, why=why_not_named(rule, evidence)), tell=tells
+        return guard.stay(
+            say("{what}: {why}", what=what, why=why_not_named(rule, evidence)), evidence
         )
-    heard = heard_from(evidence, moment.now)
-    released_at = moment.state.released_at
-    if heard.state == "ALARM" and (
-        (heard.ends and heard.ends <= moment.now) or (released_at and heard.at <= released_at)
+    received = to_latest_signal(evidence, guard.now)
+    released_at = guard.state.released_at
+    if received.state == "ALARM" and (
+        (received.ends and received.ends <= guard.now)
+        or (released_at and received.at <= released_at)
     ):
-        heard = replace(heard, over=True)
+        received = replace(received, over=True)
     fresh = [
         (stage, signal)
         for stage, signal in named
-        if signal not in known or is_newer(heard, known[signal])
+        if signal not in known or is_newer(received, known[signal])
     ]
-    if is_repeated_anomaly(heard, known):
+    if is_repeated_anomaly(received, known):
         fresh = []
-    elif not fresh and not any(is_the_same(known[signal], heard) for _, signal in named):
-        older = {signal: with_anomaly(known[signal], heard) for _, signal in named}
-        moment = replace(moment, state=replace(moment.state, alarms={**known, **older}))
-        return moment.stay(say("{what}: not newer than what is known", what=what), tell=tells)
+    elif not fresh and not any(is_the_same(known[signal], received) for _, signal in named):
+        older = {signal: with_anomaly(known[signal], received) for _, signal in named}
+        guard = replace(guard, state=replace(guard.state, alarms={**known, **older}))
+        return guard.stay(say("{what}: not newer than what is known", what=what), evidence)
     if not fresh:
-        return moment.stay(f"{what}: known already")
-    return _news(moment, rule, evidence, heard, fresh)
+        return guard.stay(f"{what}: known already")
+    return _new_evidence(guard, rule, evidence, received, fresh)
 
 
-def _lacking(moment: Transition, rule: Guard, evidence: Evidence) -> Transition:
+def _lacking(guard: Transition, rule: Guard, evidence: Evidence) -> Transition:
     """Record that an alarm has too little data."""
-    at, known = heard_from(evidence, moment.now).at, moment.state.lacking
+    at, known = to_latest_signal(evidence, guard.now).at, guard.state.lacking
     lacking = {
         signal: at
         for _, name in named_stages(rule, evidence)
-        if (signal := signal_of(moment.state.alarms, name, evidence.arn))
+        if (signal := signal_of(guard.state.alarms, name, evidence.arn))
         if at > known.get(signal, BEFORE)
     }
-    state = replace(moment.state, lacking={**known, **lacking})
-    return _with_doubt(replace(moment, state=state), rule, at)
+    state = replace(guard.state, lacking={**known, **lacking})
+    return _with_doubt(replace(guard, state=state), rule, at)
 
 
-def _with_doubt(moment: Transition, rule: Guard, at: datetime) -> Transition:
-    state = with_doubt(moment.state, rule, moment.now, at, moment.operator_holds)
-    return replace(moment, state=state)
+def _with_doubt(guard: Transition, rule: Guard, at: datetime) -> Transition:
+    state = with_doubt(guard.state, rule, guard.now, at, guard.operator_holds)
+    return replace(guard, state=state)
 
 
-def _news(
-    moment: Transition,
+def _new_evidence(
+    guard: Transition,
     rule: Guard,
     evidence: Evidence,
-    heard: LatestSignal,
+    received: LatestSignal,
     fresh: Sequence[tuple[Stage, str]],
 ) -> GuardDecision:
     """Apply new evidence. `fresh` are its signals, each with the stage that names it."""
-    state, now = moment.state, moment.now
-    evidence = replace(evidence, at=heard.at)  # In words too: its own time may be still to come.
-    what = source_in_words(evidence)
-    tells = evidence.source not in ("cloudwatch", "live")
-    rang, before = ringing(state, rule, now), stage_in_force(moment, rule)
-    signals = {signal: following(heard, state.alarms.get(signal)) for _, signal in fresh}
+    state, now = guard.state, guard.now
+    evidence = replace(evidence, at=received.at)  # In text too: its own time may lie ahead.
+    what = describe_source(evidence)
+    was_in_alarm, before = in_alarm(state, rule, now), stage_in_force(guard, rule)
+    signals = {signal: following(received, state.alarms.get(signal)) for _, signal in fresh}
     state = replace(state, alarms={**state.alarms, **signals})
-    moment = _with_doubt(replace(moment, state=state), rule, heard.at)
+    guard = _with_doubt(replace(guard, state=state), rule, received.at)
     if evidence.state == "OK":
-        return _relieved(moment, rule, what, rang=any(signal in rang for signal in signals))
-    if heard.ends and heard.ends <= now:
-        over = say(
-            "{word}; what it is about was over at {at}", word=words_of(evidence), at=heard.ends
+        return _relieved(
+            guard, rule, what, was_in_alarm=any(signal in was_in_alarm for signal in signals)
         )
-        return moment.stay(over, tell=tells)
-    if heard.over:
-        released = say("{word}; an operator has released the guard since", word=words_of(evidence))
-        return moment.stay(released, tell=tells)
-    if not rang:
-        state = replace(moment.state, ringing_since=now, doubted_for=timedelta())
-        moment = replace(moment, state=state)
+    if received.ends and received.ends <= now:
+        over = say(
+            "{word}; what it is about was over at {at}",
+            word=describe(evidence),
+            at=received.ends,
+        )
+        return guard.stay(over, evidence)
+    if received.over:
+        released = say("{word}; an operator has released the guard since", word=describe(evidence))
+        return guard.stay(released, evidence)
+    if not was_in_alarm:
+        state = replace(guard.state, ringing_since=now, doubted_for=timedelta())
+        guard = replace(guard, state=state)
     hardest, signal = max(fresh, key=lambda each: hardness(each[0].action))
-    why = words_of(evidence)
+    why = describe(evidence)
     if hardness(hardest.action) <= hardness(before):
-        already = say("{word}; the guard is at {stage} already", word=why, stage=moment.state.stage)
-        return moment.stay(already, tell=tells)
-    return moment.enter(rule, hardest.action, why, signal=signal, evidence=evidence)
+        already = say("{word}; the guard is at {stage} already", word=why, stage=guard.state.stage)
+        return guard.stay(already, evidence)
+    return guard.enter(rule, hardest.action, why, signal=signal, evidence=evidence)
 
 
-def _relieved(moment: Transition, rule: Guard, what: Phrase, *, rang: bool) -> GuardDecision:
-    state = moment.state
-    if state.entry is None or not rang:
-        return moment.stay(f"{what} is OK")
-    if left := ringing(state, rule, moment.now):
-        return moment.stay(f"{what} is OK, but not yet {', '.join(map(alarm_of, sorted(left)))}")
+def _relieved(guard: Transition, rule: Guard, what: Phrase, *, was_in_alarm: bool) -> GuardDecision:
+    state = guard.state
+    if state.entry is None or not was_in_alarm:
+        return guard.stay(f"{what} is OK")
+    if left := in_alarm(state, rule, guard.now):
+        return guard.stay(f"{what} is OK, but not yet {', '.join(map(alarm_of, sorted(left)))}")
     if rule.release == "manual":
-        return moment.stay(f"{what} is OK; an operator releases this guard")
-    if operators := operators_stage(state, rule, moment.mode, moment.now):
-        return go_back(moment, rule, operators)
+        return guard.stay(f"{what} is OK; an operator releases this guard")
+    if operators := operators_stage(state, rule, guard.mode, guard.now):
+        return go_back(guard, rule, operators)
     if state.by_operator:
-        return moment.stay(f"{what} is OK; an operator raised the guard, and releases it")
+        return guard.stay(f"{what} is OK; an operator raised the guard, and releases it")
     why = say("{what} is OK, and no other alarm rings", what=what)
-    return moment.release(why, ringing=())
+    return guard.release(why, in_alarm=())
 
 
-def _time_passed(moment: Transition, rule: Guard) -> GuardDecision:
-    moment = _with_doubt(moment, rule, moment.now)
-    state, entry = moment.state, moment.state.entry
+def _time_passed(guard: Transition, rule: Guard) -> GuardDecision:
+    guard = _with_doubt(guard, rule, guard.now)
+    state, entry = guard.state, guard.state.entry
     if entry is None:
-        return moment.reopen()
-    if is_over(state, rule, moment.now):
-        ended = sorted(ended_signals(state, rule, moment.now))
+        return guard.reopen()
+    if is_over(state, rule, guard.now):
+        ended = sorted(ended_signals(state, rule, guard.now))
         which = ", ".join(subject_of(signal) for signal in ended)
         why = say("{which} has ended, and no alarm rings", which=which)
-        return moment.release(why, ringing=())
-    if operators := operators_stage(state, rule, moment.mode, moment.now):
-        return go_back(moment, rule, operators)
-    if in_force(state, moment.mode) == "calm":
-        return _taken_seriously(moment, rule)
-    at = terminates_at(state, rule, moment.now, moment.operator_holds)
-    if at and moment.now >= at:
+        return guard.release(why, in_alarm=())
+    if operators := operators_stage(state, rule, guard.mode, guard.now):
+        return go_back(guard, rule, operators)
+    if in_force(state, guard.mode) == "calm":
+        return _taken_seriously(guard, rule)
+    at = terminates_at(state, rule, guard.now, guard.operator_holds)
+    if at and guard.now >= at:
         why = say(
             "{lasted} at {stage} without relief: {alarms} still in ALARM",
-            lasted=moment.now - entry.since,
+            lasted=guard.now - entry.since,
             stage=entry.stage,
-            alarms=", ".join(map(alarm_of, sorted(surely_ringing(state, rule, moment.now)))),
+            alarms=", ".join(map(alarm_of, sorted(surely_in_alarm(state, rule, guard.now)))),
         )
-        return moment.enter(rule, "terminate", why, signal=BY_TIME)
-    return moment.stay("nothing to do")
+        return guard.enter(rule, "terminate", why, signal=BY_TIME)
+    return guard.stay("nothing to do")
 
 
-def _taken_seriously(moment: Transition, rule: Guard) -> GuardDecision:
+def _taken_seriously(guard: Transition, rule: Guard) -> GuardDecision:
     """Enter the stage of an alarm still in ALARM: the mode was "observe", and is "enforce" now."""
-    rings = set(map(base_of, surely_ringing(moment.state, rule, moment.now)))
+    active = set(map(base_of, surely_in_alarm(guard.state, rule, guard.now)))
     for stage in reversed(rule.stage):
         for signal, what in lasting(stage).items():
-            if signal in rings:
+            if signal in active:
                 why = say("{what}, and the guard no longer observes only", what=what)
-                return moment.enter(rule, stage.action, why, signal=signal)
-    return moment.stay("was raised in observe mode: waits for the next ALARM or an operator")
+                return guard.enter(rule, stage.action, why, signal=signal)
+    return guard.stay("was raised in observe mode: waits for the next ALARM or an operator")
 
 
-def _stage_set(moment: Transition, rule: Guard, stage: StageName, by: str) -> GuardDecision:
-    state, rings = moment.state, ringing(moment.state, rule, moment.now)
+def _stage_set(guard: Transition, rule: Guard, stage: StageName, by: str) -> GuardDecision:
+    state, active = guard.state, in_alarm(guard.state, rule, guard.now)
     if stage == "calm":
-        return moment.release_by(by, ringing=rings)
+        return guard.release_by(by, in_alarm=active)
     if stage_of(rule, stage) is None:
-        return moment.stay(f"the guard has no stage {stage}")
-    if stage == stage_in_force(moment, rule):
-        return moment.stay(f"at {stage} already")
-    moment = replace(moment, state=replace(state, by_operator=state.by_operator or not rings))
-    return moment.enter(rule, stage, say("{who} asked for it", who=plain(by, 100)), by=by)
+        return guard.stay(f"the guard has no stage {stage}")
+    if stage == stage_in_force(guard, rule):
+        return guard.stay(f"at {stage} already")
+    guard = replace(guard, state=replace(state, by_operator=state.by_operator or not active))
+    return guard.enter(rule, stage, say("{who} asked for it", who=plain(by, 100)), by=by)

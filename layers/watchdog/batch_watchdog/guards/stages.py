@@ -23,12 +23,12 @@ BY_TIME = "after_previous"  # what led to a stage, if it was the time
 type HoldSpan = tuple[datetime, datetime]
 
 
-def ringing(state: GuardState, rule: Guard, now: datetime) -> frozenset[str]:
+def in_alarm(state: GuardState, rule: Guard, now: datetime) -> frozenset[str]:
     """Return the signals that the policy still names and whose ALARM has not ended."""
     return frozenset(
         signal
-        for signal, heard in _in_alarm(state, rule)
-        if not ((ends := ends_of(signal, heard)) and ends <= now)
+        for signal, received in _named_in_alarm(state, rule)
+        if not ((ends := ends_of(signal, received)) and ends <= now)
     )
 
 
@@ -42,14 +42,14 @@ def why_not_meant(state: GuardState, rule: Guard, now: datetime) -> str:
         return say("the policy has no stage {stage} for the guard any more", stage=entry.stage)
     if entry.by or rule.release == "manual":
         return ""
-    rings = ringing(state, rule, now)
-    if not rings:
+    active = in_alarm(state, rule, now)
+    if not active:
         return say("nothing rings any more of what the policy names for the guard")
     as_hard = [each for each in rule.stage if hardness(each.action) >= hardness(entry.stage)]
     reasons = {signal for each in as_hard for signal in signals_of(each)}
     if stage.after_previous is not None:
         reasons.add(BY_TIME)
-    led = {base_of(signal) for signal in (*rings, entry.signal)}
+    led = {base_of(signal) for signal in (*active, entry.signal)}
     if led & reasons or not entry.signal:
         return ""
     return say(
@@ -61,7 +61,7 @@ def is_over(state: GuardState, rule: Guard, now: datetime) -> bool:
     """Check whether to release a guard without an OK: a period is over, and nothing is in ALARM."""
     if state.entry is None or rule.release == "manual" or state.by_operator:
         return False
-    return bool(ended_signals(state, rule, now)) and not ringing(state, rule, now)
+    return bool(ended_signals(state, rule, now)) and not in_alarm(state, rule, now)
 
 
 def operators_stage(state: GuardState, rule: Guard, mode: Mode, now: datetime) -> StageEntry | None:
@@ -104,11 +104,11 @@ def closes_queues(rule: Guard, stage: StageName) -> bool:
     )
 
 
-def surely_ringing(state: GuardState, rule: Guard, now: datetime) -> frozenset[str]:
+def surely_in_alarm(state: GuardState, rule: Guard, now: datetime) -> frozenset[str]:
     """Return the signals in ALARM, without those that have had too little data since."""
     return frozenset(
         signal
-        for signal in ringing(state, rule, now)
+        for signal in in_alarm(state, rule, now)
         if state.lacking.get(signal, BEFORE) <= state.alarms[signal].at
     )
 
@@ -125,7 +125,7 @@ def with_doubt(
 
     Time under a hold is left out: it does not count for `after_previous` anyway.
     """
-    is_doubted = bool(ringing(state, rule, now)) and not surely_ringing(state, rule, now)
+    is_doubted = bool(in_alarm(state, rule, now)) and not surely_in_alarm(state, rule, now)
     if is_doubted and state.in_doubt_since is None:
         entered = state.entry.since if state.entry else BEFORE
         return replace(state, in_doubt_since=max(min(now, at), entered))
@@ -135,7 +135,7 @@ def with_doubt(
     return state
 
 
-def heard_from(evidence: Evidence, now: datetime) -> LatestSignal:
+def to_latest_signal(evidence: Evidence, now: datetime) -> LatestSignal:
     """Return evidence as it is kept: a time in the future counts as the time of arrival."""
     to_come = evidence.at > now + _CLOCKS_DIFFER
     at = now if to_come else evidence.at
@@ -158,43 +158,43 @@ def _digest(evidence: Evidence) -> str:
     return hashlib.sha256(evidence.detail.encode("utf-8", "replace")).hexdigest()[:8]
 
 
-def has_heard(state: GuardState | None, rule: Guard, evidence: Evidence) -> bool:
+def has_received(state: GuardState | None, rule: Guard, evidence: Evidence) -> bool:
     """Check whether evidence of a live budget is nothing new to a guard."""
     alarms = state.alarms if state else {}
     known = [alarms.get(signal) for _, signal in named_stages(rule, evidence)]
     if evidence.state == "OK":
         # An ALARM of a period that is over needs no OK. Any other period counts: an operator may
         # have changed how long the budget's periods are, and when they begin.
-        return not any(each and _rings_at(each, evidence.at) for each in known)
+        return not any(each and _in_alarm_at(each, evidence.at) for each in known)
     ends = evidence.ends_at(evidence.at)
     return all(each and each.at >= evidence.at and each.ends == ends for each in known)
 
 
-def _rings_at(heard: LatestSignal, at: datetime) -> bool:
-    return heard.state == "ALARM" and (heard.ends is None or at < heard.ends)
+def _in_alarm_at(received: LatestSignal, at: datetime) -> bool:
+    return received.state == "ALARM" and (received.ends is None or at < received.ends)
 
 
-def following(heard: LatestSignal, known: LatestSignal | None) -> LatestSignal:
+def following(received: LatestSignal, known: LatestSignal | None) -> LatestSignal:
     """Return new evidence as it is kept: a repeat of what was known before is still recognised."""
     if known is None:
-        return heard
+        return received
     return replace(
-        heard,
-        said=heard.said or known.said,
-        arn=heard.arn or known.arn,
-        impacts=_impacts(known, heard),
+        received,
+        said=received.said or known.said,
+        arn=received.arn or known.arn,
+        impacts=_impacts(known, received),
     )
 
 
-def with_anomaly(known: LatestSignal, heard: LatestSignal) -> LatestSignal:
+def with_anomaly(known: LatestSignal, received: LatestSignal) -> LatestSignal:
     """Add the anomaly of an older message to what is known, to recognise its second message."""
-    return replace(known, impacts=_impacts(known, heard))
+    return replace(known, impacts=_impacts(known, received))
 
 
-def _impacts(known: LatestSignal, heard: LatestSignal) -> Mapping[str, float]:
+def _impacts(known: LatestSignal, received: LatestSignal) -> Mapping[str, float]:
     """Return the impacts of the anomalies that were reported last."""
-    others = [item for item in known.impacts.items() if item[0] not in heard.impacts]
-    return dict([*others, *heard.impacts.items()][-_ANOMALIES_KEPT:])
+    others = [item for item in known.impacts.items() if item[0] not in received.impacts]
+    return dict([*others, *received.impacts.items()][-_ANOMALIES_KEPT:])
 
 
 def signal_of(alarms: Mapping[str, LatestSignal], signal: str, arn: str) -> str:
@@ -205,17 +205,17 @@ def signal_of(alarms: Mapping[str, LatestSignal], signal: str, arn: str) -> str:
     return f"{signal}\n{arn}"
 
 
-def rang_by(state: GuardState, evidence: Evidence) -> tuple[str, ...]:
+def signals_of_alarm(state: GuardState, evidence: Evidence) -> tuple[str, ...]:
     """Return the signals in ALARM of this CloudWatch alarm, whatever the policy names now."""
     return tuple(
         signal
-        for signal, heard in state.alarms.items()
-        if says_ok(signal) and heard.state == "ALARM" and name_of(signal) in evidence.names
-        if not (heard.arn and evidence.arn and heard.arn != evidence.arn)
+        for signal, received in state.alarms.items()
+        if says_ok(signal) and received.state == "ALARM" and name_of(signal) in evidence.names
+        if not (received.arn and evidence.arn and received.arn != evidence.arn)
     )
 
 
-def is_repeated_anomaly(heard: LatestSignal, alarms: Mapping[str, LatestSignal]) -> bool:
+def is_repeated_anomaly(received: LatestSignal, alarms: Mapping[str, LatestSignal]) -> bool:
     """
     Check whether an anomaly is known, with about this impact or more.
 
@@ -223,48 +223,48 @@ def is_repeated_anomaly(heard: LatestSignal, alarms: Mapping[str, LatestSignal])
     """
     return any(
         key in known.impacts and impact <= known.impacts[key] * _GROWN
-        for key, impact in heard.impacts.items()
+        for key, impact in received.impacts.items()
         for known in alarms.values()
     )
 
 
-def is_newer(heard: LatestSignal, known: LatestSignal) -> bool:
-    if heard.said and known.said and heard.said <= known.said:
+def is_newer(received: LatestSignal, known: LatestSignal) -> bool:
+    if received.said and known.said and received.said <= known.said:
         return False  # Both had a time in the future: it is a repeat, or older.
-    return _order(heard) > _order(known)
+    return _order(received) > _order(known)
 
 
-def is_the_same(known: LatestSignal, heard: LatestSignal) -> bool:
+def is_the_same(known: LatestSignal, received: LatestSignal) -> bool:
     """Check whether it is a repeat. One budget may send two messages with the same time."""
-    same_time = heard.said == known.said if heard.said else heard.at == known.at
-    return same_time and (known.state, known.content) == (heard.state, heard.content)
+    same_time = received.said == known.said if received.said else received.at == known.at
+    return same_time and (known.state, known.content) == (received.state, received.content)
 
 
-def _order(heard: LatestSignal) -> tuple[datetime, bool]:
-    return heard.at, heard.state == "ALARM"
+def _order(received: LatestSignal) -> tuple[datetime, bool]:
+    return received.at, received.state == "ALARM"
 
 
-def _in_alarm(state: GuardState, rule: Guard) -> Iterator[tuple[str, LatestSignal]]:
+def _named_in_alarm(state: GuardState, rule: Guard) -> Iterator[tuple[str, LatestSignal]]:
     named = {signal for stage in rule.stage for signal in signals_of(stage)}
-    for signal, heard in state.alarms.items():
-        if heard.state == "ALARM" and not heard.over and base_of(signal) in named:
-            yield signal, heard
+    for signal, received in state.alarms.items():
+        if received.state == "ALARM" and not received.over and base_of(signal) in named:
+            yield signal, received
 
 
 def ended_signals(state: GuardState, rule: Guard, now: datetime) -> list[str]:
     """Return the signals that were in ALARM until their period was over."""
     return [
         signal
-        for signal, heard in _in_alarm(state, rule)
-        if (ends := ends_of(signal, heard)) and ends <= now
+        for signal, received in _named_in_alarm(state, rule)
+        if (ends := ends_of(signal, received)) and ends <= now
     ]
 
 
-def ends_of(signal: str, heard: LatestSignal) -> datetime | None:
-    if heard.ends or says_ok(signal):
-        return heard.ends
+def ends_of(signal: str, received: LatestSignal) -> datetime | None:
+    if received.ends or says_ok(signal):
+        return received.ends
     # An older version has kept no end: it is that of the month, or of an anomaly's day.
-    return end_of("day" if signal.startswith("anomaly:") else "month", heard.at)
+    return end_of("day" if signal.startswith("anomaly:") else "month", received.at)
 
 
 def stage_of(rule: Guard, action: StageName) -> Stage | None:
@@ -280,7 +280,7 @@ def terminates_at(
         return None
     if harder.after_previous is None or state.entry.by or why_not_meant(state, rule, now):
         return None
-    if not surely_ringing(state, rule, now):
+    if not surely_in_alarm(state, rule, now):
         return None
     since = max(state.entry.since, state.ringing_since or state.entry.since)
     return without_holds(since, harder.after_previous + state.doubted_for, operator_holds)
@@ -305,4 +305,4 @@ def releasing_signals(state: GuardState, rule: Guard, now: datetime) -> list[str
     """Return the signals whose end will release the guard; none if only an operator can."""
     if rule.release == "manual" or state.by_operator:
         return []
-    return sorted(ringing(state, rule, now))
+    return sorted(in_alarm(state, rule, now))

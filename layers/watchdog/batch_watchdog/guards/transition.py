@@ -49,8 +49,10 @@ class Transition:
     operator_holds: Sequence[HoldSpan]
     never_closed: Collection[str]
 
-    def stay(self, why: str, *, tell: bool = False) -> GuardDecision:
-        return GuardDecision(state=self.state, why=why, to_tell=why if tell else "")
+    def stay(self, why: str, about: Evidence | None = None) -> GuardDecision:
+        """Stay as it is. Operators are notified if it is about a budget's or anomaly's message."""
+        is_message = about is not None and about.source not in ("cloudwatch", "live")
+        return GuardDecision(state=self.state, why=why, to_announce=why if is_message else "")
 
     def enter(  # noqa: PLR0913 - each is one part of an entry
         self,
@@ -100,14 +102,14 @@ class Transition:
         effects = (Announce(notices=(notice,)), StartRun(run_id=entry.run_id))
         return GuardDecision(state=raised, effects=effects, why=f"{stage}: {why}")
 
-    def release(self, why: str, *, by: str = "", ringing: Iterable[str]) -> GuardDecision:
+    def release(self, why: str, *, by: str = "", in_alarm: Iterable[str]) -> GuardDecision:
         """Make the guard calm, and end each ALARM."""
         entry = self.state.entry
         if entry is None:
             return self.stay("calm already")
         alarms = {
-            signal: replace(heard, over=heard.state == "ALARM")
-            for signal, heard in self.state.alarms.items()
+            signal: replace(received, over=received.state == "ALARM")
+            for signal, received in self.state.alarms.items()
         }
         reopened = self._reopenable()
         closed = tuple(queue for queue in self.state.closed if queue not in reopened)
@@ -123,7 +125,7 @@ class Transition:
                 leaves_closed=closed,
                 never_closed=self.never_closed,
                 is_held=_is_held(self),
-                still_ringing=tuple(map(alarm_of, sorted(ringing))),
+                still_in_alarm=tuple(map(alarm_of, sorted(in_alarm))),
                 stages=self._stages(entry),
             ),
         )
@@ -160,8 +162,8 @@ class Transition:
             StageReport(entry=entry, until=self.now, tally=self.stopped),
         )
 
-    def release_by(self, by: str, *, ringing: Iterable[str]) -> GuardDecision:
-        return self.release(say("{who} asked for it", who=plain(by, 100)), by=by, ringing=ringing)
+    def release_by(self, by: str, *, in_alarm: Iterable[str]) -> GuardDecision:
+        return self.release(say("{who} asked for it", who=plain(by, 100)), by=by, in_alarm=in_alarm)
 
     def reopen(self) -> GuardDecision:
         """Reopen the queues that a release left closed, as far as that is possible now."""
@@ -194,14 +196,14 @@ _SOURCES: Mapping[Source, str] = {
 }
 
 
-def source_in_words(evidence: Evidence) -> Phrase:
+def describe_source(evidence: Evidence) -> Phrase:
     """Return the kind of signal, and the name of the alarm, budget or monitor."""
     return say(_SOURCES[evidence.source], alarm=plain(evidence.alarm, 100))
 
 
-def words_of(evidence: Evidence) -> Phrase:
+def describe(evidence: Evidence) -> Phrase:
     parts = {
-        "what": source_in_words(evidence),
+        "what": describe_source(evidence),
         "at": evidence.at,
         "amount": evidence.amount or say("unknown"),
         "threshold": kept(evidence.threshold or say("unknown")),
@@ -226,26 +228,26 @@ def words_of(evidence: Evidence) -> Phrase:
             assert_never(evidence.source)
 
 
-def go_back(moment: Transition, rule: Guard, operators: StageEntry) -> GuardDecision:
+def go_back(guard: Transition, rule: Guard, operators: StageEntry) -> GuardDecision:
     """Enter again the stage that an operator had set: nothing asks for a harder one any more."""
     why = say(
         "nothing asks for {harder} any more, and {who} had asked for {stage}",
-        harder=moment.state.stage,
+        harder=guard.state.stage,
         who=plain(operators.by, 100),
         stage=operators.stage,
     )
-    return moment.enter(rule, operators.stage, why, by=operators.by)
+    return guard.enter(rule, operators.stage, why, by=operators.by)
 
 
-def close_found_open(moment: Transition, rule: Guard, found: QueuesFoundOpen) -> GuardDecision:
+def close_found_open(guard: Transition, rule: Guard, found: QueuesFoundOpen) -> GuardDecision:
     """Close the open queues in scope, if the stage that is on closes queues."""
-    state = moment.state
+    state = guard.state
     if not is_current(state, found.run_id) or state.entry is None:
-        return moment.stay("the guard has moved on")
-    if not closes_queues(rule, state.entry.stage) or not is_enforced(state.entry, moment.mode):
-        return moment.stay("closes no queues")
-    if why := why_not_meant(state, rule, moment.now):
-        return moment.stay(why)
+        return guard.stay("the guard has moved on")
+    if not closes_queues(rule, state.entry.stage) or not is_enforced(state.entry, guard.mode):
+        return guard.stay("closes no queues")
+    if why := why_not_meant(state, rule, guard.now):
+        return guard.stay(why)
     queues = [
         queue
         for queue in dict.fromkeys(found.queues)
@@ -253,7 +255,7 @@ def close_found_open(moment: Transition, rule: Guard, found: QueuesFoundOpen) ->
         if queue not in state.closed and rule.covers_queue(queue)
     ][:QUEUES_AT_ONCE]
     if not queues:
-        return moment.stay("no queue to close")
+        return guard.stay("no queue to close")
     return GuardDecision(
         state=replace(state, closed=(*state.closed, *queues)),
         effects=tuple(
@@ -266,12 +268,12 @@ def close_found_open(moment: Transition, rule: Guard, found: QueuesFoundOpen) ->
 # ---- Parts --------------------------------------------------------------------------------
 
 
-def _is_held(moment: Transition) -> bool:
+def _is_held(guard: Transition) -> bool:
     """Check whether an operator holds the watchdog."""
-    return any(until >= moment.now for _, until in moment.operator_holds)
+    return any(until >= guard.now for _, until in guard.operator_holds)
 
 
-def stage_in_force(moment: Transition, rule: Guard) -> StageName:
+def stage_in_force(guard: Transition, rule: Guard) -> StageName:
     """Return the stage, or calm if it is not justified, or entered in observe mode (`in_force`)."""
-    is_meant = not why_not_meant(moment.state, rule, moment.now)
-    return in_force(moment.state, moment.mode) if is_meant else "calm"
+    is_meant = not why_not_meant(guard.state, rule, guard.now)
+    return in_force(guard.state, guard.mode) if is_meant else "calm"

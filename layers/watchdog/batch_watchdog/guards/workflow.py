@@ -46,16 +46,16 @@ class GuardUpdater:
     policy: Policy
     now: datetime
 
-    def decide(self, name: str, happening: GuardInput) -> tuple[GuardDecision, Outcome]:
+    def decide(self, name: str, guard_input: GuardInput) -> tuple[GuardDecision, Outcome]:
         """Decide what an input changes about a guard; return that, and what is to be written."""
         states = guard_items.read_all(self.table)
         state = states.get(name) or GuardState(guard=name)
         rule = self.policy.guard_named(name)
         held = operator_hold.read(self.table)
-        stopped, never_closed = self._for_release(state, rule, happening, held)
+        stopped, never_closed = self._for_release(state, rule, guard_input, held)
         decision = guard_rules.decide(
             state,
-            happening,
+            guard_input,
             rule,
             mode=self.policy.mode_of(rule) if rule else self.policy.mode,
             held_by_others=precedence.held_by_others(name, states, self.policy, self.now),
@@ -72,7 +72,7 @@ class GuardUpdater:
             puts.append(run_items.put(stop_run.begin(name, entry, self.now), self.now))
         return decision, Outcome(puts=puts, effects=decision.effects)
 
-    def hear(self, words: Iterable[Evidence]) -> list[Exception]:
+    def receive(self, words: Iterable[Evidence]) -> list[Exception]:
         """
         Apply to each guard the evidence (`words`) that it has not received yet.
 
@@ -85,22 +85,22 @@ class GuardUpdater:
         states = guard_items.read_all(self.table)
         recorder = Recorder(table=self.table, asked_by="sweep")
         for word in words:
-            happening = AlarmReceived(now=self.now, evidence=word)
+            guard_input = AlarmReceived(now=self.now, evidence=word)
             concerned = [
                 rule.name
                 for rule in matching.concerned(self.policy, word)
-                if not stages.has_heard(states.get(rule.name), rule, word)
+                if not stages.has_received(states.get(rule.name), rule, word)
             ]
             written = recorder.write_each(
                 concerned,
-                lambda name: self.decide(name, happening)[1],  # noqa: B023
+                lambda name: self.decide(name, guard_input)[1],  # noqa: B023
                 self.now,
             )
             failed += written.failed.values()
         return failed
 
     def _for_release(
-        self, state: GuardState, rule: Guard | None, happening: GuardInput, held: OperatorHold
+        self, state: GuardState, rule: Guard | None, guard_input: GuardInput, held: OperatorHold
     ) -> tuple[Sequence[Tally], Collection[str]]:
         """
         Read what the notice of a release reports, if the guard may be released now.
@@ -108,7 +108,7 @@ class GuardUpdater:
         That is what each of the guard's stages has stopped so far, the current stage's last, and
         the queues that it was to close and that were never closed.
         """
-        if state.entry is None or not _may_release(state, rule, happening, self.now):
+        if state.entry is None or not _may_release(state, rule, guard_input, self.now):
             return (Tally(),), ()
         entries = (*(each.entry for each in state.earlier), state.entry)
         tallies = [_tally_of(self.table, entry) for entry in entries]
@@ -135,7 +135,7 @@ class GuardUpdater:
             )
         )
 
-    def time_passes_once_heard(self, budgets: Collection[str]) -> list[Exception]:
+    def time_passes_once_budgets_counted(self, budgets: Collection[str]) -> list[Exception]:
         """Apply the passing of time to each guard whose live budgets are all in `budgets`."""
         if not any(rule.live_budgets for rule in self.policy.guard):
             return []
@@ -151,20 +151,20 @@ class GuardUpdater:
         }
         if not states or not self.policy.readable or operator_hold.read(self.table).is_on:
             return []
-        happening = TimePassed(now=self.now)
+        guard_input = TimePassed(now=self.now)
         recorder = Recorder(table=self.table, asked_by="sweep")
         moved = recorder.write_each(
             [name for name, state in states.items() if state.entry or state.closed],
-            lambda name: self.decide(name, happening)[1],
+            lambda name: self.decide(name, guard_input)[1],
             self.now,
         )
         # One new policy may remove many guards: their notices are one digest.
         unasked = {OnceKey(notice.id, EPOCH): notice for notice in self._unasked(states)}
-        told = recorder.announce_once(unasked, self.now)
+        announced = recorder.announce_once(unasked, self.now)
         runs = recorder.write_each(
             self._runs(states), lambda run_id: _run_on(self.table, run_id, self.now), self.now
         )
-        return [*moved.failed.values(), *told.failed.values(), *runs.failed.values()]
+        return [*moved.failed.values(), *announced.failed.values(), *runs.failed.values()]
 
     def _unasked(self, states: Mapping[str, GuardState]) -> Iterable[Notice]:
         """Yield the notices of guards whose stage or closed queues the policy does not justify."""
@@ -192,9 +192,9 @@ class GuardUpdater:
 
 
 def _may_release(
-    state: GuardState, rule: Guard | None, happening: GuardInput, now: datetime
+    state: GuardState, rule: Guard | None, guard_input: GuardInput, now: datetime
 ) -> bool:
-    match happening:
+    match guard_input:
         case AlarmReceived(evidence=word) if word.state == "OK":
             return True
         case StageSet(stage="calm"):

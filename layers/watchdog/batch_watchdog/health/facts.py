@@ -29,7 +29,7 @@ class Facts:
     The facts as AWS returned them at `at`.
 
     `confirmed` and `pending` count the subscriptions to notices. `alarms` are those that guards
-    name, and `ringing` the names of all that are in ALARM in this region. `last_event` is the
+    name, and `in_alarm` the names of all that are in ALARM in this region. `last_event` is the
     beginning of the hour in which AWS Batch last sent an event; None with `events_known` means no
     event for two weeks. `dead_letters` are counts by queue.
     """
@@ -38,7 +38,7 @@ class Facts:
     confirmed: int | None = None
     pending: int = 0
     alarms: tuple[AlarmFact, ...] | None = None
-    ringing: tuple[str, ...] | None = None
+    in_alarm: tuple[str, ...] | None = None
     queues: tuple[str, ...] | None = None
     events_known: bool = False
     last_event: datetime | None = None

@@ -49,7 +49,7 @@ class HealthGatherer:
             confirmed=None if subscriptions is None else subscriptions[0],
             pending=subscriptions[1] if subscriptions else 0,
             alarms=asked.ask("alarms of guards", lambda: tuple(self._alarms(alarms_of(policy)))),
-            ringing=asked.ask("alarms that ring", self._ringing),
+            in_alarm=asked.ask("alarms that ring", self._alarms_in_alarm),
             queues=asked.ask("job queues", self._queues),
             last_event=asked.ask("events of AWS Batch", lambda: self._last_event(now)),
             events_known="events of AWS Batch" not in asked.not_known,
@@ -87,7 +87,7 @@ class HealthGatherer:
                         over=each["Threshold"] if _rises_above(each) else None,
                     )
 
-    def _ringing(self) -> tuple[str, ...]:
+    def _alarms_in_alarm(self) -> tuple[str, ...]:
         answer = self.cloudwatch(self.region).describe_alarms(
             StateValue="ALARM", AlarmTypes=["MetricAlarm", "CompositeAlarm"]
         )

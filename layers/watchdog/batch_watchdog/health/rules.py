@@ -47,10 +47,10 @@ def alarm_name(name_or_arn: str) -> str:
 
 
 def problems(
-    facts: Facts, policy: Policy, heard: Sequence[str], guards: Mapping[str, GuardState]
+    facts: Facts, policy: Policy, received: Sequence[str], guards: Mapping[str, GuardState]
 ) -> list[Problem]:
     """
-    Return what is wrong. `heard` are the alarms, budgets and monitors that have sent a message.
+    Return what is wrong. `received` are the alarms, budgets and monitors that have sent a message.
     `guards` are those about which anything was ever decided, by name.
 
     A fact that is not known is not reported as a problem.
@@ -69,7 +69,7 @@ def problems(
         )
     return [
         *found,
-        *_of_alarms(facts, policy, heard),
+        *_of_alarms(facts, policy, received),
         *_of_guards(facts, policy, guards),
         *_of_thresholds(facts, policy),
         *_of_globs(facts, policy),
@@ -114,10 +114,10 @@ def _of_letters(facts: Facts) -> Iterator[Problem]:
             )
 
 
-def _of_alarms(facts: Facts, policy: Policy, heard: Sequence[str]) -> Iterator[Problem]:
+def _of_alarms(facts: Facts, policy: Policy, received: Sequence[str]) -> Iterator[Problem]:
     if facts.alarms is None:
         return
-    there = {each.name for each in facts.alarms} | set(map(alarm_name, heard))
+    there = {each.name for each in facts.alarms} | set(map(alarm_name, received))
     for name in alarms_of(policy):
         if name not in there:
             yield Problem(
@@ -298,8 +298,8 @@ def answer(
         else {"confirmed": facts.confirmed, "pending": facts.pending},
         "alarms": _alarms(facts, named),
         "ringing_and_named_by_no_guard": None
-        if facts.ringing is None
-        else _of_none(facts.ringing, named),
+        if facts.in_alarm is None
+        else _of_none(facts.in_alarm, named),
         "queues": {
             plain(label): {plain(glob): queues[:_SHOWN] for glob, queues in matched.items()}
             for label, matched in matches(facts, policy).items()
@@ -335,6 +335,6 @@ def _alarms(facts: Facts, named: set[str]) -> Mapping[str, Any] | None:
     }
 
 
-def _of_none(ringing: Sequence[str], named: set[str]) -> dict[str, Any]:
-    others = [plain(each) for each in ringing if each not in named]
+def _of_none(in_alarm: Sequence[str], named: set[str]) -> dict[str, Any]:
+    others = [plain(each) for each in in_alarm if each not in named]
     return {"count": len(others), "names": others[:_SHOWN]}

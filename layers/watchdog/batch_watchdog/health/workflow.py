@@ -30,7 +30,7 @@ class DailyCheck:
     table: Table
     facts: Callable[[Policy, datetime], Facts]
 
-    def see_to(self, policy: Policy, now: datetime) -> None:
+    def process(self, policy: Policy, now: datetime) -> None:
         """
         Check, if a check is due.
 
@@ -51,7 +51,7 @@ class DailyCheck:
             if now < known.next_at:
                 return Outcome()
             guards = guard_items.read_all(self.table)
-            found = problems(facts, policy, guard_items.heard_names(guards.values()), guards)
+            found = problems(facts, policy, guard_items.received_names(guards.values()), guards)
             check = LastCheck(
                 next_at=now + EVERY,
                 wrong=[each.key for each in found],

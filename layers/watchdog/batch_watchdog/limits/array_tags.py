@@ -16,7 +16,7 @@ from batch_watchdog.store.decisions import ITEM_ERRORS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FirstLooks:
+class FirstChecks:
     """First checks of children, by what `jobs` shows; `alike` has a child of each array, if any."""
 
     jobs: TaggedJobs
@@ -37,21 +37,23 @@ class FirstLooks:
         details = self.jobs.described(asked.values()) if asked else {}
         for array, child in asked.items():
             self.alike[array] = self._read(details.get(child))
-        looks = {}
+        results = {}
         for stay in first:
             like = self.alike[_array_of(stay)]
             after = self.check.policy.first_due_after(like, stay.status) if like else timedelta()
             known = replace(stay, tags_known=True)
             if after is None:
-                looks[stay] = self.check.unlimited(known)
+                results[stay] = self.check.unlimited(known)
             elif stay.since + after > self.check.now:
-                looks[stay] = CheckResult(again_in=stay.since + after - self.check.now, stay=known)
-        return looks
+                results[stay] = CheckResult(
+                    again_in=stay.since + after - self.check.now, stay=known
+                )
+        return results
 
     def _read(self, detail: Detail | None) -> JobEvent | None:
         """Return a child as rules see it; None where Batch does not show the whole child."""
         if is_whole(detail):
-            with suppress(*ITEM_ERRORS):  # The error shows again when the children are checked.
+            with suppress(*ITEM_ERRORS):  # The error shows again when the children are result.
                 return event_from_detail(detail, self.check.now)
         return None
 

@@ -58,9 +58,9 @@ class LimitDecision:
     def name(self) -> str:
         if self.exempts:
             return f"exempted:{self.case.limit.mode}:{self.case.about}"
-        told = self.notice and not (self.stop and self.case.stay.stops)
+        announced = self.notice and not (self.stop and self.case.stay.stops)
         stop = f":stop {self.case.stay.stops + 1}" if self.stop else ""
-        return (self.notice.id if self.notice and told else self.case.about) + stop
+        return (self.notice.id if self.notice and announced else self.case.about) + stop
 
     @property
     def counts(self) -> bool:
@@ -114,7 +114,7 @@ class CheckResult:
         )
         return replace(self, decisions=decisions)
 
-    def untold(self) -> "CheckResult":
+    def unannounced(self) -> "CheckResult":
         """Return only the stops, without notices: operators have been notified of them before."""
         stops = tuple(replace(each, notice=None) for each in self.decisions if each.stop)
         return replace(self, decisions=stops)
@@ -150,8 +150,8 @@ def missed(stay: Stay) -> CheckResult:
 
 def unstoppable(case: OverdueJob, detail: Detail) -> CheckResult:
     """Notify operators that Batch has been asked to stop a job the maximum number of times."""
-    told = LimitDecision(case=case, detail=detail, notice=limit_notices.unstoppable(case))
-    return CheckResult(again_in=limit_rules.OBSERVED_AGAIN, stay=case.stay, decisions=(told,))
+    announced = LimitDecision(case=case, detail=detail, notice=limit_notices.unstoppable(case))
+    return CheckResult(again_in=limit_rules.SETTLED_AGAIN, stay=case.stay, decisions=(announced,))
 
 
 @dataclass(slots=True, kw_only=True)

@@ -205,7 +205,7 @@ class Discovery:
         ):
             return place
         if place.status == "RUNNABLE" and not place.parent:
-            self._tell_waiting(place, summaries)
+            self._report_waiting(place, summaries)
         # A queue's list may lack the children of its arrays, so these are listed on their own.
         parents = [each["jobId"] for each in summaries if _is_array(each)]
         parent = min((each for each in parents if each > place.parent), default=None)
@@ -213,7 +213,7 @@ class Discovery:
             return replace(place, parent=parent, child_status=self._limited(service=False)[0])
         return replace(place, token=token, parent="") if token else None
 
-    def _tell_waiting(self, place: Place, summaries: Sequence[Detail]) -> None:
+    def _report_waiting(self, place: Place, summaries: Sequence[Detail]) -> None:
         jobs = [each for each in summaries if not _is_array(each)]
         self.waiting(place.queue, jobs, self.filer.known, self.filer.clock())
 
@@ -234,7 +234,7 @@ class Discovery:
         if not self.filer.file(summaries, service=False):
             return place
         if place.child_status == "RUNNABLE":
-            self._tell_waiting(place, summaries)
+            self._report_waiting(place, summaries)
         if token:
             return replace(place, child_token=token)
         states = self._limited(service=False)

@@ -314,19 +314,19 @@ def _notice(  # noqa: PLR0913
     head: Phrase,
     news: Sequence[str],
 ) -> Notice:
-    told: list[str] = [
+    body: list[str] = [
         say("The job {name} in queue {queue} has been {status} for {lasted}.", **case.parts),
         *news,
         say("Rule: {rule}", rule=plain(case.limit.rule)),
     ]
     if case.findings:
-        told += ["", say("Why it is stuck, as far as can be seen:")]
+        body += ["", say("Why it is stuck, as far as can be seen:")]
     return Notice(
         kind=kind,
         id=id_,
         severity=severity,
         subject=head,
-        text=lines([*told, *finding_lines(case.findings)[1:], *_links(case)]),
+        text=lines([*body, *finding_lines(case.findings)[1:], *_links(case)]),
         facts=_facts(case),
     )
 

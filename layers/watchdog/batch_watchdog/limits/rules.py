@@ -23,8 +23,8 @@ from batch_watchdog.limits.stays import Stay, lasts, proven_since
 from batch_watchdog.notices.text import span
 from batch_watchdog.policy.model import Limit, Policy, is_exempt
 
-LOOK_AGAIN = timedelta(minutes=15)  # for a job whose cause may change to one with a shorter limit
-OBSERVED_AGAIN = timedelta(hours=1)  # for a job with nothing left to do: the policy may change
+CHECK_AGAIN = timedelta(minutes=15)  # for a job whose cause may change to one with a shorter limit
+SETTLED_AGAIN = timedelta(hours=1)  # for a job with nothing left to do: the policy may change
 VERIFY_AFTER = timedelta(minutes=2)  # from recording a stop to checking its result
 ACCEPTED_AGAIN = timedelta(minutes=5)  # for a job whose stop was accepted, and that has not ended
 UNENDED_AGAIN = timedelta(hours=1)  # the same, once operators are notified
@@ -71,16 +71,16 @@ def judge(
     if after is not None and lasted >= after and wait:
         return StayVerdict(step=None, limit_span=after, again_in=wait)
     if after is not None and lasted >= after:
-        return StayVerdict(step="stop", limit_span=after, again_in=OBSERVED_AGAIN)
+        return StayVerdict(step="stop", limit_span=after, again_in=SETTLED_AGAIN)
     warned = limit.warn_after is not None and lasted >= limit.warn_after
     spans = (limit.warn_after, limit.after, *limit.after_by_cause.values())
     ahead = [span - lasted for span in spans if span is not None and span > lasted]
     if any(span <= lasted for span in limit.after_by_cause.values()):
-        ahead.append(LOOK_AGAIN)
+        ahead.append(CHECK_AGAIN)
     return StayVerdict(
         step="warn" if warned else None,
         limit_span=after if after is not None else limit.after,
-        again_in=min(ahead, default=OBSERVED_AGAIN),
+        again_in=min(ahead, default=SETTLED_AGAIN),
     )
 
 

@@ -94,13 +94,13 @@ class StayCheck:
         if {"jobName", "jobQueue", "jobDefinition"} & set(lacking):  # Any rule may apply to it.
             limits = (self.policy.limit_of(rule, stay.status) for rule in self.policy.limit)
             due = min((limit.first_due for limit in limits if limit), default=None)
-        look = CheckResult(again_in=limit_rules.LOOK_AGAIN, stay=stay)
+        checked = CheckResult(again_in=limit_rules.CHECK_AGAIN, stay=stay)
         if due is None or case.lasted < due or not stays.lasts(stay, job):
-            return look
+            return checked
         if exempt.keys() & {job.job_id, job.parent_id}:
-            return look
+            return checked
         notice = limit_notices.shown_in_part(case, lacking)
-        return replace(look, decisions=(LimitDecision(case=case, detail=detail, notice=notice),))
+        return replace(checked, decisions=(LimitDecision(case=case, detail=detail, notice=notice),))
 
     def _exempt(self, case: OverdueJob, detail: Detail, exemption: Exemption) -> CheckResult:
         """Decide about a job that an operator has exempted: count it if it has passed its limit."""
@@ -149,14 +149,16 @@ class StayCheck:
             return self._overstayed(case, detail, verdict.again_in)
         if verdict.step is None:
             return CheckResult(again_in=verdict.again_in, stay=case.stay)
-        told = LimitDecision(case=case, detail=detail, notice=limit_notices.warning(case))
-        return CheckResult(again_in=verdict.again_in, stay=case.stay, decisions=(told,))
+        announced = LimitDecision(case=case, detail=detail, notice=limit_notices.warning(case))
+        return CheckResult(again_in=verdict.again_in, stay=case.stay, decisions=(announced,))
 
     def _overstayed(self, case: OverdueJob, detail: Detail, again_in: timedelta) -> CheckResult:
         """Decide what to announce and do about a job that has passed its limit."""
         if not case.enforced:
-            told = LimitDecision(case=case, detail=detail, notice=limit_notices.overstayed(case))
-            return CheckResult(again_in=again_in, stay=case.stay, decisions=(told,))
+            announced = LimitDecision(
+                case=case, detail=detail, notice=limit_notices.overstayed(case)
+            )
+            return CheckResult(again_in=again_in, stay=case.stay, decisions=(announced,))
         if case.stay.asked >= limit_rules.STOPS_MAX:
             return unstoppable(case, detail)
         # It is announced with the first stop, and again with a stop after one that was not made.

@@ -81,9 +81,9 @@ def _to_row(stay: Stay) -> _Row:
     stopped_at = math.ceil(stay.stopped_at.timestamp()) if stay.stopped_at else 0
     numbers = stay.attempts, int(stay.service), stay.stops, stopped_at
     cause_since = math.ceil(stay.cause_since.timestamp()) if stay.cause_since else 0
-    looks = int(not stay.tags_known), stay.missed
+    check_results = int(not stay.tags_known), stay.missed
     more = stay.cause, cause_since, stay.unasked, int(stay.left_alone)
-    return (stay.status, "", since, *numbers, *looks, "", *more)
+    return (stay.status, "", since, *numbers, *check_results, "", *more)
 
 
 def _with_ids(rows: Iterable[tuple[_Row, str]]) -> Iterator[list[str | int]]:

@@ -63,7 +63,7 @@ class Sighting:
 
 
 def begin(
-    change: JobEvent, policy: Policy, now: datetime, unlimited_after: timedelta | None = None
+    event: JobEvent, policy: Policy, now: datetime, unlimited_after: timedelta | None = None
 ) -> tuple[datetime, Stay] | None:
     """
     Return when to check first the stay that a change begins, and the stay; None for no check.
@@ -76,28 +76,28 @@ def begin(
     With `unlimited_after`, the change is a job that Batch has described, with its tags. If nothing
     limits the job, it is checked after this time.
     """
-    if change.kind in ("array", "node"):
+    if event.kind in ("array", "node"):
         return None  # A parent waits for its children, and a node for its job.
-    is_whole = knows_tags(change.tags) and change.job_name and change.queue
+    is_whole = knows_tags(event.tags) and event.job_name and event.queue
     tags_known = unlimited_after is not None or bool(is_whole)
-    after = policy.first_due_after(change, change.status) if tags_known else timedelta()
-    if not tags_known and change.status not in LIMITED:
+    after = policy.first_due_after(event, event.status) if tags_known else timedelta()
+    if not tags_known and event.status not in LIMITED:
         return None
     after = unlimited_after if after is None else after
     if after is None:
         return None
-    since = min(change.at, now)  # A clock that is ahead must not delay a limit.
+    since = min(event.at, now)  # A clock that is ahead must not delay a limit.
     return since + after, Stay(
-        job_id=change.job_id,
-        status=change.status,
+        job_id=event.job_id,
+        status=event.status,
         since=since,
-        attempts=change.attempts,
-        service=change.kind == "service",
+        attempts=event.attempts,
+        service=event.kind == "service",
         tags_known=tags_known,
     )
 
 
-def sightings(changes: Iterable[JobEvent], sent_at: datetime) -> Iterator[Sighting]:
+def sightings(events: Iterable[JobEvent], sent_at: datetime) -> Iterator[Sighting]:
     """
     Yield what to store of the changes of one batch, so that no stay seems to last after its end.
 
@@ -111,28 +111,28 @@ def sightings(changes: Iterable[JobEvent], sent_at: datetime) -> Iterator[Sighti
     """
     latest: dict[str, JobEvent] = {}
     started: dict[str, JobEvent] = {}
-    for change in sorted(changes, key=_order):
-        if change.kind not in ("array", "node"):
-            latest[change.job_id] = change
-            if change.status in STARTED:
-                started[change.job_id] = change
+    for event in sorted(events, key=_order):
+        if event.kind not in ("array", "node"):
+            latest[event.job_id] = event
+            if event.status in STARTED:
+                started[event.job_id] = event
     back = (started[job_id] for job_id in started if latest[job_id].status in WAITING)
-    for change in (*back, *latest.values()):
-        if not change.ended:
+    for event in (*back, *latest.values()):
+        if not event.ended:
             yield Sighting(
-                job_id=change.job_id,
-                status=change.status,
-                attempts=change.attempts,
-                at=min(change.at, sent_at),
+                job_id=event.job_id,
+                status=event.status,
+                attempts=event.attempts,
+                at=min(event.at, sent_at),
             )
 
 
 _STATES = (*WAITING, *STARTED, *ENDED)  # in the order in which a job passes them
 
 
-def _order(change: JobEvent) -> tuple[bool, datetime, int, int]:
-    rank = _STATES.index(change.status) if change.status in _STATES else 0
-    return change.ended, change.at, change.attempts, rank
+def _order(event: JobEvent) -> tuple[bool, datetime, int, int]:
+    rank = _STATES.index(event.status) if event.status in _STATES else 0
+    return event.ended, event.at, event.attempts, rank
 
 
 def _told(seen: Sighting) -> tuple[datetime, int]:
@@ -198,11 +198,6 @@ def came_back(stay: Stay, job: JobEvent, detail: Mapping[str, Any]) -> bool:
     """
     shown = detail.get(_BEGUN_AT.get(job.status, ""))
     return job.status in _BEGUN_AT and stay.since == job.not_before != from_millis(shown)
-
-
-def waited(stay: Stay, job: JobEvent, now: datetime) -> timedelta:
-    """Return how long the stay has certainly lasted."""
-    return now - proven_since(stay.since, job)
 
 
 def seen_with(stay: Stay, cause: str | None, now: datetime) -> Stay:

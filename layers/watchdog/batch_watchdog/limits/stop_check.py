@@ -44,7 +44,7 @@ class StopCheck:
     def now(self) -> datetime:
         return self.check.now
 
-    def look(
+    def check_stay(
         self,
         stay: Stay,
         detail: Detail,
@@ -126,15 +126,15 @@ class StopCheck:
             unasked=case.stay.unasked + (result.outcome == "not asked"),
             left_alone=True,
         )
-        look = self._decide(replace(case, stay=before), detail, exemption)
-        if look.stops and not self.held:
-            return look.untold()
+        checked = self._decide(replace(case, stay=before), detail, exemption)
+        if checked.stops and not self.held:
+            return checked.unannounced()
         waited = case.lasted
         if case.job.status != case.stay.status:  # It is not known since when.
             waited = (case.stay.stopped_at or self.now) - case.stay.since
         notice = limit_notices.left_alone(replace(case, lasted=waited), result.stop, result.why)
-        told = LimitDecision(case=case, detail=detail, notice=notice)
-        return replace(look, decisions=(*look.decisions, told))
+        decided = LimitDecision(case=case, detail=detail, notice=notice)
+        return replace(checked, decisions=(*checked.decisions, decided))
 
     def _escaped(self, case: OverdueJob, detail: Detail, stop: StopJobs) -> CheckResult:
         """Decide about a job that went on in spite of its stop, if its limit still stops jobs."""
@@ -150,9 +150,9 @@ class StopCheck:
         if escalates and self.held:
             return CheckResult(again_in=MINUTE, stay=case.stay)
         notice = limit_notices.escaped(case, escalated=escalates)
-        told = LimitDecision(case=case, detail=detail, notice=notice)
+        decided = LimitDecision(case=case, detail=detail, notice=notice)
         if not escalates:
-            return CheckResult(decisions=(told,))
+            return CheckResult(decisions=(decided,))
         if case.stay.asked >= limit_rules.STOPS_MAX:
             return unstoppable(case, detail)
         escalation = replace(
@@ -164,7 +164,7 @@ class StopCheck:
             counted=False,  # The brake counted the job when it was cancelled.
             attempts=case.job.attempts,
         )
-        return CheckResult(decisions=(told, stopping(case, detail, None, escalation, self.now)))
+        return CheckResult(decisions=(decided, stopping(case, detail, None, escalation, self.now)))
 
     def _accepted(self, case: OverdueJob, detail: Detail) -> CheckResult:
         """Check again until the job has ended; notify operators if that takes too long."""
@@ -175,5 +175,5 @@ class StopCheck:
             return CheckResult(again_in=min(left, limit_rules.ACCEPTED_AGAIN), stay=stay)
         terminated = bool(detail.get("isTerminated"))
         notice = limit_notices.unended(case, asked_at, self.now, terminated=terminated)
-        told = LimitDecision(case=case, detail=detail, notice=notice)
-        return CheckResult(again_in=limit_rules.UNENDED_AGAIN, stay=stay, decisions=(told,))
+        decided = LimitDecision(case=case, detail=detail, notice=notice)
+        return CheckResult(again_in=limit_rules.UNENDED_AGAIN, stay=stay, decisions=(decided,))

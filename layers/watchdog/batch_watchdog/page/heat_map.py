@@ -32,8 +32,8 @@ class HeatMap:
     @property
     def in_words(self) -> str:
         """The map as text, for people who cannot see it."""
-        told = (f"{count:,} {outcome}" for outcome, count in self.counts.items() if count)
-        return f"Heat map of {self.size:,} indices, {self.columns} a row: {', '.join(told)}"
+        parts = (f"{count:,} {outcome}" for outcome, count in self.counts.items() if count)
+        return f"Heat map of {self.size:,} indices, {self.columns} a row: {', '.join(parts)}"
 
 
 def heat_map(

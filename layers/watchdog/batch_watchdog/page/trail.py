@@ -98,13 +98,13 @@ def of_command(
 
 
 def _of_stop(result: Mapping[str, Any]) -> str:
-    told = [f"{result['accepted']:,} accepted"] if "accepted" in result else []
+    parts = [f"{result['accepted']:,} accepted"] if "accepted" in result else []
     if refused := result.get("refused"):
-        told.append(f"{len(refused):,} refused ({plain(str(next(iter(refused.values()))), 200)})")
+        parts.append(f"{len(refused):,} refused ({plain(str(next(iter(refused.values()))), 200)})")
     for reason, jobs in (result.get("not_meant") or {}).items():
-        told.append(f"{len(jobs):,} left alone: {plain(reason, 200)}")
+        parts.append(f"{len(jobs):,} left alone: {plain(reason, 200)}")
     others = {key: result[key] for key in result if key not in _OF_A_STOP}
-    return "; ".join([*told, *([_in_short(others)] if others else [])])
+    return "; ".join([*parts, *([_in_short(others)] if others else [])])
 
 
 _OF_A_STOP = {"accepted", "refused", "not_meant", "seen", "asked"}

@@ -59,20 +59,20 @@ class Viewer:
 
 def viewer_of(context: Any, now: datetime) -> Viewer:
     """Read the viewer from a `widgetContext`; missing or invalid parts get their defaults."""
-    told = _mapping(context)
-    range_ = _mapping(told.get("timeRange"))
+    fields = _mapping(context)
+    range_ = _mapping(fields.get("timeRange"))
     zoom = _mapping(range_.get("zoom"))
     end = _time(zoom.get("end")) or _time(range_.get("end")) or now
     start = _time(zoom.get("start")) or _time(range_.get("start")) or end - _DAY
-    width = told.get("width")
+    width = fields.get("width")
     return Viewer(
         start=min(start, end),
         end=end,
-        theme="dark" if told.get("theme") == "dark" else "light",
-        zone=_zone(_mapping(told.get("timezone")).get("offsetISO")),
+        theme="dark" if fields.get("theme") == "dark" else "light",
+        zone=_zone(_mapping(fields.get("timezone")).get("offsetISO")),
         width=width if isinstance(width, int) and 0 < width < 100_000 else _WIDTH,  # noqa: PLR2004
-        dashboard=plain(str(told.get("dashboardName") or ""), 100),
-        forms=_forms(_mapping(_mapping(told.get("forms")).get("all"))),
+        dashboard=plain(str(fields.get("dashboardName") or ""), 100),
+        forms=_forms(_mapping(_mapping(fields.get("forms")).get("all"))),
     )
 
 

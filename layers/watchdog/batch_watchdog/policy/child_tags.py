@@ -56,7 +56,7 @@ class TaggedJobs:
 
 
 def with_tags(
-    changes: Sequence[JobEvent],
+    events: Sequence[JobEvent],
     matter: Callable[[JobEvent], bool],
     describe: Describe,
     describe_service: Describe,
@@ -68,9 +68,9 @@ def with_tags(
     array is described instead, whatever tags the event has.
     """
     asked = {
-        change.parent_id or change.job_id: change.kind == "service"
-        for change in changes
-        if (change.parent_id or not knows_tags(change.tags)) and matter(change)
+        event.parent_id or event.job_id: event.kind == "service"
+        for event in events
+        if (event.parent_id or not knows_tags(event.tags)) and matter(event)
     }
     details = dict(describe(each for each, service in asked.items() if not service))
     details |= describe_service(each for each, service in asked.items() if service)
@@ -79,17 +79,17 @@ def with_tags(
         for job_id, detail in details.items()
         if isinstance(detail.get("tags"), Mapping)
     }
-    return [replace(change, tags=_tags_now(change, known)) for change in changes]
+    return [replace(event, tags=_tags_now(event, known)) for event in events]
 
 
 def _texts(tags: Mapping[str, str | None]) -> dict[str, str]:
     return {str(key): str(value or "") for key, value in tags.items()}
 
 
-def _tags_now(change: JobEvent, known: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:
-    if change.parent_id in known:
-        return tags_of_child(change.tags, known[change.parent_id])
-    return known.get(change.job_id, change.tags)
+def _tags_now(event: JobEvent, known: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:
+    if event.parent_id in known:
+        return tags_of_child(event.tags, known[event.parent_id])
+    return known.get(event.job_id, event.tags)
 
 
 def tags_of_child(

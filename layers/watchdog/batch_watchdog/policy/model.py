@@ -268,8 +268,8 @@ def knows_tags(tags: Mapping[str, str]) -> bool:
 
 def is_exempt(tags: Mapping[str, str]) -> bool:
     """Whether a job's own tags say that no limit may stop it."""
-    told = tags.get(EXEMPT_TAG)
-    return told is not None and _YES_OR_NO.get(told.strip().lower(), False)
+    setting = tags.get(EXEMPT_TAG)
+    return setting is not None and _YES_OR_NO.get(setting.strip().lower(), False)
 
 
 def tag_problems(tags: Mapping[str, str]) -> tuple[str, ...]:
@@ -298,8 +298,8 @@ def _tag_problems(tags: Mapping[str, str]) -> Iterator[str]:
 
 
 def _own_span(tags: Mapping[str, str], status: str) -> timedelta | None:
-    told = tags.get(TAG_PREFIX + status)
+    setting = tags.get(TAG_PREFIX + status)
     try:
-        return parse_span(told.strip()) if told else None
+        return parse_span(setting.strip()) if setting else None
     except ValueError:
         return None

@@ -16,8 +16,8 @@ from batch_watchdog.store.reminders import MINUTE, Reminder, Reminders, minute_o
 from batch_watchdog.store.table import Table
 
 FIRST_LOOK = timedelta(minutes=10)
-LOOK_EVERY = timedelta(hours=1)
-LOOKED_AT_EVERY = timedelta(minutes=15)  # so that many jobs are described together
+CHECK_EVERY = timedelta(hours=1)
+ROUNDED_UP_TO = timedelta(minutes=15)  # so that many jobs are described together
 
 _ENTRY_MAX = 2_000  # jobs
 _AROUND = timedelta(days=1)  # no check is filed for later
@@ -27,7 +27,7 @@ _KEY = TypeAdapter(RuleKey)
 def entries(jobs: Iterable[FollowedJob], at: datetime) -> Iterator[Reminder]:
     """Build the entries by which jobs are checked at the first quarter of an hour after a time."""
     minute = minute_of(at) + MINUTE
-    minute += -timedelta(minutes=minute.minute) % LOOKED_AT_EVERY
+    minute += -timedelta(minutes=minute.minute) % ROUNDED_UP_TO
     ordered = sorted(jobs, key=lambda each: (each.about, each.key.mode))
     for some in batched(ordered, _ENTRY_MAX, strict=False):
         by_key: dict[RuleKey, list[list[Any]]] = defaultdict(list)

@@ -116,8 +116,8 @@ def _became(tally: Tally, status: str) -> str:
         (tally.unknown, say("{n} unknown: AWS Batch no longer shows them", n=tally.unknown)),
         (tally.exempted, say("{n} exempted by an operator", n=tally.exempted)),
     ]
-    told = row(words for count, words in parts if count)
-    return say(": {parts}", parts=told) if told else ""
+    body = row(words for count, words in parts if count)
+    return say(": {parts}", parts=body) if body else ""
 
 
 def _later(tally: Tally) -> Iterator[str]:

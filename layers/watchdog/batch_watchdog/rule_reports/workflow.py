@@ -34,7 +34,7 @@ from batch_watchdog.store.once import OnceKey, OnceLedger, by_bucket, portions
 from batch_watchdog.store.reminders import Reminders
 from batch_watchdog.store.table import Table
 
-AGAIN = follow_items.LOOK_EVERY
+AGAIN = follow_items.CHECK_EVERY
 MISSED_MAX = 5  # checks in a row of a job that Batch does not show, or not in full
 
 _BUCKETS_MAX = 60  # in one write; it has room for the tallies of some limits
@@ -49,11 +49,11 @@ class FollowUp:
     now: datetime
     failed: list[Exception] = field(default_factory=list)
 
-    def see_to(self, rows: Iterable[Any]) -> None:
+    def process(self, rows: Iterable[Any]) -> None:
         """Check the jobs of these rows."""
-        self.look_at(list(follow_items.read(rows)))
+        self.check(list(follow_items.read(rows)))
 
-    def look_at(self, jobs: Sequence[FollowedJob]) -> None:
+    def check(self, jobs: Sequence[FollowedJob]) -> None:
         """Count the ends of these jobs; file another check of those that are still open."""
         ends: dict[FollowedJob, tuple[End, Amounts]] = {}
         later: dict[FollowedJob, datetime] = {}
@@ -153,7 +153,7 @@ class WeeklyReport:
     now: datetime
     failed: list[Exception] = field(default_factory=list)
 
-    def see_to(self) -> None:
+    def process(self) -> None:
         """
         Report the week that is over, once. Limits that no job has passed are only named.
 

@@ -55,11 +55,11 @@ def _digest(collected: Collected, notice_id: str, opening: str, **when: datetime
     kinds = sorted(collected.kinds, key=lambda kind: (-collected.kinds[kind], kind))
     count, kind = collected.count, kinds[0]
     what = [say("{n} × {what}", n=collected.kinds[each], what=KIND_WORDS[each]) for each in kinds]
-    told = [say(opening, n=count, what=row(what), **when), ""]
+    body = [say(opening, n=count, what=row(what), **when), ""]
     for number, group in enumerate(groups[:_SHOWN_MAX]):
-        told += _tell(group, in_full=number < _IN_FULL_MAX)
+        body += _group_lines(group, in_full=number < _IN_FULL_MAX)
     if left := groups[_SHOWN_MAX:]:
-        told += [
+        body += [
             say(
                 "- and {n} in {groups}",
                 n=sum(each.count for each in left),
@@ -67,8 +67,8 @@ def _digest(collected: Collected, notice_id: str, opening: str, **when: datetime
             ),
             "",
         ]
-    told += _tell_where_all_are(groups, kind)
-    told.append(
+    body += _where_all_are(groups, kind)
+    body.append(
         say("The ids of all of them are in the facts of this notice.")
         if len(collected.ids) == count
         else say("The ids of the first {n} are in the facts of this notice.", n=len(collected.ids))
@@ -78,7 +78,7 @@ def _digest(collected: Collected, notice_id: str, opening: str, **when: datetime
         id=notice_id,
         severity=collected.severity,
         subject=_subject(collected, kind, groups),
-        text=lines(told),
+        text=lines(body),
         facts={
             "of": kind,
             "kinds": dict(collected.kinds),
@@ -131,7 +131,7 @@ _VERBS: Mapping[NoticeKind, tuple[str, str]] = {
 }
 
 
-def _tell(group: Group, *, in_full: bool) -> Iterator[str]:
+def _group_lines(group: Group, *, in_full: bool) -> Iterator[str]:
     """Yield how many there are, of what, and one of them as an example."""
     about = [
         say(template, name=plain(value))
@@ -168,7 +168,7 @@ def _waited(group: Group) -> str:
     return say("; waited {low} to {high}", low=low, high=high)
 
 
-def _tell_where_all_are(groups: Sequence[Group], kind: NoticeKind) -> list[str]:
+def _where_all_are(groups: Sequence[Group], kind: NoticeKind) -> list[str]:
     """Return the command that lists what the largest group is about."""
     largest = groups[0]
     queue = shlex.quote(plain(largest.queue, 300))

@@ -233,7 +233,7 @@ def _seen_since(
     """
     job_ids = {stop.job_ids[place] for place in places}
     seen = sighting_items.read(table, now - _UNKNOWN_TO_THEM, job_ids)
-    told = {
+    known_times = {
         job_id: [
             each.at
             for each in of_job
@@ -241,4 +241,4 @@ def _seen_since(
         ]
         for job_id, of_job in seen.items()
     }
-    return {job_id: max(times) for job_id, times in told.items() if times}
+    return {job_id: max(times) for job_id, times in known_times.items() if times}

@@ -4,17 +4,17 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from batch_watchdog.budgets import rules
+from batch_watchdog.budgets.announcer import BudgetAnnouncer
 from batch_watchdog.budgets.notices import in_words
 from batch_watchdog.budgets.periods import period_of, to_ms, to_time
 from batch_watchdog.budgets.state import BudgetState
-from batch_watchdog.budgets.telling import BudgetTeller
 from batch_watchdog.guards.signals.evidence import Evidence
 from batch_watchdog.guards.workflow import GuardUpdater
 from batch_watchdog.policy.budget_tables import Budget
 from batch_watchdog.policy.model import Policy
 
 
-def watch(budgets: BudgetTeller, guards: GuardUpdater) -> None:
+def watch(budgets: BudgetAnnouncer, guards: GuardUpdater) -> None:
     """
     Announce budgets, give their evidence to the guards, and apply the passing of time to these.
 
@@ -22,8 +22,8 @@ def watch(budgets: BudgetTeller, guards: GuardUpdater) -> None:
     guards that name it. These guards wait for the next sweep.
     """
     asked = asked_of(budgets.policy)
-    states = budgets.tell(asked)
-    failed = guards.hear(
+    states = budgets.announce(asked)
+    failed = guards.receive(
         evidence
         for name, percents in asked.items()
         if name in states and (budget := budgets.policy.budget_named(name))
@@ -31,7 +31,7 @@ def watch(budgets: BudgetTeller, guards: GuardUpdater) -> None:
     )
     budgets.failed += failed
     if not failed:  # A guard that missed its evidence would decide by an old state.
-        budgets.failed += guards.time_passes_once_heard(states)
+        budgets.failed += guards.time_passes_once_budgets_counted(states)
 
 
 def asked_of(policy: Policy) -> Mapping[str, set[float]]:

@@ -90,9 +90,9 @@ class Console(Answers):
                     decided = "asked before: nothing is done a second time"
                     return Outcome()
             decided, outcome = self._decide(command, now)
-            told = command.model_dump(mode="json")
+            fields = command.model_dump(mode="json")
             record = command_items.put(
-                told,
+                fields,
                 now,
                 command.by,
                 decided=decided,

@@ -6,15 +6,15 @@ from datetime import datetime
 from typing import Any
 
 from batch_watchdog.aws.batch import BatchApi, Detail
+from batch_watchdog.budgets.announcer import BudgetAnnouncer
 from batch_watchdog.budgets.notices import facts_of
-from batch_watchdog.budgets.telling import BudgetTeller
 from batch_watchdog.core.batch_payloads import event_from_detail
 from batch_watchdog.core.errors import CommandError
 from batch_watchdog.core.job_event import EPOCH, resource_name
 from batch_watchdog.diagnosis.gather import DiagnosisGatherer
 from batch_watchdog.guards import items as guard_items
 from batch_watchdog.guards.matching import waits_for
-from batch_watchdog.guards.stages import ringing, terminates_at
+from batch_watchdog.guards.stages import in_alarm, terminates_at
 from batch_watchdog.guards.state import GuardState
 from batch_watchdog.guards.stop_run import items as run_items
 from batch_watchdog.health.facts import Facts
@@ -46,7 +46,7 @@ class Answers:
         policy, swept = self.policy(), sweep_cursor.read(self.table, EPOCH)
         facts = self.facts(policy, now)
         guards = guard_items.read_all(self.table)
-        found = problems(facts, policy, guard_items.heard_names(guards.values()), guards)
+        found = problems(facts, policy, guard_items.received_names(guards.values()), guards)
         return check_answer(facts, policy, found, swept.minute if swept.version else None)
 
     def status(self, now: datetime) -> Answer:
@@ -68,7 +68,7 @@ class Answers:
             ],
             "budgets": [
                 facts_of(reading)
-                for reading in BudgetTeller(table=self.table, policy=policy, now=now).readings()
+                for reading in BudgetAnnouncer(table=self.table, policy=policy, now=now).readings()
             ],
             "exempt": [
                 {"job_id": each.job_id, "until": iso(each.until), "by": each.by, "why": each.why}
@@ -81,7 +81,7 @@ class Answers:
     ) -> Answer:
         rule = policy.guard_named(state.guard)
         entry = state.entry
-        rings = ringing(state, rule, now) if rule else frozenset()
+        active = in_alarm(state, rule, now) if rule else frozenset()
         terminates = terminates_at(state, rule, now, held.spans(now)) if rule else None
         return {
             "guard": state.guard,
@@ -95,12 +95,12 @@ class Answers:
             "released_at": iso(state.released_at) if state.released_at else None,
             "alarms": {
                 signal: {
-                    "state": heard.state,
-                    "at": iso(heard.at),
-                    "ends": iso(heard.ends) if heard.ends else None,
-                    "rings": signal in rings,
+                    "state": received.state,
+                    "at": iso(received.at),
+                    "ends": iso(received.ends) if received.ends else None,
+                    "rings": signal in active,
                 }
-                for signal, heard in sorted(state.alarms.items())
+                for signal, received in sorted(state.alarms.items())
             },
             "waits_for": waits_for(rule, state) if rule else [],
             "queues_closed": [resource_name(queue) for queue in state.closed],

@@ -24,11 +24,11 @@ type Why = Annotated[str, Field(max_length=1_000)]
 type GuardName = Annotated[str, Field(min_length=1, max_length=64)]
 
 
-def _id_in(told: Any) -> Any:
+def _id_in(given: Any) -> Any:
     """Return the job's id in an id or ARN. A node is not a job of its own: its job's id is used."""
-    if not isinstance(told, str):
-        return told
-    job_id = told.rpartition("/")[2] if told.startswith("arn:") else told
+    if not isinstance(given, str):
+        return given
+    job_id = given.rpartition("/")[2] if given.startswith("arn:") else given
     return re.sub(r"(?<=.)#[0-9]+$", "", job_id)
 
 
@@ -147,12 +147,12 @@ def parse_command(event: Any) -> Command:
     """
     if not isinstance(event, Mapping):
         raise CommandError({"": f"expected a JSON object, not {type(event).__name__}"})
-    told = dict(event)
-    if "time" in told:
+    given = dict(event)
+    if "time" in given:
         raise CommandError({"time": "a command takes effect when it arrives: expected no time"})
-    inner = told.get("command")
+    inner = given.get("command")
     try:
-        return _COMMAND.validate_python(inner if isinstance(inner, Mapping) else told)
+        return _COMMAND.validate_python(inner if isinstance(inner, Mapping) else given)
     except ValidationError as error:
         raise CommandError(dict(map(_problem, error.errors(include_url=False)))) from error
 

@@ -37,7 +37,7 @@ class DueReminders:
     out_of_time: Callable[[], bool]
     failed: list[Exception] = field(default_factory=list)
 
-    def see_to_all(self) -> bool:
+    def process_all(self) -> bool:
         """Handle the entries that are due, the oldest first; return whether all are done."""
         due: dict[datetime, dict[Kind, list[Reminder]]] = defaultdict(lambda: defaultdict(list))
         for entry in Reminders(self.table).between(self.progress.cursor.first, self.minute):
@@ -45,7 +45,7 @@ class DueReminders:
                 due[entry.minute][entry.kind].append(entry)
         for minute, by_kind in sorted(due.items()):
             for kind, most in SLICES.items():
-                if not self._see_to_entries(kind, by_kind[kind], most):
+                if not self._process_entries(kind, by_kind[kind], most):
                     return False
             cursor = self.progress.cursor
             if minute > cursor.minute:
@@ -54,9 +54,9 @@ class DueReminders:
                     self.progress.save()
         return True
 
-    def _see_to_entries(self, kind: Kind, entries: Iterable[Reminder], most: int) -> bool:
+    def _process_entries(self, kind: Kind, entries: Iterable[Reminder], most: int) -> bool:
         for some in batched(self._rows(entries), most, strict=False):
-            done = self._see_to(kind, [row.content for row in some])
+            done = self._process(kind, [row.content for row in some])
             cursor = self.progress.cursor
             seen = [row.entry for row in some[:done] if row.is_last]
             cursor = cursor.passed(cursor.minute, seen, all_of_them=False)
@@ -77,7 +77,7 @@ class DueReminders:
                 done = self.progress.cursor.done_of(entry)
                 yield from (row for row in rows_of(entry) if row.number > done)
 
-    def _see_to(self, kind: Kind, contents: Sequence[Any]) -> int:
+    def _process(self, kind: Kind, contents: Sequence[Any]) -> int:
         """Handle reminders of one kind; return how many, from the first on, are done."""
         policy, now = self.limits.policy, self.limits.now
         match kind:
@@ -91,7 +91,7 @@ class DueReminders:
                     clock=self.clock,
                     out_of_time=self.out_of_time,
                     seen=self.overview.see_arrays,
-                ).see_to(contents)
+                ).process(contents)
             case "blocked":
                 self.failed += BlockedQueueChecker(
                     table=self.table,
@@ -99,21 +99,21 @@ class DueReminders:
                     inquiry=self.limits.inquiry,
                     policy=policy,
                     now=self.clock(),
-                ).see_to(contents, self.out_of_time)
+                ).process(contents, self.out_of_time)
             case "chain":
                 FailureChainReporter(
                     table=self.table, batch=self.batch, policy=policy, now=now
-                ).see_to(contents)
+                ).process(contents)
             case "use":
                 self.budgets.count(contents)
             case "run":
-                self.budgets.look_at(contents)
+                self.budgets.check(contents)
             case "followed":
-                FollowUp(table=self.table, batch=self.batch, now=now, failed=self.failed).see_to(
+                FollowUp(table=self.table, batch=self.batch, now=now, failed=self.failed).process(
                     contents
                 )
             case "thread":
                 threads.close_windows(self.table, [key for key, _ in contents], now)
             case _:
-                return self.limits.see_to(contents, self.out_of_time)
+                return self.limits.process(contents, self.out_of_time)
         return len(contents)

@@ -45,7 +45,7 @@ class JobEventIntake:
     policy: Callable[[], Policy]
     clock: Callable[[], datetime]
 
-    def observe(self, messages: Sequence[Message]) -> list[str]:
+    def handle(self, messages: Sequence[Message]) -> list[str]:
         """
         Handle a batch of messages. Each may be a repeat, or may arrive late.
 
@@ -54,7 +54,7 @@ class JobEventIntake:
         Returns:
             The ids of messages that lost a race with another batch, to be delivered again.
         """
-        changes: dict[str, JobEvent] = {}
+        job_events: dict[str, JobEvent] = {}
         blocked: dict[str, QueueBlocked] = {}
         for message in messages:
             try:
@@ -63,49 +63,51 @@ class JobEventIntake:
                 self.dead_letters.keep(message.body, str(error))
             else:
                 if isinstance(event, JobEvent):
-                    changes[message.id] = event
+                    job_events[message.id] = event
                 else:
                     blocked[message.id] = event
         sent_at = max(message.sent_at for message in messages)
         # A batch may be handled long after it was sent. An entry that is filed for a minute that
         # the sweep has already passed would never be read.
         now = max(sent_at, self.clock())
-        changes = self._with_parents_known(changes)
+        job_events = self._with_parents_known(job_events)
         bodies = {message.id: message.body for message in messages}
         BudgetIntake(table=self.table, batch=self.batch, policy=self.policy()).file(
-            changes, bodies, now
+            job_events, bodies, now
         )
-        self._stays(changes.values(), sent_at, now)
+        self._stays(job_events.values(), sent_at, now)
         return [
-            *self._arrivals(changes, now),
-            *self._arrays(changes, now),
-            *self._failures(changes, now),
+            *self._arrivals(job_events, now),
+            *self._arrays(job_events, now),
+            *self._failures(job_events, now),
             *self._blocked(blocked, now),
         ]
 
-    def _with_parents_known(self, changes: dict[str, JobEvent]) -> dict[str, JobEvent]:
+    def _with_parents_known(self, job_events: dict[str, JobEvent]) -> dict[str, JobEvent]:
         """Return the changes; a failed single job becomes an array if its children are known."""
         lone = {
-            change.job_id
-            for change in changes.values()
-            if change.kind == "single" and change.status == "FAILED"
+            job_event.job_id
+            for job_event in job_events.values()
+            if job_event.kind == "single" and job_event.status == "FAILED"
         }
-        parents = lone & {change.parent_id for change in changes.values()}
+        parents = lone & {job_event.parent_id for job_event in job_events.values()}
         parents |= Arrays(self.table).heads(lone - parents).keys()
         return {
-            message_id: replace(change, kind="array") if change.job_id in parents else change
-            for message_id, change in changes.items()
+            message_id: replace(job_event, kind="array")
+            if job_event.job_id in parents
+            else job_event
+            for message_id, job_event in job_events.items()
         }
 
-    def _arrivals(self, changes: dict[str, JobEvent], now: datetime) -> list[str]:
+    def _arrivals(self, job_events: dict[str, JobEvent], now: datetime) -> list[str]:
         watch = ArrivalStopper(table=self.table, batch=self.batch, policy=self.policy(), now=now)
-        return watch.observe(changes)
+        return watch.handle(job_events)
 
-    def _stays(self, changes: Collection[JobEvent], sent_at: datetime, now: datetime) -> None:
+    def _stays(self, job_events: Collection[JobEvent], sent_at: datetime, now: datetime) -> None:
         policy = self.policy()
         # Sightings first: once a reminder of a stay exists, they can show that it is over.
-        sighting_items.file(self.table, stays.sightings(changes, sent_at), sent_at)
-        begun = (stays.begin(change, policy, now) for change in changes)
+        sighting_items.file(self.table, stays.sightings(job_events, sent_at), sent_at)
+        begun = (stays.begin(job_event, policy, now) for job_event in job_events)
         due = stay_items.entries(filter(None, begun), now, policy=policy.version)
         Reminders(self.table).file(due)
 
@@ -120,44 +122,44 @@ class JobEventIntake:
         lost = Recorder(table=self.table, asked_by="job_events").decide(by_queue, decide, now)
         return [message_id for queue in lost for message_id in by_queue[queue]]
 
-    def _arrays(self, changes: dict[str, JobEvent], now: datetime) -> list[str]:
+    def _arrays(self, job_events: dict[str, JobEvent], now: datetime) -> list[str]:
         watch = ArrayTracker(table=self.table, batch=self.batch, policy=self.policy())
         by_array: dict[str, dict[str, JobEvent]] = defaultdict(dict)
-        for message_id, change in changes.items():
-            if change.kind in ("array", "child"):
-                by_array[change.parent_id or change.job_id][message_id] = change
+        for message_id, job_event in job_events.items():
+            if job_event.kind in ("array", "child"):
+                by_array[job_event.parent_id or job_event.job_id][message_id] = job_event
 
         def decide(job_id: str) -> Outcome:
-            return watch.observe(job_id, list(by_array[job_id].values()), now)
+            return watch.handle(job_id, list(by_array[job_id].values()), now)
 
         lost = Recorder(table=self.table, asked_by="job_events").decide(by_array, decide, now)
         return [message_id for job_id in lost for message_id in by_array[job_id]]
 
-    def _failures(self, changes: dict[str, JobEvent], now: datetime) -> list[str]:
+    def _failures(self, job_events: dict[str, JobEvent], now: datetime) -> list[str]:
         policy = self.policy()
         if not policy.notify.job_failures:
             return []
         news = {
-            message_id: change
-            for message_id, change in changes.items()
-            if failed_job_notices.is_news(change)
+            message_id: job_event
+            for message_id, job_event in job_events.items()
+            if failed_job_notices.is_to_report(job_event)
         }
-        arrays = (change for change in changes.values() if change.kind == "array")
-        fallen = [change for change in arrays if change.followed]
+        arrays = (job_event for job_event in job_events.values() if job_event.kind == "array")
+        fallen = [job_event for job_event in arrays if job_event.followed]
         held = chains.held([*news.values(), *fallen])
         entries = {
-            message_id: OnceKey(f"job-failed:{change.job_id}", change.at)
-            for message_id, change in news.items()
+            message_id: OnceKey(f"job-failed:{job_event.job_id}", job_event.at)
+            for message_id, job_event in news.items()
         }
 
         def decide(fresh: Sequence[str]) -> Outcome:
             failures = [news[message_id] for message_id in fresh]
-            kept = [change for change in failures if change.job_id in held]
+            kept = [job_event for job_event in failures if job_event.job_id in held]
             puts = [wheel_put(entry) for entry in failed_jobs.reminders(kept, now)]
             notices = tuple(
-                failed_job_notices.job_failed(change)
-                for change in failures
-                if change.job_id not in held
+                failed_job_notices.job_failed(job_event)
+                for job_event in failures
+                if job_event.job_id not in held
             )
             effects = [Announce(notices=notices)] if notices else []
             return Outcome(puts=puts, effects=effects)

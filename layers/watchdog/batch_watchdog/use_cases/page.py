@@ -83,8 +83,8 @@ class Page:
         try:
             name, facts = self._facts(asked, viewer, now)
         except ITEM_ERRORS as error:
-            told = plain(f"{type(error).__name__}: {error}", 300)
-            name, facts, failed = "failed", {"page": asked.page}, f"AWS did not answer: {told}"
+            reason = plain(f"{type(error).__name__}: {error}", 300)
+            name, facts, failed = "failed", {"page": asked.page}, f"AWS did not answer: {reason}"
         drawing = Drawing(
             viewer=viewer,
             now=now,

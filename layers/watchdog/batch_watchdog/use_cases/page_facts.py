@@ -75,7 +75,7 @@ class PageFacts:
     def job(self, job_id: str, now: datetime) -> PageData:
         """Return one job: why it does not start, which rules apply to it, and its history."""
         detail: Detail = self.answers.described(job_id) or {}
-        told = self.answers.explained(detail, now) if detail else None
+        explanation = self.answers.explained(detail, now) if detail else None
         job = event_from_detail(detail, now) if detail else None
         made = items(detail.get("attempts")) or items(detail.get("eksAttempts"))
         parent = job_id.partition(":")[0]
@@ -94,7 +94,7 @@ class PageFacts:
         return {
             "here": {"job_id": job_id},
             "job_id": job_id,
-            "told": told,
+            "told": explanation,
             "queue_arn": job.queue if job else "",
             "is_array": bool(job and job.kind == "array"),
             "created_at": from_millis(detail.get("createdAt")),
@@ -145,7 +145,7 @@ class PageFacts:
 
         The answer is from notices. If they lack the one that waits longest of all, AWS is asked.
         """
-        told = {
+        explanation = {
             str(notice.facts["job_id"]): ", ".join(map(str, notice.facts.get("findings") or ()))
             for action in reversed(notices)
             if isinstance(action.effect, Announce)
@@ -153,9 +153,9 @@ class PageFacts:
             if notice.kind.startswith("limit-") and "job_id" in notice.facts
         }
         found = {
-            each.queue: told[each.oldest.job_id]
+            each.queue: explanation[each.oldest.job_id]
             for each in queues
-            if each.oldest and told.get(each.oldest.job_id)
+            if each.oldest and explanation.get(each.oldest.job_id)
         }
         first = queues[0] if queues else None
         if first and first.oldest and first.queue not in found:

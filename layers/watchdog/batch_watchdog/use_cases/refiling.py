@@ -39,7 +39,7 @@ class StayRefiler:
         while refiling.minute <= self.minute + LATEST_AFTER:
             end = self._first_of(refiling) + _READ_AHEAD
             for some in batched(self._ahead(refiling), SLICES["stay"], strict=False):
-                done = self.limits.see_to([row.content for row in some], self.out_of_time)
+                done = self.limits.process([row.content for row in some], self.out_of_time)
                 last = some[done - 1]
                 refiling = replace(
                     refiling, minute=last.entry.minute, entry=last.entry.key, number=last.number

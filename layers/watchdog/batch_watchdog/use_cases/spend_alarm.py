@@ -34,7 +34,7 @@ class SpendAlarmIntake:
     dead_letters: DeadLetters
     policy: Callable[[], Policy]
 
-    def listen(self, payload: object, now: datetime) -> list[str]:
+    def handle(self, payload: object, now: datetime) -> list[str]:
         """
         Handle the payload of an invocation at `now`: SNS records, or one event of EventBridge.
 
@@ -69,14 +69,14 @@ class SpendAlarmIntake:
         names = [rule.name for rule in matching.concerned(policy, read)]
         if read.state != "ALARM":  # It may end an ALARM known by an older policy.
             states = guard_items.read_all(self.table)
-            known = (name for name, state in states.items() if stages.rang_by(state, read))
+            known = (name for name, state in states.items() if stages.signals_of_alarm(state, read))
             names += [name for name in known if name not in names]
         if not names:
             yield f"ignored: no guard names {plain(read.alarm, 100)}"
         for name in names:
-            yield f"{name}: {self._tell(name, read, now)}"
+            yield f"{name}: {self._apply(name, read, now)}"
 
-    def _tell(self, name: str, word: Evidence, now: datetime) -> str:
+    def _apply(self, name: str, word: Evidence, now: datetime) -> str:
         """Apply evidence to a guard; notify operators if a budget or an anomaly raises nothing."""
         watch = GuardUpdater(table=self.table, policy=self.policy(), now=now)
         why = ""
@@ -85,7 +85,7 @@ class SpendAlarmIntake:
             nonlocal why
             decision, outcome = watch.decide(name, AlarmReceived(now=now, evidence=word))
             why = decision.why
-            if not decision.to_tell:
+            if not decision.to_announce:
                 return outcome
             notice = alert_notices.spend_alert(name, word, why)
             key = OnceKey(notice.id, _day_of(word))
@@ -101,10 +101,10 @@ class SpendAlarmIntake:
     # ---- What is not understood -----------------------------------------------------------
 
     def _keep(self, piece: object, reason: str, now: datetime) -> None:
-        self._tell_operators(_content_of(piece), reason, now)
+        self._notify_operators(_content_of(piece), reason, now)
         self.dead_letters.keep(json.dumps(piece), reason)
 
-    def _tell_operators(self, content: str, reason: str, now: datetime) -> None:
+    def _notify_operators(self, content: str, reason: str, now: datetime) -> None:
         digest = hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()[:16]
         notice = _trouble(digest, content, reason)
         recorder = Recorder(table=self.table, asked_by="spend_alarm")
@@ -145,8 +145,8 @@ def _trouble(digest: str, content: str, reason: str) -> Notice:
 def _content_of(piece: object) -> str:
     match piece:
         case {"Sns": dict() as sns}:
-            told: Mapping[str, Any] = {name: sns.get(name) for name in _TOLD_APART_BY}
-            return "\n".join(str(each) for each in told.values() if each)
+            fields: Mapping[str, Any] = {name: sns.get(name) for name in _TOLD_APART_BY}
+            return "\n".join(str(each) for each in fields.values() if each)
         case {"detail": detail}:
             return json.dumps(detail, sort_keys=True)
     return json.dumps(piece, sort_keys=True)

@@ -14,8 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from batch_watchdog.actions.unfinished import UnfinishedActionChecker
 from batch_watchdog.aws.batch import BatchApi
+from batch_watchdog.budgets.announcer import BudgetAnnouncer
 from batch_watchdog.budgets.listing import BudgetListing
-from batch_watchdog.budgets.telling import BudgetTeller
 from batch_watchdog.budgets.workflow import BudgetKeeper
 from batch_watchdog.core.errors import MalformedEventError
 from batch_watchdog.core.job_event import Time
@@ -87,7 +87,7 @@ class Sweeper:
                 actions. All else has been done, and these are due again soon.
         """
         minute, policy = minute_of(now), self.policies.settle(now)
-        early = self._see_to_what_time_brings(policy, out_of_time)
+        early = self._process_what_is_due(policy, out_of_time)
         progress = SweepProgress(
             table=self.table, cursor=sweep_cursor.read(self.table, minute), clock=self.clock
         )
@@ -130,10 +130,10 @@ class Sweeper:
             clock=self.clock,
             out_of_time=out_of_time,
         )
-        all_done = due.see_to_all()
+        all_done = due.process_all()
         at = self.clock()
         budget_watch.watch(
-            BudgetTeller(table=self.table, policy=policy, now=at, failed=budgets.failed),
+            BudgetAnnouncer(table=self.table, policy=policy, now=at, failed=budgets.failed),
             GuardUpdater(table=self.table, policy=policy, now=at),
         )
         if all_done:
@@ -145,9 +145,9 @@ class Sweeper:
         due.failed += limits.recorder.tell_postponed(all_seen=all_seen)
         if progress.cursor != progress.before:
             progress.save()
-        WeeklyReport(table=self.table, policy=policy, now=self.clock(), failed=due.failed).see_to()
+        WeeklyReport(table=self.table, policy=policy, now=self.clock(), failed=due.failed).process()
         if not out_of_time():
-            self.daily.see_to(policy, self.clock())
+            self.daily.process(policy, self.clock())
         if self.meter:
             swept = progress.cursor.minute
             self.meter(measures(self.table, policy, swept, overview.listed, self.clock()))
@@ -155,7 +155,7 @@ class Sweeper:
         if failed:
             raise ExceptionGroup("not all that was due could be decided", failed)
 
-    def _see_to_what_time_brings(
+    def _process_what_is_due(
         self, policy: Policy, out_of_time: Callable[[], bool]
     ) -> list[Exception]:
         """
@@ -166,11 +166,11 @@ class Sweeper:
         guards = GuardUpdater(table=self.table, policy=policy, now=self.clock())
         failed = guards.time_passes()
         actions = UnfinishedActionChecker(table=self.table, policy=policy, now=self.clock())
-        failed += actions.see_to(out_of_time)
+        failed += actions.process(out_of_time)
         queues = QueueUpdateRetrier(
             table=self.table, batch=self.batch, policy=policy, now=self.clock()
         )
-        return failed + queues.see_to(out_of_time)
+        return failed + queues.process(out_of_time)
 
     def _limits(self, policy: Policy, now: datetime) -> LimitEnforcer:
         held = operator_hold.read(self.table).is_on

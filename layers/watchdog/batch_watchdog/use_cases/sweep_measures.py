@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from batch_watchdog.budgets.telling import BudgetTeller
+from batch_watchdog.budgets.announcer import BudgetAnnouncer
 from batch_watchdog.guards import items as guard_items
 from batch_watchdog.measures.measures import Measure, of_budget, of_guard, of_lateness, of_waits
 from batch_watchdog.overview.state import Waits
@@ -24,7 +24,7 @@ def measures(
     stages |= {name: state.stage for name, state in states.items() if name in stages or state.entry}
     queues = listed.queues.items() if listed else ()
     oldest = {queue: each.oldest.since for queue, each in queues if each.oldest}
-    readings = BudgetTeller(table=table, policy=policy, now=now).readings()
+    readings = BudgetAnnouncer(table=table, policy=policy, now=now).readings()
     return [
         of_lateness(now - swept_until),
         *(of_guard(name, stage) for name, stage in stages.items()),

@@ -69,10 +69,10 @@ def read_alarm_message(message: object, envelope: Envelope) -> Evidence | Ignore
 
 
 def read_alarm_event(event: dict[str, Any]) -> Evidence | Ignored:
-    told = event.get("detail")
-    if _is_of_one_contributor(told):
+    given = event.get("detail")
+    if _is_of_one_contributor(given):
         return _OF_ONE_CONTRIBUTOR
-    detail = checked(_AlarmDetail, "a CloudWatch alarm by EventBridge", told)
+    detail = checked(_AlarmDetail, "a CloudWatch alarm by EventBridge", given)
     state, previous = detail.state, detail.previousState
     if isinstance(previous, dict) and previous.get("value") == state.value:
         return Ignored(why=f"{plain(detail.alarmName)} was {state.value} before")
@@ -98,16 +98,16 @@ def read_alarm_action(payload: dict[str, Any], data: dict[Any, Any]) -> Evidence
 _OF_ONE_CONTRIBUTOR = Ignored(why="of one contributor to an alarm: no change of the alarm's state")
 
 
-def _is_of_one_contributor(told: object) -> bool:
+def _is_of_one_contributor(given: object) -> bool:
     """
     Check whether a message is about only one of an alarm's time series.
 
     AWS documents the key `alarmContributor` for events, and nothing for SNS messages: so any key
     with "contributor" in its name counts. A list or a number would be about all of them.
     """
-    return isinstance(told, dict) and any(
+    return isinstance(given, dict) and any(
         isinstance(value, dict | str) and value and "contributor" in str(key).lower()
-        for key, value in told.items()
+        for key, value in given.items()
     )
 
 

@@ -118,9 +118,9 @@ def _read_text(text: str, envelope: Envelope) -> Evidence | Ignored:
             pass  # It is prose, or JSON that was damaged on its way: see below.
         else:
             return _read(inside, envelope)
-    told: dict[str, str] = dict(reversed(_LINE.findall(text)))  # of two, the first counts
-    if value_of(told, "budgetname"):
-        return read_budget(told, text, envelope)
+    fields: dict[str, str] = dict(reversed(_LINE.findall(text)))  # of two, the first counts
+    if value_of(fields, "budgetname"):
+        return read_budget(fields, text, envelope)
     if _SPEAKS_OF_MONEY.search(text):
         raise EvidenceError(f"speaks of money, and cannot be read: {plain(text, 100)!r}")
     return _nothing_known(envelope)

@@ -170,7 +170,7 @@ def names_of(*names: str) -> frozenset[str]:
 def value_of(lines: Mapping[Any, Any], *names: str) -> str:
     """Return the first of these values that is given; names are compared by their letters only."""
     values = {re.sub(r"[^a-z]", "", str(key).lower()): value for key, value in lines.items()}
-    return next((told for name in names if (told := _scalar(values.get(name)))), "")
+    return next((found for name in names if (found := _scalar(values.get(name)))), "")
 
 
 def _scalar(value: object) -> str:

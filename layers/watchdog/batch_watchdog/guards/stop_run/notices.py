@@ -25,7 +25,7 @@ def report(  # noqa: PLR0913 - two of them have a default
     """Build the report of a stop run: its result, or in observe mode what it would have been."""
     name, observing = Name(plain(guard, 64)), entry.mode == "observe"
     refused = sum(tally.failed.values())
-    told: list[str] = [
+    body: list[str] = [
         say(
             "The guard {guard} has looked through its scope, {took} after it went to {stage}.",
             guard=name,
@@ -45,22 +45,22 @@ def report(  # noqa: PLR0913 - two of them have a default
         _closed(queues_closed, observing=observing),
     ]
     if queues_not_closed:
-        told.append(
+        body.append(
             say(
                 "Not closed yet, as far as is known: {queues}. The watchdog goes on trying.",
                 queues=listed_queues(queues_not_closed),
             )
         )
     if refused:
-        told += ["", say("What next: see why Batch refused, and stop those jobs by hand.")]
+        body += ["", say("What next: see why Batch refused, and stop those jobs by hand.")]
     if tally.not_ended:
-        told += ["", say("What is still there is looked at every few minutes until it is gone.")]
+        body += ["", say("What is still there is looked at every few minutes until it is gone.")]
     return Notice(
         kind="guard-report",
         id=f"guard-report:{entry.run_id}",
         severity="warning" if refused or tally.not_ended else "info",
         subject=_in_short(name, entry, tally),
-        text=lines(told),
+        text=lines(body),
         facts=facts_of(guard, entry.stage, entry.stage, entry.mode)
         | counts_of(tally)
         | {

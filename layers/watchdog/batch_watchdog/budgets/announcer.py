@@ -19,7 +19,7 @@ from batch_watchdog.store.table import Table
 
 
 @dataclass(slots=True, kw_only=True)
-class BudgetTeller:
+class BudgetAnnouncer:
     """Reads and announces budgets at `now`. `failed` has the errors of what is to be done again."""
 
     table: Table
@@ -36,7 +36,7 @@ class BudgetTeller:
             for at in [to_ms(self.now)]
         ]
 
-    def tell(self, asked: Mapping[str, Collection[float]]) -> dict[str, BudgetState]:
+    def announce(self, asked: Mapping[str, Collection[float]]) -> dict[str, BudgetState]:
         """
         Announce what is due for each budget, and return the states that result.
 
@@ -55,12 +55,14 @@ class BudgetTeller:
             kept = before.pop(name, None) or items.read(self.table, name)
             state = rules.at_time(kept, budget, at)
             reading = rules.read(state, budget, at)
-            state, rings = rules.ring(state, budget, reading, asked.get(name, ()))
+            state, reached = rules.newly_reached(state, budget, reading, asked.get(name, ()))
             found[name] = state
             if kept and not _is_worth_writing(kept, state):
                 return Outcome()
-            told = tuple(notices.rung(budget, reading, ring, state.told_by) for ring in rings)
-            effects = [Announce(notices=told[n : n + 1]) for n in range(len(told))]
+            announced = tuple(
+                notices.threshold_notice(budget, reading, each, state.told_by) for each in reached
+            )
+            effects = [Announce(notices=announced[n : n + 1]) for n in range(len(announced))]
             return Outcome(puts=[items.put(state, self.now)], effects=effects)
 
         names = [budget.name for budget in self.policy.budget]

@@ -47,7 +47,7 @@ def answer(fact: Fact, shown: Shown | None) -> Answer:  # noqa: PLR0911 - each i
             return Answer()
         # Batch no longer shows the job or its runs: count the run for as long as it was seen.
         return Answer(facts=[_over(fact, max(fact.seen, fact.run.start))])
-    told = [
+    known = [
         replace(
             each,
             budgets=fact.budgets,
@@ -57,32 +57,32 @@ def answer(fact: Fact, shown: Shown | None) -> Answer:  # noqa: PLR0911 - each i
         )
         for each in shown.facts
     ]
-    mine = next((each.run for each in told if _is_same(each.run, fact.run)), None)
+    mine = next((each.run for each in known if _is_same(each.run, fact.run)), None)
     if not fact.run.start:  # It was about to run.
-        return Answer(facts=told)
+        return Answer(facts=known)
     if mine and (mine.start or not mine.stop):
-        return Answer(facts=told, goes_on=not mine.stop)
-    unnumbered = any(is_unnumbered(each.run.attempt) for each in told)
+        return Answer(facts=known, goes_on=not mine.stop)
+    unnumbered = any(is_unnumbered(each.run.attempt) for each in known)
     if mine or (shown.status in ENDED and not unnumbered):
         # It has ended, and its start is not shown, or the run is not shown at all.
         stop = mine.stop if mine else fact.run.start
-        return Answer(facts=[*told, _over(fact, max(stop, fact.run.start))])
+        return Answer(facts=[*known, _over(fact, max(stop, fact.run.start))])
     if fact.missed < _MISSED_MAX:
-        return Answer(facts=told, ask_again=True)
-    return Answer(facts=[*told, _over(fact, fact.run.start)])
+        return Answer(facts=known, ask_again=True)
+    return Answer(facts=[*known, _over(fact, fact.run.start)])
 
 
 def of_late_start(fact: Fact, job: Shown) -> list[Fact]:
     """Return what is to be counted for a late start: the run may have ended since."""
-    told = [replace(each, budgets=fact.budgets) for each in job.facts]
-    same = [_is_same(each.run, fact.run) for each in told]
+    known = [replace(each, budgets=fact.budgets) for each in job.facts]
+    same = [_is_same(each.run, fact.run) for each in known]
     if not fact.run.guessed and not any(same) and job.status not in ENDED:
-        return [*told, fact]  # Batch shows the job as it was a while ago.
+        return [*known, fact]  # Batch shows the job as it was a while ago.
     return [
         replace(each, run=_with_start_of(fact.run, each.run))
         if each.run.guessed and not each.run.stop and (is_same or fact.run.guessed)
         else each
-        for each, is_same in zip(told, same, strict=True)
+        for each, is_same in zip(known, same, strict=True)
     ]
 
 
