@@ -250,7 +250,9 @@ def test_a_stack_that_no_job_has_run_beside_works_all_the_same(live: Live) -> No
     live.has_events = False
 
     assert live.smoke() == []
-    assert any("AWS Batch has told of no job for 14 days. If" in line for line in live.said)
+    assert any(
+        "No job event has arrived from AWS Batch for 14 days. If" in line for line in live.said
+    )
 
 
 def test_nothing_is_left_of_the_job(live: Live) -> None:

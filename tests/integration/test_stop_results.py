@@ -119,7 +119,7 @@ def test_a_job_that_has_ended_in_spite_of_its_stop_is_not_said_to_run() -> None:
 
     assert asked(watching) == ["14:00 CancelJobs"]
     [told] = watching.told("limit-escaped")
-    assert "ended by itself in spite of its stop" in told["subject"]
+    assert "ended before its stop took effect" in told["subject"]
     assert "SUCCEEDED now" in told["text"]
     assert "terminate" not in told["text"]
 

@@ -331,14 +331,14 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "where nothing rings any more, a stage is not meant",
         "guards/stages.py",
-        'return say("nothing rings any more of what the policy names for the guard")',
+        'return say("no signal that the policy names for the guard is in ALARM any more")',
         'return ""',
         ("tests/unit/guards/test_rules.py",),
     ),
     Mutant(
         "what led to a stage must still be a reason for it",
         "guards/stages.py",
-        '"the policy names for the stage {stage} nothing any more that led to it", stage=entry.stage',
+        '"the policy no longer names any signal that led to the stage {stage}", stage=entry.stage',
         '""',
         ("tests/unit/guards/test_rules.py",),
     ),

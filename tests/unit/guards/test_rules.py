@@ -1701,7 +1701,7 @@ def test_a_stage_is_not_meant_when_the_period_of_what_rang_is_over() -> None:
     midnight = at("12:00") + timedelta(hours=12)
 
     assert why_not_meant(story.state, rule, midnight - timedelta(seconds=1)) == ""
-    assert "nothing rings" in why_not_meant(story.state, rule, midnight)
+    assert "no signal that the policy names" in why_not_meant(story.state, rule, midnight)
 
 
 @pytest.mark.parametrize("changes", [{}, {"release": "manual"}])
@@ -1933,7 +1933,7 @@ def test_a_stop_that_a_guard_asked_for_is_meant_as_long_as_nothing_has_changed()
     assert "left the stage" in why(states={})
     assert "lost the guard" in why(policy=a_policy(HARSH))
     assert "observes" in why(policy=observing)
-    assert "nothing rings" in why(policy=a_policy(renamed))
+    assert "no signal that the policy names" in why(policy=a_policy(renamed))
     assert "no stage cancel" in why(policy=a_policy(harder))
     assert "scope" in why(policy=elsewhere)
     assert "spares" in why(job=spared)

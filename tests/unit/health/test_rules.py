@@ -261,7 +261,8 @@ def test_a_later_stage_whose_alarm_rings_first_is_told() -> None:
 
     assert problem.key == "thresholds:money:soft:hard"
     assert problem.what == (
-        "Guard money: the alarm hard of a later stage rings over 800, before soft (over 1000)."
+        "Guard money: the alarm hard of a later stage goes into ALARM above 800, before soft "
+        "(above 1000)."
     )
 
 

@@ -122,7 +122,7 @@ def test_the_digest_of_a_window_says_from_when_to_when() -> None:
 
     assert told.id == thread.digest_id
     assert (told.facts["first_at"], told.facts["seconds"]) == ("2026-01-01T12:01:00Z", 600)
-    assert "6 notices came from 2026-01-01T12:01:00Z to 2026-01-01T12:11:00Z" in told.text
+    assert "6 more notices came from 2026-01-01T12:01:00Z to 2026-01-01T12:11:00Z" in told.text
 
 
 def test_a_digest_has_the_same_id_each_time_and_another_one_for_other_notices() -> None:

@@ -68,8 +68,8 @@ def rest_left(array: Array, why: str) -> Notice:
         text=lines(
             [
                 say(
-                    "It was told that the children that are left of the array job {name} are "
-                    "terminated. That was not done:",
+                    "An earlier notice said that the remaining children of the array job {name} "
+                    "are being terminated. That was not done:",
                     name=name_of(array),
                 ),
                 say("{words}.", words=kept(why)),

@@ -253,8 +253,8 @@ KNOWN_CAUSES: Sequence[KnownCause] = (
     KnownCause(
         code="container-exited",
         title=say("container exited"),
-        meaning=say("The container ended by itself, with an exit code other than 0."),
-        next_step=say("See its log: the program says why, if anyone does."),
+        meaning=say("The program in the container ended with an exit code other than 0."),
+        next_step=say("See its log: only the program itself can say why."),
         page="https://repost.aws/knowledge-center/ecs-task-stopped",
         pattern=_words(r"^Essential container in task exited"),
     ),

@@ -296,7 +296,7 @@ def _relieved(guard: Transition, rule: Guard, what: Phrase, *, was_in_alarm: boo
         return go_back(guard, rule, operators)
     if state.by_operator:
         return guard.stay(f"{what} is OK; an operator raised the guard, and releases it")
-    why = say("{what} is OK, and no other alarm rings", what=what)
+    why = say("{what} is OK, and no other alarm is in ALARM", what=what)
     return guard.release(why, in_alarm=())
 
 
@@ -308,7 +308,7 @@ def _time_passed(guard: Transition, rule: Guard) -> GuardDecision:
     if is_over(state, rule, guard.now):
         ended = sorted(ended_signals(state, rule, guard.now))
         which = ", ".join(subject_of(signal) for signal in ended)
-        why = say("{which} has ended, and no alarm rings", which=which)
+        why = say("{which} has ended, and no alarm is in ALARM", which=which)
         return guard.release(why, in_alarm=())
     if operators := operators_stage(state, rule, guard.mode, guard.now):
         return go_back(guard, rule, operators)

@@ -44,7 +44,7 @@ def why_not_meant(state: GuardState, rule: Guard, now: datetime) -> str:
         return ""
     active = in_alarm(state, rule, now)
     if not active:
-        return say("nothing rings any more of what the policy names for the guard")
+        return say("no signal that the policy names for the guard is in ALARM any more")
     as_hard = [each for each in rule.stage if hardness(each.action) >= hardness(entry.stage)]
     reasons = {signal for each in as_hard for signal in signals_of(each)}
     if stage.after_previous is not None:
@@ -53,7 +53,7 @@ def why_not_meant(state: GuardState, rule: Guard, now: datetime) -> str:
     if led & reasons or not entry.signal:
         return ""
     return say(
-        "the policy names for the stage {stage} nothing any more that led to it", stage=entry.stage
+        "the policy no longer names any signal that led to the stage {stage}", stage=entry.stage
     )
 
 

@@ -26,7 +26,7 @@ def trouble(new: Sequence[Problem], now: datetime) -> Notice:
         else subject("Daily check: {what}", what=first),
         text=lines(
             [
-                say("The daily check has found what was not so the day before:"),
+                say("The daily check has found new problems:"),
                 "",
                 *(
                     line

@@ -60,7 +60,7 @@ def problems(
         found.append(
             Problem(
                 key="events",
-                what=say("AWS Batch has told of no job for 14 days."),
+                what=say("No job event has arrived from AWS Batch for 14 days."),
                 remedy=say(
                     "If jobs have run: see that the stack is in the region of the job queues."
                 ),
@@ -199,8 +199,8 @@ def _of_thresholds(facts: Facts, policy: Policy) -> Iterator[Problem]:
                 yield Problem(
                     key=f"thresholds:{guard.name}:{soft.name}:{hard.name}",
                     what=say(
-                        "Guard {guard}: the alarm {hard} of a later stage rings over {most}, "
-                        "before {soft} (over {least}).",
+                        "Guard {guard}: the alarm {hard} of a later stage goes into ALARM above "
+                        "{most}, before {soft} (above {least}).",
                         guard=Name(plain(guard.name)),
                         hard=Name(plain(hard.name)),
                         most=Name(f"{hard.over:g}"),
@@ -316,11 +316,11 @@ def _of_sweep(facts: Facts, swept_at: datetime | None) -> Iterator[Problem]:
         yield Problem(
             key="sweep",
             what=say(
-                "The sweep has not run for {lasted}: no limit is seen to.",
+                "The sweep has not run for {lasted}: limits are not applied.",
                 lasted=facts.at - swept_at,
             )
             if swept_at
-            else say("The sweep has not run yet: no limit is seen to."),
+            else say("The sweep has not run yet: limits are not applied."),
             remedy=say("Look at the logs and the schedule of the function SweepFunction."),
         )
 

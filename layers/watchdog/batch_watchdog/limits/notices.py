@@ -128,7 +128,7 @@ def overstayed(case: OverdueJob) -> Notice:
         )
     head, news = _STOPS[case.limit.action == "cancel", case.enforced]
     then = (
-        say("The watchdog looks again whether it has ended.")
+        say("The watchdog checks again whether it has ended.")
         if case.enforced
         else say(
             'Nothing was done: this is observe mode. mode = "enforce" in the policy would do it.'
@@ -170,7 +170,7 @@ def escaped(case: OverdueJob, *, escalated: bool) -> Notice:
     head = subject("Job started in spite of its stop, in {queue}: {name}", **case.parts)
     news = [say("It was to be stopped, and is {status} now.", status=plain(case.job.status))]
     if case.job.ended:
-        head = subject("Job ended by itself in spite of its stop, in {queue}: {name}", **case.parts)
+        head = subject("Job ended before its stop took effect, in {queue}: {name}", **case.parts)
         news.append(say("It had ended before the stop took effect. There is nothing left to do."))
     elif escalated:
         news.append(say("It is being terminated now, as the policy says (escalate)."))
@@ -218,7 +218,7 @@ def unended(case: OverdueJob, stopped_at: datetime, now: datetime, *, terminated
                 "",
                 say("What to do:"),
                 why,
-                say("The watchdog looks at the job every hour until it has ended."),
+                say("The watchdog checks the job every hour until it has ended."),
                 *_links(case),
             ]
         ),
@@ -282,18 +282,16 @@ def left_alone(case: OverdueJob, stop: StopJobs, why: str) -> Notice:
     if stop.how == "terminate":
         head = subject("Job was not terminated after all, in {queue}: {name}", **parts)
         news = [
-            say("It was told that the job is being terminated. That was not done:"),
+            say("An earlier notice said that the job is being terminated. That was not done:"),
             say("{words}.", words=kept(why)),
-            say(
-                "The job is {state} now. Should it be terminated later, that is told too.", **parts
-            ),
+            say("The job is {state} now. A notice follows if it is terminated.", **parts),
         ]
     else:
         head = subject("Job was not cancelled after all, in {queue}: {name}", **parts)
         news = [
-            say("It was told that the job is being cancelled. That was not done:"),
+            say("An earlier notice said that the job is being cancelled. That was not done:"),
             say("{words}.", words=kept(why)),
-            say("The job is {state} now. Should it be cancelled later, that is told too.", **parts),
+            say("The job is {state} now. A notice follows if it is cancelled.", **parts),
         ]
     return _notice(
         case,

@@ -91,7 +91,7 @@ class Budget(Table):
     """Prices for `usd`: one table, or a list of [[budget.rates]] by queue, of which the first that
     matches a job's queue counts."""
     warn_at: Annotated[tuple[Percent, ...], Field(max_length=20)] = ()
-    """Percentages at which to warn, each once in a period. That 100 is reached is always told."""
+    """Percentages at which to warn, each once in a period. A notice at 100 is always sent."""
 
     def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
         if not self.limits:

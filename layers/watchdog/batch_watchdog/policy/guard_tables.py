@@ -59,13 +59,13 @@ class Stage(Table):
     """Other thresholds of AWS Budgets that raise the stage: [{ name = "monthly", percent = 80 }].
     Budgets of usage, utilization and coverage raise a stage only so."""
     budgets: Annotated[tuple[BudgetShare, ...], Field(max_length=100)] = ()
-    """Budgets of this policy, counted live, that raise the stage once so much of them is used:
-    [{ name = "imaging", percent = 100 }]. They ring until their period is over."""
+    """Budgets of this policy, counted live, that raise the stage once that much of them is used:
+    [{ name = "imaging", percent = 100 }]. They count until their period is over."""
     forecast: bool = Field(default=False, strict=True)
     """Whether a FORECASTED message of a budget in `alarms` raises the stage too, and not only an
     ACTUAL one."""
     after_previous: Span | None = None
-    """The stage is also raised when the one before has lasted so long."""
+    """The stage is also raised when the one before has lasted this long."""
     action: Literal["cancel", "terminate"]
     """"cancel" stops what waits and lets finish what runs; "terminate" stops everything."""
     close_queues: bool = Field(default=False, strict=True)

@@ -76,14 +76,14 @@ class Limit:
 
 class Policy(Table):
     """
-    What the watchdog shall do. An empty policy observes, limits nothing, guards nothing.
+    What the watchdog does. An empty policy observes, limits nothing, guards nothing.
 
     Spans are written "90s", "30m", "6h", "1h30m", "1d" or "PT30M", up to 30 days.
     """
 
     readable: ClassVar[bool] = True  # False for the policy of a text that cannot be read
     mode: Mode = "observe"
-    """"observe" says what it would do and does nothing; "enforce" does it. A rule may have its
+    """"observe" reports what it would do and does nothing; "enforce" does it. A rule may have its
     own."""
     safety: Safety = Safety()
     notify: Notify = Notify()

@@ -58,20 +58,20 @@ class Safety(Table):
     """What bounds the harm that a wrong policy can do."""
 
     max_stops_per_hour: int = Field(default=500, strict=True, ge=0, le=10_000_000)
-    """Most jobs that limits may stop in an hour; the rest is held and an operator is asked.
+    """Most jobs that limits may stop in an hour; the rest is postponed, and operators are notified.
     A guard has no such brake."""
 
 
 class Notify(Table):
-    """What operators are told."""
+    """The notices that operators are sent."""
 
     job_failures: bool = Field(default=True, strict=True)
-    """Whether to tell of single jobs that ended FAILED."""
+    """Whether to send a notice of each single job that ends FAILED."""
     digest_over: int = Field(default=5, strict=True, ge=1, le=1_000_000)
     """If one decision sends more notices of one kind than this, they are sent as one digest."""
     fold: SpanOrNone = timedelta(minutes=15)
     """
-    For so long, notices of one kind and cause are collected after the first, and then sent as one
+    How long notices of one kind and cause are collected after the first; then they are sent as one
     digest. It doubles, up to an hour, while more come. "0s": each is sent when it comes.
     """
     language: LanguageCode = "en"
@@ -111,7 +111,7 @@ class StopRest(Table):
     )
     """More per cent than this failed, of the children that have ended."""
     of_at_least: int = Field(default=1, strict=True, ge=1, le=ARRAY_MAX)
-    """So many children must have ended before anything is stopped."""
+    """The number of children that must have ended before any is stopped."""
 
     def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
         if self.failed is None and self.failed_percent is None:
@@ -135,11 +135,11 @@ class ArrayRule(Table):
     mode: Mode | None = None
     """This rule's own mode."""
     progress: Annotated[tuple[Percent, ...], Field(max_length=20)] = ()
-    """Percentages of ended children at which to tell of the progress."""
+    """Percentages of ended children at which to send a notice of the progress."""
     stop_rest_when: StopRest | None = None
     """When to stop the children that have not ended yet. Never, unless given."""
     silent: bool = Field(default=False, strict=True)
-    """Tell nothing of these arrays, but for what the watchdog itself stops."""
+    """Send no notices of these arrays, except of what the watchdog itself stops."""
 
     @field_validator("progress")
     @classmethod
@@ -246,7 +246,7 @@ class LimitRule(Table):
     mode: Mode | None = None
     """This rule's own mode."""
     SUBMITTED: StateLimit | None = None
-    """Not taken up by AWS Batch. No event says that a job was submitted: it is found when the
+    """Not yet evaluated by AWS Batch. No event reports the submission: the job is found when the
     waiting jobs are listed, every 15 minutes."""
     PENDING: StateLimit | None = None
     """Waiting for the jobs that it depends on. A job that is cancelled then ends when these have

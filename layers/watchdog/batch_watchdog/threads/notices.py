@@ -36,7 +36,7 @@ def digest(thread: Thread) -> Notice:
     notice = _digest(
         collected,
         thread.digest_id,
-        "{n} notices came from {first} to {last}, after what was told before: {what}.",
+        "{n} more notices came from {first} to {last}: {what}.",
         first=first,
         last=last,
     )

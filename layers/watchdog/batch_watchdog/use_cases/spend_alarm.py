@@ -126,7 +126,7 @@ def _trouble(digest: str, content: str, reason: str) -> Notice:
         subject=subject("Billing signal could not be read: {why}", why=Name(plain(reason))),
         text=lines(
             [
-                say("A message about money has arrived, and the watchdog cannot understand it:"),
+                say("A billing message has arrived that the watchdog cannot read:"),
                 plain(reason, 500),
                 "",
                 say("No guard was raised or released by it. It begins:"),

@@ -54,7 +54,10 @@ def report(  # noqa: PLR0913 - two of them have a default
     if refused:
         body += ["", say("What next: see why Batch refused, and stop those jobs by hand.")]
     if tally.not_ended:
-        body += ["", say("What is still there is looked at every few minutes until it is gone.")]
+        body += [
+            "",
+            say("The jobs that are still there are checked every few minutes until they are gone."),
+        ]
     return Notice(
         kind="guard-report",
         id=f"guard-report:{entry.run_id}",

@@ -48,7 +48,7 @@ TEXTS = {
     "A notice follows when the array has ended.": "配列ジョブが終了したら、改めて通知します。",
     "Array was not stopped after all: {name}": "配列ジョブの停止は行われませんでした: {name}",
     "The array job {name} has passed {percent} %: {ended} of {size} ended, {failed} failed, {stopped} stopped.": "配列ジョブ {name} は {percent} % を超えました。{size} 件中 {ended} 件が終了し、{failed} 件が失敗、{stopped} 件が停止されました。",
-    "It was told that the children that are left of the array job {name} are terminated. That was not done:": "配列ジョブ {name} の残りの子ジョブを強制終了すると通知しましたが、行われませんでした:",
+    "An earlier notice said that the remaining children of the array job {name} are being terminated. That was not done:": "配列ジョブ {name} の残りの子ジョブを強制終了すると通知しましたが、行われませんでした:",
     "While the policy asks for it, it is tried again every few minutes, child by child.": "ポリシーが求めている間は、数分おきに子ジョブごとに再試行します。",
     'Nothing is stopped in observe mode; mode = "enforce" in the policy would.': 'observe モードのため何も停止しません。停止するには、ポリシーで mode = "enforce" としてください。',
     "e.g. {reason}": "例: {reason}",

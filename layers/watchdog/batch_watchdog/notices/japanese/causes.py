@@ -56,6 +56,6 @@ TEXTS = {
     "The command was found and could not be run: no permission, or another platform.": "コマンドはありましたが、実行できませんでした。権限がないか、別のプラットフォーム用です。",
     "Check its permissions, and whether the image is for the processor (arm64 or x86_64).": "権限と、イメージがプロセッサ (arm64 または x86_64) に合っているかを確認してください。",
     "container exited": "コンテナ終了",
-    "The container ended by itself, with an exit code other than 0.": "コンテナが 0 以外の終了コードで自ら終了しました。",
-    "See its log: the program says why, if anyone does.": "ログを確認してください。原因はプログラムのログに残ります。",
+    "The program in the container ended with an exit code other than 0.": "コンテナが 0 以外の終了コードで自ら終了しました。",
+    "See its log: only the program itself can say why.": "ログを確認してください。原因はプログラムのログに残ります。",
 }

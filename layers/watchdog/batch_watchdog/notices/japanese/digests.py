@@ -20,7 +20,7 @@ TEXTS = {
     "rule-report": "ルールの週報",
     "digest": "ダイジェスト",
     "{n} notices came at once: {what}.": "通知が同時に {n} 件ありました: {what}。",
-    "{n} notices came from {first} to {last}, after what was told before: {what}.": "前回の通知のあと、{first} から {last} までに {n} 件の通知がありました: {what}。",
+    "{n} more notices came from {first} to {last}: {what}.": "前回の通知のあと、{first} から {last} までに {n} 件の通知がありました: {what}。",
     "… The e-mail has the rest.": "… 続きは電子メールにあります。",
     "{n} × {what}": "{what} {n} 件",
     "- and {n} in {groups}": "- ほか {n} 件 ({groups})",

@@ -22,7 +22,7 @@ TEXTS = {
     "The last good policy stays in force.": "前回の正しいポリシーが引き続き有効です。",
     "No earlier policy can be used either. Until one can, the watchdog stops no job, and opens and closes no queue; guards that are raised stay raised.": "以前のポリシーも使用できません。使用できるまで、ジョブを停止せず、キューの開閉もしません。上がっているガードはそのままです。",
     "Billing signal could not be read: {why}": "料金の通知を読み取れません: {why}",
-    "A message about money has arrived, and the watchdog cannot understand it:": "料金に関するメッセージが届きましたが、ウォッチドッグは理解できませんでした:",
+    "A billing message has arrived that the watchdog cannot read:": "料金に関するメッセージが届きましたが、ウォッチドッグは理解できませんでした:",
     "No guard was raised or released by it. It begins:": "これによるガードの段階の変更や解除はありません。冒頭部分:",
     'What to do: see what it says. If it calls for a stage, set that stage by hand (the command "set-stage"). It is kept whole in the dead-letter queue.': '対処: 内容を確認してください。段階が必要な場合は、手動で設定してください (コマンド "set-stage")。全文はデッドレターキューにあります。',
 }
