@@ -132,6 +132,6 @@ def _replayed(events: Sequence[tuple[datetime, Mapping[str, Any]]], jobs: int) -
         batches += 1
         return handle(intake, messages)
 
-    with without_collector(), units.counted(), patch.object(JobEventIntake, "observe", counted):
+    with without_collector(), units.counted(), patch.object(JobEventIntake, "handle", counted):
         replay(lines, stack=stacks.read(), write_row=lambda _: None, policy=_LIMIT)
     return Cost(jobs=jobs, events=len(events), units=units, invocations=batches)
