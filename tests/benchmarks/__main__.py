@@ -16,7 +16,7 @@ from rich.progress import track
 from rich.table import Table
 
 import local  # noqa: F401 - finds the package
-from tests.benchmarks import batches, prices, processes, storage, sweeps
+from tests.benchmarks import batches, prices, processes, stop_runs, storage, sweeps
 from tests.benchmarks.measuring import Figure
 
 _PARTS: Mapping[str, Callable[[], Iterator[Figure]]] = {
@@ -24,7 +24,9 @@ _PARTS: Mapping[str, Callable[[], Iterator[Figure]]] = {
     "calls": batches.counts,
     "storage": storage.figures,
     "prices": prices.figures,
+    "idle": prices.of_an_idle_stack,
     "sweeps": sweeps.figures,
+    "stop_runs": stop_runs.figures,
     "processes": processes.figures,
 }
 _MAY_GROW = 1.03

@@ -10,6 +10,7 @@ from batch_watchdog.store.memory_table import MemoryTable
 from batch_watchdog.store.table import FIRST, LAST, Key, Put
 
 _NUMBER_SIZE = 21
+_BATCH_GET_MAX = 100  # items
 
 
 class Units:
@@ -17,7 +18,8 @@ class Units:
     What is read and written while it counts.
 
     A write costs a unit for each KB of an item, and twice that in a transaction; a consistent read
-    one for each 4 KB, by item, or by query. `items` counts the items that are read.
+    one for each 4 KB, by item, or by query. `items` counts the items that are read, and `calls` the
+    calls: of BatchGetItem, 100 items each.
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
     """
 
@@ -25,6 +27,7 @@ class Units:
         self.written = 0
         self.read = 0
         self.items = 0
+        self.calls = 0
         self.by_kind: Counter[str] = Counter()
 
     @contextmanager
@@ -34,11 +37,13 @@ class Units:
 
         def count_get(table: MemoryTable, pk: str, sk: str) -> Item | None:
             item = get(table, pk, sk)
+            self.calls += 1
             self._read([item] if item else [])
             return item
 
         def count_get_many(table: MemoryTable, keys: Sequence[Key]) -> dict[Key, Item]:
             found = {key: item for key in keys if (item := get(table, *key))}
+            self.calls += -(-len(keys) // _BATCH_GET_MAX)
             for key in keys:
                 self._read([found[key]] if key in found else [])
             return found
@@ -47,6 +52,7 @@ class Units:
             table: MemoryTable, pk: str, *, first: str = FIRST, last: str = LAST
         ) -> Iterator[Item]:
             items = list(query(table, pk, first=first, last=last))
+            self.calls += 1
             self._read(items)
             return iter(items)
 
@@ -56,6 +62,7 @@ class Units:
                 patch.object(MemoryTable, "get", get),
             ):
                 write(table, puts)
+            self.calls += 1
             for put in puts:
                 units = -(-_size(put.item) // 1_024) * (2 if len(puts) > 1 else 1)
                 self.written += units

@@ -353,8 +353,8 @@ def test_a_run_that_dies_counts_what_it_had_stopped_and_does_not_stop_it_again()
 # ---- Accepted, and not ended ----------------------------------------------------------------
 
 
-def test_jobs_that_do_not_end_are_counted_apart_and_told_of_once() -> None:
-    running = Running()
+def test_jobs_that_do_not_end_are_counted_apart_and_each_is_announced_once() -> None:
+    running = Running(POLICY.replace("close_queues = true", "close_queues = false"))
     jobs = running.submit(5)
     stubborn, call, asked = jobs[3:], running.batch.call, list[str]()
 
@@ -381,9 +381,17 @@ def test_jobs_that_do_not_end_are_counted_apart_and_told_of_once() -> None:
     assert (sorted(trouble["job_ids"]), trouble["not_ended"]) == (sorted(stubborn), 2)
     assert sorted(asked) == sorted(jobs)
 
+    # An hour later, two more jobs are submitted, of which one does not end either.
+    ending, staying = running.submit(2)
+    stubborn.append(staying)
+    running.run(minutes=60)
+    (_, later) = running.told("watchdog-trouble")
+    assert (later["job_ids"], later["not_ended"]) == ([staying], 1)
+    assert sorted(asked) == sorted([*jobs, ending, staying])
+
     running.enter("calm").run(minutes=1)
     (released,) = running.told("guard-released")
-    assert (released["terminated"], released["not_ended"]) == (3, 2)
+    assert (released["terminated"], released["not_ended"]) == (4, 3)
 
 
 @pytest.mark.parametrize("spare", ['name = "spared-*"', 'tags = { critical = "true" }'])

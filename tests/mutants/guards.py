@@ -684,10 +684,24 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/unit/guards/stop_run/test_run.py",),
     ),
     Mutant(
+        "each job that does not end is announced, not only the first ones of a stage",
+        "guards/stop_run/workflow.py",
+        "if not run.alive or run.looked_at is None:",
+        "if not run.alive or run.looked_at is None or run.warned_until:",
+        ("tests/integration/test_stop_runs.py",),
+    ),
+    Mutant(
+        "a job that does not end is announced once",
+        "guards/stop_run/still_there.py",
+        "if chunk.at <= (asked_after or _NEVER):",
+        "if False:",
+        ("tests/unit/guards/stop_run/test_run.py",),
+    ),
+    Mutant(
         "jobs that do not end are announced",
         "guards/stop_run/workflow.py",
-        "trouble = None if self.session.run.warned else self._still_there(stage)",
-        "trouble = None",
+        "if there := self._still_there(asked_before):",
+        "if there := None:",
         ("tests/integration/test_stop_runs.py",),
     ),
     Mutant(

@@ -24,7 +24,8 @@ from batch_watchdog.guards.stop_run.run import (
     must_be_sure,
     must_look_again,
 )
-from batch_watchdog.guards.stop_run.tally import Unsettled, still_there
+from batch_watchdog.guards.stop_run.still_there import still_there
+from batch_watchdog.guards.stop_run.tally import Unsettled
 from batch_watchdog.policy.guard_tables import Guard
 from tests.makers import ARRAY, DEFINITION, QUEUE, at
 
@@ -425,6 +426,23 @@ def test_jobs_are_still_there_that_were_asked_long_ago_and_are_found_now() -> No
     assert (found.jobs, found.count, found.asked_at) == (("a",), 1, at("12:00"))
     assert at_a_look("12:12", "12:02") is None
     assert at_a_look("12:11", "12:09").jobs == ("a", "c")
+
+
+def test_operators_are_notified_once_of_each_job_that_is_still_there() -> None:
+    rows = [
+        chunk(stop=("a",)),
+        chunk(stop=("b",), at=at("12:01"), arrived=True),
+        chunk(stop=("c",), at=at("12:09"), number=1),
+        chunk(alive={"a": 1, "b": 1, "c": 1}, at=at("12:20"), number=2),
+    ]
+
+    first = still_there(lambda: rows, at("12:20"), at("12:08"))
+    later = still_there(lambda: rows, at("12:20"), at("12:09"), at("12:08"))
+
+    assert first and later  # noqa: PT018
+    assert (first.jobs, first.chunks) == (("a", "b"), 1)
+    assert (later.jobs, later.count, later.asked_at, later.chunks) == (("c",), 1, at("12:09"), 2)
+    assert still_there(lambda: rows, at("12:20"), at("12:10"), at("12:09")) is None
 
 
 def test_before_the_report_it_is_looked_again_for_what_does_not_end_and_not_for_ever() -> None:

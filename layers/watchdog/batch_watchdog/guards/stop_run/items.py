@@ -73,18 +73,22 @@ def put_arrivals(run_id: str, decisions: Iterable[str], chunk: Chunk) -> Put:
     return _put_chunk(run_id, f"ARRIVED#{iso(chunk.at)}#{digest}", chunk)
 
 
-def found(table: Table, run_id: str) -> Iterator[Chunk]:
-    """Yield all chunks, including those of arrivals, in order of time; read page by page."""
-    each = (
-        map(_to_chunk, table.query(_pk(run_id), first=kind, last=f"{kind}~"))
-        for kind in ("ARRIVED#", "CHUNK#")
-    )
-    return merge(*each, key=lambda chunk: chunk.at)
+def found(
+    table: Table, run_id: str, number: int = 0, since: datetime | None = None
+) -> Iterator[Chunk]:
+    """
+    Yield chunks, including those of arrivals, in order of time; read page by page.
+
+    They are all, or the chunks from a number on and the arrivals since a time.
+    """
+    chunks = table.query(_pk(run_id), first=f"CHUNK#{number:08}", last="CHUNK#~")
+    arrivals = arrived(table, run_id, since)
+    return merge(arrivals, map(_to_chunk, chunks), key=lambda chunk: chunk.at)
 
 
-def arrived(table: Table, run_id: str, since: datetime) -> Iterator[Chunk]:
-    """Yield the chunks of arrivals since a time, in order; read page by page."""
-    first = f"ARRIVED#{iso(since)}"
+def arrived(table: Table, run_id: str, since: datetime | None) -> Iterator[Chunk]:
+    """Yield the chunks of arrivals since a time, or all, in order; read page by page."""
+    first = f"ARRIVED#{iso(since) if since else ''}"
     return map(_to_chunk, table.query(_pk(run_id), first=first, last="ARRIVED#~"))
 
 

@@ -1,12 +1,12 @@
 """Build the notices of a stop run: its report, and the notice of jobs that do not end."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from batch_watchdog.guards.notices import SHOWN_MAX, facts_of, listed_queues, queue_facts
 from batch_watchdog.guards.state import StageEntry, StopAction
 from batch_watchdog.guards.stop_run.counts import Tally, counts_of, rows, why_refused
+from batch_watchdog.guards.stop_run.still_there import StillThere
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.notices.phrases import Name, Phrase, counted, kept, lines, row, say, subject
 from batch_watchdog.notices.text import fact, iso, plain
@@ -121,18 +121,6 @@ def _closed(queues: Sequence[str], *, observing: bool) -> Phrase:
     return say("Queues that were closed: {queues}.", queues=listed_queues(queues))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StillThere:
-    """
-    Jobs whose stop AWS Batch accepted long ago: the first ids, how many they are, and when the
-    first was asked to stop.
-    """
-
-    jobs: tuple[str, ...]
-    count: int
-    asked_at: datetime
-
-
 def still_there(guard: str, entry: StageEntry, found: StillThere, at: datetime) -> Notice:
     """Build the notice that jobs have not ended whose stop AWS Batch accepted long ago."""
     jobs, count, asked_at = found.jobs, found.count, found.asked_at
@@ -153,7 +141,7 @@ def still_there(guard: str, entry: StageEntry, found: StillThere, at: datetime) 
     )
     return Notice(
         kind="watchdog-trouble",
-        id=f"watchdog-trouble:not-ended:{entry.run_id}",
+        id=f"watchdog-trouble:not-ended:{entry.run_id}:{iso(asked_at)}",
         severity="warning",
         subject=subject("Guard {guard}: {n} job is still there, {lasted} after its stop", **parts)
         if count == 1

@@ -64,7 +64,8 @@ class Run:
     jobs. All stops up to the look that began at `settled_at` are settled (see `Unsettled`): `asked`
     was `settled` then.
 
-    `warned` says that operators have been notified of jobs that do not end. `would_close` are
+    Operators have been notified of jobs that do not end if these were asked to stop up to
+    `warned_until`, which is before the chunk with the number `warned_chunks`. `would_close` are
     queues that in observe mode would have been closed. A run that is `observing` only counts.
     `policy` is the version by which this look judges; when the version changes, the look begins
     anew.
@@ -93,7 +94,8 @@ class Run:
     thorough: bool = False
     settled_at: datetime | None = None
     settled: int = 0
-    warned: bool = False
+    warned_until: datetime | None = None
+    warned_chunks: int = 0
     reported: bool = False
     would_close: tuple[str, ...] = ()
     policy: str = ""

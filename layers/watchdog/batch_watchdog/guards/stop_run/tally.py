@@ -14,7 +14,7 @@ it. Of an array's children, at most as many were stopped as have failed, and as 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import Enum, auto
 from itertools import islice
@@ -23,7 +23,6 @@ from typing import Any
 from batch_watchdog.core.job_event import array_child
 from batch_watchdog.guards.state import StopAction
 from batch_watchdog.guards.stop_run.counts import Tally
-from batch_watchdog.guards.stop_run.notices import StillThere
 from batch_watchdog.guards.stop_run.run import Chunk, Run
 
 ASKED_AFTER_MAX = 1_000  # jobs about whose end Batch is asked after a look
@@ -319,31 +318,3 @@ class Unsettled:
         for job_id in (*chunk.over, *chunk.escaped, *chunk.spared, *left):
             for kind in kinds:
                 kind.pop(job_id, None)
-
-
-def still_there(
-    chunks: Callable[[], Iterable[Chunk]], since: datetime, asked_before: datetime
-) -> StillThere | None:
-    """
-    Return the jobs that a look, begun at `since`, found although they were asked to stop before.
-
-    `chunks` reads the chunks of the run, anew each time. An array counts by its children.
-    """
-    alive: dict[str, int] = {}
-    for chunk in chunks():
-        if chunk.at >= since:
-            alive |= chunk.alive
-    asked: dict[str, datetime] = {}
-    for chunk in chunks():
-        if chunk.at > asked_before:
-            break  # They are in order of time.
-        for job_id in islice(chunk.stop, chunk.asked):
-            if job_id in alive and job_id not in chunk.refused:
-                asked.setdefault(job_id, chunk.at)
-    if not asked:
-        return None
-    return StillThere(
-        jobs=tuple(islice(asked, _NAMED_MAX)),
-        count=sum(alive[job_id] for job_id in asked),
-        asked_at=min(asked.values()),
-    )

@@ -27,8 +27,9 @@ from batch_watchdog.guards.stop_run.ends import EndsReader
 from batch_watchdog.guards.stop_run.listing import PageReader
 from batch_watchdog.guards.stop_run.run import Run
 from batch_watchdog.guards.stop_run.session import RunSession, RunStage
+from batch_watchdog.guards.stop_run.still_there import StillThere, still_there
 from batch_watchdog.guards.stop_run.stopping import JobStopper
-from batch_watchdog.guards.stop_run.tally import still_there, tally
+from batch_watchdog.guards.stop_run.tally import tally
 from batch_watchdog.guards.workflow import GuardUpdater
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.policy.model import Policy
@@ -187,10 +188,12 @@ class RunInvocation:
             EndsReader(session=self.session, stopper=stopper).settle(stage)
         rested = stop_run.rest(self.session.run, self.session.now)
         notices = [] if self.session.run.reported else [self._report(stage, rested)]
-        trouble = None if self.session.run.warned else self._still_there(stage)
-        if trouble:
-            rested = replace(rested, warned=True)
-            notices.append(trouble)
+        asked_before = self.session.now - stop_run.STILL_THERE
+        if there := self._still_there(asked_before):
+            rested = replace(rested, warned_until=asked_before, warned_chunks=there.chunks)
+            notices.append(
+                run_notices.still_there(rested.guard, stage.entry, there, self.session.now)
+            )
         recorder = Recorder(table=self.session.table, asked_by="stop_jobs")
         outcome = Outcome(
             puts=[run_items.put(rested, self.session.now)],
@@ -216,18 +219,18 @@ class RunInvocation:
             queues_not_closed=not_closed,
         )
 
-    def _still_there(self, stage: RunStage) -> Notice | None:
+    def _still_there(self, asked_before: datetime) -> StillThere | None:
         """
-        Build the notice of jobs that are still there long after their stop was accepted, if there
-        are any.
+        Return the jobs that are still there long after their stop was accepted, and of which
+        operators have not been notified yet.
         """
-        if not self.session.run.alive or self.session.run.looked_at is None:
+        run = self.session.run
+        if not run.alive or run.looked_at is None:
             return None
-        found = still_there(
-            partial(run_items.found, self.session.table, self.session.run.run_id),
-            since=self.session.run.looked_at,
-            asked_before=self.session.now - stop_run.STILL_THERE,
+        since = run.warned_until
+        return still_there(
+            partial(run_items.found, self.session.table, run.run_id, run.warned_chunks, since),
+            since=run.looked_at,
+            asked_before=asked_before,
+            asked_after=since,
         )
-        if found is None:
-            return None
-        return run_notices.still_there(self.session.run.guard, stage.entry, found, self.session.now)
