@@ -167,7 +167,7 @@ simulate: $(venv) ## Histories full of faults: [SEEDS=300] [FROM=1] [JOBS=all co
 mutate: $(venv) ## Break each rule on purpose: the simulation must notice, or tests. [ONLY='the brake']
 	@.venv/bin/python -m tests.mutation $${ONLY:+--only "$$ONLY"}
 
-bench: $(venv) $(if $(PART),,$(built)) ## What it costs, against its goals: [PART='batches sweeps'] [JSON=figures.json]
+bench: $(venv) $(if $(PART),$(if $(filter processes,$(PART)),$(built)),$(built)) ## What it costs, against its goals: [PART='batches sweeps'] [JSON=figures.json]
 	@.venv/bin/python -m tests.benchmarks $$PART $${JSON:+--json "$$JSON"}
 
 counted := tests/benchmarks/counted.json

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from batch_watchdog.measures.measures import Measure
+from local.aws import stack as stacks
 from tests.benchmarks import storage
 from tests.benchmarks.measuring import Figure
 from tests.benchmarks.storage import Cost
@@ -45,7 +45,6 @@ _BATCH_S = 0.5  # of a batch of 1,000 events, as Lambda's processors are slower 
 _SMALL_GB, _SMALL_S = 0.125, 0.005  # a function that writes one item
 _SWEEP_S = 0.1  # of an idle sweep, with its calls of AWS
 _HOURS = 730  # of a month
-_ROOT = Path(__file__).parents[2]
 
 
 def figures() -> Iterator[Figure]:
@@ -70,13 +69,15 @@ def figures() -> Iterator[Figure]:
 
 def of_an_idle_stack() -> Iterator[Figure]:
     """The stack with the sample policy, all alarms, the page and the record of events; no jobs."""
-    template = (_ROOT / "template.yaml").read_text(encoding="utf-8")
+    template = stacks.TEMPLATE.read_text(encoding="utf-8")
     metrics: set[tuple[str, str]] = set()
 
     def meter(measures: Sequence[Measure]) -> None:
         metrics.update((each.name, str(each.by)) for each in measures)
 
-    idle = Watching((_ROOT / "events" / "policy.toml").read_text(encoding="utf-8"), meter=meter)
+    idle = Watching(
+        (stacks.TEMPLATE.parent / "events" / "policy.toml").read_text(encoding="utf-8"), meter=meter
+    )
     for minute in range(30):  # The first sweeps set things up.
         idle.sweep(at("12:00") + minute * MINUTE)
     with Units().counted() as units:

@@ -59,8 +59,11 @@ def _imports() -> Figure:
 
 
 def _layer() -> Iterator[Figure]:
-    built = [each / "WatchdogLayer" / "python" for each in _BUILDS]
-    files = [path for path in next(filter(Path.is_dir, built)).rglob("*") if path.is_file()]
+    layers = [each / "WatchdogLayer" / "python" for each in _BUILDS]
+    built = next(filter(Path.is_dir, layers), None)
+    if built is None:
+        return
+    files = [path for path in built.rglob("*") if path.is_file()]
     compiled = sum(path.suffix == ".pyc" for path in files)
     yield Figure(
         name="the built layer",

@@ -72,24 +72,24 @@ class GuardUpdater:
             puts.append(run_items.put(stop_run.begin(name, entry, self.now), self.now))
         return decision, Outcome(puts=puts, effects=decision.effects)
 
-    def receive(self, words: Iterable[Evidence]) -> list[Exception]:
+    def receive(self, messages: Iterable[Evidence]) -> list[Exception]:
         """
-        Apply to each guard the evidence (`words`) that it has not received yet.
+        Apply to each guard the evidence (`messages`) that it has not received yet.
 
         Returns the errors that prevented a decision about some guards.
         """
-        words = tuple(words)
-        if not words:
+        messages = tuple(messages)
+        if not messages:
             return []
         failed: list[Exception] = []
         states = guard_items.read_all(self.table)
         recorder = Recorder(table=self.table, asked_by="sweep")
-        for word in words:
-            guard_input = AlarmReceived(now=self.now, evidence=word)
+        for evidence in messages:
+            guard_input = AlarmReceived(now=self.now, evidence=evidence)
             concerned = [
                 rule.name
-                for rule in matching.concerned(self.policy, word)
-                if not stages.has_received(states.get(rule.name), rule, word)
+                for rule in matching.concerned(self.policy, evidence)
+                if not stages.has_received(states.get(rule.name), rule, evidence)
             ]
             written = recorder.write_each(
                 concerned,
@@ -195,7 +195,7 @@ def _may_release(
     state: GuardState, rule: Guard | None, guard_input: GuardInput, now: datetime
 ) -> bool:
     match guard_input:
-        case AlarmReceived(evidence=word) if word.state == "OK":
+        case AlarmReceived(evidence=evidence) if evidence.state == "OK":
             return True
         case StageSet(stage="calm"):
             return True

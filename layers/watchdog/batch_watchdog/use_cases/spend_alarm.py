@@ -76,19 +76,19 @@ class SpendAlarmIntake:
         for name in names:
             yield f"{name}: {self._apply(name, read, now)}"
 
-    def _apply(self, name: str, word: Evidence, now: datetime) -> str:
+    def _apply(self, name: str, evidence: Evidence, now: datetime) -> str:
         """Apply evidence to a guard; notify operators if a budget or an anomaly raises nothing."""
         watch = GuardUpdater(table=self.table, policy=self.policy(), now=now)
         why = ""
 
         def decide(name: str) -> Outcome:
             nonlocal why
-            decision, outcome = watch.decide(name, AlarmReceived(now=now, evidence=word))
+            decision, outcome = watch.decide(name, AlarmReceived(now=now, evidence=evidence))
             why = decision.why
             if not decision.to_announce:
                 return outcome
-            notice = alert_notices.spend_alert(name, word, why)
-            key = OnceKey(notice.id, _day_of(word))
+            notice = alert_notices.spend_alert(name, evidence, why)
+            key = OnceKey(notice.id, _day_of(evidence))
             fresh, puts = OnceLedger(self.table).new(key.bucket, {key: key}, now)
             alerts = [Announce(notices=(notice,))] if fresh else []
             return Outcome(puts=[*outcome.puts, *puts], effects=[*outcome.effects, *alerts])
@@ -114,8 +114,8 @@ class SpendAlarmIntake:
             raise StaleItemError(notice.id)
 
 
-def _day_of(word: Evidence) -> datetime:
-    return word.at.replace(hour=0, minute=0, second=0, microsecond=0)
+def _day_of(evidence: Evidence) -> datetime:
+    return evidence.at.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _trouble(digest: str, content: str, reason: str) -> Notice:

@@ -7,6 +7,8 @@ from datetime import datetime
 from batch_watchdog.guards.state import StageEntry
 from batch_watchdog.notices.phrases import Phrase, say
 
+NAMED_MAX = 100  # jobs named, of each kind
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:

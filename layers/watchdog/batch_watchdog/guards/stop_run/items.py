@@ -15,6 +15,7 @@ from heapq import merge
 from pydantic import TypeAdapter
 
 from batch_watchdog.core.errors import StaleItemError
+from batch_watchdog.core.job_event import EPOCH
 from batch_watchdog.guards.stop_run.run import Chunk, Run
 from batch_watchdog.notices.text import iso
 from batch_watchdog.store.item_codec import Item, pack, unpack
@@ -73,9 +74,7 @@ def put_arrivals(run_id: str, decisions: Iterable[str], chunk: Chunk) -> Put:
     return _put_chunk(run_id, f"ARRIVED#{iso(chunk.at)}#{digest}", chunk)
 
 
-def found(
-    table: Table, run_id: str, number: int = 0, since: datetime | None = None
-) -> Iterator[Chunk]:
+def found(table: Table, run_id: str, number: int = 0, since: datetime = EPOCH) -> Iterator[Chunk]:
     """
     Yield chunks, including those of arrivals, in order of time; read page by page.
 
@@ -86,9 +85,9 @@ def found(
     return merge(arrivals, map(_to_chunk, chunks), key=lambda chunk: chunk.at)
 
 
-def arrived(table: Table, run_id: str, since: datetime | None) -> Iterator[Chunk]:
-    """Yield the chunks of arrivals since a time, or all, in order; read page by page."""
-    first = f"ARRIVED#{iso(since) if since else ''}"
+def arrived(table: Table, run_id: str, since: datetime) -> Iterator[Chunk]:
+    """Yield the chunks of arrivals since a time, in order; read page by page."""
+    first = f"ARRIVED#{iso(since)}"
     return map(_to_chunk, table.query(_pk(run_id), first=first, last="ARRIVED#~"))
 
 

@@ -23,7 +23,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from batch_watchdog.core.effects import STOP_MARK
-from batch_watchdog.core.job_event import ENDED, STARTED, WAITING
+from batch_watchdog.core.job_event import ENDED, EPOCH, STARTED, WAITING
 from batch_watchdog.guards.state import StageEntry, StopAction
 from batch_watchdog.guards.stop_run.listed import Listed
 from batch_watchdog.policy.guard_tables import Guard
@@ -94,7 +94,7 @@ class Run:
     thorough: bool = False
     settled_at: datetime | None = None
     settled: int = 0
-    warned_until: datetime | None = None
+    warned_until: datetime = EPOCH
     warned_chunks: int = 0
     reported: bool = False
     would_close: tuple[str, ...] = ()

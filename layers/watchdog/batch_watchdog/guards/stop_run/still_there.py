@@ -7,13 +7,12 @@ stopped at any time of it.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 
+from batch_watchdog.core.job_event import EPOCH
+from batch_watchdog.guards.stop_run.counts import NAMED_MAX
 from batch_watchdog.guards.stop_run.run import Chunk
-
-_NAMED_MAX = 100  # jobs
-_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +32,7 @@ def still_there(
     chunks: Callable[[], Iterable[Chunk]],
     since: datetime,
     asked_before: datetime,
-    asked_after: datetime | None = None,
+    asked_after: datetime = EPOCH,
 ) -> StillThere | None:
     """
     Return the jobs that a look, begun at `since`, found although they were asked to stop before.
@@ -53,7 +52,7 @@ def still_there(
             break  # They are in order of time.
         if not chunk.arrived:
             read = chunk.number + 1
-        if chunk.at <= (asked_after or _NEVER):
+        if chunk.at <= asked_after:
             continue
         for job_id in islice(chunk.stop, chunk.asked):
             if job_id in alive and job_id not in chunk.refused:
@@ -61,7 +60,7 @@ def still_there(
     if not asked:
         return None
     return StillThere(
-        jobs=tuple(islice(asked, _NAMED_MAX)),
+        jobs=tuple(islice(asked, NAMED_MAX)),
         count=sum(alive[job_id] for job_id in asked),
         asked_at=min(asked.values()),
         chunks=read,

@@ -22,12 +22,11 @@ from typing import Any
 
 from batch_watchdog.core.job_event import array_child
 from batch_watchdog.guards.state import StopAction
-from batch_watchdog.guards.stop_run.counts import Tally
+from batch_watchdog.guards.stop_run.counts import NAMED_MAX, Tally
 from batch_watchdog.guards.stop_run.run import Chunk, Run
 
 ASKED_AFTER_MAX = 1_000  # jobs about whose end Batch is asked after a look
 SERVICE_ASKED_AFTER_MAX = 100  # each takes a call
-_NAMED_MAX = 100  # jobs named, of each kind
 
 
 class _Fate(Enum):
@@ -92,7 +91,7 @@ class _Shown:
                 self._at_work[hash(array_id)] = chunk.arrays[array_id][1]
                 self._alive.pop(hash(array_id), None)
         self._alive |= {hash(job_id): count for job_id, count in chunk.alive.items()}
-        room = 2 * _NAMED_MAX - len(self.alive)
+        room = 2 * NAMED_MAX - len(self.alive)
         self.alive |= dict.fromkeys(islice(chunk.alive, max(0, room)))
 
     def fate(self, job: int, fate: _Fate) -> _Fate:
@@ -183,7 +182,7 @@ class _Found:
             self._children[child[0]][job_id] = fate
         else:
             self._jobs[hash(job_id)] = fate
-        if fate in (_Fate.ESCAPED, _Fate.REFUSED) and len(self._worth_naming) < 2 * _NAMED_MAX:
+        if fate in (_Fate.ESCAPED, _Fate.REFUSED) and len(self._worth_naming) < 2 * NAMED_MAX:
             self._worth_naming[job_id] = None
 
     def sum_up(self, action: StopAction) -> Tally:
@@ -246,7 +245,7 @@ class _Found:
 
     def _not_ended(self) -> tuple[str, ...]:
         there = (each for each in self._shown.alive if self._fate_of(each) == _Fate.STOPPED)
-        return () if self._observing else tuple(islice(there, _NAMED_MAX))
+        return () if self._observing else tuple(islice(there, NAMED_MAX))
 
     def _named(self, fate: _Fate) -> tuple[str, ...]:
         def is_so(job_id: str) -> bool:
@@ -254,7 +253,7 @@ class _Found:
             own = self._children.get(child[0], {}).get(job_id) if child else None
             return (own or self._fate_of(job_id)) == fate
 
-        return tuple(islice(filter(is_so, self._worth_naming), _NAMED_MAX))
+        return tuple(islice(filter(is_so, self._worth_naming), NAMED_MAX))
 
 
 def _asked_after_max(*, service: bool) -> int:

@@ -227,10 +227,12 @@ class RunInvocation:
         run = self.session.run
         if not run.alive or run.looked_at is None:
             return None
-        since = run.warned_until
+        asked_after = run.warned_until
         return still_there(
-            partial(run_items.found, self.session.table, run.run_id, run.warned_chunks, since),
+            partial(
+                run_items.found, self.session.table, run.run_id, run.warned_chunks, asked_after
+            ),
             since=run.looked_at,
             asked_before=asked_before,
-            asked_after=since,
+            asked_after=asked_after,
         )
