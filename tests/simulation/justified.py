@@ -322,6 +322,7 @@ class _Guard:
     perhaps_observes: bool = False  # Enforced only if a delivery that failed had entered the stage.
     since: datetime | None = None  # entered here
     by_operator: bool = False
+    by_time: bool = False  # The stage was entered because the milder one had lasted.
     rings: dict[str, _Evidence] = field(default_factory=dict)
     newest: dict[str, tuple[datetime, bool]] = field(default_factory=dict)  # by alarm: time, ALARM
     ringing_since: datetime | None = None
@@ -345,6 +346,7 @@ class _Stage:
     hardens_at: datetime | None
     unknown: bool
     by_operator: bool
+    by_time: bool
     set_stage: str
     rings: tuple[_Evidence, ...]
     asked: frozenset[_Evidence]
@@ -620,8 +622,10 @@ class _Model:
         if now.stage == "calm" or not now.enforced:
             return operators
         stages = {now.stage}
+        by_time = {now.stage} if now.by_time else set()
         if now.hardens_at and at >= now.hardens_at:
             stages.add("terminate")
+            by_time.add("terminate")
         if now.by_operator:
             return stages & has
         rings = [each for each in now.rings if not each.ends or at < each.ends]
@@ -631,13 +635,18 @@ class _Model:
         received = rings if at < now.at + timedelta(minutes=3) else late
         named = rule.get("stage", ())
         stages |= {str(s["action"]) for s in named if any(r.names_stage(s) for r in received)}
-        asked_for = {each for each in stages if self._is_asked_for(each, rule, rings, now.asked)}
+        asked_for = {
+            each
+            for each in stages
+            if self._is_asked_for(each, rule, rings, now.asked, by_time=each in by_time)
+        }
         return operators | asked_for
 
     def _is_meant(self, guard: _Guard, rule: Mapping[str, Any]) -> bool:
         if guard.by_operator:
             return guard.stage in {str(each.get("action")) for each in rule.get("stage", ())}
-        return self._is_asked_for(guard.stage, rule, guard.rings.values(), guard.asked)
+        rings, by_time = guard.rings.values(), guard.by_time
+        return self._is_asked_for(guard.stage, rule, rings, guard.asked, by_time=by_time)
 
     @staticmethod
     def _is_asked_for(
@@ -645,12 +654,15 @@ class _Model:
         rule: Mapping[str, Any],
         rings: Iterable[_Evidence],
         asked: Iterable[_Evidence],
+        *,
+        by_time: bool,
     ) -> bool:
         """
         Whether anything asks for a stage, by the policy in force, where no operator did.
 
         A guard does that only operators release. Else something must ring that the policy names;
-        and what led to the stage, the policy must still take for a reason.
+        and what led to the stage (evidence, or the time that the milder stage had lasted), the
+        policy must still take for a reason.
         """
         stages: Sequence[Mapping[str, Any]] = rule.get("stage", ())
         if stage not in {each["action"] for each in stages}:
@@ -658,7 +670,7 @@ class _Model:
         if rule.get("release", "auto") == "manual":
             return True
         as_hard = [each for each in stages if _HARDNESS[each["action"]] >= _HARDNESS[stage]]
-        by_time = any(each.get("after_previous") for each in as_hard)
+        by_time = by_time and any(each.get("after_previous") for each in as_hard)
         led_to_it = any(each.names_stage(given) for each in asked for given in as_hard)
         still_rings = any(each.names_stage(given) for each in rings for given in stages)
         return still_rings and (led_to_it or by_time)
@@ -675,7 +687,7 @@ class _Model:
             self._let_end(guard, at)
             rule = self._rule(name, at)
             if hardens_at and at >= hardens_at:  # From then on it is not milder by itself.
-                guard.stage, guard.since = "terminate", hardens_at
+                guard.stage, guard.since, guard.by_time = "terminate", hardens_at, True
             match what:
                 case ("ALARM", bool(for_certain), _Evidence() as evidence):
                     is_first = for_certain and evidence not in guard.received
@@ -706,6 +718,7 @@ class _Model:
                 hardens_at=hardens_at,
                 unknown=guard.unknown,
                 by_operator=guard.by_operator,
+                by_time=guard.by_time,
                 set_stage=guard.set_stage,
                 rings=tuple(guard.rings.values()),
                 asked=frozenset(guard.asked),
@@ -821,7 +834,7 @@ class _Model:
         in_force = guard.stage if (guard.enforced or not enforced) and is_meant else "calm"
         if _HARDNESS[hardest] > _HARDNESS[in_force]:
             guard.stage, guard.enforced, guard.since = hardest, enforced, at
-            guard.by_operator = guard.perhaps_observes = False
+            guard.by_operator = guard.by_time = guard.perhaps_observes = False
 
     def _hear_late(
         self, guard: _Guard, rule: Mapping[str, Any] | None, evidence: _Evidence, at: datetime
@@ -857,7 +870,7 @@ class _Model:
         if not (rang and named and auto) or guard.by_operator:
             return
         if not self._alarms_in_alarm(guard, rule):
-            guard.stage, guard.since = "calm", None
+            guard.stage, guard.since, guard.by_time = "calm", None, False
 
     @staticmethod
     def _alarms_in_alarm(guard: _Guard, rule: Mapping[str, Any] | None) -> list[_Evidence]:
@@ -883,7 +896,7 @@ class _Model:
         guard.unknown = bool(command["problem"])
         if stage == "calm":
             guard.stage, guard.since, guard.by_operator = "calm", None, False
-            guard.set_stage = ""
+            guard.set_stage, guard.by_time = "", False
             guard.rings, guard.released_at = {}, at
             return
         enforced = rule is not None and _mode(self._tree(at), rule) == "enforce"
@@ -891,7 +904,7 @@ class _Model:
         if not (is_on and self._is_meant(guard, rule or {})):
             guard.stage, guard.enforced, guard.since = stage, enforced, at
             guard.by_operator, guard.set_stage = True, stage if enforced else ""
-            guard.perhaps_observes = False
+            guard.by_time = guard.perhaps_observes = False
 
     def _take_seriously(self, guard: _Guard, rule: Mapping[str, Any] | None, at: datetime) -> None:
         """A guard that observes no longer means the alarms that ring still."""
@@ -912,7 +925,8 @@ class _Model:
         ]
         if meant:
             guard.stage = max(meant, key=_HARDNESS.__getitem__)
-            guard.enforced, guard.since, guard.by_operator = True, at, False
+            guard.enforced, guard.since = True, at
+            guard.by_operator = guard.by_time = False
 
     def _be_unsure(self, guard: _Guard, rule: Mapping[str, Any] | None, at: datetime) -> None:
         """Keep account of the time in which all that rings is an alarm with too little data."""
