@@ -49,6 +49,7 @@ _MINUTE = timedelta(minutes=1)
 _PROMPT = timedelta(minutes=2)  # from a limit's passing to the stop
 _LISTED = timedelta(minutes=17)  # all jobs are listed every 15, in which a lost event is made good
 _GUARD_PROMPT = timedelta(minutes=2)
+_TURN = timedelta(seconds=2)  # of a stop run: the runs of all guards take turns
 _PATROL = timedelta(minutes=9)  # a stop run looks again, for what no event told
 _SETTLING = timedelta(minutes=20)  # after a fault: redelivery from a queue is the slowest
 _LATE_SWEEP = timedelta(minutes=3)
@@ -526,8 +527,9 @@ def i8_nothing_starts_while_a_stage_is_on(seen: History) -> Iterator[str]:
                 if not waits and not (stage == "terminate" and before.status in STARTED):
                     continue
                 received = _first_heard(seen, job, before)
-                # An answer that lacks what decides is asked for again by the run's next look.
-                is_prompt = received and not seen.plan.disorder.lacking
+                # What an answer lacks or leaves out is asked for again by the run's next look.
+                disorder = seen.plan.disorder
+                is_prompt = received and not (disorder.lacking or disorder.left_out)
                 late = _GUARD_PROMPT if is_prompt else _PATROL
                 since = max(begins, before.since, received or begins)
                 until = stay.since if stay else seen.ended
@@ -1258,7 +1260,9 @@ def _in_scope_throughout(
 
 
 def _guard_prompt(seen: History, begins: datetime) -> timedelta:
-    return _GUARD_PROMPT + (_SETTLING if _slack(seen, begins) else timedelta())
+    most = max(len(policy.guard) for _, policy in seen.policies)
+    settling = _SETTLING if _slack(seen, begins) else timedelta()
+    return _GUARD_PROMPT + most * _TURN + settling
 
 
 def _stop_is_accepted(seen: History, job_id: str, until: datetime) -> bool:
