@@ -339,9 +339,10 @@ class SimulatedBatch:
             self._spend_allowance()
             answered = answer(params)
         except ApiError as error:
-            self._note(operation, params, error.code)
+            self._note(operation, params, error=error.code)
             raise
-        self._note(operation, params)
+        refused = frozenset(each["job"] for each in answered.get("errors", ()))
+        self._note(operation, params, refused=refused)
         return answered
 
     def _spend_allowance(self) -> None:
@@ -356,7 +357,14 @@ class SimulatedBatch:
             raise ApiError("TooManyRequestsException", "Too Many Requests", 429)
         self._allowance -= 1
 
-    def _note(self, operation: str, params: _Params, error: str = "") -> None:
+    def _note(
+        self,
+        operation: str,
+        params: _Params,
+        *,
+        error: str = "",
+        refused: frozenset[str] = frozenset(),
+    ) -> None:
         if operation not in _CHANGING:
             return
         jobs = (params["jobId"],) if "jobId" in params else params.get("jobs", ())
@@ -368,6 +376,7 @@ class SimulatedBatch:
             state=params.get("state", ""),
             reason=params.get("reason", ""),
             error=error,
+            refused=refused,
         )
         self.journal.append(call)
 

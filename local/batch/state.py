@@ -53,6 +53,7 @@ class Call:
     state: str = ""
     reason: str = ""
     error: str = ""  # the code with which the whole call was refused
+    refused: frozenset[str] = frozenset()  # jobs that a call for many refused
 
     @property
     def throttled(self) -> bool:

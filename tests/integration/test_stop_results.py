@@ -1,9 +1,11 @@
 """What is concluded from a stop rests on its result, and not on its having been recorded."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from local.batch.disorder import Disorder
 from tests.makers import ARRAY, JOB, a_child_event, a_parent_event, an_event, at
 from tests.watching import Watching
 
@@ -320,11 +322,11 @@ SIX = [
 ]
 
 
-def of_six(policy: str, *events: Any) -> Watching:
+def of_six(policy: str, *events: Any, **batch: Any) -> Watching:
     every = [*SIX, *events]
     for event in every:
         event["detail"]["tags"] = {"team": "wind"}
-    return Watching(policy, every)
+    return Watching(policy, every, **batch)
 
 
 def test_an_array_whose_stop_was_not_made_has_failed_by_itself() -> None:
@@ -343,6 +345,24 @@ def test_an_array_whose_stop_was_not_made_has_failed_by_itself() -> None:
     assert left["id"] == f"{stopped['id']}:left-alone"
     [done] = watching.told("array-completed")
     assert (done["facts"]["failed"], done["facts"]["stopped"]) == (6, 0)
+
+
+@pytest.mark.parametrize("late_s", [0, 2, 40])
+def test_a_stop_that_a_late_sweep_decides_is_an_arrays_stop(late_s: int) -> None:
+    policy = 'mode = "enforce"\n[[array]]\nstop_rest_when = { failed = 1 }\n'
+    # The next sweep finds the array still under way, and asks for the stop's result.
+    watching = of_six(policy, disorder=Disorder(slow_stops=1.0, slow_stop_s=(120, 120)))
+    watching.run(at("12:00"), at("12:04"))
+    watching.receive(*SIX[-2:], now=at("12:05"))
+    watching.batch.advance_to(at("12:06") + timedelta(seconds=late_s))
+    watching.sweeper.sweep(at("12:06"), out_of_time=lambda: False)
+    watching.act()
+    watching.run(at("12:07"), at("13:00"))
+
+    [stopped] = watching.told("array-stopped")
+    assert "left-alone" not in stopped["id"]
+    [done] = watching.told("array-completed")
+    assert (done["facts"]["failed"], done["facts"]["stopped"]) == (2, 4)
 
 
 def test_an_arrays_progress_tells_what_was_stopped_from_what_failed() -> None:

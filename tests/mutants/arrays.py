@@ -6,6 +6,20 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "an array's stop is recorded at the time that the array keeps",
+        "arrays/open_arrays.py",
+        "recorder.write_each(asked, decide, answered_at)",
+        "recorder.write_each(asked, decide, self.now)",
+        ("tests/integration/test_stop_results.py",),
+    ),
+    Mutant(
+        "an array without a change for months is not forgotten",
+        "arrays/items.py",
+        "KEPT = timedelta(days=365)",
+        "KEPT = timedelta(days=30)",
+        ("tests/unit/arrays/test_items.py",),
+    ),
+    Mutant(
         "children without a result are counted where an array failed",
         "arrays/groups.py",
         "if lacking := indices_without_result(array, parts):",

@@ -193,6 +193,13 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/integration/test_guards.py",),
     ),
     Mutant(
+        "it is kept that Batch is about to be asked to stop an array",
+        "use_cases/act.py",
+        "if stop.status or stop.array_id:",
+        "if stop.status:",
+        ("tests/unit/use_cases/test_act.py",),
+    ),
+    Mutant(
         "it is kept that Batch is about to be asked",
         "use_cases/act.py",
         "if stop.status:",

@@ -898,6 +898,22 @@ def i14_what_is_told_of_a_limits_stop_is_so(seen: History) -> Iterator[str]:
             yield f"{job_id} was told to be stopped at {iso(at)}; it was neither done nor put right"
 
 
+def i14_what_is_told_of_an_arrays_stop_is_so(seen: History) -> Iterator[str]:
+    """An array of which operators are told that its rest was not stopped after all, was not."""
+    for action, notice in seen.notices():
+        if notice.kind != "array-stopped" or not notice.id.endswith(":left-alone"):
+            continue
+        array_id = notice.facts["job_id"]
+        asked = [
+            call.at
+            for call in seen.journal
+            if not call.error and iso(call.at) <= action.at and "children failed" in call.reason
+            if {each.partition(":")[0] for each in {*call.jobs} - call.refused} == {array_id}
+        ]
+        if asked:
+            yield f"{array_id} was told to be left alone at {action.at}; it was asked at {asked}"
+
+
 def i14_a_stay_that_passes_its_limit_is_told_once(seen: History) -> Iterator[str]:
     """
     What a limit does about a job is told once at a time; anew, where its stop was left alone.
@@ -925,6 +941,8 @@ def i14_what_runs_on_is_told(seen: History) -> Iterator[str]:
         if not call.api.startswith("Terminate") or call.error:
             continue
         for job_id in call.jobs:
+            if job_id in call.refused:
+                continue
             stay = seen.status_at(job_id, call.at)
             by = call.at + _RUNS_ON + _slack(seen, call.at)
             if stay is None or stay.status not in STARTED or by > seen.ended:
@@ -1083,6 +1101,7 @@ WIDER: Sequence[Invariant] = (
     i13_every_changing_call_is_justified,
     i14_what_is_told_to_be_stopped_has_ended,
     i14_what_is_told_of_a_limits_stop_is_so,
+    i14_what_is_told_of_an_arrays_stop_is_so,
     i14_a_stay_that_passes_its_limit_is_told_once,
     i14_what_runs_on_is_told,
     i14_own_tags_are_honoured,

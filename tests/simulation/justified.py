@@ -818,11 +818,13 @@ class _Model:
         key = self._key(evidence)
         if (evidence.at, True) < guard.newest.get(key, (evidence.at, False)):
             return
-        if evidence in guard.received or (
-            key in guard.rings and guard.rings[key].at == evidence.at
-        ):
-            return  # The same again.
         is_meant = self._is_meant(guard, rule)
+        is_repeated = key in guard.rings and guard.rings[key].at == evidence.at
+        # A message that comes again after a delivery that failed may be the first that is taken in:
+        # it counts by the policy of then.
+        changes_nothing = is_meant or evidence.source == "live"
+        if evidence in guard.received or (is_repeated and changes_nothing):
+            return
         guard.newest[key] = (evidence.at, True)
         if guard.unsure.get(key, evidence.at) <= evidence.at:
             guard.unsure.pop(key, None)

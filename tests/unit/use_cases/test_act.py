@@ -736,6 +736,26 @@ def test_what_the_try_before_has_stopped_counts_as_accepted(
     )
 
 
+def test_what_the_try_before_has_stopped_of_an_array_counts_as_accepted(scene: Scene) -> None:
+    properties = {"size": 10, "statusSummary": {"FAILED": 4, "RUNNING": 6}}
+    scene.show(ARRAY, status="PENDING", arrayProperties=properties)
+    for index in range(4):
+        scene.show(f"{ARRAY}:{index}", status="FAILED", statusReason="exit", container={})
+    stop = StopJobs(how="terminate", job_ids=(ARRAY,), reason="r", rule="array[1]", array_id=ARRAY)
+    (image,) = scene.record(stop)
+    scene.aws.on_call = crashes_in("TerminateJobs")
+    with pytest.raises(CrashError):
+        scene.hand_on(image)
+    scene.aws.on_call = lambda *_: None
+    scene.aws.jobs[ARRAY] |= {"isTerminated": True}
+    scene.hand_on(image)
+
+    assert scene.result == {"accepted": 1, "refused": {}}
+    result = stop_results.of_array(scene.actions(), ARRAY)
+    assert result
+    assert result.outcome == "accepted"
+
+
 def test_a_stop_of_others_is_not_taken_for_ours(scene: Scene) -> None:
     scene.show(JOB, status="RUNNING", isCancelled=True)
 

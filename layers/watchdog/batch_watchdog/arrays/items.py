@@ -10,7 +10,8 @@ from batch_watchdog.arrays.progress import Array, Part, clipped, parts_in
 from batch_watchdog.store.item_codec import Item, binary, pack, unpack
 from batch_watchdog.store.table import Key, Put, Table
 
-KEPT = timedelta(days=30)  # after its last change; Batch itself forgets a job after 7 days
+# After its last change. An open array may run for months without one, and must not be forgotten.
+KEPT = timedelta(days=365)
 
 _ARRAY = TypeAdapter(Array)
 _PART = TypeAdapter(Part)

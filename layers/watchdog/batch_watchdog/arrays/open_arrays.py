@@ -70,5 +70,6 @@ class OpenArrayChecker:
             return tracker.ask(job_id, details.get(job_id), answered_at)
 
         recorder = Recorder(table=self.table, asked_by="sweep")
-        written = recorder.write_each(asked, decide, self.now)
+        # A stop is found again by the time that its array keeps: that of the decision.
+        written = recorder.write_each(asked, decide, answered_at)
         return [*failed, *written.failed.values()]

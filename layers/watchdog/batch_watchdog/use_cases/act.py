@@ -127,7 +127,7 @@ class Actor:
                 with suppress(StaleItemError):
                     Actions(self.table).keep(action, progress)
                 raise OutOfTimeError(action.sk)
-            if stop.status:
+            if stop.status or stop.array_id:
                 action = _begun(self.table, action, replace(progress, asked=some[-1] + 1))
             shown = _shown(self.batch, stop, some, failed)
             # In both cases the code that asked for the stop checks again.
@@ -189,7 +189,7 @@ def _begun(table: Table, action: Action, progress: Progress) -> Action:
     """
     Record that Batch is about to be called, so that it is known if this try ends without an answer.
 
-    Only stops by limits use this record, and they are never many.
+    Only stops by limits and by rules of arrays use this record, and they are never many.
     """
     actions = Actions(table)
     while True:
