@@ -9,6 +9,13 @@ _DAILY = ("tests/unit/health/test_daily_check.py",)
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "alarms are read page by page",
+        "health/gather.py",
+        "for page in pages:",
+        "for page in [next(iter(pages))]:",
+        _DAILY,
+    ),
+    Mutant(
         "what is not known is not said to be wrong: subscriptions",
         "health/rules.py",
         "if facts.confirmed != 0:",

@@ -34,6 +34,7 @@ class Aws:
         self.subscriptions = ["arn:aws:sns:eu-west-1:1:t:1", "PendingConfirmation", "Deleted"]
         self.datapoints: list[dict[str, Any]] = []
         self.charges: dict[str, Any] = {}
+        self.pages = 1  # of alarms, with one in each
 
     def answer(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
         self.asked.append((operation, params))
@@ -60,7 +61,11 @@ class Aws:
             "StateValue": "OK",
             "StateTransitionedTimestamp": NOON,
         }
-        return {"MetricAlarms": [alarm | self.charges], "CompositeAlarms": []}
+        page = int(params.get("NextToken", 1))
+        more = {"NextToken": str(page + 1)} if page < self.pages else {}
+        if page > 1:
+            alarm["AlarmName"] = f"soft {page}"
+        return {"MetricAlarms": [alarm | self.charges], "CompositeAlarms": [], **more}
 
     def facts(self) -> Facts:
         names = ("batch", "sns", "sqs", "ec2", "cloudwatch")
@@ -100,6 +105,13 @@ def test_facts_come_from_this_region_and_from_that_of_billing() -> None:
     assert (facts.events_known, facts.last_event) == (True, hours[1])
     assert facts.dead_letters == {"a": 3, "b": 3}
     assert facts.not_known == {}
+
+
+def test_alarms_are_read_page_by_page() -> None:
+    aws = Aws()
+    aws.pages = 3
+
+    assert [each.name for each in aws.facts().alarms or ()] == ["soft", "soft 2", "soft 3"]
 
 
 @pytest.mark.parametrize(

@@ -73,10 +73,7 @@ class HealthGatherer:
         for region in sorted({self.region, *([self.billing_region] * has_billing)}):
             client = self.cloudwatch(region)
             for some in batched(names, _ALARMS_AT_ONCE, strict=False):
-                answer = client.describe_alarms(
-                    AlarmNames=list(some), AlarmTypes=["MetricAlarm", "CompositeAlarm"]
-                )
-                for each in [*answer["MetricAlarms"], *answer["CompositeAlarms"]]:
+                for each in _alarms(client, AlarmNames=list(some)):
                     yield AlarmFact(
                         name=each["AlarmName"],
                         arn=each["AlarmArn"],
@@ -88,10 +85,7 @@ class HealthGatherer:
                     )
 
     def _alarms_in_alarm(self) -> tuple[str, ...]:
-        answer = self.cloudwatch(self.region).describe_alarms(
-            StateValue="ALARM", AlarmTypes=["MetricAlarm", "CompositeAlarm"]
-        )
-        every = [*answer["MetricAlarms"], *answer["CompositeAlarms"]]
+        every = _alarms(self.cloudwatch(self.region), StateValue="ALARM")
         return tuple(sorted(each["AlarmName"] for each in every))
 
     def _queues(self) -> tuple[str, ...]:
@@ -132,6 +126,15 @@ class HealthGatherer:
             lambda: self.ec2.describe_instance_types(InstanceTypes=["m5.large"]),
         )
         return asked.not_known
+
+
+def _alarms(client: Any, **of_these: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield metric alarms and composite alarms; an answer holds no more than a page of them."""
+    pages = client.get_paginator("describe_alarms").paginate(
+        AlarmTypes=["MetricAlarm", "CompositeAlarm"], **of_these
+    )
+    for page in pages:
+        yield from [*page.get("MetricAlarms", ()), *page.get("CompositeAlarms", ())]
 
 
 def _metric(alarm: Mapping[str, Any]) -> str:
