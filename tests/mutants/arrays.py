@@ -128,7 +128,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "the rest of an array is stopped only while the rule says so",
         "arrays/rules.py",
-        "if not rule.stop_rest_when.is_met(failed=failed, ended=succeeded + failed):",
+        'if not rule.stop_rest_when.is_met(failed=summary.get("FAILED", 0), ended=ended):',
         "if False:",
         (
             "tests/unit/arrays/test_rules.py",
@@ -287,5 +287,26 @@ MUTANTS: Sequence[Mutant] = (
         '"" if bear_it else _stopper_of_all(array, cause)',
         "_stopper_of_all(array, cause)",
         ("tests/unit/arrays/test_stops.py",),
+    ),
+    Mutant(
+        "children that were stopped have ended, when the rest of an array may be stopped",
+        "arrays/rules.py",
+        "when.is_met(failed=counts.failed, ended=counts.ended)",
+        "when.is_met(failed=counts.failed, ended=counts.succeeded + counts.failed)",
+        ("tests/unit/arrays/test_rules.py",),
+    ),
+    Mutant(
+        "children that were stopped have ended, when the rest of an array is stopped",
+        "arrays/rules.py",
+        "for state in (*ENDED, STOPPED, FELL))",
+        "for state in ENDED)",
+        ("tests/unit/arrays/test_rules.py",),
+    ),
+    Mutant(
+        "children that a stop of the rest has ended do not keep it from the others",
+        "arrays/own_failures.py",
+        "return STOPPED_AS_REST",
+        "return STOPPED",
+        ("tests/unit/arrays/test_own_failures.py",),
     ),
 )

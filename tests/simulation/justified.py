@@ -39,6 +39,7 @@ _JUMP = timedelta(seconds=20)
 _SECOND = timedelta(seconds=1)
 _DAY = timedelta(days=1)
 _BATCH = timedelta(seconds=6)  # in which the events of one batch come
+_SHOWN = timedelta(minutes=3)  # After it, every answer of Batch shows that a child has ended.
 _PREFIX = "batch-watchdog:"
 
 _WAITING = ("SUBMITTED", "PENDING", "RUNNABLE", "SCHEDULED")
@@ -70,6 +71,11 @@ def unjustified(seen: "History") -> Iterator[str]:
 
 
 # ---- What is read -------------------------------------------------------------------------
+
+
+def _is_for_the_rest(reason: str) -> bool:
+    """Whether a stop's reason is the rule that stops the rest of an array."""
+    return "children failed" in reason or "the array was stopped before" in reason
 
 
 def _span(text: object) -> timedelta | None:
@@ -438,7 +444,7 @@ class _Model:
             return self._against_guard(tree, call, job_id, at, named[1])
         if named := re.match(r"([A-Z]+) for more than ", text):
             return self._against_limit(tree, call, job_id, at, named[1])
-        if "children failed" in text or "the array was stopped before" in text:
+        if _is_for_the_rest(text):
             return self._against_array(tree, job_id, at)
         tried = [
             self._against_limit(tree, call, job_id, at, self._status(job_id, at)),
@@ -558,18 +564,35 @@ class _Model:
             return "no rule stops the rest of this array"
         if _mode(tree, rule) != "enforce":
             return "the rule observes only"
+        of_array = f"{parent}:"
+        ends = {
+            child: stays[-1].since
+            for child, stays in self._seen.stays.items()
+            if child.startswith(of_array) and stays and stays[-1].status in _ENDED
+        }
         failed = sum(
             1
-            for child, stays in self._seen.stays.items()
-            if child.startswith(f"{parent}:")
-            and any(stay.status == "FAILED" and stay.since <= at for stay in stays)
-            and not self._was_stopped(child)
+            for child, ended_at in ends.items()
+            if ended_at <= at and self._has_failed(child) and not self._was_stopped(child)
         )
-        # Which ends were known is not known here: the fewest that may have been.
-        ended = max(failed, int(when.get("of_at_least", 1)))
+        # Which of the latest ends were known is not known here: the fewest that may have been.
+        known = sum(
+            1
+            for child, ended_at in ends.items()
+            if ended_at <= at - _SHOWN and not self._ended_with_its_array(child)
+        )
+        ended = max(failed, known, int(when.get("of_at_least", 1)))
         too_many = "failed" in when and failed > when["failed"]
         share = "failed_percent" in when and failed * 100 > when["failed_percent"] * ended
         return "" if too_many or share else f"only {failed} of its children failed"
+
+    def _has_failed(self, child: str) -> bool:
+        return bool(self._seen.stays[child][-1].status == "FAILED")
+
+    def _ended_with_its_array(self, child: str) -> bool:
+        """Whether the rule that stops the rest of its array has stopped a child."""
+        reason = self._seen.details.get(child, {}).get("statusReason", "")
+        return reason.startswith(_PREFIX) and _is_for_the_rest(reason)
 
     def _was_stopped(self, child: str) -> bool:
         """Whether a child that ended FAILED was stopped: by the watchdog, or by a person."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from local.batch.disorder import ChildTags, Disorder
+from local.batch.work import Outcome
 from tests.simulation.faults import Rates
 from tests.simulation.plan import EventRates, Kind, Plan, Step
 
@@ -644,6 +645,11 @@ mode = "enforce"
 stop_rest_when = { failed_percent = 30, of_at_least = 3 }
 """
 
+_ONE_OF_THREE = {
+    4: Outcome(exit_code=1, seconds=330),
+    **{index: Outcome(exit_code=0, seconds=330) for index in (5, 6)},
+}
+
 _OURS: Mapping[str, Mended] = {
     "children that a guard has cancelled count as failed, and stop the others": Mended(
         _plan(
@@ -666,6 +672,15 @@ _OURS: Mapping[str, Mended] = {
             _TOO_MANY_FAIL,
             _runs(1, array_size=9, queue="small", seconds=1_200),
             _step(4, "person", does="cancel", number=0),
+        ),
+        _I13,
+    ),
+    # Four are terminated after six minutes each; then one of three fails.
+    "children that a limit has terminated are not counted as ended": Mended(
+        _plan(
+            _TOO_MANY_FAIL + '[[limit]]\nRUNNING = { after = "6m" }\n',
+            _runs(1, array_size=9, queue="small", outcome=_ONE_OF_THREE),
+            minutes=30,
         ),
         _I13,
     ),

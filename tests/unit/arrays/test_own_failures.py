@@ -32,7 +32,7 @@ def told_apart(summary: Any, listed: Any, **array: Any) -> dict[str, int]:
 def failed(*children: Any, **array: Any) -> int:
     summary = {"SUCCEEDED": 2, "FAILED": len(children)}
     found = told_apart(summary, children, **array)
-    assert found["FAILED"] + found["STOPPED"] + found["FELL"] == len(children)
+    assert sum(found.values()) == 2 + len(children)
     assert found["SUCCEEDED"] == 2
     return found["FAILED"]
 
@@ -91,14 +91,40 @@ def test_what_was_stopped_is_told_apart_from_what_fell_with_it() -> None:
 
     found = told_apart({"SUCCEEDED": 1, "FAILED": 3}, children)
 
-    assert found == {"SUCCEEDED": 1, "FAILED": 1, "STOPPED": 1, "FELL": 1}
+    assert found == {
+        "SUCCEEDED": 1,
+        "FAILED": 1,
+        "STOPPED": 1,
+        "STOPPED_AS_REST": 0,
+        "FELL": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("reason", "count"),
+    [
+        ("batch-watchdog: 4 of the first 9 children failed (array[1] (every job))", 1),
+        ("batch-watchdog: the array was stopped before (array[1] (every job))", 1),
+        (GUARD, 0),
+        ("batch-watchdog: RUNNABLE for more than 6 h, limit[1] (every job)", 0),
+        ("batch-watchdog: ", 0),
+        ("4 of the first 9 children failed (array[1] (every job))", 0),
+    ],
+)
+def test_what_the_arrays_own_rule_has_stopped_is_known_by_its_reason(
+    reason: str, count: int
+) -> None:
+    found = told_apart({"FAILED": 1}, [a_child(0, reason)])
+
+    assert found["STOPPED_AS_REST"] == count
 
 
 def test_what_batch_does_not_list_yet_does_not_count() -> None:
     child = a_child(0, "Essential container in task exited", 1)
+    told = {"FAILED": 0, "STOPPED": 0, "STOPPED_AS_REST": 0, "FELL": 0}
 
-    assert told_apart({"FAILED": 5}, [child]) == {"FAILED": 1, "STOPPED": 0, "FELL": 4}
-    assert told_apart({}, [child]) == {"FAILED": 0, "STOPPED": 0, "FELL": 0}
+    assert told_apart({"FAILED": 5}, [child]) == told | {"FAILED": 1, "FELL": 4}
+    assert told_apart({}, [child]) == told
 
 
 def test_an_array_is_shown_with_the_failures_of_its_own() -> None:
@@ -106,5 +132,8 @@ def test_an_array_is_shown_with_the_failures_of_its_own() -> None:
 
     assert with_own_failures(shown, [a_child(0, GUARD)]) == {
         "jobId": ARRAY,
-        "arrayProperties": {"size": 9, "statusSummary": {"FAILED": 0, "STOPPED": 1, "FELL": 0}},
+        "arrayProperties": {
+            "size": 9,
+            "statusSummary": {"FAILED": 0, "STOPPED": 1, "STOPPED_AS_REST": 0, "FELL": 0},
+        },
     }

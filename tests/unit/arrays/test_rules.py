@@ -73,6 +73,14 @@ def test_progress_comes_with_an_estimate_of_the_end() -> None:
     assert "another 10 min, until 2026-01-01T12:20:00Z" in notice.text
 
 
+def test_progress_counts_all_that_was_stopped() -> None:
+    counts = summary(40, 3, STOPPED=3, STOPPED_AS_REST=4)
+
+    facts = told(decide(a_hundred(), counts, PROGRESS, at("12:10")))[0].facts
+
+    assert (facts["succeeded"], facts["failed"], facts["stopped"]) == (40, 3, 7)
+
+
 @pytest.mark.parametrize("first_at", ["1970-01-01T00:00:00Z", "8999-01-01T00:00:00Z"])
 def test_an_array_whose_events_tell_a_time_that_cannot_be_has_an_estimate(first_at: str) -> None:
     policy = parse_policy("[[array]]\nprogress = [1]")
@@ -120,6 +128,26 @@ def test_the_rest_is_stopped_when_too_many_failed(
 
     assert bool(stopped(decision)) is met
     assert [notice.kind for notice in told(decision)] == ["array-stopped"] * met
+
+
+@pytest.mark.parametrize(
+    ("succeeded", "failed", "others", "met"),
+    [
+        (17, 3, 10, False),  # 3 of 30
+        (17, 4, 10, True),  # 4 of 31
+        (7, 3, 9, False),  # too few have ended to judge
+        (7, 3, 10, True),
+    ],
+)
+@pytest.mark.parametrize("how", ["STOPPED", "FELL"])
+def test_a_child_that_was_stopped_has_ended_and_has_not_failed(
+    succeeded: int, failed: int, others: int, how: str, *, met: bool
+) -> None:
+    counts = summary(succeeded, failed, **{how: others})
+    array = a_hundred(rest_stopped_at=at("12:00"))
+
+    assert bool(stopped(decide(a_hundred(), counts, ENFORCED, at("12:10")))) is met
+    assert has_outlived_its_stop(array, counts, ENFORCED, at("12:10")) is met
 
 
 def test_the_parent_is_terminated_with_the_rule_and_the_reason() -> None:
@@ -230,6 +258,14 @@ def test_nobody_stops_children_of_an_array_that_was_not_stopped_or_no_longer_may
     assert not has_outlived_its_stop(a_hundred(), failing, ENFORCED, at("12:30"))
     for policy in (OBSERVED, parse_policy(""), only_told, laxer):
         assert not has_outlived_its_stop(stopped_array, failing, policy, at("12:30"))
+
+
+def test_what_the_stop_itself_has_ended_does_not_save_the_others() -> None:
+    array = a_hundred(rest_stopped_at=at("12:10"))
+    by_the_stop, by_others = summary(16, 4, STOPPED_AS_REST=50), summary(16, 4, STOPPED=50)
+
+    assert has_outlived_its_stop(array, by_the_stop, ENFORCED, at("12:13"))
+    assert not has_outlived_its_stop(array, by_others, ENFORCED, at("12:13"))
 
 
 def test_children_that_outlived_their_parents_stop_are_stopped_one_by_one() -> None:

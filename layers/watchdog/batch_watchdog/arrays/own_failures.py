@@ -18,9 +18,11 @@ from batch_watchdog.core.failure_cause import cause_of
 from batch_watchdog.core.job_event import EPOCH, JobEvent
 from batch_watchdog.core.known_causes import QUEUE_LIMIT, known_cause
 from batch_watchdog.core.payload_parts import is_stop_accepted
+from batch_watchdog.core.stop_cause import is_stop_of_the_rest
 
-# Beside Batch's own states: stopped children, and failures that are not a child's own.
-STOPPED, FELL = "STOPPED", "FELL"
+# Beside Batch's own states: stopped children, those that the array's own rule stopped as its rest,
+# and failures that are not a child's own.
+STOPPED, STOPPED_AS_REST, FELL = "STOPPED", "STOPPED_AS_REST", "FELL"
 
 
 def with_own_failures(
@@ -44,7 +46,10 @@ def with_own_failures(
     whole = detail.get("isCancelled") or terminated
     own = 0 if whole else min(failed, by_kind["FAILED"])
     stopped = min(failed - own, by_kind[STOPPED])
-    told_apart = {**summary, "FAILED": own, STOPPED: stopped, FELL: failed - own - stopped}
+    as_rest = min(failed - own - stopped, by_kind[STOPPED_AS_REST])
+    fell = failed - own - stopped - as_rest
+    kinds = {"FAILED": own, STOPPED: stopped, STOPPED_AS_REST: as_rest, FELL: fell}
+    told_apart = {**summary, **kinds}
     return {**detail, "arrayProperties": {**properties, "statusSummary": told_apart}}
 
 
@@ -53,6 +58,8 @@ def _how(child: Mapping[str, Any]) -> str:
     job = _read(child)
     if job is None:
         return FELL
+    if is_stop_of_the_rest(job.reason):
+        return STOPPED_AS_REST
     # The exit code is not evidence: it may be from an earlier attempt, or the program's own.
     cause = cause_of(job)
     known = known_cause(None, cause.reason)

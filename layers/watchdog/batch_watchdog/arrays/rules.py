@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from batch_watchdog.arrays.own_failures import FELL, STOPPED
+from batch_watchdog.arrays.own_failures import FELL, STOPPED, STOPPED_AS_REST
 from batch_watchdog.arrays.progress import Array, ChildCounts
 from batch_watchdog.arrays.running_notices import progressed, rest_left, rest_stopped
 from batch_watchdog.core.effects import STOP_MARK, Announce, Effect, StopJobs
@@ -45,10 +45,7 @@ def decide(
     rule = policy.array_rule_for(array)
     if rule is None or array.size is None:
         return ArrayDecision(array=array)
-    succeeded, failed, stopped, fell = (summary.get(s, 0) for s in (*ENDED, STOPPED, FELL))
-    counts = ChildCounts(
-        size=array.size, succeeded=succeeded, failed=failed, stopped=stopped, fell=fell
-    )
+    counts = _counts(array.size, summary)
     if counts.ended >= counts.size:
         return ArrayDecision(array=array)  # The array's end has a notice of its own.
     stopping = _stop_rest(array, counts, rule, policy, now)
@@ -56,6 +53,13 @@ def decide(
         stopping = ArrayDecision(array=array)
     progress = _progress(stopping.array, counts, rule, policy, now)
     return ArrayDecision(array=progress.array, effects=stopping.effects + progress.effects)
+
+
+def _counts(size: int, summary: Mapping[str, int]) -> ChildCounts:
+    succeeded, failed = (summary.get(state, 0) for state in ENDED)
+    stopped = summary.get(STOPPED, 0) + summary.get(STOPPED_AS_REST, 0)
+    fell = summary.get(FELL, 0)
+    return ChildCounts(size=size, succeeded=succeeded, failed=failed, stopped=stopped, fell=fell)
 
 
 def _progress(
@@ -84,7 +88,7 @@ def _stop_rest(
     when = rule.stop_rest_when
     if when is None or array.rest_stopped_at:
         return ArrayDecision(array=array)
-    if not when.is_met(failed=counts.failed, ended=counts.succeeded + counts.failed):
+    if not when.is_met(failed=counts.failed, ended=counts.ended):
         return ArrayDecision(array=array)
     label, enforced = policy.label_of(rule), policy.mode_of(rule) == "enforce"
     if array.rest_told and not enforced:
@@ -133,15 +137,16 @@ def why_rest_goes_on(array: Job, summary: Mapping[str, int], policy: Policy) -> 
     Return why the rest of an array is not to be stopped now, or "" if it is.
 
     `summary` has how many children are in each state now; as FAILED, those that failed on their
-    own.
+    own. Of those that have ended, the ones that this stop itself has ended do not count: however
+    many they are, it goes on.
     """
     rule = policy.array_rule_for(array)
     if rule is None or rule.stop_rest_when is None:
         return "no rule stops the rest of the array any more"
     if policy.mode_of(rule) != "enforce":
         return "the rule for the array only observes"
-    succeeded, failed = (summary.get(state, 0) for state in ENDED)
-    if not rule.stop_rest_when.is_met(failed=failed, ended=succeeded + failed):
+    ended = sum(summary.get(state, 0) for state in (*ENDED, STOPPED, FELL))
+    if not rule.stop_rest_when.is_met(failed=summary.get("FAILED", 0), ended=ended):
         return "fewer children of the array have failed than the rule allows"
     return ""
 
