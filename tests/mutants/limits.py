@@ -127,6 +127,20 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/unit/limits/test_rules.py",),
     ),
     Mutant(
+        "a new cause is waited for until the longest limit has passed, and no longer",
+        "limits/rules.py",
+        "left = min(left, max(_spans(limit)) - lasted)",
+        "left = left if max(_spans(limit)) > lasted else timedelta()",
+        ("tests/unit/limits/test_rules.py",),
+    ),
+    Mutant(
+        "a job is checked again when the limit of any other cause has passed",
+        "limits/rules.py",
+        "if any(span <= lasted for span in spans):",
+        "if any(span <= lasted for span in limit.after_by_cause.values()):",
+        ("tests/unit/limits/test_rules.py",),
+    ),
+    Mutant(
         "the cause of the look before is kept",
         "limits/stay_check.py",
         "changed = self.now - stay.cause_since if stay.cause_since else None",

@@ -118,10 +118,12 @@ HOURS = Limit(
         ("undetermined", 12, 0, "stop", 60),  # No cause has a longer limit.
         ("exceeds-instance-size", 5, 10, None, 20),
         ("at-max-vcpus", 12, 0, "stop", 60),
+        ("undetermined", 11.75, 0, None, 15),  # until the longest limit has passed
+        ("exceeds-instance-size", 11.5, 10, None, 20),
     ],
 )
 def test_a_new_cause_stops_a_job_only_some_time_later(
-    code: FindingCode, hours: int, changed: int | None, step: str | None, again: int
+    code: FindingCode, hours: float, changed: int | None, step: str | None, again: int
 ) -> None:
     found = finding(Clue(code=code, evidence="x"), service=False)
     ago = None if changed is None else timedelta(minutes=changed)
@@ -129,6 +131,36 @@ def test_a_new_cause_stops_a_job_only_some_time_later(
     verdict = limit_rules.judge(HOURS, timedelta(hours=hours), [found], ago)
 
     assert (verdict.step, verdict.again_in) == (step, timedelta(minutes=again))
+
+
+def test_a_new_cause_waits_its_whole_time_where_another_cause_has_no_limit() -> None:
+    found = finding(Clue(code="exceeds-instance-size", evidence="x"), service=False)
+    limit = replace(HOURS, after=None)
+
+    verdict = limit_rules.judge(limit, timedelta(hours=11.75), [found], timedelta())
+
+    assert (verdict.step, verdict.again_in) == (None, timedelta(minutes=30))
+
+
+@pytest.mark.parametrize(
+    ("after_h", "hours", "again"),
+    [
+        (2, 2, 15),
+        (2, 11.9, 6),
+        (3, 2.9, 6),  # before the shorter limit
+        (None, 5, 60 * 7),  # No other cause has a limit.
+    ],
+)
+def test_a_job_whose_cause_has_a_longer_limit_is_checked_again_once_a_shorter_one_has_passed(
+    after_h: int | None, hours: float, again: int
+) -> None:
+    capacity = finding(Clue(code="at-max-vcpus", evidence="x"), service=False)
+    after = timedelta(hours=after_h) if after_h else None
+    limit = replace(HOURS, after=after, after_by_cause={"capacity": timedelta(hours=12)})
+
+    verdict = limit_rules.judge(limit, timedelta(hours=hours), [capacity])
+
+    assert (verdict.step, verdict.again_in) == (None, timedelta(minutes=again))
 
 
 def test_a_stay_keeps_since_when_its_cause_is_another_one() -> None:

@@ -73,9 +73,9 @@ def judge(
     if after is not None and lasted >= after:
         return StayVerdict(step="stop", limit_span=after, again_in=SETTLED_AGAIN)
     warned = limit.warn_after is not None and lasted >= limit.warn_after
-    spans = (limit.warn_after, limit.after, *limit.after_by_cause.values())
-    ahead = [span - lasted for span in spans if span is not None and span > lasted]
-    if any(span <= lasted for span in limit.after_by_cause.values()):
+    spans = _spans(limit)
+    ahead = [span - lasted for span in (limit.warn_after, *spans) if span and span > lasted]
+    if any(span <= lasted for span in spans):  # The limit of another cause has passed.
         ahead.append(CHECK_AGAIN)
     return StayVerdict(
         step="warn" if warned else None,
@@ -88,11 +88,18 @@ def _still_changing(
     limit: Limit, after: timedelta | None, lasted: timedelta, changed: timedelta | None
 ) -> timedelta:
     """Return how long to wait before a new cause's limit stops a job; zero for no wait."""
-    spans = (limit.after, *limit.after_by_cause.values())
-    beyond_all = all(span is not None and span <= lasted for span in spans)
-    if after is None or changed is None or beyond_all:
+    if after is None or changed is None:
         return timedelta()
-    return max(min(after, CHANGED_CAUSE) - changed, timedelta())
+    left = min(after, CHANGED_CAUSE) - changed
+    if limit.after is not None:  # Else stays with other causes have no limit.
+        left = min(left, max(_spans(limit)) - lasted)
+    return max(left, timedelta())
+
+
+def _spans(limit: Limit) -> list[timedelta]:
+    """Return after how long a stay has passed its limit, for each cause that has one."""
+    spans = (limit.after, *limit.after_by_cause.values())
+    return [span for span in spans if span is not None]
 
 
 def waited_in_vain(
