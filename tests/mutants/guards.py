@@ -817,6 +817,28 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/unit/guards/test_rules.py",),
     ),
     Mutant(
+        "an alarm raises the hardest stage that names it",
+        "guards/matching.py",
+        "                    yield stage, _signal(evidence.source, name)\n",
+        "                    yield stage, _signal(evidence.source, name)\n"
+        "                    return\n",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "an anomaly's second message raises a harder stage that the first does not name",
+        "guards/rules.py",
+        "fresh = raised_by_the_repeat(fresh, received, known, rule)",
+        "fresh = []",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
+        "after a release an anomaly's second message raises nothing",
+        "guards/stages.py",
+        "if known.over or signal not in signals",
+        "if signal not in signals",
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
         "two alarms of one name are two",
         "guards/stages.py",
         'return f"{signal}\\n{arn}"',

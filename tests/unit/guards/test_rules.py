@@ -875,6 +875,81 @@ def test_the_ok_of_another_alarm_of_that_name_releases_nothing() -> None:
     assert story.stage == "cancel"
 
 
+BY_NAME_AND_ARN = a_rule(stage=[a_stage(), a_stage("terminate", alarms=[THERE])])
+
+
+def test_an_alarm_raises_the_hardest_stage_that_names_it_by_its_name_or_its_arn() -> None:
+    story = Story(rule=BY_NAME_AND_ARN)
+    story.told(word("soft", when="12:00", names=[HERE], arn=HERE))
+    by_name = story.stage
+
+    story.told(word("soft", when="12:05", names=[THERE], arn=THERE))
+
+    assert (by_name, story.stage) == ("cancel", "terminate")
+    assert len(story.runs) == 2
+
+
+def test_an_alarm_that_two_stages_name_is_over_with_its_ok() -> None:
+    story = Story(rule=BY_NAME_AND_ARN)
+    story.told(word("soft", when="12:00", names=[THERE], arn=THERE))
+    raised = story.stage
+
+    story.told(word("soft", "OK", when="12:10", names=[THERE], arn=THERE))
+
+    assert (raised, story.stage) == ("terminate", "calm")
+
+
+def test_an_alarm_of_another_region_does_not_raise_the_stage_that_an_arn_names() -> None:
+    rule = a_rule(stage=[a_stage(alarms=[HERE]), a_stage("terminate", alarms=[THERE])])
+    story = Story(rule=rule)
+
+    story.told(word("soft", when="12:00", names=[HERE], arn=HERE))
+
+    assert story.stage == "cancel"
+
+
+BY_MONITOR = a_rule(
+    stage=[a_stage(alarms=["mon"]), a_stage("terminate", alarms=["sub"], after_previous=None)]
+)
+
+
+def an_alert(when: str, *names: str, **changes: Any) -> Evidence:
+    usual: dict[str, Any] = {"source": "anomaly", "anomaly_id": "a-1", "impact": 50.0}
+    return word(names[0], when=when, names=names[1:], **usual | changes)
+
+
+def test_an_anomaly_raises_the_hardest_stage_that_names_its_monitor_or_its_subscription() -> None:
+    story = Story(rule=BY_MONITOR)
+
+    story.told(an_alert("12:00", "mon", "sub"))
+
+    assert story.stage == "terminate"
+
+
+def test_an_anomaly_raises_a_harder_stage_that_only_its_second_route_names() -> None:
+    story = Story(rule=BY_MONITOR)
+    story.told(an_alert("12:00", "mon"))
+    by_the_first = story.stage
+
+    story.told(an_alert("12:01", "mon", "sub"))
+    assert (by_the_first, story.stage) == ("cancel", "terminate")
+
+    story.told(an_alert("12:02", "mon"))
+    story.told(an_alert("12:03", "mon", "sub"))
+    assert (story.stage, len(story.runs)) == ("terminate", 2)
+
+
+def test_after_a_release_the_second_route_of_an_anomaly_raises_no_harder_stage() -> None:
+    story = Story(rule=BY_MONITOR)
+    story.told(an_alert("12:00", "mon"))
+    story.set_stage("calm", now="12:30")
+
+    story.told(an_alert("12:40", "mon", "sub"))
+
+    assert story.stage == "calm"
+    assert "known already" in story.why
+
+
 @pytest.mark.parametrize("rule", [a_rule(stage=[a_stage(alarms=["other"])]), None])
 def test_an_ok_counts_also_while_the_policy_does_not_name_the_alarm(rule: Guard | None) -> None:
     story = a_raised_story()

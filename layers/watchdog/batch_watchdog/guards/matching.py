@@ -31,7 +31,11 @@ def is_named(rule: Guard, evidence: Evidence) -> bool:
 
 
 def named_stages(rule: Guard, evidence: Evidence) -> Iterator[tuple[Stage, str]]:
-    """Yield the stages that name this evidence, each with the signal for it."""
+    """
+    Yield the stages that name this evidence, each with the signal for it.
+
+    A bare name means every alarm of that name, an ARN that one only: two stages may name one alarm.
+    """
     match evidence.source:
         case "budget":
             yield from _stages_of_message(rule, evidence)
@@ -44,7 +48,6 @@ def named_stages(rule: Guard, evidence: Evidence) -> Iterator[tuple[Stage, str]]
             for stage in rule.stage:
                 if name := _policy_name_of(stage, evidence):
                     yield stage, _signal(evidence.source, name)
-                    return
 
 
 def _stages_of_message(rule: Guard, evidence: Evidence) -> Iterator[tuple[Stage, str]]:
@@ -61,7 +64,7 @@ def _stages_of_message(rule: Guard, evidence: Evidence) -> Iterator[tuple[Stage,
 
 def _policy_name_of(stage: Stage, evidence: Evidence) -> str:
     # Use the policy's own name for the alarm: a name or an ARN. Not all routes by which an alarm's
-    # messages arrive show its ARN, and one alarm must not count as two.
+    # messages arrive show its ARN, and one alarm must not count as two for a stage.
     named = evidence.names & set(stage.alarms)
     if not named:
         return ""

@@ -8,7 +8,7 @@ what is to be done. The rules:
 * The newest evidence of each alarm counts, by the evidence's own time; of two with the same time,
   the ALARM. Older evidence, or a repeat, changes nothing. A time in the future counts as the time
   of arrival.
-* An ALARM raises the guard to the stage that names it, if that is harder than the current one.
+* An ALARM raises the guard to the hardest stage that names it, if that is harder than the one now.
   Only a release or an operator makes a guard milder, with one exception: if an operator raised the
   guard and an alarm made it harder, it returns to the operator's stage once nothing asks for more.
 * A stage names a threshold of an AWS Budget: by `aws_budgets`, which means exactly that threshold,
@@ -83,6 +83,7 @@ from batch_watchdog.guards.stages import (
     is_repeated_anomaly,
     is_the_same,
     operators_stage,
+    raised_by_the_repeat,
     signal_of,
     signals_of_alarm,
     stage_of,
@@ -216,7 +217,7 @@ def _alarm_received(guard: Transition, rule: Guard, evidence: Evidence) -> Guard
         if signal not in known or is_newer(received, known[signal])
     ]
     if is_repeated_anomaly(received, known):
-        fresh = []
+        fresh = raised_by_the_repeat(fresh, received, known, rule)
     elif not fresh and not any(is_the_same(known[signal], received) for _, signal in named):
         older = {signal: with_anomaly(known[signal], received) for _, signal in named}
         guard = replace(guard, state=replace(guard.state, alarms={**known, **older}))

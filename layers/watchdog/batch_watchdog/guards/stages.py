@@ -228,6 +228,34 @@ def is_repeated_anomaly(received: LatestSignal, alarms: Mapping[str, LatestSigna
     )
 
 
+def raised_by_the_repeat(
+    fresh: Sequence[tuple[Stage, str]],
+    received: LatestSignal,
+    alarms: Mapping[str, LatestSignal],
+    rule: Guard,
+) -> list[tuple[Stage, str]]:
+    """
+    Return the stages that a known anomaly raises, each with its signal: those that are harder than
+    all that its earlier messages name. After a release it raises none.
+
+    A harder stage may name the subscription, which only one of the routes shows.
+    """
+
+    def is_known_to(stage: Stage) -> bool:
+        milder = [each for each in rule.stage if hardness(each.action) < hardness(stage.action)]
+        signals = {signal for each in milder for signal in signals_of(each)}
+        return is_repeated_anomaly(
+            received,
+            {
+                signal: known
+                for signal, known in alarms.items()
+                if known.over or signal not in signals
+            },
+        )
+
+    return [(stage, signal) for stage, signal in fresh if not is_known_to(stage)]
+
+
 def is_newer(received: LatestSignal, known: LatestSignal) -> bool:
     if received.said and known.said and received.said <= known.said:
         return False  # Both had a time in the future: it is a repeat, or older.
