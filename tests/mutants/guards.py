@@ -187,6 +187,13 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/unit/guards/test_rules.py",),
     ),
     Mutant(
+        "a budget's forecast at the turn of its period raises nothing",
+        "guards/signals/evidence.py",
+        'if self.source != "budget" or self.period in (None, "day"):',
+        'if self.source != "budget" or self.forecasted or self.period in (None, "day"):',
+        ("tests/unit/guards/test_rules.py",),
+    ),
+    Mutant(
         "a budget's name means its 100 per cent",
         "guards/matching.py",
         "return limit.percent >= _WHOLE and (stage.forecast or not evidence.forecasted)",

@@ -719,12 +719,14 @@ def test_a_rounded_threshold_is_the_one_that_the_policy_names() -> None:
         ("00:30", {"period": "day"}, "cancel"),
         ("00:30", {"at": at("00:30") + timedelta(days=1)}, "cancel"),
         ("00:30", {"at": at("00:30") + timedelta(days=31), "period": "quarter"}, "cancel"),
+        ("00:30", {"forecasted": True}, "calm"),
+        ("06:00", {"forecasted": True}, "cancel"),
     ],
 )
 def test_a_budget_at_the_turn_of_its_period_may_be_about_the_one_before(
     when: str, changes: dict[str, Any], stage: str
 ) -> None:
-    story = Story()
+    story = Story(rule=a_rule(stage=[a_stage(forecast=True)]))
 
     story.told(word("soft", when=when, source="budget", **changes))
 

@@ -67,8 +67,12 @@ class Evidence:
 
     @property
     def may_be_of_the_period_before(self) -> bool:
-        """Check whether it may be about use in the period before: AWS knows that hours later."""
-        if self.source != "budget" or self.forecasted or self.period in (None, "day"):
+        """
+        Check whether it may be about use in the period before: AWS knows that hours later.
+
+        A forecast, too, is made of what AWS knows, and its message does not show for which period.
+        """
+        if self.source != "budget" or self.period in (None, "day"):
             return False
         return end_of(self.period, self.at - _USE_IS_LATE) != end_of(self.period, self.at)
 
