@@ -99,3 +99,29 @@ def test_a_replay_says_of_instances_only_what_its_world_says(
     [warning] = [row for row in rows if row.get("notice") == "limit-warning"]
     assert warning["facts"]["findings"] == ["undetermined"]
     assert known in warning["text"]
+
+
+def test_a_remark_on_requirements_that_nothing_proves_leaves_a_job_its_longer_limit(
+    stack: Stack, tmp_path: Path
+) -> None:
+    remark = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - The job resource requirement is higher."
+    needs = {"resourceRequirements": [{"type": "VCPU", "value": "4"}]}
+    job = {"jobId": "job-1", "status": "RUNNABLE", "statusReason": remark, "container": needs}
+    event = logs.event(logs.NOON, job)
+    queue = {
+        "jobQueueName": event["detail"]["jobQueue"].rpartition("/")[2],
+        "computeEnvironmentOrder": [{"order": 1, "computeEnvironment": "render"}],
+    }
+    rows: list[Any] = []
+
+    replay.replay(
+        read_log(logs.write(tmp_path / "log.jsonl", [event])),
+        stack=stack,
+        write_row=rows.append,
+        policy=BY_CAUSE.replace('capacity = "4h"', 'misconfigured = "1h"'),
+        world={"jobQueues": [queue], "computeEnvironments": [ENVIRONMENT]},
+        until=logs.NOON.replace(hour=15),
+    )
+
+    [call] = [row for row in rows if row["kind"] == "call"]
+    assert call["at"].startswith("2026-01-01T14:00")

@@ -415,7 +415,7 @@ def test_a_planted_cause_is_the_first_finding(code: str, world: BatchSnapshot) -
     [
         (NO_CAPACITY, "insufficient-capacity"),
         (MAX_RESOURCE, "exceeds-max-vcpus"),
-        (REQUIREMENT, "exceeds-instance-size"),
+        (REQUIREMENT, "undetermined"),
         (
             "MISCONFIGURATION:EC2_INSTANCE_CONFIGURATION_UNSUPPORTED - …",
             "configuration-unsupported",
@@ -564,14 +564,50 @@ def test_numbers_explain_what_batch_says_of_the_requirements() -> None:
     assert "JOB_RESOURCE_REQUIREMENT" in found.evidence
 
 
-def test_without_numbers_it_is_said_that_a_requirement_may_be_a_passing_remark() -> None:
-    growing = an_environment(resources={"desiredvCpus": 16, "instanceTypes": ["c5.metal"]})
+@pytest.mark.parametrize(
+    "allowed",
+    [
+        pytest.param({"instanceTypes": ["c5.4xlarge"]}, id="a type of known size"),
+        pytest.param({"instanceTypes": ["c5.large", "r6i"]}, id="a family that has large types"),
+        pytest.param({"instanceTypes": ["c5.large", "optimal"]}, id="what Batch chooses"),
+        pytest.param({"instanceTypes": ["c5.metal"]}, id="a type of unknown size"),
+        pytest.param({"instanceTypes": ["c5.large", "x9"]}, id="a family of unknown size"),
+        pytest.param({"type": "ECS_MANAGED_INSTANCES", "instanceTypes": []}, id="no types"),
+        pytest.param(FARGATE, id="Fargate"),
+    ],
+)
+def test_a_remark_on_requirements_is_no_cause_unless_the_numbers_prove_it(
+    allowed: Mapping[str, Any],
+) -> None:
+    growing = an_environment(resources={"desiredvCpus": 16} | dict(allowed))
+    job = a_job(container=required(16, 30_000), statusReason=REQUIREMENT)
 
-    found = first(a_world(growing, job=a_job(statusReason=REQUIREMENT)))
+    found = first(a_world(growing, job=job))
 
-    assert found.code == "exceeds-instance-size"
-    assert "while when an environment grows" in found.evidence
-    assert "ce wants 16 vCPUs" in found.evidence
+    assert found.code == "undetermined"
+    assert "JOB_RESOURCE_REQUIREMENT" in found.evidence
+    assert "while when an environment grows; " in found.evidence
+    assert "ce wants 16 of at most 256 vCPUs" in found.evidence
+
+
+def test_what_batch_says_of_the_requirements_of_a_job_without_any_known_is_no_cause() -> None:
+    job = a_job(container=None, statusReason=REQUIREMENT)
+
+    assert codes(a_world(job=job)) == ["undetermined"]
+    assert codes(BatchSnapshot(job=job)) == ["undetermined"]
+    assert "can take" not in first(a_world(job=job)).evidence
+
+
+def test_of_a_size_that_is_not_known_it_is_not_said_that_it_takes_the_job() -> None:
+    def allows(*names: str) -> Finding:
+        environment = an_environment(resources={"instanceTypes": names})
+        return first(a_world(environment, job=a_job(statusReason=REQUIREMENT)))
+
+    assert "ce can take the job" in allows("c5.large").evidence
+    assert "ce can take the job" not in allows("c5.metal").evidence
+    assert "ce can take the job" not in allows("t3.large").evidence  # Its memory is not known.
+    assert "with its instance types" in allows("c5.metal").remedy
+    assert "with its instance types" not in allows("c5.large").remedy
 
 
 def test_a_broken_environment_goes_before_what_batch_said() -> None:
@@ -1111,14 +1147,6 @@ def test_the_first_job_of_a_share_is_stuck_where_batch_says_so() -> None:
 
     assert codes(world, NOON.replace(minute=10)) == ["fair-share"]
     assert codes(world, NOON.replace(minute=11)) == ["undetermined"]
-
-
-def test_a_remark_on_requirements_is_no_cause_where_an_environment_takes_the_job() -> None:
-    types = {"c5.4xlarge": an_instance_type(16, 32_768)}
-    found = first(a_world(job=a_job(statusReason=REQUIREMENT), instance_types=types))
-
-    assert found.code == "undetermined"
-    assert "JOB_RESOURCE_REQUIREMENT" in found.evidence
 
 
 def test_a_job_is_first_of_its_share_only_where_the_shares_before_it_are_known() -> None:

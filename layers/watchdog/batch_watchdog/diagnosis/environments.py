@@ -12,7 +12,7 @@ from typing import Any
 from batch_watchdog.core.job_event import resource_name
 from batch_watchdog.core.payload_parts import is_for_service_jobs
 from batch_watchdog.diagnosis.findings import Clue
-from batch_watchdog.diagnosis.fit import NAME_MAX, WITH_TYPES, Environment, fits, misfits, tight
+from batch_watchdog.diagnosis.fit import NAME_MAX, WITH_TYPES, Environment, misfits, tight
 from batch_watchdog.diagnosis.instance_types import registered, sizes
 from batch_watchdog.diagnosis.lenient import items, mapping, number, text, texts
 from batch_watchdog.diagnosis.needs import Needs, unit_of
@@ -56,7 +56,6 @@ class EnvironmentVerdict:
     broken: Clue | None  # it takes no job at all
     misfits: tuple[Clue, ...]  # it can never take this one
     tight: Clue | None  # it takes this one only if the system keeps very little memory
-    fits: bool  # its numbers are known, and it can take this one for certain
 
     @property
     def usable(self) -> bool:
@@ -193,7 +192,6 @@ def _verdict(environment: Environment, needs: Needs) -> EnvironmentVerdict:
         broken=_broken(environment),
         misfits=tuple(misfits(environment, needs)),
         tight=tight(environment, needs),
-        fits=fits(environment, needs),
     )
 
 

@@ -293,9 +293,12 @@ def tight(environment: Environment, needs: Needs) -> Clue | None:
 
 
 def fits(environment: Environment, needs: Needs) -> bool:
-    known = [size for size in environment.sizes if not size.from_name]
+    """Whether an allowed instance type of known size takes what the job is known to ask for."""
     return bool(needs.asks) and all(
-        any(_takes(environment, size, ask) for size in known) for ask in needs.asks
+        ask.vcpus
+        and ask.memory_mib
+        and any(size.tells(ask) and _takes(environment, size, ask) for size in environment.sizes)
+        for ask in needs.asks
     )
 
 

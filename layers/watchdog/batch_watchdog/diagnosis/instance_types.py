@@ -59,6 +59,11 @@ class Size:
             return False
         return self.takes_memory(ask.memory_mib)
 
+    def tells(self, ask: Ask) -> bool:
+        """Whether all the figures are known that the job depends on."""
+        figures = (self.vcpus, self.memory_mib, self.gpus if ask.gpus else 0)
+        return None not in figures
+
     def takes_memory(self, asked_mib: float) -> bool | None:
         """Whether that much memory is available; None: it depends on what the system keeps."""
         if self.registered_mib is not None:

@@ -5,11 +5,11 @@ Each environment is judged separately: one that is broken, full or too small exp
 long as another one of the same queue can take the job. So the order is: why *no* environment takes
 jobs, what Batch itself says, why the job fits into no environment, what it waits for. Batch's
 remark on a job's requirements is general, and Batch also makes it for a while when an environment
-grows: in that case the numbers come first.
+grows: it is a cause only where the numbers prove it.
 https://docs.aws.amazon.com/batch/latest/userguide/job_stuck_in_runnable.html
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -38,15 +38,14 @@ from batch_watchdog.diagnosis.queue_position import (
     stuck_head,
     used,
 )
-from batch_watchdog.diagnosis.undetermined import nothing_found
+from batch_watchdog.diagnosis.undetermined import REQUIREMENT, nothing_found
 from batch_watchdog.notices.phrases import row, say
 from batch_watchdog.notices.text import plain
 
 # What Batch writes into a stuck job's `statusReason`. The more specific reasons come first.
 # https://docs.aws.amazon.com/batch/latest/userguide/job_stuck_in_runnable_misconfiguration.html
-_REQUIREMENT = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"
 _REASONS: tuple[tuple[str, FindingCode], ...] = (
-    (_REQUIREMENT, "exceeds-instance-size"),
+    (REQUIREMENT, "exceeds-instance-size"),
     ("CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY", "insufficient-capacity"),
     ("MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE", "exceeds-max-vcpus"),
     ("MISCONFIGURATION:SERVICE_ENVIRONMENT_MAX_RESOURCE", "exceeds-max-vcpus"),
@@ -149,10 +148,8 @@ def _when_waiting(world: BatchSnapshot, job: Mapping[Any, Any], now: datetime) -
     if text(job.get("status")) == "SUBMITTED":
         return clues + before_the_queue(job)
     said = _batch_says(job)
-    if _REQUIREMENT in text(job.get("statusReason")) and said:
-        # Where an environment can take the job by its numbers, Batch's remark is not the cause.
-        if not any(each.fits for each in usable):
-            clues += _explained(said, [*in_order(misfits), *tight], environments)
+    if REQUIREMENT in text(job.get("statusReason")) and said:
+        clues += _explained(said, [*in_order(misfits), *tight])
         tight = []
     else:
         clues += [*([said] if said else []), *in_order(misfits)]
@@ -179,20 +176,12 @@ def _batch_says(job: Mapping[Any, Any]) -> Clue | None:
     return Clue(code=code, evidence=evidence) if code else None
 
 
-def _explained(
-    said: Clue, numbers: Sequence[Clue], environments: Iterable[Environment]
-) -> list[Clue]:
-    """Return Batch's remark on the job's requirements, made precise by the numbers if possible."""
-    if numbers:
-        evidence = say("{evidence}; {also}", evidence=numbers[0].evidence, also=said.evidence)
-        return [replace(numbers[0], evidence=evidence), *numbers[1:]]
-    growing = [
-        say("{shown} wants {desired} now", shown=each.shown, desired=amount(each.desired))
-        for each in environments
-        if each.desired
-    ]
-    note = say("it says so also for a while when an environment grows")
-    return [replace(said, evidence=row([said.evidence, note, *growing[:_SHOWN_MAX]], "; "))]
+def _explained(said: Clue, numbers: Sequence[Clue]) -> list[Clue]:
+    """Return the numbers that prove Batch's remark on the job's requirements, and the remark."""
+    if not numbers:
+        return []
+    evidence = say("{evidence}; {also}", evidence=numbers[0].evidence, also=said.evidence)
+    return [replace(numbers[0], evidence=evidence), *numbers[1:]]
 
 
 # ---- What a job waits for -----------------------------------------------------------------
