@@ -98,9 +98,30 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "instances that run without a job are not held by others",
-        "diagnosis/rules.py",
+        "diagnosis/room.py",
         "if environment.kept >= desired:  # The minimum keeps these running, even without jobs.",
         "if False:  # The minimum keeps these running, even without jobs.",
+        ("tests/unit/diagnosis/test_rules.py",),
+    ),
+    Mutant(
+        "what jobs hold may be in environments that do not take the job",
+        "diagnosis/room.py",
+        "if len(environments) < len(judged):",
+        "if False:",
+        ("tests/unit/diagnosis/test_rules.py",),
+    ),
+    Mutant(
+        "a maximum that was reached for the job itself is not held by others",
+        "diagnosis/room.py",
+        "if by_others and (desired >= most or desired + wanted > most):",
+        "if desired >= most or (by_others and desired + wanted > most):",
+        ("tests/unit/diagnosis/test_rules.py",),
+    ),
+    Mutant(
+        "what a job needs is not told where it is not known",
+        "diagnosis/room.py",
+        'wanted=amount(wanted, unit)) if wanted else ""',
+        "wanted=amount(wanted, unit))",
         ("tests/unit/diagnosis/test_rules.py",),
     ),
     Mutant(

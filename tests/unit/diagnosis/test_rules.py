@@ -1491,6 +1491,49 @@ def test_a_service_job_that_starts_is_told_with_its_training_job() -> None:
 # ---- Room ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(an_environment("other", state="DISABLED"), id="disabled"),
+        pytest.param(
+            an_environment("other", resources={"instanceTypes": ["c5.large"]}), id="sizes"
+        ),
+        pytest.param(an_environment("other", resources=FARGATE), id="another platform"),
+    ],
+)
+def test_what_jobs_hold_may_be_in_environments_that_do_not_take_the_job(
+    other: Mapping[str, Any],
+) -> None:
+    job = a_job(container=required(4), platformCapabilities=["EC2"])
+    empty = an_environment(resources={"maxvCpus": 8, "desiredvCpus": None})
+    full = an_environment(resources={"maxvCpus": 8, "desiredvCpus": 8})
+    held = a_snapshot(used_vcpus=30)
+
+    assert codes(a_world(empty, job=job, snapshot=held)) == ["at-max-vcpus"]
+    assert codes(a_world(empty, other, job=job, snapshot=held)) == ["undetermined"]
+    assert codes(a_world(full, other, job=job, snapshot=held)) == ["at-max-vcpus"]
+
+
+def test_an_environment_in_which_the_queue_holds_nothing_is_not_full_by_what_it_has_started() -> (
+    None
+):
+    started = an_environment(resources={"maxvCpus": 4, "desiredvCpus": 4})
+
+    assert codes(a_world(started, snapshot=a_snapshot(used_vcpus=0))) == ["undetermined"]
+    assert codes(a_world(started, snapshot=a_snapshot(used_vcpus=2))) == ["at-max-vcpus"]
+
+
+def test_what_a_job_needs_is_not_told_where_it_is_not_known() -> None:
+    full = an_environment(resources={"maxvCpus": 4, "desiredvCpus": 4})
+    fargate = an_environment(resources=FARGATE | {"maxvCpus": 8})
+    job = a_job(container=None)
+
+    assert first(a_world(full, job=job)).evidence == "ce has 4 vCPUs of at most 4 vCPUs"
+    assert first(a_world(fargate, job=job, snapshot=a_snapshot(used_vcpus=8))).evidence == (
+        "jobs of the queue hold 8 vCPUs of at most 8 vCPUs"
+    )
+
+
 def test_instances_started_for_the_job_itself_are_not_held_by_others() -> None:
     starting = an_environment(resources={"maxvCpus": 16, "desiredvCpus": 15})
 

@@ -15,9 +15,13 @@ from datetime import datetime
 from typing import Any
 
 from batch_watchdog.core.job_event import ENDED, STARTED
-from batch_watchdog.diagnosis.environments import BatchSnapshot, queue_trouble, verdicts
+from batch_watchdog.diagnosis.environments import (
+    BatchSnapshot,
+    EnvironmentVerdict,
+    queue_trouble,
+    verdicts,
+)
 from batch_watchdog.diagnosis.findings import Clue, Finding, FindingCode, finding, in_order, merged
-from batch_watchdog.diagnosis.fit import Environment, amount
 from batch_watchdog.diagnosis.lenient import mapping, text
 from batch_watchdog.diagnosis.needs import Needs, is_service_job, needs_of
 from batch_watchdog.diagnosis.outside_queue import (
@@ -36,8 +40,8 @@ from batch_watchdog.diagnosis.queue_position import (
     shares_use,
     shown,
     stuck_head,
-    used,
 )
+from batch_watchdog.diagnosis.room import full, not_joining
 from batch_watchdog.diagnosis.undetermined import REQUIREMENT, nothing_found
 from batch_watchdog.notices.phrases import row, say
 from batch_watchdog.notices.text import plain
@@ -153,7 +157,7 @@ def _when_waiting(world: BatchSnapshot, job: Mapping[Any, Any], now: datetime) -
         tight = []
     else:
         clues += [*([said] if said else []), *in_order(misfits)]
-    clues += _waits_for(world, needs, environments, now, explained=bool(clues))
+    clues += _waits_for(world, needs, judged, now, explained=bool(clues))
     clues += tight
     clues = clues or nothing_found(world, needs, environments, now)
     if usable and broken:
@@ -190,14 +194,14 @@ def _explained(said: Clue, numbers: Sequence[Clue]) -> list[Clue]:
 def _waits_for(
     world: BatchSnapshot,
     needs: Needs,
-    environments: Sequence[Environment],
+    judged: Sequence[EnvironmentVerdict],
     now: datetime,
     *,
     explained: bool,
 ) -> list[Clue]:
     """`explained`: a reason was found already; the head of the queue waits for that."""
     place = place_of(world)
-    reasons = (_full(world, needs, environments), _not_joining(environments), _share(world, place))
+    reasons = (full(world, needs, judged), not_joining(judged), _share(world, place))
     busy = [clue for clue in reasons if clue]
     resources = consumable_resources(mapping(world.job))
     if place and place.is_head:
@@ -249,81 +253,3 @@ def _turn(
             remedy=_STANDSTILL_REMEDY if stuck else "",
         )
     ]
-
-
-def _full(world: BatchSnapshot, needs: Needs, environments: Sequence[Environment]) -> Clue | None:
-    """Return a clue if others hold all that the usable environments may have."""
-    held_by_unit = used(world)
-    by_desired = [_full_by_desired(each, needs, held_by_unit) for each in environments]
-    if environments and all(by_desired):
-        return Clue(code="at-max-vcpus", evidence=row(filter(None, by_desired), "; "))
-    for unit, wanted in needs.total.items():
-        limits = [each.limits.get(unit) for each in environments]
-        most = sum(limit for limit in limits if limit is not None)
-        held = held_by_unit.get(unit, 0)
-        if limits and None not in limits and held and (held + wanted > most or held >= most):
-            return Clue(
-                code="at-max-vcpus",
-                evidence=say(
-                    "jobs of the queue hold {held} of at most {most}, the job needs {wanted}",
-                    held=amount(held, unit),
-                    most=amount(most, unit),
-                    wanted=amount(wanted, unit),
-                ),
-            )
-    return None
-
-
-def _full_by_desired(
-    environment: Environment, needs: Needs, used: Mapping[str, float]
-) -> str | None:
-    desired, most = environment.desired, environment.limits.get("vcpu")
-    if desired is None or most is None or _joined(environment) is False:
-        return None
-    if environment.kept >= desired:  # The minimum keeps these running, even without jobs.
-        return None
-    wanted = needs.total.get("vcpu", 0)
-    # Capacity below the maximum may have been started for this job.
-    by_others = used.get("vcpu") != 0
-    if desired >= most or (by_others and desired + wanted > most):
-        return say(
-            "{shown} has {desired} of at most {most}, the job needs {wanted}",
-            shown=environment.shown,
-            desired=amount(desired),
-            most=amount(most),
-            wanted=amount(wanted),
-        )
-    return None
-
-
-def _joined(environment: Environment) -> bool | None:
-    """Whether an instance of the environment's cluster takes tasks; None: not known."""
-    if environment.instances is None or environment.platform != "EC2":
-        return None
-    return any(
-        each.get("agentConnected") is not False and each.get("status", "ACTIVE") == "ACTIVE"
-        for each in map(mapping, environment.instances)
-    )
-
-
-def _not_joining(environments: Sequence[Environment]) -> Clue | None:
-    waiting = [each for each in environments if each.desired and _joined(each) is False]
-    if not waiting or any(_joined(each) for each in environments):
-        return None
-    parts = []
-    for each in waiting:
-        count = len(each.instances or ())
-        some = (
-            say("of {count} registered instances none is ready", count=count)
-            if count
-            else say("none has registered")
-        )
-        parts.append(
-            say(
-                "{shown} wants {desired} of instances, {some}",
-                shown=each.shown,
-                desired=amount(each.desired or 0),
-                some=some,
-            )
-        )
-    return Clue(code="instances-not-joining", evidence=row(parts, "; "))

@@ -119,7 +119,8 @@ TEXTS = {
     "Batch has handed the job to SageMaker, which has no instances for it yet": "AWS Batch はジョブを SageMaker に渡しましたが、まだインスタンスがありません",
     "{evidence}; {also}": "{evidence}; {also}",
     "{quantity} of {resource}": "{resource} {quantity}",
-    "{shown} has {desired} of at most {most}, the job needs {wanted}": "{shown} は上限 {most} のうち {desired} を使用中で、ジョブには {wanted} が必要です",
+    "{shown} has {desired} of at most {most}{needs}": "{shown} は上限 {most} のうち {desired} を使用中です{needs}",
+    ", the job needs {wanted}": "。ジョブには {wanted} が必要です",
     "{shown} may have {most} at most": "{shown} の上限は {most} です",
     ", which it keeps running; what its instances have free is not known here": " (常時起動分です。インスタンスの空きはここでは不明です)",
     "the job is not the first of its quota share": "ジョブはクォータシェアの先頭ではありません",
@@ -134,7 +135,7 @@ TEXTS = {
     "the environment {name} is not known here": "環境 {name} はここでは不明です",
     "Look at its image, execution role, secrets and log: the queue is not to blame.": "イメージ、実行ロール、シークレット、ログを確認してください。キューに問題はありません。",
     "Look at its status reason and its log.": "ステータス理由とログを確認してください。",
-    "jobs of the queue hold {held} of at most {most}, the job needs {wanted}": "キューのジョブが上限 {most} のうち {held} を使用中で、ジョブには {wanted} が必要です",
+    "jobs of the queue hold {held} of at most {most}{needs}": "キューのジョブが上限 {most} のうち {held} を使用中です{needs}",
     " ({wanted})": " ({wanted})",
     ", so it has found its place": "。実行場所は決まっています",
 }
