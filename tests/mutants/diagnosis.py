@@ -15,9 +15,37 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "the first of a share waits for the jobs before it in the queue",
         "diagnosis/queue_position.py",
-        "is_first = self.number == 1 or (self.is_head and reason.startswith(_BLOCKED))",
-        "is_first = self.is_head",
+        "return self.number == 1 and _long_ago(self.since, now)",
+        "return _long_ago(self.since, now)",
         ("tests/unit/diagnosis/test_rules.py",),
+    ),
+    Mutant(
+        "a head that Batch says is blocked does not wait its turn",
+        "diagnosis/undetermined.py",
+        "return world.blocks or reason.startswith(_BLOCKED)",
+        "return world.blocks",
+        ("tests/unit/diagnosis/test_rules.py",),
+    ),
+    Mutant(
+        "a job that blocks its queue does not wait its turn, whatever its place",
+        "diagnosis/rules.py",
+        "if world.blocks or (place and place.is_head):",
+        "if place and place.is_head:",
+        ("tests/unit/diagnosis/test_rules.py",),
+    ),
+    Mutant(
+        "of a job that blocks its queue nothing is said that was found for others",
+        "diagnosis/gather.py",
+        'if blocks or detail["jobId"] in self._fronts[queue]:',
+        'if detail["jobId"] in self._fronts[queue]:',
+        ("tests/unit/diagnosis/test_gather.py",),
+    ),
+    Mutant(
+        "the notice of a blocked queue tells the diagnosis that the job blocks it",
+        "blocked_queues/workflow.py",
+        ", blocks=True)",
+        ")",
+        ("tests/unit/blocked_queues/test_rules.py",),
     ),
     Mutant(
         "a remark on requirements is no cause unless the numbers prove it",
@@ -50,7 +78,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "the head of a queue waits its turn for ten minutes at most",
         "diagnosis/queue_position.py",
-        "return is_first and _long_ago(self.since, now)",
+        "return self.number == 1 and _long_ago(self.since, now)",
         "return False",
         ("tests/unit/diagnosis/test_rules.py",),
     ),
@@ -148,7 +176,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a place in the queue is never said of another job",
         "diagnosis/gather.py",
-        'if detail["jobId"] in self._fronts[queue]:  # Its findings depend on its place.',
+        'if blocks or detail["jobId"] in self._fronts[queue]:  # Its findings depend on its place.',
         "if False:  # Its findings depend on its place.",
         ("tests/unit/diagnosis/test_gather.py",),
     ),

@@ -67,6 +67,13 @@ def test_a_notice_names_all_heads_that_are_known() -> None:
     assert [head["outcome"] for head in notice["facts"]["heads"]] == ["blocked", "blocked"]
 
 
+def test_a_queue_is_not_said_to_be_blocked_by_a_job_that_only_waits_its_turn() -> None:
+    (notice,) = told(waits("a"), waits("b"), blocks("a", "12:05"))
+
+    assert notice["facts"]["findings"] == ["undetermined"]
+    assert "Nothing needs repair" not in notice["text"]
+
+
 def test_a_head_that_blocks_again_is_waited_for_again() -> None:
     known = take_in(take_in(None, blocking("a", "12:00")), blocking("b", "12:01"))
     shown = {"a": {"jobId": "a", "status": "STARTING"}, "b": {"jobId": "b", "status": "RUNNABLE"}}

@@ -128,6 +128,16 @@ def test_a_place_in_the_queue_is_never_said_of_another_job(order: str) -> None:
     assert "number" not in found["z"].evidence
 
 
+def test_a_job_that_blocks_its_queue_is_told_apart_from_those_that_ask_for_the_same() -> None:
+    inquiry = Account(*map(str, range(100))).inquiry(NOON)
+
+    waiting, blocking, again = (
+        inquiry.findings(a_job(job_id), blocks=job_id == "b")[0].code for job_id in "abc"
+    )
+
+    assert (waiting, blocking, again) == ("waiting-its-turn", "undetermined", "waiting-its-turn")
+
+
 def test_of_jobs_that_start_each_has_an_answer_of_its_own() -> None:
     inquiry = Account().inquiry(NOON)
     task = "arn:aws:ecs:us-east-1:111122223333:task/ce/"

@@ -4,7 +4,7 @@ import gzip
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import resources
@@ -33,6 +33,7 @@ REQUIREMENT = (
     "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - The job resource requirement (vCPU/memory/GPU)"
     " is higher than that can be met by the CE(s) attached to the job queue."
 )
+BLOCKED = "UNDETERMINED - Batch job is blocked, root cause is undetermined."
 NO_CAPACITY = (
     "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - Service cannot fulfill the capacity requested for"
     " instance type [g5.xlarge]"
@@ -422,7 +423,7 @@ def test_a_planted_cause_is_the_first_finding(code: str, world: BatchSnapshot) -
         ),
         ("MISCONFIGURATION:SERVICE_ROLE_PERMISSIONS – Batch service role has …", "permissions"),
         ("ACTION_REQUIRED - CE(s) associated with …", "compute-environment-invalid"),
-        ("UNDETERMINED - Batch job is blocked, root cause is undetermined.", "undetermined"),
+        (BLOCKED, "undetermined"),
         ("MISCONFIGURATION:SOMETHING_NEW", "configuration-unsupported"),
         ("CAPACITY:SOMETHING_NEW", "insufficient-capacity"),
         ("Host EC2 (instance i-01225b700440f4809) terminated.", "undetermined"),
@@ -1140,13 +1141,40 @@ def test_the_first_job_of_a_share_waits_for_the_jobs_before_it() -> None:
     assert "number 1 of its share blue" in found.evidence
 
 
-def test_the_first_job_of_a_share_is_stuck_where_batch_says_so() -> None:
-    blocked = "UNDETERMINED - Batch job is blocked, root cause is undetermined."
-    job = a_job(shareIdentifier="blue", statusReason=blocked)
-    world = a_share_world(shares={"a": "red", "b": "red"}, job=job)
+@pytest.mark.parametrize("reason", [BLOCKED, REQUIREMENT], ids=["without a cause", "in doubt"])
+def test_a_head_that_batch_says_is_blocked_does_not_wait_its_turn(reason: str) -> None:
+    head = a_world(job=a_job(statusReason=reason), snapshot=a_snapshot(JOB_ID, "a"))
+    of_share = a_share_world(
+        shares={"a": "red", "b": "red"}, job=a_job(shareIdentifier="blue", statusReason=reason)
+    )
+    behind = a_world(job=a_job(statusReason=reason), snapshot=a_snapshot("a", JOB_ID))
 
-    assert codes(world, NOON.replace(minute=10)) == ["fair-share"]
-    assert codes(world, NOON.replace(minute=11)) == ["undetermined"]
+    assert codes(head) == codes(of_share) == ["undetermined"]
+    assert "Nothing needs repair" not in first(head).remedy
+    assert codes(behind) == ["waiting-its-turn"]
+
+
+@pytest.mark.parametrize(
+    "front",
+    [
+        pytest.param((JOB_ID, "a"), id="the head"),
+        pytest.param(("a", JOB_ID), id="no longer the head"),
+        pytest.param(map(str, range(100)), id="not listed"),
+    ],
+)
+def test_a_job_of_which_batch_sent_that_it_blocks_its_queue_does_not_wait_its_turn(
+    front: Iterable[str],
+) -> None:
+    world = a_world(snapshot=a_snapshot(*front))
+
+    assert codes(world) == ["waiting-its-turn"]
+    assert codes(replace(world, blocks=True)) == ["undetermined"]
+
+
+def test_a_job_that_blocks_its_queue_may_wait_for_others_to_end() -> None:
+    full = an_environment(resources={"maxvCpus": 4, "desiredvCpus": 4})
+
+    assert codes(a_world(full, snapshot=a_snapshot(JOB_ID), blocks=True)) == ["at-max-vcpus"]
 
 
 def test_a_job_is_first_of_its_share_only_where_the_shares_before_it_are_known() -> None:

@@ -90,7 +90,7 @@ class BlockedQueueChecker:
         if not seen.needs_notice:
             return Outcome(puts=[blocked_items.put(seen, self.now)] if seen != known else [])
         notice = blocked_notices.began(
-            seen, self.inquiry.findings(details[seen.blocking[0].job_id])
+            seen, self.inquiry.findings(details[seen.blocking[0].job_id], blocks=True)
         )
         told = blocked_items.put(seen.announced(), self.now)
         return Outcome(puts=[told], effects=[Announce(notices=(notice,))])

@@ -46,6 +46,8 @@ class BatchSnapshot:
     cluster was asked and has none; a cluster that is missing was not asked."""
     shares: Mapping[str, str] = field(default_factory=dict)
     """The share identifiers of the jobs at the front of the queue, by job id."""
+    blocks: bool = False
+    """Batch has sent an event that the job blocks its queue."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,9 +46,11 @@ class DiagnosisGatherer:
     _shares: dict[str, Mapping[str, str]] = field(default_factory=dict)
     _known: dict[tuple[str, str], tuple[Finding, ...]] = field(default_factory=dict)
 
-    def findings(self, detail: Detail) -> tuple[Finding, ...]:
+    def findings(self, detail: Detail, *, blocks: bool = False) -> tuple[Finding, ...]:
         """
         Return why a job does not start, the likeliest reason first. Batch describes it as `detail`.
+
+        `blocks`: Batch has sent an event that the job blocks its queue.
 
         Raises:
             Exception: one of `ITEM_ERRORS`: the calls about the queue failed, or an answer is
@@ -66,8 +68,8 @@ class DiagnosisGatherer:
                 self._refused[queue] = error
                 raise
             self._fronts[queue] = _front(self._surroundings[queue].get("snapshot"))
-        world = BatchSnapshot(job=detail, **self._surroundings[queue])
-        if detail["jobId"] in self._fronts[queue]:  # Its findings depend on its place.
+        world = BatchSnapshot(job=detail, blocks=blocks, **self._surroundings[queue])
+        if blocks or detail["jobId"] in self._fronts[queue]:  # Its findings depend on its place.
             if detail.get("shareIdentifier"):
                 world = replace(world, shares=self._shares_at_the_front(queue))
             return diagnose(world, self.now)

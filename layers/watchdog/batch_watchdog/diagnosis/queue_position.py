@@ -21,7 +21,6 @@ from batch_watchdog.notices.text import plain
 LISTED_MAX = 100  # the most jobs of a queue that a snapshot lists
 _HEAD_MAX = timedelta(minutes=10)  # after that time, the head of a queue is stuck for some cause
 _NAME_MAX = 80
-_BLOCKED = "UNDETERMINED"  # begins the reason of a blocked job whose cause Batch does not know
 _SHARES_SHOWN = 3
 _TOP = "topCapacityUtilization"  # key of the shares that hold the most
 
@@ -41,16 +40,15 @@ class Place:
     def is_head(self) -> bool:
         return self.number == 1 or self.in_share == 1
 
-    def is_stuck(self, now: datetime, reason: str = "") -> bool:
+    def is_stuck(self, now: datetime) -> bool:
         """
         Whether the job has been at the head for so long that it no longer waits for its turn.
 
         Where Batch does not say since when, it counts as long: nothing shows that the job has just
         got there. The first job of a share with others before it in the queue still waits for
-        these, unless Batch's `reason` says that it is blocked.
+        these.
         """
-        is_first = self.number == 1 or (self.is_head and reason.startswith(_BLOCKED))
-        return is_first and _long_ago(self.since, now)
+        return self.number == 1 and _long_ago(self.since, now)
 
 
 def place_of(world: BatchSnapshot) -> Place | None:

@@ -42,7 +42,7 @@ from batch_watchdog.diagnosis.queue_position import (
     stuck_head,
 )
 from batch_watchdog.diagnosis.room import full, not_joining
-from batch_watchdog.diagnosis.undetermined import REQUIREMENT, nothing_found
+from batch_watchdog.diagnosis.undetermined import REQUIREMENT, is_blocked, nothing_found
 from batch_watchdog.notices.phrases import row, say
 from batch_watchdog.notices.text import plain
 
@@ -204,10 +204,10 @@ def _waits_for(
     reasons = (full(world, needs, judged), not_joining(judged), _share(world, place))
     busy = [clue for clue in reasons if clue]
     resources = consumable_resources(mapping(world.job))
-    if place and place.is_head:
-        reason = text(mapping(world.job).get("statusReason"))
-        stays = place.is_stuck(now, reason) or explained or busy or resources
-        return busy + resources + ([] if stays else _turn(world, place, now, standstill=False))
+    if world.blocks or (place and place.is_head):
+        known = is_blocked(world) or explained or busy or resources
+        waits = place and not (known or place.is_stuck(now))
+        return busy + resources + (_turn(world, place, now, standstill=False) if waits else [])
     turn = _turn(world, place, now, standstill=not (busy or explained))
     # Only at the head does a job wait for consumable resources; before, it waits for its turn.
     return busy + turn + resources

@@ -18,8 +18,16 @@ _REQUIREMENT_REMEDY = say(
     "If Batch still says so when the environment has stopped growing, compare what the job asks "
     "for with its instance types: allow larger ones, or submit the job with less."
 )
+# Begin the reasons of a blocked job that name no cause, or one that is in doubt.
+_BLOCKED = ("UNDETERMINED", REQUIREMENT)
 _REASON_MAX = 240
 _SHOWN_MAX = 5  # environments
+
+
+def is_blocked(world: BatchSnapshot) -> bool:
+    """Whether Batch says that the job blocks its queue, without a certain cause."""
+    reason = text(mapping(world.job).get("statusReason"))
+    return world.blocks or reason.startswith(_BLOCKED)
 
 
 def nothing_found(
