@@ -153,6 +153,20 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/unit/diagnosis/test_rules.py",),
     ),
     Mutant(
+        "what to do for a service job is told in the words of service environments",
+        "diagnosis/findings.py",
+        '(of_service if service else "")',
+        '""',
+        ("tests/unit/diagnosis/test_rules.py",),
+    ),
+    Mutant(
+        "the limit of a quota share is not that of its service environment",
+        "diagnosis/rules.py",
+        'remedy = _QUOTA_REMEDY if _QUOTA in reason else ""',
+        'remedy = ""',
+        ("tests/unit/diagnosis/test_rules.py",),
+    ),
+    Mutant(
         "only instances that are kept keep a job out",
         "diagnosis/fit.py",
         ("        or environment.kept + max(ask.vcpus, 1) <= most\n"),

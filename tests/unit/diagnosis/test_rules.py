@@ -1019,6 +1019,27 @@ def test_a_service_job_is_diagnosed_by_its_service_environment() -> None:
     assert "sm_job_stuck" in first(a_service_world()).page
 
 
+def test_what_to_do_for_a_service_job_is_told_in_the_words_of_service_environments() -> None:
+    def remedy(reason: str, **changes: Any) -> str:
+        found = first(a_service_world(job={"statusReason": reason}, **changes))
+        assert "sm_job_stuck" in found.page
+        for word in ("maxvCpus", "EC2", "Spot", "ECS", "log driver"):
+            assert word not in found.remedy
+        return found.remedy
+
+    full = {"totalCapacityUsage": [{"capacityUnit": "NUM_INSTANCES", "quantity": 4}]}
+
+    assert "capacityLimits (maxCapacity)" in remedy(
+        "MISCONFIGURATION:SERVICE_ENVIRONMENT_MAX_RESOURCE - Service environment(s) …"
+    )
+    assert "quota share's capacityLimits (maxCapacity) or borrowLimit" in remedy(
+        "MISCONFIGURATION:QUOTA_MANAGEMENT_LIMIT_EXCEEDED - Job requirements exceed …"
+    )
+    assert "SageMaker quotas" in remedy(NO_CAPACITY)
+    assert "capacityLimits (maxCapacity)" in remedy("", snapshot={"queueUtilization": full})
+    assert "SageMaker quotas" in remedy(BLOCKED)
+
+
 def test_a_queue_of_service_jobs_needs_no_compute_environment() -> None:
     queue = {"jobQueueType": "SAGEMAKER_TRAINING", "computeEnvironmentOrder": []}
 

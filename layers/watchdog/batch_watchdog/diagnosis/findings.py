@@ -93,11 +93,12 @@ def wait_cause(findings: Sequence[Finding]) -> WaitCause | None:
 
 def finding(clue: Clue, *, service: bool) -> Finding:
     advice = _ADVICE[clue.code]
+    of_service = _SERVICE_REMEDIES.get(clue.code, "")
     usual_page = f"{GUIDE}sm_job_stuck_in_runnable.html" if service else advice.page
     return Finding(
         code=clue.code,
         evidence=clue.evidence,
-        remedy=clue.remedy or advice.remedy,
+        remedy=clue.remedy or (of_service if service else "") or advice.remedy,
         page=clue.page or usual_page,
     )
 
@@ -282,5 +283,24 @@ _ADVICE: Mapping[FindingCode, _Advice] = {
             "Go through AWS's list: log driver, network of the instances, EC2 quotas, ECS agent."
         ),
         page=f"{GUIDE}job_stuck_in_runnable.html",
+    ),
+}
+
+# What to do where it is not the same for service jobs.
+_SERVICE_REMEDIES: Mapping[FindingCode, str] = {
+    "exceeds-max-vcpus": say(
+        "Raise the service environment's capacityLimits (maxCapacity) to what the job needs, or "
+        "terminate the job and submit it with less: as it is, it can never start."
+    ),
+    "insufficient-capacity": say(
+        "Wait, ask for another instance type, or check the account's SageMaker quotas."
+    ),
+    "at-max-vcpus": say(
+        "Wait until running jobs end, raise the service environment's capacityLimits "
+        "(maxCapacity), or stop jobs that matter less."
+    ),
+    "undetermined": say(
+        "See whether the service environment is ENABLED and VALID, what its capacityLimits and "
+        "the job's quota share leave free, and the account's SageMaker quotas."
     ),
 }

@@ -48,12 +48,13 @@ from batch_watchdog.notices.text import plain
 
 # What Batch writes into a stuck job's `statusReason`. The more specific reasons come first.
 # https://docs.aws.amazon.com/batch/latest/userguide/job_stuck_in_runnable_misconfiguration.html
+_QUOTA = "MISCONFIGURATION:QUOTA_MANAGEMENT_LIMIT_EXCEEDED"
 _REASONS: tuple[tuple[str, FindingCode], ...] = (
     (REQUIREMENT, "exceeds-instance-size"),
     ("CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY", "insufficient-capacity"),
     ("MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE", "exceeds-max-vcpus"),
     ("MISCONFIGURATION:SERVICE_ENVIRONMENT_MAX_RESOURCE", "exceeds-max-vcpus"),
-    ("MISCONFIGURATION:QUOTA_MANAGEMENT_LIMIT_EXCEEDED", "exceeds-max-vcpus"),
+    (_QUOTA, "exceeds-max-vcpus"),
     ("MISCONFIGURATION:EC2_INSTANCE_CONFIGURATION_UNSUPPORTED", "configuration-unsupported"),
     ("MISCONFIGURATION:SERVICE_ROLE_PERMISSIONS", "permissions"),
     ("ACTION_REQUIRED", "compute-environment-invalid"),
@@ -66,8 +67,9 @@ _SHOWN_MAX = 5  # environments
 _NAME_MAX = 80
 
 _WITH_SAGEMAKER = "SCHEDULED"  # a state of service jobs only
-_SAGEMAKER_REMEDY = say(
-    "Wait, ask for another instance type, or check the account's SageMaker quotas."
+_QUOTA_REMEDY = say(
+    "Raise the quota share's capacityLimits (maxCapacity) or borrowLimit to what the job needs, or "
+    "terminate the job and submit it with less: as it is, it can never start."
 )
 _STANDSTILL_REMEDY = say(
     "See why the first job does not start (explain it), and repair that or cancel it: the jobs "
@@ -106,13 +108,7 @@ def _when_started(job: Mapping[Any, Any], status: str) -> list[Clue]:
     quoted = say("; Batch says: {reason}", reason=reason) if reason else ""
     if status == _WITH_SAGEMAKER:
         evidence = say("Batch has handed the job to SageMaker, which has no instances for it yet")
-        return [
-            Clue(
-                code="insufficient-capacity",
-                evidence=row([evidence, quoted], ""),
-                remedy=_SAGEMAKER_REMEDY,
-            )
-        ]
+        return [Clue(code="insufficient-capacity", evidence=row([evidence, quoted], ""))]
     if status == "STARTING":
         clue = starting(job)
         return [replace(clue, evidence=row([clue.evidence, quoted], ""))]
@@ -177,7 +173,8 @@ def _batch_says(job: Mapping[Any, Any]) -> Clue | None:
     evidence = say("Batch says: {reason}", reason=plain(reason, _REASON_MAX))
     codes = (code for known, code in _REASONS if known in reason)
     code = next(codes, None)
-    return Clue(code=code, evidence=evidence) if code else None
+    remedy = _QUOTA_REMEDY if _QUOTA in reason else ""
+    return Clue(code=code, evidence=evidence, remedy=remedy) if code else None
 
 
 def _explained(said: Clue, numbers: Sequence[Clue]) -> list[Clue]:
