@@ -109,8 +109,15 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a known cause is known by its exit code, too",
         "core/known_causes.py",
-        "if matched or exit_code in cause.exit_codes:",
-        "if matched:",
+        "if exit_code in cause.exit_codes or (matched and (exit_code or not cause.has_failed)):",
+        "if matched and (exit_code or not cause.has_failed):",
+        ("tests/unit/core/test_known_causes.py",),
+    ),
+    Mutant(
+        "no exit code is called other than 0 unless it is known to be",
+        "core/known_causes.py",
+        "if exit_code in cause.exit_codes or (matched and (exit_code or not cause.has_failed)):",
+        "if exit_code in cause.exit_codes or matched:",
         ("tests/unit/core/test_known_causes.py",),
     ),
     Mutant(

@@ -46,6 +46,8 @@ CAUSES = [
     (127, EXITED, "command-not-found"),
     (126, EXITED, "command-not-executable"),
     (1, EXITED, "container-exited"),
+    (0, EXITED, None),
+    (None, EXITED, None),
     (1, "", None),
     (None, "", None),
     (None, "Dependent Job failed", None),
@@ -108,6 +110,16 @@ def test_an_exit_code_that_is_known_by_its_number_alone_needs_no_other_name_in_a
 
     assert notice.subject == "Job failed, exit code 139: render"
     assert "SIGSEGV" in notice.text
+
+
+@pytest.mark.parametrize("exit_code", [0, None])
+def test_nothing_is_said_of_an_exit_code_that_is_0_or_not_known(exit_code: int | None) -> None:
+    job = job_failed(change(a_failure(exit_code=exit_code)))
+    array = completed(an_array(size=1), [a_part(a_child(0, "FAILED", exit_code=exit_code))])
+
+    for notice in (job, array):
+        assert EXITED in notice.text
+        assert "other than 0" not in notice.text
 
 
 def test_a_group_shows_one_real_example_with_its_ids_and_what_is_known_of_it() -> None:

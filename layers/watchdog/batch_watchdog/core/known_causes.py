@@ -20,7 +20,8 @@ class KnownCause:
     """
     What is known of a cause. `code` is its name in the facts, `title` a short text for a subject.
 
-    It fits a failure if its `pattern` is found in the reason, or by its `exit_codes`.
+    It fits a failure if its `pattern` is found in the reason, or by its `exit_codes`. If it says
+    that the exit code is not 0 (`has_failed`), its pattern counts only where that is so.
     """
 
     code: str
@@ -30,13 +31,14 @@ class KnownCause:
     page: str
     pattern: re.Pattern[str] | None = None
     exit_codes: tuple[int, ...] = ()
+    has_failed: bool = False
 
 
 def known_cause(exit_code: int | None, reason: str) -> KnownCause | None:
     """Find the known cause of a failure, by exit code and the reasons of Batch and container."""
     for cause in KNOWN_CAUSES:
         matched = cause.pattern is not None and cause.pattern.search(reason)
-        if matched or exit_code in cause.exit_codes:
+        if exit_code in cause.exit_codes or (matched and (exit_code or not cause.has_failed)):
             return cause
     return None
 
@@ -257,5 +259,6 @@ KNOWN_CAUSES: Sequence[KnownCause] = (
         next_step=say("See its log: only the program itself can say why."),
         page="https://repost.aws/knowledge-center/ecs-task-stopped",
         pattern=_words(r"^Essential container in task exited"),
+        has_failed=True,
     ),
 )
