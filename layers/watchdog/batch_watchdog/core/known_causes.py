@@ -104,27 +104,56 @@ KNOWN_CAUSES: Sequence[KnownCause] = (
         pattern=_words(r"no space left on device|disk quota exceeded"),
     ),
     KnownCause(
+        code="image-platform",
+        title=say("image: other platform"),
+        meaning=say("The image is not made for the platform of the instance or task."),
+        next_step=say(
+            "Build it for that platform too (arm64 or x86_64, Linux or Windows), or use instances "
+            "that it is made for."
+        ),
+        page=f"{_ECS}task_cannot_pull_image.html",
+        pattern=_words(
+            r"CannotPull\w*Error.*(?:descriptor matching platform|no match for platform"
+            r"|no matching manifest for)"
+        ),
+    ),
+    KnownCause(
+        code="image-credentials",
+        title=say("image: no credentials"),
+        meaning=say("There were no credentials for the registry, so it was not asked."),
+        next_step=say(
+            "See the credential helper and its configuration on the instance, and what its role "
+            "allows."
+        ),
+        page=f"{_ECS}task_cannot_pull_image.html",
+        pattern=_words(r"CannotPull\w*Error.*error getting credentials"),
+    ),
+    # Registries refuse images that they do not have, too: then neither is proven.
+    KnownCause(
+        code="image-access-denied",
+        title=say("image: access denied"),
+        meaning=say("The registry refused to give out the image."),
+        next_step=say(
+            "See that the image's name is right, what the execution role (on EC2 the instance "
+            "role) and the repository's policy allow, and whether the registry limits how often it "
+            "is asked."
+        ),
+        page=f"{_ECS}task_cannot_pull_image.html",
+        pattern=_words(
+            r"CannotPull\w*Error.*(?:(?<!permission )denied|unauthorized|not authorized|forbidden"
+            r"|no basic auth|no pull access|toomanyrequests|rate limit)"
+        ),
+    ),
+    KnownCause(
         code="image-not-found",
         title=say("image not found"),
         meaning=say("The registry does not have this image, or this tag of it."),
         next_step=say("Compare the image's name, tag and region with what is in the registry."),
         page=f"{_ECS}task_cannot_pull_image.html",
         pattern=_words(
-            r"CannotPull\w*Error.*(?:manifest unknown|not found|does not exist|name unknown)"
-        ),
-    ),
-    KnownCause(
-        code="image-access-denied",
-        title=say("image: access denied"),
-        meaning=say("The registry refused to give out the image."),
-        next_step=say(
-            "See what the execution role (on EC2 the instance role) and the repository's policy "
-            "allow, and whether the registry limits how often it is asked."
-        ),
-        page=f"{_ECS}task_cannot_pull_image.html",
-        pattern=_words(
-            r"CannotPull\w*Error.*(?:denied|unauthorized|forbidden|no basic auth|toomanyrequests"
-            r"|rate limit)"
+            r"CannotPull\w*Error.*(?:(?:manifest|name) unknown"
+            r"|\b(?:manifest for|image|repository|repository with name) \S+ "
+            r"(?:not found|does not exist)|resolve ref(?:erence)?\b.*: not found)"
         ),
     ),
     KnownCause(
