@@ -144,8 +144,36 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "nothing is stopped by a policy that could not be read",
         "policy/loader.py",
-        "if reading.unread:",
-        "if False:",
+        "if reading.unread:\n            raise",
+        "if False:\n            raise",
+        ("tests/unit/policy/test_loader.py",),
+    ),
+    Mutant(
+        "events do not wait again and again for a policy that cannot be read",
+        "policy/loader.py",
+        "        if reading.unread:\n            self._unread.add",
+        "        if False:\n            self._unread.add",
+        ("tests/unit/policy/test_loader.py",),
+    ),
+    Mutant(
+        "a policy that could not be read is asked for again some seconds later",
+        "policy/loader.py",
+        "min(self._max_age, UNREAD_MAX_AGE)",
+        "self._max_age",
+        ("tests/unit/policy/test_loader.py",),
+    ),
+    Mutant(
+        "a stop asks again for a policy that could not be read",
+        "policy/loader.py",
+        "        if reading.unread:\n            raise",
+        "        if reading.unread or self._unread.store:\n            raise",
+        ("tests/unit/policy/test_loader.py",),
+    ),
+    Mutant(
+        "an SSM that does not answer takes little of a function's time",
+        "wiring.py",
+        'self._client("ssm", _BRIEF_CONFIG)',
+        'self._client("ssm")',
         ("tests/unit/policy/test_loader.py",),
     ),
     Mutant(

@@ -13,6 +13,13 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/unit/use_cases/test_job_events.py",),
     ),
     Mutant(
+        "all of a batch of events is judged by one reading of the policy",
+        "use_cases/job_events.py",
+        "watch = ArrayTracker(table=self.table, batch=self.batch, policy=policy)",
+        "watch = ArrayTracker(table=self.table, batch=self.batch, policy=self.policy())",
+        ("tests/unit/use_cases/test_job_events.py",),
+    ),
+    Mutant(
         "a chat that takes nothing holds up nobody",
         "use_cases/announce.py",
         "                return None\n",

@@ -42,8 +42,10 @@ if TYPE_CHECKING:
 _CONFIG = Config(retries={"mode": "adaptive", "total_max_attempts": 6}, connect_timeout=5)
 # Stop runs limit their own rate. For them one more try is enough, if a connection breaks.
 _CONFIG_OF_RUNS = Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=5)
-# A diagnosis leaves out what EC2 or ECS does not answer within some seconds. With the default of a
-# minute for an answer, a sweep would be killed before it has stopped a job.
+# A diagnosis leaves out what EC2 or ECS does not answer within some seconds, and the last good
+# policy counts while SSM does not. With the default of a minute for an answer, a sweep would be
+# killed before it has stopped a job; with more tries, a throttled SSM would use up a function's
+# time.
 _BRIEF_CONFIG = Config(
     retries={"mode": "adaptive", "total_max_attempts": 3}, connect_timeout=2, read_timeout=4
 )
@@ -79,7 +81,8 @@ class Container:
     @cached_property
     def policies(self) -> PolicyLoader:
         parameter = self.settings.policy_parameter
-        return PolicyLoader(self._client("ssm"), parameter, self.table, self.policy_max_age)
+        ssm = self._client("ssm", _BRIEF_CONFIG)
+        return PolicyLoader(ssm, parameter, self.table, self.policy_max_age)
 
     @cached_property
     def batch(self) -> BatchApi:

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
+import boto3
 import pytest
 
 from batch_watchdog import wiring
@@ -17,11 +18,12 @@ from batch_watchdog.store.item_codec import pack
 from batch_watchdog.store.memory_table import MemoryTable
 from batch_watchdog.store.table import Put
 from local.aws.errors import ApiError, Responder, session
-from tests.makers import at
+from tests.makers import a_failure, at, messages
 
 ENFORCE = 'mode = "enforce"\n[[limit]]\nRUNNABLE = { after = "2h" }\n'
 OBSERVE = 'mode = "observe"\n'
 BAD = 'mode = "enforced"\n'
+FUNCTION_S = 60  # its time limit
 
 
 class Parameter:
@@ -200,6 +202,70 @@ def test_while_ssm_does_not_answer_nothing_is_about_to_be_stopped(parameter: Par
     with pytest.raises(UnreadPolicyError, match="/policy"):
         parameter.policies.current_for_stops()
     assert parameter.policies.current().mode == "enforce"
+
+
+def test_while_ssm_does_not_answer_batches_of_events_ask_it_once_in_some_seconds(
+    monkeypatch: pytest.MonkeyPatch, parameter: Parameter
+) -> None:
+    intake = parameter.container().job_event_intake
+    parameter.error = ApiError("ThrottlingException", "Rate exceeded")
+
+    for number in range(3):
+        assert intake.handle(messages(a_failure(jobId=f"job-{number}"))) == []
+    assert parameter.asked == 1
+
+    monkeypatch.setattr(loader, "UNREAD_MAX_AGE", 0)  # in place of some seconds
+    parameter.container().job_event_intake.handle(messages(a_failure()))
+    assert parameter.asked == 2
+
+
+def test_a_parameter_that_can_be_read_again_is_in_force_some_seconds_later(
+    monkeypatch: pytest.MonkeyPatch, parameter: Parameter
+) -> None:
+    monkeypatch.setattr(loader, "UNREAD_MAX_AGE", 0)  # in place of some seconds
+    policies = parameter.policies_for(max_age=60)
+    parameter.put(ENFORCE)
+    parameter.error = ApiError("ThrottlingException", "Rate exceeded")
+    assert not policies.current().readable
+
+    parameter.error = None
+
+    assert policies.current().mode == "enforce"
+
+
+def test_what_stops_jobs_asks_again_each_time_that_ssm_has_not_answered(
+    parameter: Parameter,
+) -> None:
+    policies = parameter.policies_for(max_age=60)
+    parameter.put(ENFORCE)
+    parameter.error = ApiError("ThrottlingException", "Rate exceeded")
+    policies.current()
+
+    for asked in (2, 3):
+        with pytest.raises(UnreadPolicyError):
+            policies.current_for_stops()
+        assert parameter.asked == asked
+    parameter.error = None
+    assert policies.current_for_stops().mode == "enforce"
+    assert policies.settle(parameter.now).mode == "enforce"
+
+
+def test_an_ssm_that_does_not_answer_leaves_a_function_time_for_its_work(
+    parameter: Parameter,
+) -> None:
+    container = parameter.container()
+    configs: dict[str, Any] = {}
+
+    class Noting:
+        def client(self, service: str, *, config: Any, **_: Any) -> None:
+            configs[service] = config
+
+    container.session = cast("boto3.Session", Noting())
+    assert container.policies
+
+    asked = configs["ssm"]
+    longest_s = asked.retries["total_max_attempts"] * (asked.connect_timeout + asked.read_timeout)
+    assert longest_s < FUNCTION_S / 2
 
 
 # ---- A mode that falls --------------------------------------------------------------------

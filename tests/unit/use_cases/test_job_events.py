@@ -14,7 +14,7 @@ from batch_watchdog.arrays.items import Arrays
 from batch_watchdog.arrays.workflow import ArrayTracker
 from batch_watchdog.core.effects import STOP_MARK, Announce
 from batch_watchdog.notices.notice import Notice
-from batch_watchdog.policy.model import parse_policy
+from batch_watchdog.policy.model import Policy, parse_policy
 from batch_watchdog.store.actions import Action, to_action
 from batch_watchdog.store.decisions import Recorder
 from batch_watchdog.store.item_codec import unpack
@@ -47,6 +47,7 @@ class Scene:
         self.inside = MemoryTable()
         self.table: Table = self.inside
         self.policy = parse_policy(policy)
+        self.policy_read = 0  # times
         self.now: datetime | None = None  # if it is not when the messages were sent
 
     def handle(self, *events: Any, sent: str = "12:10") -> list[str]:
@@ -57,10 +58,14 @@ class Scene:
             table=self.table,
             batch=self.aws.batch,
             dead_letters=self.aws.dead_letters,
-            policy=lambda: self.policy,
+            policy=self._read_policy,
             clock=lambda: self.now or batch[-1].sent_at,
         )
         return job_event_intake.handle(batch)
+
+    def _read_policy(self) -> Policy:
+        self.policy_read += 1
+        return self.policy
 
     def ask(self, clock: str, *job_ids: str, held: bool = False) -> None:
         """Ask Batch about arrays, as the sweep does every minute."""
@@ -694,6 +699,12 @@ def test_a_sweep_that_races_with_events_announces_once(scene: Scene, before_writ
     scene.handle(a_child_event(2), a_parent_event(3, failed=1))
 
     assert scene.completion()["failed_indices"] == "1"
+
+
+def test_all_of_a_batch_is_judged_by_one_reading_of_the_policy(scene: Scene) -> None:
+    scene.handle(*children(3), a_parent_event(3), a_failure())
+
+    assert scene.policy_read == 1
 
 
 def test_a_write_that_nobody_contests_needs_one_try(scene: Scene) -> None:

@@ -35,6 +35,10 @@ from batch_watchdog.store.table import Put, Table
 
 MAX_AGE = 60  # seconds for which a Lambda execution environment caches the text
 STOPS_MAX_AGE = 1  # before a stop: AWS allows 40 reads a second, for the whole account
+# After the parameter could not be read, `current` does not ask for it again for so long. While SSM
+# is down, each reading takes many seconds, and a function that waits for it again with each batch
+# of events comes to nothing else.
+UNREAD_MAX_AGE = 30
 
 _LAST_GOOD = ("POLICY", "LAST-GOOD")
 _GONE = "there is no such parameter any more."
@@ -91,13 +95,25 @@ class PolicyLoader:
     def __init__(self, ssm: Any, parameter: str, table: Table, max_age: int = MAX_AGE) -> None:
         self._provider = _Parameters(ssm)
         self._provider_for_stops = _Parameters(ssm)
+        self._unread = _Parameters(ssm)  # keeps the policy in force since a reading failed
         self._parameter = parameter
         self._table = table
         self._max_age = max_age
 
     def current(self) -> Policy:
-        """Return the policy in force."""
-        return self._read().policy
+        """
+        Return the policy in force, to take in events and to send notices.
+
+        If the parameter could not be read some seconds ago, it is not asked for again.
+        """
+        key = (self._parameter,)
+        if self._unread.has_not_expired_in_cache(key):
+            known: Policy = self._unread.fetch_from_cache(key)
+            return known
+        reading = self._read()
+        if reading.unread:
+            self._unread.add_to_cache(key, reading.policy, min(self._max_age, UNREAD_MAX_AGE))
+        return reading.policy
 
     def current_for_stops(self) -> Policy:
         """

@@ -70,16 +70,19 @@ class JobEventIntake:
         # A batch may be handled long after it was sent. An entry that is filed for a minute that
         # the sweep has already passed would never be read.
         now = max(sent_at, self.clock())
+        # Read once: while SSM does not answer, each reading may take many seconds.
+        policy = self.policy()
         job_events = self._with_parents_known(job_events)
         bodies = {message.id: message.body for message in messages}
-        BudgetIntake(table=self.table, batch=self.batch, policy=self.policy()).file(
+        BudgetIntake(table=self.table, batch=self.batch, policy=policy).file(
             job_events, bodies, now
         )
-        self._stays(job_events.values(), sent_at, now)
+        self._stays(job_events.values(), policy, sent_at, now)
+        watch = ArrivalStopper(table=self.table, batch=self.batch, policy=policy, now=now)
         return [
-            *self._arrivals(job_events, now),
-            *self._arrays(job_events, now),
-            *self._failures(job_events, now),
+            *watch.handle(job_events),
+            *self._arrays(job_events, policy, now),
+            *self._failures(job_events, policy, now),
             *self._blocked(blocked, now),
         ]
 
@@ -99,12 +102,9 @@ class JobEventIntake:
             for message_id, job_event in job_events.items()
         }
 
-    def _arrivals(self, job_events: dict[str, JobEvent], now: datetime) -> list[str]:
-        watch = ArrivalStopper(table=self.table, batch=self.batch, policy=self.policy(), now=now)
-        return watch.handle(job_events)
-
-    def _stays(self, job_events: Collection[JobEvent], sent_at: datetime, now: datetime) -> None:
-        policy = self.policy()
+    def _stays(
+        self, job_events: Collection[JobEvent], policy: Policy, sent_at: datetime, now: datetime
+    ) -> None:
         # Sightings first: once a reminder of a stay exists, they can show that it is over.
         sighting_items.file(self.table, stays.sightings(job_events, sent_at), sent_at)
         begun = (stays.begin(job_event, policy, now) for job_event in job_events)
@@ -122,8 +122,8 @@ class JobEventIntake:
         lost = Recorder(table=self.table, asked_by="job_events").decide(by_queue, decide, now)
         return [message_id for queue in lost for message_id in by_queue[queue]]
 
-    def _arrays(self, job_events: dict[str, JobEvent], now: datetime) -> list[str]:
-        watch = ArrayTracker(table=self.table, batch=self.batch, policy=self.policy())
+    def _arrays(self, job_events: dict[str, JobEvent], policy: Policy, now: datetime) -> list[str]:
+        watch = ArrayTracker(table=self.table, batch=self.batch, policy=policy)
         by_array: dict[str, dict[str, JobEvent]] = defaultdict(dict)
         for message_id, job_event in job_events.items():
             if job_event.kind in ("array", "child"):
@@ -135,8 +135,9 @@ class JobEventIntake:
         lost = Recorder(table=self.table, asked_by="job_events").decide(by_array, decide, now)
         return [message_id for job_id in lost for message_id in by_array[job_id]]
 
-    def _failures(self, job_events: dict[str, JobEvent], now: datetime) -> list[str]:
-        policy = self.policy()
+    def _failures(
+        self, job_events: dict[str, JobEvent], policy: Policy, now: datetime
+    ) -> list[str]:
         if not policy.notify.job_failures:
             return []
         news = {
