@@ -32,7 +32,7 @@ from batch_watchdog.store.reminders import MINUTE, Kind, Reminder, Reminders, mi
 from batch_watchdog.store.sweep_cursor import LOOKBACK, Cursor, Listing, Place, Refiling
 from batch_watchdog.store.table import FIRST, LAST, Key, Put, Table
 from batch_watchdog.use_cases.job_events import JobEventIntake
-from tests.fakes import Aws
+from tests.fakes import Aws, RacedTable
 from tests.makers import (
     ARRAY,
     JOB,
@@ -424,6 +424,20 @@ def test_stops_count_from_the_minute_in_which_they_were_accepted(table: Table) -
 
 def test_the_first_cursor_has_come_to_now(table: Table) -> None:
     assert sweep_cursor.read(table, NOW) == Cursor(minute=NOW)
+
+
+def test_the_first_sweep_writes_where_it_begins_and_others_begin_there_too(table: Table) -> None:
+    begun = sweep_cursor.begin(table, NOW)
+
+    assert begun == Cursor(minute=NOW, version=1)
+    assert sweep_cursor.begin(table, NOW + MINUTE) == begun
+    assert sweep_cursor.read(table, at("18:00")) == begun
+
+
+def test_of_two_first_sweeps_both_begin_where_the_faster_one_does(table: Table) -> None:
+    faster = RacedTable(table, lambda: sweep_cursor.write(table, Cursor(minute=NOW)))
+
+    assert sweep_cursor.begin(faster, NOW + MINUTE) == Cursor(minute=NOW, version=1)
 
 
 def test_a_cursor_comes_back_as_it_was_written(table: Table) -> None:

@@ -148,6 +148,20 @@ def test_sweeps_that_are_all_killed_come_through_what_an_outage_has_left_to_do()
     assert len(watching.stopped()) == 20
 
 
+def test_what_is_due_is_not_forgotten_though_the_first_sweeps_ever_are_all_killed() -> None:
+    watching = Noting(TWO_HOURS, lost=waiting(1)).take_in(waiting(1), at("12:00"))
+    watching.killed_by = lambda: True
+    for minute in range(10):
+        watching.batch.advance_to(at("14:00") + minute * MINUTE)
+        with pytest.raises(KilledError):
+            watching.sweep(at("14:00") + minute * MINUTE)
+
+    watching.killed_by = lambda: False
+    watching.run(at("14:10"), at("14:10"))
+
+    assert watching.stopped() == {"job-00000": "14:10"}
+
+
 def test_a_listing_that_is_killed_goes_on_at_its_page() -> None:
     watching = Noting(TWO_HOURS, lost=waiting(8_500))
     watching.batch.advance_to(at("12:00"))

@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
+from batch_watchdog.budgets import listing_items
 from batch_watchdog.core.effects import SetQueueState, StartRun
 from batch_watchdog.core.errors import MalformedEventError
+from batch_watchdog.core.job_event import from_millis
 from batch_watchdog.guards import items as guard_items
 from batch_watchdog.guards import queue_update_items
 from batch_watchdog.guards.queue_update_items import QueueUpdate, QueueUpdates
@@ -15,6 +17,7 @@ from batch_watchdog.guards.state import GuardState, LatestSignal, StageEntry
 from batch_watchdog.guards.stop_run import items as run_items
 from batch_watchdog.guards.stop_run import run as stop_run
 from batch_watchdog.guards.workflow import GuardUpdater
+from batch_watchdog.store import sweep_cursor
 from batch_watchdog.store.actions import to_action
 from batch_watchdog.store.item_codec import pack
 from batch_watchdog.store.table import Put
@@ -68,6 +71,30 @@ def test_while_ecs_cannot_be_reached_jobs_are_stopped_all_the_same() -> None:
 
     assert watching.stopped() == dict.fromkeys(("job-0", "job-1", "job-2"), "13:00")
     assert asked == ["ListContainerInstances"]
+
+
+def test_while_queues_cannot_be_shown_all_but_the_listings_is_seen_to() -> None:
+    policy = (
+        'mode = "enforce"\n[[limit]]\nRUNNABLE = { after = "2m" }\n'
+        '[[budget]]\nname = "b"\nvcpu_hours = 1_000\n'
+    )
+    watching = Watching(policy, lost=[an_event("12:00")])
+    watching.refuses = lambda operation, _: operation == "DescribeJobQueues"
+    for clock in ("12:00", "12:01", "12:02", "12:03"):
+        with pytest.raises(ExceptionGroup, match="not all that was due") as raised:
+            watching.sweep(at(clock))
+        assert len(raised.value.exceptions) == 2  # the listing for limits, and that for budgets
+        watching.act()
+
+    assert sweep_cursor.read(watching.table, at("12:00")).minute == at("12:03")
+    last_steps = [("HEALTH", "LAST-CHECK"), ("RULE-REPORT", "LAST")]
+    assert watching.table.get_many(last_steps).keys() == {*last_steps}
+
+    watching.refuses = lambda *_: False
+    watching.run(at("12:04"), at("12:05"))
+    listed = listing_items.read(watching.table)
+    assert listed
+    assert from_millis(listed.began_at) == at("12:04")
 
 
 def test_a_blocked_queue_that_cannot_be_asked_about_is_asked_about_again() -> None:

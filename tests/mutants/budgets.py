@@ -327,6 +327,13 @@ MUTANTS: Sequence[Mutant] = (
         _COUNTING,
     ),
     Mutant(
+        "while queues cannot be shown, the sweep goes on without the listing",
+        "budgets/listing.py",
+        "except ITEM_ERRORS as error:  # The next sweep tries again.",
+        "except ZeroDivisionError as error:",
+        ("tests/integration/test_sweep.py",),
+    ),
+    Mutant(
         "a listing counts no end that is shown without its start",
         "budgets/listing.py",
         "if not shows(detail, _NAMED_BY) or lacks_its_runs(detail):",

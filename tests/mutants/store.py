@@ -120,6 +120,20 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/contract/test_table.py",),
     ),
     Mutant(
+        "the first sweep writes where it begins",
+        "use_cases/sweep.py",
+        "cursor = sweep_cursor.begin(self.table, minute)",
+        "cursor = sweep_cursor.read(self.table, minute)",
+        ("tests/integration/test_slices.py",),
+    ),
+    Mutant(
+        "a slower first sweep begins where the faster one does",
+        "store/sweep_cursor.py",
+        "        write(table, cursor)\n    return read(table, now)",
+        "        write(table, cursor)\n    return cursor",
+        ("tests/contract/test_stores.py",),
+    ),
+    Mutant(
         "a late sweep does not move the cursor back",
         "store/sweep_cursor.py",
         "minute = max(now, self.minute) if",

@@ -62,7 +62,12 @@ class BudgetListing:
         if not self.policy.budget:
             return
         before = listing_items.read(self.table)
-        listing, pages = self._begun(before), 0
+        try:
+            listing = self._begun(before)
+        except ITEM_ERRORS as error:  # The next sweep tries again.
+            self.failed.append(error)
+            return
+        pages = 0
         while listing.parts:
             part, *left = listing.parts
             try:
@@ -97,13 +102,7 @@ class BudgetListing:
             if budget := self.policy.budget_named(state.budget):
                 since = min(since, period_of(budget, state.use.day).begins)
         since = max(since, to_ms(self.now - _SHOWN_FOR))
-        parts = [
-            Part(what=what, queue=queue["jobQueueArn"], service=service)
-            for queue in self.batch.queues()
-            if any(each.match.matches_queue(queue["jobQueueArn"]) for each in self.policy.budget)
-            for service in kinds_of(queue)
-            for what in (("running", "new") if service else ("running", "at work", "new"))
-        ]
+        parts = [*_parts(self.batch.queues(), self.policy)]
         # Arrays that were at work the last time may have ended since: list them once more.
         for array in before.arrays if before else ():
             parts += [Part(what="children", array=array, status=status) for status in sorted(ENDED)]
@@ -195,6 +194,16 @@ class BudgetListing:
             for each in self.policy.budget
         ]
         return [job_id for job_id in ends if not all(job_id in some for some in known)]
+
+
+def _parts(queues: Iterable[Detail], policy: Policy) -> Iterator[Part]:
+    """Yield what is to be listed of the queues that budgets match."""
+    for queue in queues:
+        arn = queue["jobQueueArn"]
+        if any(each.match.matches_queue(arn) for each in policy.budget):
+            for service in kinds_of(queue):
+                for what in ("running", "new") if service else ("running", "at work", "new"):
+                    yield Part(what=what, queue=arn, service=service)
 
 
 def _believed_runs(facts: Iterable[Fact]) -> frozenset[tuple[str, int]]:

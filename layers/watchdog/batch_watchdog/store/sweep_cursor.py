@@ -5,11 +5,13 @@ The cursor is written as the work goes on, so that a sweep that is killed keeps 
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from pydantic import TypeAdapter
 
+from batch_watchdog.core.errors import StaleItemError
 from batch_watchdog.store.item_codec import pack, unpack
 from batch_watchdog.store.reminders import Reminder
 from batch_watchdog.store.table import Put, Table
@@ -175,6 +177,21 @@ def read(table: Table, now: datetime) -> Cursor:
     if item is None:
         return Cursor(minute=now)
     return _ADAPTER.validate_python(unpack(item["body"]) | {"version": item["version"]})
+
+
+def begin(table: Table, now: datetime) -> Cursor:
+    """
+    Read the cursor, to go on from it. Before the first sweep ever, write one that has come to
+    `now`.
+
+    So even if the first sweeps are killed, those after them read what was due at the first.
+    """
+    cursor = read(table, now)
+    if cursor.version:
+        return cursor
+    with suppress(StaleItemError):  # Another sweep is the first one.
+        write(table, cursor)
+    return read(table, now)
 
 
 def write(table: Table, cursor: Cursor) -> None:

@@ -87,10 +87,9 @@ class Sweeper:
                 actions. All else has been done, and these are due again soon.
         """
         minute, policy = minute_of(now), self.policies.settle(now)
+        cursor = sweep_cursor.begin(self.table, minute)
         early = self._process_what_is_due(policy, out_of_time)
-        progress = SweepProgress(
-            table=self.table, cursor=sweep_cursor.read(self.table, minute), clock=self.clock
-        )
+        progress = SweepProgress(table=self.table, cursor=cursor, clock=self.clock)
         limits, overview = self._limits(policy, now), SweepOverview(table=self.table, at=minute)
         budgets = BudgetKeeper(table=self.table, batch=self.batch, policy=policy, now=self.clock())
         runs = BudgetListing(
