@@ -111,6 +111,7 @@ class SimulatedBatch:
             "TerminateServiceJobs": partial(self._stop_many, "TerminateServiceJobs"),
             "DescribeJobQueues": self._describe_queues,
             "DescribeComputeEnvironments": self._describe_environments,
+            "DescribeServiceEnvironments": self._describe_service_environments,
             "UpdateJobQueue": self._update_queue,
             "GetJobQueueSnapshot": self._snapshot,
         }
@@ -154,11 +155,11 @@ class SimulatedBatch:
 
     def add_world(self, world: Mapping[str, Any]) -> None:
         """
-        Add or replace `jobQueues`, `computeEnvironments` and `snapshots`, in the API's shapes.
+        Add or replace `jobQueues`, environments and `snapshots`, in the API's shapes.
 
-        A name is enough: missing fields get the values of a healthy account. `snapshots` are
-        answers of GetJobQueueSnapshot by queue (name or ARN), or a list of them, each with its
-        `jobQueue`.
+        Environments are `computeEnvironments` and `serviceEnvironments`. A name is enough: missing
+        fields get the values of a healthy account. `snapshots` are answers of GetJobQueueSnapshot
+        by queue (name or ARN), or a list of them, each with its `jobQueue`.
 
         Raises:
             ValueError: something has no name; the message says what.
@@ -167,6 +168,8 @@ class SimulatedBatch:
             self._add_queue(_arn_or_name("jobQueue", given), given)
         for given in world.get("computeEnvironments", ()):
             self._add_environment(_arn_or_name("computeEnvironment", given), given)
+        for given in world.get("serviceEnvironments", ()):
+            self._add_service_environment(_arn_or_name("serviceEnvironment", given), given)
         snapshots = world.get("snapshots", {})
         if not isinstance(snapshots, Mapping):
             snapshots = {_arn_or_name("jobQueue", each): each for each in snapshots}
@@ -198,6 +201,19 @@ class SimulatedBatch:
             detail["computeResources"] = resources | detail.get("computeResources", {})
         detail = conform(shape("ComputeEnvironmentDetail"), detail) or healthy
         self._world.environments.setdefault(name, Environment(detail=detail)).detail = detail
+
+    def _add_service_environment(self, arn_or_name: str, given: Mapping[str, Any]) -> None:
+        name = arn_or_name.rpartition("/")[2]
+        healthy: _Answer = {
+            "serviceEnvironmentName": name,
+            "serviceEnvironmentArn": self._world.arn(f"service-environment/{name}"),
+            "serviceEnvironmentType": "SAGEMAKER_TRAINING",
+            "state": "ENABLED",
+            "status": "VALID",
+            "capacityLimits": [],
+        }
+        detail = conform(shape("ServiceEnvironmentDetail"), healthy | dict(given))
+        self._world.service_environments[name] = detail or healthy
 
     def load(self, events: Iterable[Any]) -> None:
         """
@@ -495,6 +511,10 @@ class SimulatedBatch:
     def _describe_environments(self, params: _Params) -> _Answer:
         known = {name: each.detail for name, each in self._world.environments.items()}
         return self._describe_named("computeEnvironments", known, params)
+
+    def _describe_service_environments(self, params: _Params) -> _Answer:
+        known = self._world.service_environments
+        return self._describe_named("serviceEnvironments", known, params)
 
     @staticmethod
     def _describe_named(of: str, known: Mapping[str, _Answer], params: _Params) -> _Answer:

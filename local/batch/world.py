@@ -66,6 +66,7 @@ class World:
         self.jobs: dict[str, Job] = {}
         self.queues: dict[str, Queue] = {}
         self.environments: dict[str, Environment] = {}
+        self.service_environments: dict[str, dict[str, Any]] = {}  # as they are described
         self.agenda = Agenda()
         # Callbacks of the scheduler: capacity is free again; the job at the front of a queue has
         # left; a job that another one waited for has ended.

@@ -13,7 +13,7 @@ from local.replay.words import named
 
 def read_world(path: Path) -> dict[str, Any]:
     """
-    Read `jobQueues`, `computeEnvironments` and `snapshots` from a file.
+    Read `jobQueues`, `computeEnvironments`, `serviceEnvironments` and `snapshots` from a file.
 
     Raises:
         InputError: it cannot be read, or does not have the shapes of the API's answers.
@@ -40,6 +40,7 @@ def read_world(path: Path) -> dict[str, Any]:
     for key, names in (
         ("jobQueues", ("jobQueueName", "jobQueueArn")),
         ("computeEnvironments", ("computeEnvironmentName", "computeEnvironmentArn")),
+        ("serviceEnvironments", ("serviceEnvironmentName", "serviceEnvironmentArn")),
         ("snapshots", ()),
     ):
         if (problem := _problem_of_world(key, world.get(key, []), names)) is not None:

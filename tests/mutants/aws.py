@@ -26,4 +26,11 @@ MUTANTS: Sequence[Mutant] = (
         "left = []",
         ("tests/unit/aws/test_batch.py",),
     ),
+    Mutant(
+        "a service job is judged by the service environment of its queue",
+        "aws/batch.py",
+        '            ("serviceEnvironment", self._client.describe_service_environments),\n',
+        "",
+        ("tests/unit/diagnosis/test_gather.py",),
+    ),
 )

@@ -81,6 +81,7 @@ EVERYWHERE = {
         "DescribeComputeEnvironments",
         "DescribeJobQueues",
         "DescribeJobs",
+        "DescribeServiceEnvironments",
         "DescribeServiceJob",
         "ListJobs",
         "ListServiceJobs",
@@ -427,7 +428,14 @@ WORLD = {
         }
         for name, environment in (("cpu", "cpu"), ("full", "full"))
     ]
-    + [{"jobQueueName": "train", "jobQueueType": "SAGEMAKER_TRAINING"}],
+    + [
+        {
+            "jobQueueName": "train",
+            "jobQueueType": "SAGEMAKER_TRAINING",
+            "computeEnvironmentOrder": [],
+            "serviceEnvironmentOrder": [{"order": 1, "serviceEnvironment": "train"}],
+        }
+    ],
     "computeEnvironments": [
         {
             "computeEnvironmentName": name,
@@ -435,6 +443,7 @@ WORLD = {
         }
         for name, vcpus in (("cpu", 64), ("full", 2))
     ],
+    "serviceEnvironments": [{"serviceEnvironmentName": "train"}],
 }
 
 
@@ -450,6 +459,30 @@ def _an_array_that_is_stopped(day: Day) -> None:
         "children failed"
         in day.batch.call("DescribeJobs", {"jobs": [doomed]})["jobs"][0]["statusReason"]
     )
+
+
+def _a_service_job_waits(day: Day) -> None:
+    """Told by a log: the scheduler of the simulated Batch has room for all service jobs."""
+    now = day.dispatcher.clock.now
+    detail = {
+        "jobArn": arn("batch", "service-job/waiting"),
+        "jobId": "waiting",
+        "jobName": "slow-to-be-scheduled",
+        "jobQueue": arn("batch", "job-queue/train"),
+        "serviceJobType": "SAGEMAKER_TRAINING",
+        "status": "RUNNABLE",
+        "createdAt": round(now.timestamp() * 1000),
+    }
+    event = {
+        "source": "aws.batch",
+        "detail-type": "Batch Service Job State Change",
+        "time": f"{now:%Y-%m-%dT%H:%M:%SZ}",
+        "detail": detail,
+    }
+    day.batch.load([event])
+    day.dispatcher.deliver(event)
+    day.run(1)
+    day.ask("explain", job_id="waiting")
 
 
 def a_day(day: Day) -> None:
@@ -475,6 +508,8 @@ def a_day(day: Day) -> None:
     day.ask("explain", job_id=waiting)
     day.ask("explain", job_id=training)
     day.run(15)
+
+    _a_service_job_waits(day)
 
     # A guard, as alarms raise and calm it.
     day.batch.submit("spared", "full", vcpus=2, tags={"critical": "true"})

@@ -244,6 +244,7 @@ def test_a_right_to_everything_is_given_only_where_aws_knows_no_resources() -> N
         "batch:ListServiceJobs",
         "batch:DescribeJobQueues",
         "batch:DescribeComputeEnvironments",
+        "batch:DescribeServiceEnvironments",
         "cloudwatch:GetMetricStatistics",
         "ec2:DescribeInstanceTypes",
         "dynamodb:ListStreams",

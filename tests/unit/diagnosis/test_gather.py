@@ -53,6 +53,17 @@ class Account:
         self.breaks: dict[str, Exception] = {}
         self.types: list[dict[str, Any]] = []  # the pages of them
         self.instances: dict[str, Any] = {"containerInstanceArns": []}
+        self.queue: dict[str, Any] = {
+            "computeEnvironmentOrder": [{"order": 1, "computeEnvironment": "ce"}]
+        }
+        self.service_environment = {
+            "serviceEnvironmentName": "se",
+            "serviceEnvironmentArn": f"{ACCOUNT}:service-environment/se",
+            "serviceEnvironmentType": "SAGEMAKER_TRAINING",
+            "state": "ENABLED",
+            "status": "VALID",
+            "capacityLimits": [{"capacityUnit": "NUM_INSTANCES", "maxCapacity": 4}],
+        }
         self.front = [
             {"jobArn": f"{ACCOUNT}:job/{job_id}", "earliestTimeAtPosition": NOON_MS}
             for job_id in front
@@ -94,14 +105,14 @@ class Account:
             raise self.breaks[operation]
         if operation == "DescribeInstanceTypes" and self.types:
             return self.types.pop(0)
-        order = [{"order": 1, "computeEnvironment": "ce"}]
-        queue = {"jobQueueName": "queue", "computeEnvironmentOrder": order}
+        queue = {"jobQueueName": "queue"} | self.queue
         answers: dict[str, dict[str, Any]] = {
             "DescribeJobs": {
                 "jobs": [self.jobs[each] for each in params.get("jobs", ()) if each in self.jobs]
             },
             "DescribeJobQueues": {"jobQueues": [queue | {"state": "ENABLED", "status": "VALID"}]},
             "DescribeComputeEnvironments": {"computeEnvironments": [self.environment]},
+            "DescribeServiceEnvironments": {"serviceEnvironments": [self.service_environment]},
             "GetJobQueueSnapshot": {"frontOfQueue": {"jobs": self.front}},
             "DescribeInstanceTypes": {"InstanceTypes": []},
             "ListContainerInstances": self.instances,
@@ -209,6 +220,25 @@ def test_where_neither_ec2_nor_ecs_answers_a_sweep_has_time_left_to_stop_jobs() 
         for each in configs
     )
     assert longest_s < SWEEP_S - SPARE_MS / 1000
+
+
+def test_a_service_job_is_judged_by_the_service_environment_of_its_queue() -> None:
+    account = Account()
+    account.queue = {
+        "computeEnvironmentOrder": [],
+        "serviceEnvironmentOrder": [{"order": 1, "serviceEnvironment": "se"}],
+    }
+
+    def codes(instances: int) -> list[str]:
+        usage = [{"capacityUnit": "NUM_INSTANCES", "quantity": instances}]
+        job = a_job("a", serviceJobType="SAGEMAKER_TRAINING", capacityUsage=usage)
+        return account.codes(job)
+
+    assert codes(4) == ["undetermined"]
+    assert codes(5) == ["exceeds-max-vcpus"]
+    account.service_environment["state"] = "DISABLED"
+    assert codes(4) == ["compute-environment-disabled"]
+    assert "DescribeComputeEnvironments" not in account.calls
 
 
 def test_what_cannot_be_read_of_instances_is_not_told_either() -> None:

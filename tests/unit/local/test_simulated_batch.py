@@ -1085,15 +1085,33 @@ def test_a_world_is_shown_as_it_was_given() -> None:
         "type": "UNMANAGED",
         "status": "DELETING",
     }
+    service_environment = {
+        "serviceEnvironmentName": "se",
+        "capacityLimits": [{"capacityUnit": "NUM_INSTANCES", "maxCapacity": 4}],
+    }
     batch = Batch()
-    given_environment = environment | {"unknown": 1}
-    batch.it.add_world({"jobQueues": [queue], "computeEnvironments": [given_environment]})
+    batch.it.add_world(
+        {
+            "jobQueues": [queue],
+            "computeEnvironments": [environment | {"unknown": 1}],
+            "serviceEnvironments": [service_environment | {"unknown": 1}],
+        }
+    )
 
     del queue["unknown"]
     assert batch.ask("DescribeJobQueues", jobQueues=["gpu"])["jobQueues"] == [queue]
     [shown] = batch.ask("DescribeComputeEnvironments")["computeEnvironments"]
     assert environment.items() <= shown.items()
     assert "computeResources" not in shown
+    [shown] = batch.ask("DescribeServiceEnvironments", serviceEnvironments=["se"])[
+        "serviceEnvironments"
+    ]
+    assert shown == service_environment | {
+        "serviceEnvironmentArn": f"{ARN}service-environment/se",
+        "serviceEnvironmentType": "SAGEMAKER_TRAINING",
+        "state": "ENABLED",
+        "status": "VALID",
+    }
 
 
 def test_recorded_worlds_are_taken_in(payloads: Path) -> None:

@@ -85,13 +85,16 @@ class BatchReader:
         return next(iter(self._client.describe_job_queues(jobQueues=[queue])["jobQueues"]), None)
 
     def environments(self, queue: Detail) -> list[Detail]:
-        """Return the compute environments to which a queue sends its jobs."""
-        order = queue.get("computeEnvironmentOrder") or ()
-        names = [each["computeEnvironment"] for each in order]
-        if not names:
-            return []
-        answer = self._client.describe_compute_environments(computeEnvironments=names)
-        return list(answer["computeEnvironments"])
+        """Return the compute or service environments to which a queue sends its jobs."""
+        found: list[Detail] = []
+        for kind, describe in (
+            ("computeEnvironment", self._client.describe_compute_environments),
+            ("serviceEnvironment", self._client.describe_service_environments),
+        ):
+            names = [each[kind] for each in queue.get(f"{kind}Order") or ()]
+            if names:
+                found += describe(**{f"{kind}s": names})[f"{kind}s"]
+        return found
 
     def snapshot(self, queue: str) -> Detail | None:
         """Return the head of a queue, or None if Batch has no snapshot of it."""
