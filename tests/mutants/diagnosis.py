@@ -48,10 +48,24 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/unit/blocked_queues/test_rules.py",),
     ),
     Mutant(
+        "only what EC2 has described speaks against a remark on requirements for certain",
+        "diagnosis/fit.py",
+        "if not (for_certain and size.from_name)",
+        "if True",
+        ("tests/unit/diagnosis/test_rules.py",),
+    ),
+    Mutant(
+        "an environment whose wish is not known may grow",
+        "diagnosis/rules.py",
+        "any(each.desired != 0 for each in environments)",
+        "any(each.desired for each in environments)",
+        ("tests/unit/diagnosis/test_rules.py",),
+    ),
+    Mutant(
         "a remark on requirements is no cause unless the numbers prove it",
         "diagnosis/rules.py",
-        "    if not numbers:\n        return []",
-        "    if not numbers:\n        return [said]",
+        "if grows or any(fits(each, needs, for_certain=True) for each in environments):",
+        "if False:",
         ("tests/unit/diagnosis/test_rules.py",),
     ),
     Mutant(

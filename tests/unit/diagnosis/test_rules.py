@@ -4,7 +4,7 @@ import gzip
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import resources
@@ -126,6 +126,9 @@ def a_world(*environments: Mapping[str, Any], **changes: Any) -> BatchSnapshot:
     names = [str(each.get("computeEnvironmentName")) for each in environments]
     parts = {"job": a_job(), "queue": a_queue(*names), "environments": environments} | changes
     return BatchSnapshot(**parts)
+
+
+GROWING = an_environment(resources={"desiredvCpus": 16})
 
 
 def an_instance_type(vcpus: int, memory_mib: int, gpus: int = 0) -> dict[str, Any]:
@@ -416,7 +419,7 @@ def test_a_planted_cause_is_the_first_finding(code: str, world: BatchSnapshot) -
     [
         (NO_CAPACITY, "insufficient-capacity"),
         (MAX_RESOURCE, "exceeds-max-vcpus"),
-        (REQUIREMENT, "undetermined"),
+        (REQUIREMENT, "exceeds-instance-size"),  # No environment grows.
         (
             "MISCONFIGURATION:EC2_INSTANCE_CONFIGURATION_UNSUPPORTED - …",
             "configuration-unsupported",
@@ -592,17 +595,45 @@ def test_a_remark_on_requirements_is_no_cause_unless_the_numbers_prove_it(
 
 
 def test_what_batch_says_of_the_requirements_of_a_job_without_any_known_is_no_cause() -> None:
-    job = a_job(container=None, statusReason=REQUIREMENT)
+    world = a_world(GROWING, job=a_job(container=None, statusReason=REQUIREMENT))
 
-    assert codes(a_world(job=job)) == ["undetermined"]
-    assert codes(BatchSnapshot(job=job)) == ["undetermined"]
-    assert "can take" not in first(a_world(job=job)).evidence
+    assert codes(world) == codes(BatchSnapshot(job=world.job)) == ["undetermined"]
+    assert "can take" not in first(world).evidence
+
+
+@pytest.mark.parametrize(
+    ("desired", "described", "code"),
+    [
+        pytest.param((0, 0), {}, "exceeds-instance-size", id="none grows"),
+        pytest.param((0, 16), {}, "undetermined", id="one grows"),
+        pytest.param((0, None), {}, "undetermined", id="one may grow"),
+        pytest.param(
+            (0, 0),
+            {"c5.4xlarge": an_instance_type(16, 32_768)},
+            "undetermined",
+            id="EC2 shows a type that takes the job",
+        ),
+    ],
+)
+def test_a_remark_on_requirements_counts_where_no_environment_grows(
+    desired: Sequence[int | None], described: Mapping[str, Any], code: str
+) -> None:
+    environments = [
+        an_environment(f"ce{number}", resources={"desiredvCpus": wanted})
+        for number, wanted in enumerate(desired)
+    ]
+    job = a_job(statusReason=REQUIREMENT)
+
+    found = first(a_world(*environments, job=job, instance_types=described))
+
+    assert found.code == code
+    assert ("no environment is growing" in found.evidence) == (code != "undetermined")
 
 
 def test_of_a_size_that_is_not_known_it_is_not_said_that_it_takes_the_job() -> None:
     def allows(*names: str) -> Finding:
-        environment = an_environment(resources={"instanceTypes": names})
-        return first(a_world(environment, job=a_job(statusReason=REQUIREMENT)))
+        growing = an_environment(resources={"instanceTypes": names, "desiredvCpus": 16})
+        return first(a_world(growing, job=a_job(statusReason=REQUIREMENT)))
 
     assert "ce can take the job" in allows("c5.large").evidence
     assert "ce can take the job" not in allows("c5.metal").evidence
@@ -1164,11 +1195,14 @@ def test_the_first_job_of_a_share_waits_for_the_jobs_before_it() -> None:
 
 @pytest.mark.parametrize("reason", [BLOCKED, REQUIREMENT], ids=["without a cause", "in doubt"])
 def test_a_head_that_batch_says_is_blocked_does_not_wait_its_turn(reason: str) -> None:
-    head = a_world(job=a_job(statusReason=reason), snapshot=a_snapshot(JOB_ID, "a"))
-    of_share = a_share_world(
-        shares={"a": "red", "b": "red"}, job=a_job(shareIdentifier="blue", statusReason=reason)
+    head = a_world(GROWING, job=a_job(statusReason=reason), snapshot=a_snapshot(JOB_ID, "a"))
+    of_share = replace(
+        a_share_world(
+            shares={"a": "red", "b": "red"}, job=a_job(shareIdentifier="blue", statusReason=reason)
+        ),
+        environments=(GROWING,),
     )
-    behind = a_world(job=a_job(statusReason=reason), snapshot=a_snapshot("a", JOB_ID))
+    behind = a_world(GROWING, job=a_job(statusReason=reason), snapshot=a_snapshot("a", JOB_ID))
 
     assert codes(head) == codes(of_share) == ["undetermined"]
     assert "Nothing needs repair" not in first(head).remedy

@@ -5,7 +5,7 @@ Each environment is judged separately: one that is broken, full or too small exp
 long as another one of the same queue can take the job. So the order is: why *no* environment takes
 jobs, what Batch itself says, why the job fits into no environment, what it waits for. Batch's
 remark on a job's requirements is general, and Batch also makes it for a while when an environment
-grows: it is a cause only where the numbers prove it.
+grows: it is a cause only where the numbers prove it, or no environment grows.
 https://docs.aws.amazon.com/batch/latest/userguide/job_stuck_in_runnable.html
 """
 
@@ -22,6 +22,7 @@ from batch_watchdog.diagnosis.environments import (
     verdicts,
 )
 from batch_watchdog.diagnosis.findings import Clue, Finding, FindingCode, finding, in_order, merged
+from batch_watchdog.diagnosis.fit import Environment, fits
 from batch_watchdog.diagnosis.lenient import mapping, text
 from batch_watchdog.diagnosis.needs import Needs, is_service_job, needs_of
 from batch_watchdog.diagnosis.outside_queue import (
@@ -149,7 +150,7 @@ def _when_waiting(world: BatchSnapshot, job: Mapping[Any, Any], now: datetime) -
         return clues + before_the_queue(job)
     said = _batch_says(job)
     if REQUIREMENT in text(job.get("statusReason")) and said:
-        clues += _explained(said, [*in_order(misfits), *tight])
+        clues += _explained(said, [*in_order(misfits), *tight], environments, needs)
         tight = []
     else:
         clues += [*([said] if said else []), *in_order(misfits)]
@@ -177,10 +178,21 @@ def _batch_says(job: Mapping[Any, Any]) -> Clue | None:
     return Clue(code=code, evidence=evidence, remedy=remedy) if code else None
 
 
-def _explained(said: Clue, numbers: Sequence[Clue]) -> list[Clue]:
-    """Return the numbers that prove Batch's remark on the job's requirements, and the remark."""
+def _explained(
+    said: Clue, numbers: Sequence[Clue], environments: Sequence[Environment], needs: Needs
+) -> list[Clue]:
+    """
+    Return the numbers that prove Batch's remark on the job's requirements, and the remark.
+
+    Without such numbers the remark counts only if no environment is growing, and EC2 shows no
+    instance type that takes the job: a type's name shows no more than an upper bound.
+    """
     if not numbers:
-        return []
+        grows = not environments or any(each.desired != 0 for each in environments)
+        if grows or any(fits(each, needs, for_certain=True) for each in environments):
+            return []
+        note = say("no environment is growing: each of them wants 0 vCPUs")
+        return [replace(said, evidence=row([said.evidence, note], "; "))]
     evidence = say("{evidence}; {also}", evidence=numbers[0].evidence, also=said.evidence)
     return [replace(numbers[0], evidence=evidence), *numbers[1:]]
 

@@ -115,6 +115,9 @@ TEXTS = {
     "See whether the service environment is ENABLED and VALID, what its capacityLimits and the job's quota share leave free, and the account's SageMaker quotas.": "サービス環境が ENABLED かつ VALID か、その capacityLimits とジョブのクォータシェアに空きがあるか、アカウントの SageMaker クォータを確認してください。",
     "Wait, ask for another instance type, or check the account's SageMaker quotas.": "待つか、別のインスタンスタイプを要求するか、アカウントの SageMaker クォータを確認してください。",
     "See why the first job does not start (explain it), and repair that or cancel it: the jobs behind it wait for it.": "先頭のジョブが開始しない原因を調べ (explain)、修復するか取り消してください。後続のジョブはそれを待っています。",
+    "no environment is growing: each of them wants 0 vCPUs": (
+        "拡張中の環境はありません（どの環境も希望 vCPU は 0 です）"
+    ),
     "it says so also for a while when an environment grows": "環境の拡張中にも、しばらくこの表示になります",
     "the jobs of the quota share {name} hold {held}; its limit, which is not known here, may leave no room for more": "クォータシェア {name} のジョブが {held} を使用しています。制限はここでは不明ですが、空きがない可能性があります",
     "the job starts only when it can have {names}; how much of that is available is not known here": "ジョブの開始には {names} が必要です。その空きはここでは不明です",
