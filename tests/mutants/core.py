@@ -74,7 +74,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a cause comes before its consequences",
         "core/failure_cause.py",
-        "return self.exit_code is None and blames_a_dependency(self.reason)",
+        "return not self.began and self.exit_code is None and blames_a_dependency(self.reason)",
         "return False",
         ("tests/unit/arrays/test_progress.py",),
     ),
@@ -95,16 +95,37 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a job that began failed by itself",
         "core/job_event.py",
-        (
-            '            self.status == "FAILED"\n'
-            "            and not self.attempts\n"
-            "            and self.exit_code is None\n"
-            "            and blames_a_dependency(self.reason)\n"
-        ),
-        (
-            '            self.status == "FAILED" and self.exit_code is None and blames_a_dependency(self.reason)\n'
-        ),
+        "            and not self.began\n",
+        "",
         ("tests/unit/core/test_batch_payloads.py",),
+    ),
+    Mutant(
+        "a log or a start proves that a job began, without an attempt too",
+        "core/job_event.py",
+        "return bool(self.attempts or self.not_before or self.log_stream)",
+        "return bool(self.attempts)",
+        ("tests/unit/core/test_batch_payloads.py",),
+    ),
+    Mutant(
+        "a job follows no other if it depends on none",
+        "core/job_event.py",
+        "            and bool(self.depends_on)\n",
+        "",
+        ("tests/unit/failed_jobs/test_chains.py",),
+    ),
+    Mutant(
+        "a reason that only names a dependency blames none",
+        "core/job_event.py",
+        "return _DEPENDENCY_FAILED.fullmatch(reason) is not None",
+        'return "dependen" in reason.lower()',
+        ("tests/unit/failed_jobs/test_chains.py",),
+    ),
+    Mutant(
+        "a child that began is no consequence of another failure",
+        "core/failure_cause.py",
+        "return replace(cause, began=True) if began and cause.follows else cause",
+        "return cause",
+        ("tests/unit/arrays/test_progress.py",),
     ),
     Mutant(
         "a known cause is known by its exit code, too",

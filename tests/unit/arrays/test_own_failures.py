@@ -52,6 +52,8 @@ def failed(*children: Any, **array: Any) -> int:
         (a_child(0, "Essential container in task exited", 1, isCancelled=True), 0),
         (a_child(0, "bye", 130, isTerminated=True), 0),
         (a_child(0, "Dependent Job failed"), 0),
+        (a_child(0, "Dependent Job failed", startedAt=1_767_268_800_000), 1),
+        (a_child(0, "Ended: the dependency cache failed"), 1),
         (a_child(0, "Canceled by JobStateTimeLimit action due to reason: CAPACITY:x"), 0),
         (a_child(0, "Canceled by JobStateTimeLimit action due to reason: CAPACITY:x", 1), 0),
         ({"jobId": 7}, 0),

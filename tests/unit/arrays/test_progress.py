@@ -381,6 +381,26 @@ def test_consequences_have_a_group_of_their_own_among_very_many_causes() -> None
 
 def test_a_child_that_began_is_not_a_consequence() -> None:
     assert not FailureCause(1, "Dependent Job failed").follows
+    began = a_child(1, "FAILED", exit_code=None, statusReason="Dependent Job failed")
+    never = a_child(2, "FAILED", **NOT_BEGUN)
+
+    assert [each.cause.follows for each in groups(an_array(), [a_part(began, never)])] == [
+        False,
+        True,
+    ]
+    assert "These never began" not in completed(an_array(), [a_part(began)]).text
+
+
+def test_a_persons_reason_is_no_consequence_though_it_speaks_of_a_dependency() -> None:
+    by_ann = "Terminated by ann: the cached dependency is corrupt"
+
+    text = completed(an_array(), [a_part(a_failed_child(1, by_ann, None))]).text
+
+    assert by_ann in text
+    assert "These never began" not in text
+
+
+def test_a_child_without_a_log_leads_to_none() -> None:
     assert without_log([a_part(a_child(1, "FAILED", **NOT_BEGUN))]) == []
 
 
@@ -793,7 +813,7 @@ def test_an_array_that_failed_before_any_child_began_says_so(reason: str, words:
 
 def test_children_without_a_result_join_those_that_failed_for_the_same_reason() -> None:
     array = an_array(status="FAILED", ended_at=at("12:10"), reason="Dependent Job failed")
-    parts = [a_part(a_child(0), a_failed_child(1, "Dependent Job failed", None))]
+    parts = [a_part(a_child(0), a_child(1, "FAILED", **NOT_BEGUN))]
 
     notice = completed(array, parts)
 

@@ -342,6 +342,8 @@ NOT_BEGUN: Any = {"container": {}, "attempts": []}
     [
         "Dependent Job failed",
         "Dependent job failed.",
+        "Dependent Job failed: 0f3a1c9e",
+        "One of the dependent jobs did not succeed",
         "A job dependency has failed",
         "Job dependencies were cancelled",
         "A job that this job depends on was terminated",
@@ -354,16 +356,46 @@ def test_a_job_that_failed_with_its_dependency_is_known_by_its_reason(reason: st
     assert follower.depends_on == ("j",)
 
 
-@pytest.mark.parametrize("reason", [EXITED, SPOT_LOSS, "", "Array Child Job failed"])
+ON_J: Any = {"dependsOn": [{"jobId": "j"}]}
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        EXITED,
+        SPOT_LOSS,
+        "",
+        "Array Child Job failed",
+        "Terminated by ann: a dependency of the image is broken",
+        "Cancelled, as a dependent job failed",
+        "Dependent Job failed, so I cancelled it",
+        "dependency graph: the dependency main did not succeed",
+    ],
+)
 def test_other_reasons_blame_no_dependency(reason: str) -> None:
-    assert not change(a_failure(statusReason=reason, **NOT_BEGUN)).followed
+    assert not change(a_failure(statusReason=reason, **NOT_BEGUN, **ON_J)).followed
 
 
-def test_a_job_that_began_failed_by_itself() -> None:
-    for exit_code in (1, None):  # none, where it was lost with its host
-        assert not change(
-            a_failure(exit_code=exit_code, statusReason="Dependent Job failed")
-        ).followed
+def test_a_job_that_depends_on_none_failed_by_itself() -> None:
+    failure = a_failure(statusReason="Dependent Job failed", **NOT_BEGUN)
+
+    assert not change(failure).followed
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {"container": {"exitCode": 1}},
+        {"container": {"logStreamName": "render/default/1"}},
+        {"startedAt": 1_767_268_800_000},
+        {"attempts": [{"container": {}}]},
+    ],
+)
+def test_a_job_that_began_failed_by_itself(shown: Any) -> None:
+    detail = NOT_BEGUN | ON_J | {"statusReason": "Dependent Job failed"}
+
+    assert change(a_failure(**detail)).followed
+    assert not change(a_failure(**detail | shown)).followed
 
 
 @pytest.mark.parametrize("odd", ["j", [7], [{"jobId": 7}], [{}], {"jobId": "j"}, [{"jobId": ""}]])

@@ -74,7 +74,7 @@ def test_a_follower_of_two_failures_is_counted_once() -> None:
 def test_followers_whose_cause_is_not_there_are_one_chain() -> None:
     events = [follower("b", "a"), follower("c", "a"), follower("d", "c"), follower("e")]
 
-    assert found(*events) == [(None, ("a",), ["b", "c", "d"]), (None, (), ["e"])]
+    assert found(*events) == [(None, ("a",), ["b", "c", "d"]), ("e", ("e",), [])]
 
 
 def test_jobs_that_wait_for_each_other_end_the_search() -> None:
@@ -236,6 +236,21 @@ def test_no_chain_is_told_where_the_policy_wants_no_failures_told() -> None:
     watching = Watching(policy, [failed("a"), follower("b", "a")]).run(at("12:00"), at("12:10"))
 
     assert watching.told("job-failed") == []
+
+
+def test_jobs_that_share_no_dependency_are_told_one_by_one_with_their_reasons() -> None:
+    by_ann = {"statusReason": "Cancelled by ann: the dependency list has failed", "container": {}}
+    watching = seen(
+        follower("a", clock="12:00:10"),
+        follower("b", clock="12:00:20"),
+        failed("c", "12:00:30", attempts=[], **by_ann),
+        failed("d", "12:00:40", attempts=[], dependsOn=[{"jobId": "x"}], **by_ann),
+    )
+
+    told = watching.told("job-failed")
+    assert [each["facts"]["job_id"] for each in told] == ["a", "b", "c", "d"]
+    assert [each["facts"]["followers"] for each in told] == [0, 0, 0, 0]
+    assert [by_ann["statusReason"] in each["text"] for each in told] == [False, False, True, True]
 
 
 # ---- Arrays that fall with a job ----------------------------------------------------------

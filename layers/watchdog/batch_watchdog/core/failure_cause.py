@@ -1,7 +1,7 @@
 """Find the cause of a failure, with ids and numbers replaced: like failures compare equal."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from batch_watchdog.core.effects import STOP_MARK
@@ -14,15 +14,20 @@ _REASON_MAX = 300  # characters
 
 @dataclass(frozen=True, slots=True, order=True)
 class FailureCause:
-    """The cause that failures of a group share; ids and numbers in the reason are "*"."""
+    """
+    The cause that failures of a group share; ids and numbers in the reason are "*".
+
+    `began` is true only where a reason blames a dependency, and the jobs began all the same.
+    """
 
     exit_code: int | None
     reason: str
+    began: bool = False
 
     @property
     def follows(self) -> bool:
         """Whether it is the consequence of another failure, of a job that these jobs depend on."""
-        return self.exit_code is None and blames_a_dependency(self.reason)
+        return not self.began and self.exit_code is None and blames_a_dependency(self.reason)
 
     @property
     def stopper(self) -> str:
@@ -41,16 +46,19 @@ _RUN = re.compile(r"\*(?:[.:+,]{1,2}\*)+")
 
 def cause_of(event: JobEvent) -> FailureCause:
     """Return the cause of a failure, with ids and numbers in its text replaced."""
-    return cause_from(event.exit_code, event.reason, event.container_reason)
+    return cause_from(event.exit_code, event.reason, event.container_reason, began=event.began)
 
 
 # The children of an array mostly fail alike.
 @lru_cache(maxsize=1024)
-def cause_from(exit_code: int | None, reason: str, container_reason: str) -> FailureCause:
-    """As `cause_of`, from the three parts. All jobs that one rule or guard stopped share one."""
+def cause_from(
+    exit_code: int | None, reason: str, container_reason: str, *, began: bool = False
+) -> FailureCause:
+    """As `cause_of`, from its parts. All jobs that one rule or guard stopped share one."""
     if stopper := stopper_in(reason):
         return FailureCause(None, f"{STOP_MARK}{stopper}")
-    return FailureCause(exit_code, normalise(_both(reason, container_reason)))
+    cause = FailureCause(exit_code, normalise(_both(reason, container_reason)))
+    return replace(cause, began=True) if began and cause.follows else cause
 
 
 def reason_of(event: JobEvent) -> str:

@@ -54,11 +54,17 @@ class JobEvent:
         return self.status in ENDED
 
     @property
+    def began(self) -> bool:
+        """Whether Batch shows of a failed job that it ran: an attempt, its start, or its log."""
+        return bool(self.attempts or self.not_before or self.log_stream)
+
+    @property
     def followed(self) -> bool:
         """Whether it failed before it began, because a job that it depends on had failed."""
         return (
             self.status == "FAILED"
-            and not self.attempts
+            and bool(self.depends_on)
+            and not self.began
             and self.exit_code is None
             and blames_a_dependency(self.reason)
         )
@@ -90,17 +96,19 @@ def array_child(job_id: str) -> tuple[str, int] | None:
 
 
 # Batch writes "Dependent Job failed". It documents no list of its reasons, so other texts with
-# the same meaning match too.
-_DEPENDENCY = re.compile(
-    r"\b(?:dependent jobs?|dependenc(?:y|ies)|jobs? (?:that )?(?:it|this job) depends on)\b",
-    re.IGNORECASE,
+# the same meaning match too. But the whole text must say so: people name dependencies, too.
+_DEPENDENCY_FAILED = re.compile(
+    r"(?:(?:an?|the|its|one|of) )*"
+    r"(?:dependent jobs?|job dependenc(?:y|ies)|jobs? (?:that )?(?:it|this job) depends on)"
+    r"(?: (?:has|have|had|was|were|been|did|not))* (?:fail|cancel|terminat|unsuccess|succe)\w*"
+    r"(?:\.?|\s*[:(].*)",
+    re.IGNORECASE | re.DOTALL,
 )
-_UNSUCCESSFUL = re.compile(r"fail|cancel|terminat|unsuccess|not succe", re.IGNORECASE)
 
 
 def blames_a_dependency(reason: str) -> bool:
     """Whether a status reason says that a job failed because a job that it depends on failed."""
-    return bool(_DEPENDENCY.search(reason) and _UNSUCCESSFUL.search(reason))
+    return _DEPENDENCY_FAILED.fullmatch(reason) is not None
 
 
 def in_utc(at: datetime) -> datetime:
