@@ -184,6 +184,27 @@ MUTANTS: Sequence[Mutant] = (
         ("tests/unit/core/test_known_causes.py",),
     ),
     Mutant(
+        "the known cause of a job is looked up in its whole reason",
+        "core/failure_cause.py",
+        "return plain(_both(reason, container_reason), _WHOLE_MAX)",
+        "return plain(_both(reason, container_reason), REASON_MAX)",
+        ("tests/unit/core/test_known_causes.py",),
+    ),
+    Mutant(
+        "a group's known cause is looked up before its text is cut",
+        "arrays/progress.py",
+        "found = known_cause(event.exit_code, words)",
+        "found = known_cause(event.exit_code, words[:REASON_MAX])",
+        ("tests/unit/core/test_known_causes.py",),
+    ),
+    Mutant(
+        "a group keeps the known cause of the text that it shows",
+        "arrays/groups.py",
+        "code=group.code if group.words else known.code,",
+        "code=known.code,",
+        ("tests/unit/core/test_known_causes.py",),
+    ),
+    Mutant(
         "a group's example is that of its lowest index",
         "arrays/progress.py",
         "if 0 <= known.words_index < event.index or known.cause.stopper:",

@@ -172,3 +172,41 @@ def test_an_example_is_one_harmless_line() -> None:
     assert "\n" not in group["example"]
     assert "‹i-0a1b›" in group["example"]
     assert len(group["example"]) <= 300
+
+
+LAYER = "CannotPullContainerError: failed to register layer: "
+# Without a digit and with one: the cause is then the text itself, or leaves something out.
+LONG = [f"{LAYER}{'very/' * 90}{name}: no space left on device" for name in ("deep", "deep7")]
+OUT_OF_MEMORY = [f"worker {name}: {'at a; ' * 80}OutOfMemoryError" for name in ("a", "a7")]
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        *((reason, "disk-full") for reason in LONG),
+        *((each, "out-of-memory") for each in OUT_OF_MEMORY),
+    ],
+)
+def test_a_cause_is_known_by_the_end_of_a_long_reason_too(reason: str, code: str) -> None:
+    shown: Any = {"container": {"reason": reason}, "attempts": [{"container": {}}]}
+    job = change(a_failure(statusReason="Task failed to start", **shown))
+    child = a_child(0, "FAILED", statusReason="Task failed to start", **shown)
+
+    [group] = completed(an_array(size=1), [a_part(child)]).facts["groups"]
+
+    assert job_failed(job).facts["known_cause"] == group["known_cause"] == code
+    assert len(group.get("example", "")) <= 300
+
+
+def test_of_two_long_reasons_that_begin_alike_the_first_childs_is_read() -> None:
+    ends = {0: "OutOfMemoryError", 1: "no space left on device", 4_000: "DockerTimeoutError"}
+    children = {
+        index: a_child(index, "FAILED", statusReason=f"{'a; ' * 120}{end}", container={})
+        for index, end in ends.items()
+    }
+    last = a_part(children[4_000], number=1)
+
+    for order in ((0, 1), (1, 0)):
+        parts = [a_part(*(children[index] for index in order)), last]
+        [group] = completed(an_array(size=4_001), parts).facts["groups"]
+        assert group["known_cause"] == "out-of-memory"

@@ -110,6 +110,16 @@ def test_a_failure_is_kept_whole_but_for_what_no_notice_needs() -> None:
     assert read[7].tags == {}
 
 
+def test_of_a_text_that_is_too_long_to_be_kept_both_ends_are() -> None:
+    long = change(failed("a", statusReason=f"it began {'so ' * 900}and ended"))
+
+    [entry] = chain_items.entries([long], at("12:01"))
+    [read] = chain_items.read(unpack(entry.content))
+
+    assert len(read.reason) == 1_000
+    assert (read.reason[:8], read.reason[-9:]) == ("it began", "and ended")
+
+
 # ---- What is told -------------------------------------------------------------------------
 
 

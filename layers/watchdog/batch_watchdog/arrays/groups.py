@@ -20,9 +20,9 @@ from batch_watchdog.arrays.progress import (
     Part,
     indices_without_result,
 )
+from batch_watchdog.core import known_causes
 from batch_watchdog.core.effects import STOP_MARK
 from batch_watchdog.core.failure_cause import OTHER, FailureCause, normalise
-from batch_watchdog.core.known_causes import NO_CAUSE_OF_ITS_OWN, known_cause
 from batch_watchdog.core.stop_cause import stopper_in
 from batch_watchdog.notices.links import DEFAULT_PLACE, LogPlace
 
@@ -39,11 +39,20 @@ class Group:
     indices: tuple[int, ...]
     example: KnownCause | None = None  # with the log of one of them
     words: str = ""  # Batch's own text about one of them, if the cause leaves out ids
+    code: str = ""  # of the known cause, if the text was cut
     unseen: int = 0  # counted by Batch, at unknown indices
 
     @property
     def count(self) -> int:
         return len(self.indices) + self.unseen
+
+    @property
+    def known(self) -> known_causes.KnownCause | None:
+        """What is known of the cause, if AWS or Linux have a name for it."""
+        found = known_causes.by_code(self.code)
+        return found or known_causes.known_cause(
+            self.cause.exit_code, self.words or self.cause.reason
+        )
 
     @property
     def log_stream(self) -> str:
@@ -116,6 +125,7 @@ def _by_cause(array: Array, parts: list[Part]) -> dict[FailureCause, Group]:
                 indices=group.indices + hit,
                 example=example,
                 words=group.words or known.words,
+                code=group.code if group.words else known.code,
             )
     if lacking := indices_without_result(array, parts):
         cause = FailureCause(None, normalise(array.reason) or "AWS Batch gives no reason")
@@ -148,8 +158,8 @@ def _take_stops(array: Array, by_cause: dict[FailureCause, Group]) -> list[Group
 
 def _stopper_of_all(array: Array, cause: FailureCause) -> str:
     """Return who stopped the whole array, if that explains this cause; else ""."""
-    known = known_cause(None, cause.reason)
-    if cause == OTHER or (known and known.code != NO_CAUSE_OF_ITS_OWN):
+    known = known_causes.known_cause(None, cause.reason)
+    if cause == OTHER or (known and known.code != known_causes.NO_CAUSE_OF_ITS_OWN):
         return ""
     if cause.exit_code is not None:
         # A guard's `cancel` does not kill a child that has started.
@@ -179,8 +189,16 @@ def _in_order(by_cause: dict[FailureCause, Group]) -> list[Group]:
     if rest:
         indices = sorted(index for group in rest for index in group.indices)
         example = next((group.example for group in rest if group.example), None)
-        words = next((group.words for group in rest if group.words), "")
-        found.append(Group(cause=OTHER, indices=tuple(indices), example=example, words=words))
+        shown = next((group for group in rest if group.words), rest[0])
+        found.append(
+            Group(
+                cause=OTHER,
+                indices=tuple(indices),
+                example=example,
+                words=shown.words,
+                code=shown.code,
+            )
+        )
     return found
 
 

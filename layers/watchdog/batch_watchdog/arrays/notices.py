@@ -13,7 +13,6 @@ from batch_watchdog.arrays.progress import (
     indices_without_result,
 )
 from batch_watchdog.core.job_event import blames_a_dependency, resource_name
-from batch_watchdog.core.known_causes import KnownCause, known_cause
 from batch_watchdog.core.stop_cause import stopper_words
 from batch_watchdog.notices.links import DEFAULT_PLACE, job_link, log_group, log_text, queue_link
 from batch_watchdog.notices.notice import Notice
@@ -149,13 +148,9 @@ def _facts_of(group: Group) -> dict[str, Any]:
         facts["container"] = group.container
     if group.words:
         facts["example"] = group.words
-    if known := _known(group):
+    if known := group.known:
         facts["known_cause"] = known.code
     return facts
-
-
-def _known(group: Group) -> KnownCause | None:
-    return known_cause(group.cause.exit_code, group.words or group.cause.reason)
 
 
 def _time_lines(array: Array) -> list[str]:
@@ -203,7 +198,7 @@ def _group_lines(array: Array, number: int, group: Group) -> list[str]:
         body.append(say("   indices: {indices}", indices=shorten(ranges(group.indices), 300)))
     if group.cause.follows:
         body.append(say("   These never began, as a job that they depend on had failed."))
-    if known := _known(group):
+    if known := group.known:
         body.append(say("   {meaning}", meaning=known.meaning))
         body.append(say("   What to do: {next_step}", next_step=known.next_step))
         body.append(say("   See {page}", page=known.page))

@@ -15,8 +15,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from batch_watchdog.core.batch_payloads import event_from_detail
-from batch_watchdog.core.failure_cause import OTHER, OTHER_STOP, FailureCause, cause_of, reason_of
+from batch_watchdog.core.failure_cause import (
+    OTHER,
+    OTHER_STOP,
+    REASON_MAX,
+    FailureCause,
+    cause_of,
+    whole_reason,
+)
 from batch_watchdog.core.job_event import ENDED, JobEvent, from_millis
+from batch_watchdog.core.known_causes import known_cause
 from batch_watchdog.core.stop_cause import stopper_in
 from batch_watchdog.notices.links import DEFAULT_PLACE, LogPlace
 from batch_watchdog.notices.text import fact
@@ -50,12 +58,14 @@ class KnownCause:
     """
     A cause in a part, and the log of the lowest index that failed by it and has a log.
 
-    `words` is Batch's own text about the lowest index whose text differs from the cause.
+    `words` is Batch's own text about the lowest index whose text differs from the cause. If it had
+    to be cut, `code` is that of the known cause that the whole text shows.
     """
 
     cause: FailureCause
     words: str = ""
     words_index: int = -1
+    code: str = ""
     log_index: int = -1
     log_stream: str = ""
     log_place: LogPlace = DEFAULT_PLACE
@@ -257,10 +267,18 @@ def with_log(known: KnownCause, event: JobEvent) -> KnownCause:
 def _with_words(known: KnownCause, event: JobEvent) -> KnownCause:
     if 0 <= known.words_index < event.index or known.cause.stopper:
         return known
-    words = reason_of(event)
+    words = whole_reason(event.reason, event.container_reason)
     if words == known.cause.reason:
         return known
-    return replace(known, words=words, words_index=event.index)
+    if len(words) <= REASON_MAX:
+        return replace(known, words=words, words_index=event.index, code="")
+    found = known_cause(event.exit_code, words)
+    return replace(
+        known,
+        words=f"{words[: REASON_MAX - 1]}…",
+        words_index=event.index,
+        code=found.code if found else "",
+    )
 
 
 # ---- The end of an array ------------------------------------------------------------------

@@ -9,7 +9,8 @@ from batch_watchdog.core.job_event import JobEvent, blames_a_dependency
 from batch_watchdog.core.stop_cause import stopper_in
 from batch_watchdog.notices.text import plain
 
-_REASON_MAX = 300  # characters
+REASON_MAX = 300  # characters of a cause
+_WHOLE_MAX = 8_002  # characters of both reasons, which are longer than any that AWS sends
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -57,17 +58,18 @@ def cause_from(
     """As `cause_of`, from its parts. All jobs that one rule or guard stopped share one."""
     if stopper := stopper_in(reason):
         return FailureCause(None, f"{STOP_MARK}{stopper}")
-    cause = FailureCause(exit_code, normalise(_both(reason, container_reason)))
+    cause = FailureCause(exit_code, normalise(_both(reason, container_reason, 1_024)))
     return replace(cause, began=True) if began and cause.follows else cause
 
 
-def reason_of(event: JobEvent) -> str:
-    """Return Batch's own text about a failure, with its ids, on one line as long as a cause."""
-    return plain(_both(event.reason, event.container_reason), _REASON_MAX)
+@lru_cache(maxsize=1024)
+def whole_reason(reason: str, container_reason: str) -> str:
+    """Return Batch's own text about a failure, with its ids, whole and on one line."""
+    return plain(_both(reason, container_reason), _WHOLE_MAX)
 
 
-def _both(reason: str, container_reason: str) -> str:
-    both = dict.fromkeys(text.strip()[:1_024] for text in (reason, container_reason))
+def _both(reason: str, container_reason: str, most: int | None = None) -> str:
+    both = dict.fromkeys(text.strip()[:most] for text in (reason, container_reason))
     return ": ".join(text for text in both if text)
 
 
@@ -102,7 +104,7 @@ def normalise(reason: str) -> str:
         text = _OF_LAYER.sub(r"\1/*", text)
     text = _QUERY.sub("?*", _TEMPORARY.sub(r"\1/*", text))
     text = _TOKEN.sub(_star, text)
-    return plain(_RUN.sub("*", text), _REASON_MAX)
+    return plain(_RUN.sub("*", text), REASON_MAX)
 
 
 def _disk_full(match: re.Match[str]) -> str:

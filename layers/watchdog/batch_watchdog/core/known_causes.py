@@ -43,10 +43,15 @@ def known_cause(exit_code: int | None, reason: str) -> KnownCause | None:
     return None
 
 
+def by_code(code: str) -> KnownCause | None:
+    """Return a known cause by its code; None if there is none."""
+    return next((cause for cause in KNOWN_CAUSES if cause.code == code), None) if code else None
+
+
 def title_of(code: str) -> Phrase | None:
     """Return a cause's title by its code; None if it says only that something failed."""
-    titles = (cause.title for cause in KNOWN_CAUSES if cause.code == code)
-    return None if code == NO_CAUSE_OF_ITS_OWN else next(titles, None)
+    cause = by_code(code)
+    return cause.title if cause and code != NO_CAUSE_OF_ITS_OWN else None
 
 
 def _words(pattern: str) -> re.Pattern[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from batch_watchdog.core.job_event import JobEvent
-from batch_watchdog.notices.text import fact
+from batch_watchdog.notices.text import FACT_MAX, middle
 from batch_watchdog.store.item_codec import pack
 from batch_watchdog.store.reminders import Reminder
 
@@ -37,8 +37,9 @@ def read(rows: Iterable[Any]) -> Iterator[JobEvent]:
 def _short(event: JobEvent) -> JobEvent:
     return replace(
         event,
-        reason=fact(event.reason),
-        container_reason=fact(event.container_reason),
+        # What went wrong is mostly said at the end of a long text.
+        reason=middle(event.reason, FACT_MAX),
+        container_reason=middle(event.container_reason, FACT_MAX),
         tags={},
         summary={},
     )

@@ -7,7 +7,7 @@ Jobs that failed only because a job that they depend on had failed are counted i
 from collections.abc import Iterator, Sequence
 
 from batch_watchdog.core.effects import STOP_MARK
-from batch_watchdog.core.failure_cause import cause_of, reason_of
+from batch_watchdog.core.failure_cause import cause_of, whole_reason
 from batch_watchdog.core.job_event import JobEvent, resource_name
 from batch_watchdog.core.known_causes import NO_CAUSE_OF_ITS_OWN, KnownCause, known_cause
 from batch_watchdog.core.stop_cause import stopper_in, stopper_words
@@ -31,7 +31,7 @@ def is_to_report(event: JobEvent) -> bool:
 
 def job_failed(event: JobEvent, followers: Sequence[JobEvent] = ()) -> Notice:
     """Build the notice of a failure, and of the jobs that failed because of it."""
-    known = known_cause(event.exit_code, reason_of(event))
+    known = known_cause(event.exit_code, whole_reason(event.reason, event.container_reason))
     return Notice(
         kind="job-failed",
         id=f"job-failed:{event.job_id}",

@@ -9,7 +9,6 @@ from batch_watchdog.arrays.items import Arrays
 from batch_watchdog.arrays.progress import PART_SIZE, SUCCEEDED_CODE, Array, Part
 from batch_watchdog.aws.batch import BatchApi, Detail
 from batch_watchdog.core.job_event import ENDED
-from batch_watchdog.core.known_causes import known_cause
 from batch_watchdog.notices.links import job_link, log_text
 from batch_watchdog.notices.text import ranges
 from batch_watchdog.page.heat_map import heat_map
@@ -71,7 +70,7 @@ def _end_of(array: Array, ended: int, now: datetime) -> datetime | None:
 
 
 def _of_group(array: Array, group: Group) -> PageData:
-    known = known_cause(group.cause.exit_code, group.words or group.cause.reason)
+    known = group.known
     return {
         "count": group.count,
         "exit_code": group.cause.exit_code,
