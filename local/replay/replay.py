@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,12 @@ from batch_watchdog.notices.notice import Notice
 from batch_watchdog.notices.text import iso
 from batch_watchdog.policy.model import parse_policy
 from batch_watchdog.policy.tables import Notify
+from batch_watchdog.rule_reports.tally_items import WEEK, week_of
+from batch_watchdog.store import sweep_cursor
 from batch_watchdog.store.actions import PREFIX, to_action
 from batch_watchdog.store.item_codec import Item
 from batch_watchdog.store.memory_table import MemoryTable
-from batch_watchdog.store.reminders import Reminders
+from batch_watchdog.store.reminders import LATEST_AFTER, Kind, Reminders, minute_of
 from batch_watchdog.store.table import DynamoTable, Listener, Put, Table
 from batch_watchdog.threads.items import open_threads
 from batch_watchdog.threads.notices import digest
@@ -52,9 +54,10 @@ from local.report.report import Report
 
 # How long the clock runs on after the last event, so that waits for late events end.
 AFTERMATH = timedelta(minutes=5)
-# After _QUIET without an event, the clock skips at most _REMINDED at a time, and stops _WAKING
-# before something is due.
-_QUIET, _REMINDED, _WAKING = timedelta(days=1), timedelta(days=60), timedelta(minutes=10)
+# After _QUIET without an event, the clock skips the time until _WAKING before something is due.
+_QUIET, _WAKING = timedelta(days=1), timedelta(minutes=3)
+# Their reminders come every minute or two, and bring the same as long as Batch does not change.
+_UNCHANGED: frozenset[Kind] = frozenset({"array", "blocked"})
 # How much longer the clock runs at most while something is under way, mostly a retry.
 _PATIENCE = timedelta(hours=6)
 
@@ -258,7 +261,7 @@ class _Lull:
     Skips long times in which nothing happens.
 
     After a day without an event, each sweep finds the same as the one before, until an event
-    arrives or a reminder is due. The reminders in the table show when that is.
+    arrives, a reminder is due or a week is over. The reminders in the table show when they are due.
     """
 
     def __init__(self, dispatcher: Dispatcher, budgets: BudgetDays) -> None:
@@ -269,17 +272,28 @@ class _Lull:
     def pass_over(self) -> None:
         """Skip the schedules until shortly before something is due, if that is far ahead."""
         now = self._dispatcher.clock.now
-        if now < max(self._dispatcher.last_event_at, self._looked_at) + _QUIET:
+        if now < max(self._dispatcher.last_event_at + _QUIET, self._looked_at + _WAKING):
             return
         self._looked_at = now
         if any(state.entry for state in guard_items.read_all(self._dispatcher.table).values()):
             return  # A guard's stage may end, or become harder, by the passing of time alone.
         if self._budgets.something_runs:
             return  # A budget may be exceeded by the passing of time alone.
-        # Reminders of the next minutes bring the same checks again; later ones may bring new ones.
-        later = Reminders(self._dispatcher.table).between(now + _WAKING, now + _REMINDED)
-        due = min((entry.minute for entry in later), default=now + _REMINDED)
-        self._dispatcher.sleep_until(min(due, self._dispatcher.next_event_at) - _WAKING)
+        due = min([self._dispatcher.next_event_at, _end_of_week(now), *self._reminders(now)])
+        self._dispatcher.sleep_until(due - _WAKING)
+
+    def _reminders(self, now: datetime) -> Iterator[datetime]:
+        """Yield when something is due of which the sweep reminds itself, and has not done it."""
+        table = self._dispatcher.table
+        cursor = sweep_cursor.read(table, minute_of(now))
+        for entry in Reminders(table).between(cursor.first, now + LATEST_AFTER):
+            if entry.kind not in _UNCHANGED and not cursor.has_seen(entry):
+                yield entry.minute
+
+
+def _end_of_week(now: datetime) -> datetime:
+    """Return when limits are reported next."""
+    return datetime.combine(week_of(now) + WEEK, time(), UTC)
 
 
 def _policy_parameters(stack: Stack) -> set[str]:

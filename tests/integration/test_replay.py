@@ -290,12 +290,49 @@ def test_an_end_cuts_off_what_comes_later(play: Play) -> None:
 
 def test_a_reminder_is_kept_though_months_of_silence_are_passed_over(play: Play) -> None:
     policy = POLICY.replace('"1h"', '"20d"')
-    years = logs.event(NOON + timedelta(days=3000), {"jobId": "job-2", "status": "RUNNABLE"})
+    much_later = logs.event(NOON + timedelta(days=600), {"jobId": "job-2", "status": "RUNNABLE"})
 
-    rows = play([*a_job(("12:00", "RUNNABLE")), years], policy)
+    rows = play([*a_job(("12:00", "RUNNABLE")), much_later], policy)
 
     [call] = [row for row in rows if row["kind"] == "call"]
     assert "2026-01-21T12:00:00Z" <= call["at"] <= "2026-01-21T12:02:00Z"
+
+
+@pytest.mark.parametrize(
+    ("after", "exempted", "stopped_at"),
+    [
+        pytest.param("1d1m", [], "2026-01-02T12:01", id="in a minute"),
+        pytest.param("1d5m", [], "2026-01-02T12:05", id="in some minutes"),
+        pytest.param("1d25m", [], "2026-01-02T12:25", id="later"),
+        pytest.param(
+            "1h",
+            [{"job_id": "job-1", "until": "2026-01-02T13:03:00Z"}],
+            "2026-01-02T13:03",
+            id="of an exempted job, checked hourly",
+        ),
+    ],
+)
+def test_nothing_that_is_due_is_slept_over_once_a_day_has_been_quiet(
+    play: Play, after: str, commands: list[Any], stopped_at: str
+) -> None:
+    asked = [
+        {"time": "2026-01-01T12:55:00Z", "command": each | {"by": "jane"}} for each in commands
+    ]
+    later = logs.event(NOON + timedelta(days=4), {"jobId": "job-2", "status": "SUCCEEDED"})
+
+    rows = play([*a_job(("12:00", "RUNNABLE")), *asked, later], POLICY.replace("1h", after))
+
+    assert [row["at"][:16] for row in rows if row["kind"] == "call"] == [stopped_at]
+
+
+def test_the_report_of_a_week_comes_on_monday_though_nothing_happens(play: Play) -> None:
+    policy = POLICY.replace("enforce", "observe")
+    job = a_job(("12:00", "RUNNABLE"), ("14:00", "FAILED"))
+
+    rows = play(job, policy, until=NOON + timedelta(days=40))
+
+    told = [row["at"][:16] for row in notices(rows, "rule-report")]
+    assert told == [f"2026-01-{day:02}T00:00" for day in (5, 12, 19, 26)]
 
 
 # ---- The command --------------------------------------------------------------------------
