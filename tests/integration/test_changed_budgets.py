@@ -99,6 +99,27 @@ def test_a_stage_that_another_share_of_its_budget_keeps_is_not_told_to_be_releas
     assert guarding.state_of("gpu") == "DISABLED"
 
 
+def test_a_share_that_a_raised_limit_still_reaches_keeps_no_harder_stage(stack: Stack) -> None:
+    milder = POLICY.replace('name = "day" }', 'name = "day", percent = 50 }')
+    policy = (
+        milder
+        + """
+[[guard.stage]]
+budgets = [{ name = "day" }]
+action = "terminate"
+"""
+    )
+    guarding = Guarding(stack, policy)
+    guarding.submit()
+    guarding.run(minutes=20)
+    guarding.command("release", guard="spending", by="jane")
+    guarding.run(minutes=15)
+    put(guarding, policy.replace("vcpu_hours = 2", "vcpu_hours = 3.6"))
+
+    stages = [each["facts"]["stage"] for each in guarding.told("guard-raised")]
+    assert stages == ["cancel", "terminate", "cancel"]
+
+
 def test_a_stage_whose_budget_nothing_names_any_more_is_told(guarding: Guarding) -> None:
     put(guarding, POLICY.replace('name = "day" }', 'name = "day", percent = 900 }'))
 

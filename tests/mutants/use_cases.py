@@ -6,6 +6,13 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
+        "a budget's share that a raised limit still reaches keeps no harder stage",
+        "use_cases/budget_watch.py",
+        'sorted(evidence, key=lambda each: each.state == "ALARM")',
+        "evidence",
+        ("tests/integration/test_changed_budgets.py",),
+    ),
+    Mutant(
         "what is filed late is filed where the sweep still comes",
         "use_cases/job_events.py",
         "now = max(sent_at, self.clock())",

@@ -23,12 +23,15 @@ def watch(budgets: BudgetAnnouncer, guards: GuardUpdater) -> None:
     """
     asked = asked_of(budgets.policy)
     states = budgets.announce(asked)
-    failed = guards.receive(
-        evidence
+    evidence = [
+        each
         for name, percents in asked.items()
         if name in states and (budget := budgets.policy.budget_named(name))
-        for evidence in _evidence(budget, states[name], percents, to_ms(budgets.now))
-    )
+        for each in _evidence(budget, states[name], percents, to_ms(budgets.now))
+    ]
+    # Where the policy has raised a limit, the share that is not reached any more comes first: a
+    # share that is reached now must not keep a stage to which another one has led.
+    failed = guards.receive(sorted(evidence, key=lambda each: each.state == "ALARM"))
     budgets.failed += failed
     if not failed:  # A guard that missed its evidence would decide by an old state.
         budgets.failed += guards.time_passes_once_budgets_counted(states)
