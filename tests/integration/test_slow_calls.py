@@ -1,12 +1,14 @@
-"""Very many waiting jobs, and calls that take as long as real ones: no sweep may be killed."""
+"""Very many jobs, and calls that take as long as real ones: no sweep may be killed."""
 
 import gc
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from batch_watchdog.store import sweep_cursor
 from local.aws.dispatcher import Dispatcher
 from local.aws.functions import Outcome
 from local.aws.sources import Call
@@ -14,19 +16,33 @@ from local.aws.stack import Stack
 from local.batch.simulated import SimulatedBatch
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
 SECONDS_A_CALL = 0.15
 SAMPLES = 100  # spread over all jobs: only these come to their limit while a test looks
 
 # At most so long after it began to wait a job is stopped: the sweep that lists all jobs comes
 # every 15 minutes, and what is due is stopped within two.
 AT_LATEST = timedelta(minutes=10 + 15 + 2)
-POLICY = """
-mode = "enforce"
+LIMITS = """
 [[limit]]
 match = { name = "sample" }
 RUNNABLE = { after = "10m", action = "cancel" }
 [[limit]]
 RUNNABLE = { after = "20h", action = "warn" }
+"""
+
+# To describe a service job takes a call each: a sweep has no time for so many of them.
+TRAINING = 600
+BUDGET = """
+[[budget]]
+name = "all"
+instance_hours = 100_000
+"""
+OBSERVED = """
+[[limit]]
+match = { name = "train" }
+mode = "observe"
+RUNNING = { after = "10m", action = "terminate" }
 """
 
 
@@ -42,10 +58,14 @@ def no_collector() -> Iterator[None]:
 class Crowd:
     """So many jobs wait since noon, and so many of them are known by their events."""
 
-    def __init__(self, stack: Stack, jobs: int, known: int) -> None:
+    def __init__(
+        self, stack: Stack, jobs: int, known: int, *, limits: str = LIMITS, more: str = ""
+    ) -> None:
         self._stack = stack
         self._told = known
         self.problems: list[str] = []  # of sweeps
+        self._sweeping = False
+        self.described: list[tuple[datetime, str]] = []  # service jobs, by sweeps
         self.sweeps = 0
         self.batch = SimulatedBatch(emit=self._emitted)
         names = {each.environment["POLICY_PARAMETER"] for each in stack.functions.values()}
@@ -53,12 +73,13 @@ class Crowd:
             stack,
             self.batch,
             self,
-            parameters=dict.fromkeys(names, POLICY),
+            parameters=dict.fromkeys(names, f'mode = "enforce"{more}{limits}'),
+            responders={"batch": self._answer},
             call_seconds={"batch": SECONDS_A_CALL},
             around=self._around,
         )
         self.dispatcher.run(NOON)
-        self.batch.add_world({"jobQueues": [{"jobQueueName": "q"}]})
+        self.batch.add_world({"jobQueues": [{"jobQueueName": "q"}, {"jobQueueName": "training"}]})
         every = jobs // SAMPLES
         ids = [
             self.batch.submit("other" if number % every else "sample", "q")
@@ -71,12 +92,22 @@ class Crowd:
             self._told -= 1
             self.dispatcher.emitted(event)
 
+    def _answer(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
+        answer = self.batch.call(operation, params)
+        if operation != "DescribeServiceJob":
+            return answer
+        if self._sweeping:
+            self.described.append((self.batch.now, params["jobId"]))
+        return answer | {"serviceRequestPayload": '{"ResourceConfig": {"InstanceCount": 1}}'}
+
     def _around(self, call: Call) -> Call:
         def called(arn: str, event: Any) -> Outcome:
+            self._sweeping = self._stack.functions[arn].folder.name == "sweep"
             outcome = call(arn, event)
-            if self._stack.functions[arn].folder.name == "sweep":
+            if self._sweeping:
                 self.sweeps += 1
                 self.problems += [outcome.error] if outcome.error else []
+            self._sweeping = False
             return outcome
 
         return called
@@ -87,10 +118,16 @@ class Crowd:
     def dead_letter(self, at: datetime, reason: str, event: Any) -> None:
         self.problems.append(f"{at:%H:%M:%S}: {reason}: {event!r:.80}")
 
-    def run(self) -> "Crowd":
-        """Let time pass until the last job must have been stopped, or a sweep has failed."""
+    def train(self, jobs: int) -> "Crowd":
+        """Have so many service jobs run from now on, for days."""
+        for _ in range(jobs):
+            self.batch.submit("train", "training", service=True, seconds=1_000_000)
+        return self
+
+    def run(self, until: datetime = NOON + AT_LATEST) -> "Crowd":
+        """Let time pass: until the last job must have been stopped, or a sweep has failed."""
         self.dispatcher.start(NOON + timedelta(minutes=1))
-        while not self.problems and self.dispatcher.step(NOON + AT_LATEST):
+        while not self.problems and self.dispatcher.step(until):
             pass
         return self
 
@@ -126,3 +163,27 @@ def test_few_jobs_are_seen_to_although_each_call_takes_its_time(stack: Stack) ->
 
     assert crowd.problems == []
     assert crowd.stopped().keys() == crowd.samples
+
+
+@pytest.mark.parametrize(
+    ("more", "due"),
+    [
+        pytest.param(BUDGET, 15 * MINUTE, id="for a budget"),
+        pytest.param(OBSERVED, 30 * MINUTE, id="for a rule's report"),
+    ],
+)
+def test_what_a_sweep_has_no_time_to_look_at_is_left_to_the_next_and_each_job_is_looked_at_once(
+    stack: Stack, more: str, due: timedelta
+) -> None:
+    limits = LIMITS.replace("10m", f"{due // MINUTE}m")  # The jobs that wait are due then, too.
+    crowd = Crowd(stack, jobs=100, known=10_000, limits=limits, more=more).train(TRAINING)
+    last = NOON + due + 10 * MINUTE
+    crowd.run(last + timedelta(seconds=59))
+
+    assert crowd.problems == []
+    looks = Counter(job for at, job in crowd.described if at >= NOON + due)
+    assert (len(looks), set(looks.values())) == (TRAINING, {1})
+    assert max(at for at, _ in crowd.described) > NOON + due + MINUTE
+    assert crowd.stopped().keys() == crowd.samples
+    assert max(crowd.stopped().values()) <= NOON + due + 3 * MINUTE
+    assert sweep_cursor.read(crowd.dispatcher.table, last).minute == last

@@ -49,9 +49,9 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "only what EC2 has described speaks against a remark on requirements for certain",
-        "diagnosis/fit.py",
-        "if not (for_certain and size.from_name)",
-        "if True",
+        "diagnosis/rules.py",
+        "sizes=[size for size in environment.sizes if not size.from_name]",
+        "sizes=environment.sizes",
         ("tests/unit/diagnosis/test_rules.py",),
     ),
     Mutant(
@@ -64,7 +64,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a remark on requirements is no cause unless the numbers prove it",
         "diagnosis/rules.py",
-        "if grows or any(fits(each, needs, for_certain=True) for each in environments):",
+        "if grows or any(fits(_described(each), needs) for each in environments):",
         "if False:",
         ("tests/unit/diagnosis/test_rules.py",),
     ),

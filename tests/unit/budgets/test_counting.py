@@ -35,8 +35,14 @@ class Client:
     def __init__(self) -> None:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.lacking: set[str] = set()  # in descriptions, and not in lists
+        self.asked: list[list[str]] = []  # jobs, by call
+
+    def describe_service_job(self, jobId: str) -> dict[str, Any]:  # noqa: N803 - AWS's name
+        [job] = self.describe_jobs([jobId])["jobs"]
+        return {**job, "serviceJobType": "SAGEMAKER_TRAINING"}
 
     def describe_jobs(self, jobs: Iterable[str]) -> dict[str, Any]:
+        self.asked.append(list(jobs))
         shown = [self.jobs[each].items() for each in jobs if each in self.jobs]
         return {
             "jobs": [{key: it for key, it in each if key not in self.lacking} for each in shown]
@@ -57,12 +63,17 @@ class Client:
 class Watch:
     def __init__(self, policy: str = POLICY) -> None:
         self.table, self.client = MemoryTable(lambda *_: None), Client()
+        self.calls = 1_000  # for which there is time
         self.policy: Policy = parse_policy(policy)
         self.keys = tuple((budget.name, budget.counting) for budget in self.policy.budget)
 
     def keeper(self, now: datetime) -> BudgetKeeper:
         return BudgetKeeper(
-            table=self.table, batch=BatchApi(self.client), policy=self.policy, now=now
+            table=self.table,
+            batch=BatchApi(self.client),
+            policy=self.policy,
+            now=now,
+            out_of_time=lambda: len(self.client.asked) >= self.calls,
         )
 
     def fact(self, job: str, start: datetime, stop: datetime | None = None, **more: Any) -> Fact:
@@ -77,7 +88,8 @@ class Watch:
         return replace(fact, run=replace(fact.run, attempt=unnumbered(to_ms(at))))
 
     def told(self, now: datetime, *some: Fact) -> None:
-        self.keeper(now).count(facts.rows_of(some))
+        filed = [fact for row in facts.rows_of(some) for fact in facts.read(row)]
+        assert self.keeper(now).count(filed) == len(filed)
 
     def shows(self, job: str, status: str, start: datetime, stop: datetime | None = None) -> None:
         attempt = {"startedAt": to_ms(start), "stoppedAt": to_ms(stop) if stop else None}
@@ -99,9 +111,14 @@ class Watch:
 
     def look(self, now: datetime) -> None:
         """See to what is due to be looked at."""
-        due = Reminders(self.table).between(NOON - HOUR, now)
-        rows = [row for entry in due if entry.kind == "run" for row in unpack(entry.content)]
-        self.keeper(now).check(rows)
+        due = self.filed(now)
+        assert self.keeper(now).check(due) == len(due)
+
+    def filed(self, until: datetime) -> list[Fact]:
+        """Return the runs that are to be looked at until a time."""
+        entries = Reminders(self.table).between(NOON - HOUR, until)
+        rows = [row for each in entries if each.kind == "run" for row in unpack(each.content)]
+        return [fact for row in rows for fact in facts.read(row)]
 
     def list_all(self, now: datetime) -> None:
         listing = BudgetListing(
@@ -396,3 +413,79 @@ def test_the_state_is_small_however_much_was_counted() -> None:
     assert state
     assert len(str(items.put(state, NOON).item["body"])) < 1_000
     assert rules.read(state, watch.policy.budget[0], to_ms(NOON)).jobs == 2_000
+
+
+# ---- A sweep that runs out of time --------------------------------------------------------
+
+
+def test_a_check_stops_asking_when_the_time_is_up_and_goes_on_there() -> None:
+    watch = Watch()
+    jobs = [f"a:{index}" for index in range(250)]
+    some = [watch.fact(job, NOON) for job in jobs]
+    for job in jobs:
+        watch.shows(job, "RUNNING", NOON)
+    watch.told(NOON, *some)
+    now = NOON + 15 * MINUTE
+
+    watch.calls = 2
+    assert watch.keeper(now).check(some) == 200
+    watch.calls = 3
+    assert watch.keeper(now + MINUTE).check(some[200:]) == 50
+    assert [job for call in watch.client.asked for job in call] == jobs
+    again = [fact for fact in watch.filed(now + HOUR) if fact.seen]
+    assert sorted(fact.run.job_id for fact in again) == sorted(jobs)
+    assert {fact.missed for fact in again} == {0}
+
+
+@pytest.mark.parametrize("calls", [0, 1])
+def test_a_check_without_any_time_still_asks_once(calls: int) -> None:
+    watch = Watch()
+    watch.calls = calls
+    jobs = [replace(watch.fact(job, NOON), service=True) for job in ("s1", "s2", "s3")]
+    for fact in jobs:
+        watch.shows(fact.run.job_id, "RUNNING", NOON)
+
+    assert watch.keeper(NOON + MINUTE).check(jobs) == 1
+    assert watch.client.asked == [["s1"]]
+
+
+def test_runs_that_are_known_to_have_ended_take_no_time() -> None:
+    watch = Watch()
+    watch.told(NOON, *(watch.fact(f"a:{index}", NOON) for index in range(200)))
+    watch.told(NOON + MINUTE, *(watch.fact(f"a:{n}", NOON, NOON + MINUTE) for n in range(150)))
+    watch.calls = 0
+    watch.shows("a:150", "RUNNING", NOON)
+
+    assert watch.keeper(NOON + HOUR).check(watch.filed(NOON + HOUR)) == 200
+    assert watch.client.asked == [[f"a:{index}" for index in range(150, 200)]]
+
+
+def test_jobs_of_two_budgets_are_asked_about_in_the_order_in_which_they_are_filed() -> None:
+    watch = Watch(POLICY + POLICY.replace('"b"', '"c"'))
+    both = [
+        replace(watch.fact(f"a:{index}", NOON), budgets=(key,))
+        for key, indices in zip(reversed(watch.keys), (range(150), range(250)), strict=True)
+        for index in indices
+    ]
+    watch.calls = 1
+    for fact in both:
+        watch.shows(fact.run.job_id, "RUNNING", NOON)
+
+    assert watch.keeper(NOON + MINUTE).check(both) == 100
+    assert watch.client.asked == [[f"a:{index}" for index in range(100)]]
+
+
+def test_late_starts_that_there_is_no_time_to_ask_about_are_left_and_not_missed() -> None:
+    watch = Watch()
+    late = [watch.fact(f"a:{index}", NOON) for index in range(150)]
+    ended = watch.fact("b", NOON, NOON + HOUR)
+    now = NOON + 10 * MINUTE
+    for fact in late:
+        watch.shows(fact.run.job_id, "RUNNING", NOON)
+    watch.calls = 1
+
+    assert watch.keeper(now).count([ended, *late]) == 101
+    assert {fact.missed for fact in watch.filed(now + HOUR)} == {0}
+    watch.calls = 2
+    assert watch.keeper(now + MINUTE).count(late[100:]) == 50
+    assert watch.used(NOON + HOUR) == 151 * 4

@@ -1,6 +1,7 @@
 """Jobs that pass limits are counted once, followed to their end, and reported once a week."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,13 +13,13 @@ from batch_watchdog.core.effects import STOP_MARK, Announce
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.policy.model import UnreadablePolicy, parse_policy
 from batch_watchdog.rule_reports import follow_items, tally_items
-from batch_watchdog.rule_reports.followed import RuleKey
+from batch_watchdog.rule_reports.followed import FollowedJob, RuleKey
 from batch_watchdog.rule_reports.rules import limits_of
 from batch_watchdog.rule_reports.workflow import MISSED_MAX, FollowUp, WeeklyReport
 from batch_watchdog.store.actions import to_action
-from batch_watchdog.store.item_codec import Item
+from batch_watchdog.store.item_codec import Item, unpack
 from batch_watchdog.store.memory_table import MemoryTable
-from batch_watchdog.store.table import Put
+from batch_watchdog.store.table import Put, Table
 from local.aws.errors import session
 from tests.makers import JOB, an_event, at
 from tests.watching import Watching
@@ -45,6 +46,12 @@ def reported(watching: Watching, now: datetime) -> Mapping[str, Any]:
     [rule] = watching.console.answer({"command": "report"}, now)["rules"]
     return {name: rule[name] for name in ("jobs", "went_on", "ended", "stopped", "open", "exempted")
             if rule[name]}  # fmt: skip
+
+
+def follow_up(
+    table: Table, batch: BatchApi, now: datetime, out_of_time: Callable[[], bool] = lambda: False
+) -> FollowUp:
+    return FollowUp(table=table, batch=batch, now=now, out_of_time=out_of_time)
 
 
 def test_a_job_that_would_have_been_stopped_is_counted_at_once_and_open() -> None:
@@ -109,9 +116,7 @@ def test_an_end_that_is_seen_twice_is_counted_once() -> None:
     watching = Watching(OBSERVE, STARTS_LATE).run(at("12:00"), at("15:30"))
     jobs = list(follow_items.all_filed(watching.table, at("15:30")))
     for _ in range(2):
-        FollowUp(
-            table=watching.table, batch=watching.sweeper.batch, now=at("15:31")
-        ).check(jobs * 2)  # fmt: skip
+        follow_up(watching.table, watching.sweeper.batch, at("15:31")).check(jobs * 2)
 
     assert reported(watching, at("15:31")) == {"jobs": 1, "went_on": 1}
 
@@ -125,7 +130,7 @@ def test_a_job_that_batch_does_not_show_is_asked_for_again_and_then_unknown() ->
         [job] = [
             each for each in follow_items.all_filed(watching.table, now) if each.missed == look
         ]
-        FollowUp(table=watching.table, batch=batch, now=now).check([job])
+        follow_up(watching.table, batch, now).check([job])
         now += timedelta(minutes=15)
 
     [rule] = watching.console.answer({"command": "report"}, now)["rules"]
@@ -151,6 +156,51 @@ def test_an_end_of_which_batch_never_shows_more_counts_as_it_is_shown() -> None:
     watching.run(at("12:00"), at("15:00"))
 
     assert reported(watching, at("15:00")) == {"jobs": 1, "stopped": 1}
+
+
+def test_a_check_stops_asking_when_the_time_is_up_and_goes_on_there() -> None:
+    table, asked = MemoryTable(), []
+
+    def shown(operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        ids = params.get("jobs") or [params["jobId"]]
+        asked.append(ids)
+        jobs = [an_event(jobId=each, status="RUNNABLE")["detail"] for each in ids]
+        return {"jobs": jobs} if operation == "DescribeJobs" else jobs[0]
+
+    batch = BatchApi(session({"batch": shown}, "us-east-1").client("batch"))
+    key = RuleKey(rule="a", status="RUNNABLE", limit_seconds=60, action="cancel", mode="observe")
+    some = [
+        FollowedJob(
+            job_id=f"{number:03}",
+            about=f"{number:03}",
+            key=key,
+            since=at("12:00"),
+            decided_at=at("12:01"),
+            service=number % 50 == 0,
+        )
+        for number in range(250)
+    ]
+    [entry] = follow_items.entries(some, FIRST_LOOK)
+    jobs = list(follow_items.read(unpack(entry.content)))
+    looks = follow_up(table, batch, FIRST_LOOK, lambda: len(asked) % 2 == 0)
+    done = []
+    for _ in range(4):
+        done.append(looks.check(jobs))
+        jobs = jobs[done[-1] :]
+
+    assert done == [200, 46, 2, 2]
+    assert sorted(job for call in asked for job in call) == [job.job_id for job in some]
+    again = list(follow_items.all_filed(table, FIRST_LOOK))
+    assert (len(again), {job.missed for job in again}) == (250, {0})
+
+
+def test_a_check_without_any_time_still_asks_once() -> None:
+    watching = Watching(OBSERVE, a_life(("12:00", "RUNNABLE"))).run(at("12:00"), at("13:01"))
+    [job] = follow_items.all_filed(watching.table, at("13:01"))
+    jobs = [replace(job, job_id=f"{number}", service=True) for number in range(3)]
+    looks = follow_up(watching.table, watching.sweeper.batch, FIRST_LOOK, lambda: True)
+
+    assert looks.check(jobs) == 1
 
 
 def test_one_job_that_cannot_be_read_leaves_the_others() -> None:

@@ -6,7 +6,7 @@ It reads in as few calls as Batch allows. It changes something only in `stop`, `
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import batched
+from itertools import batched, groupby
 from typing import Any, Literal
 
 from botocore.exceptions import ClientError
@@ -40,6 +40,15 @@ def kinds_of(queue: Detail) -> list[bool]:
     """Return whether a queue holds service jobs; both answers, if it does not show what it is."""
     shown = ("jobQueueType", "computeEnvironmentOrder", "serviceEnvironmentOrder")
     return [is_for_service_jobs(queue)] if any(map(queue.get, shown)) else [False, True]
+
+
+def one_call_each[J](
+    jobs: Iterable[J], is_service: Callable[[J], bool]
+) -> Iterator[tuple[tuple[J, ...], bool]]:
+    """Yield the jobs that one call describes, in order, and whether these are service jobs."""
+    for service, alike in groupby(jobs, is_service):
+        for some in batched(alike, 1 if service else DESCRIBE_MAX, strict=False):
+            yield some, service
 
 
 class BatchReader:

@@ -4,13 +4,11 @@ the runs that are believed to go on.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import batched
-from typing import Any
 
-from batch_watchdog.aws.batch import DESCRIBE_MAX, BatchApi, Detail
+from batch_watchdog.aws.batch import BatchApi, Detail, one_call_each
 from batch_watchdog.budgets import facts as fact_rows
 from batch_watchdog.budgets import items, shown_runs
 from batch_watchdog.budgets.arrivals import facts_of
@@ -31,75 +29,96 @@ _PROMPT = timedelta(minutes=2)  # If a start arrives later, the run may have end
 
 @dataclass(slots=True, kw_only=True)
 class BudgetKeeper:
-    """Counts and checks runs at `now`. `failed` has the errors of what is to be done again."""
+    """
+    Counts and checks runs at `now`. `failed` has the errors of what is to be done again.
+
+    Once the time is up, AWS Batch is asked nothing more. `count` and `check` return how many of the
+    facts, from the first on, they have handled: at least one, if there are any.
+    """
 
     table: Table
     batch: BatchApi
     policy: Policy
     now: datetime
+    out_of_time: Callable[[], bool]
     failed: list[Exception] = field(default_factory=list)
 
     @property
     def _counter(self) -> BudgetCounter:
         return BudgetCounter(table=self.table, policy=self.policy, now=self.now, failed=self.failed)
 
-    def count(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Count the facts of these rows, each start and each end once."""
-        facts = fact_rows.latest(fact for row in rows for fact in fact_rows.read(row))
-        self._counter.count(self._proven(facts))
-
-    def _proven(self, facts: Sequence[Fact]) -> list[Fact]:
-        """Return the facts; in place of late starts, return what Batch shows now."""
-        late = [
-            fact
-            for fact in facts
+    def count(self, facts: Sequence[Fact]) -> int:
+        """Count facts, each start and end once. For late starts, count what Batch shows now."""
+        joined = fact_rows.latest(facts)
+        late = {
+            fact: None
+            for fact in joined
             if fact.run.start and fact.run.start < to_ms(self.now - _PROMPT) and not fact.run.stop
-        ]
-        if not late:
-            return list(facts)
-        shown = {job_id: job for job_id, job in self._shown(late).items() if not job.lacks_runs}
-        proven = [fact for fact in facts if fact not in late]
-        omitted = [fact for fact in late if fact.run.job_id not in shown]
+        }
+        shown, not_asked = self._shown(facts, late)
+        shown = {job_id: job for job_id, job in shown.items() if not job.lacks_runs}
+        proven = [fact for fact in joined if fact not in late]
+        asked = [fact for fact in late if fact.run.job_id not in not_asked]
+        omitted = [fact for fact in asked if fact.run.job_id not in shown]
         Reminders(self.table).file(items.soon_again(omitted, self.now))
-        for fact in late:
+        for fact in asked:
             if job := shown.get(fact.run.job_id):
                 proven += shown_runs.of_late_start(fact, job)
-        return fact_rows.latest(proven)
+        self._counter.count(fact_rows.latest(proven))
+        return _handled(facts, not_asked)
 
-    def _shown(self, facts: Iterable[Fact]) -> dict[str, Shown]:
-        """Return what Batch shows now of the jobs of these facts, by job id; it may omit some."""
-        jobs = {fact.run.job_id: fact.service for fact in facts}
+    def _shown(
+        self, facts: Iterable[Fact], wanted: Iterable[Fact]
+    ) -> tuple[dict[str, Shown], set[str]]:
+        """
+        Return what Batch shows now of the jobs of the `wanted` facts, by job id; it may omit some.
+
+        Batch is asked about them in the order of `facts`. Also return the jobs that there was no
+        time to ask about.
+        """
+        ids = {fact.run.job_id for fact in wanted}
+        jobs = {fact.run.job_id: fact.service for fact in facts if fact.run.job_id in ids}
         shown = {}
-        for job_id, detail in self._details(jobs):
-            try:
-                job = event_from_detail(detail, self.now)
-            except ITEM_ERRORS as error:
-                self.failed.append(error)
-            else:
-                shown[job_id] = Shown(
-                    status=job.status,
-                    facts=list(facts_of(job, detail, ())),
-                    expected=expected_run(detail),
-                    lacks_runs=lacks_its_runs(detail),
-                )
-        return shown
-
-    def _details(self, jobs: Mapping[str, bool]) -> Iterator[tuple[str, Detail]]:
-        """Yield what Batch shows of jobs, given by id with whether they are service jobs."""
-        for service, describe in (
-            (False, self.batch.describe),
-            (True, self.batch.describe_service),
-        ):
-            asked = [job_id for job_id, is_service in jobs.items() if is_service == service]
-            for some in batched(asked, DESCRIBE_MAX, strict=False):
+        for some, details in self._details(jobs):
+            ids.difference_update(some)
+            for job_id, detail in details.items():
                 try:
-                    yield from describe(some).items()
-                except ITEM_ERRORS as error:  # Batch is asked about them again.
+                    job = event_from_detail(detail, self.now)
+                except ITEM_ERRORS as error:
                     self.failed.append(error)
+                else:
+                    shown[job_id] = Shown(
+                        status=job.status,
+                        facts=list(facts_of(job, detail, ())),
+                        expected=expected_run(detail),
+                        lacks_runs=lacks_its_runs(detail),
+                    )
+        return shown, ids
 
-    def check(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Check whether the runs of these rows go on. Count the ends that no event reported."""
-        left = self._not_ended([fact for row in rows for fact in fact_rows.read(row)])
+    def _details(
+        self, jobs: Mapping[str, bool]
+    ) -> Iterator[tuple[Sequence[str], Mapping[str, Detail]]]:
+        """
+        Yield jobs with what Batch shows of them, a call at a time, until the time is up.
+
+        `jobs` says by id whether they are service jobs.
+        """
+        begun = False
+        for some, service in one_call_each(jobs, jobs.__getitem__):
+            if begun and self.out_of_time():
+                return
+            begun = True
+            describe = self.batch.describe_service if service else self.batch.describe
+            try:
+                details = describe(some)
+            except ITEM_ERRORS as error:  # Batch is asked about them again.
+                self.failed.append(error)
+                details = {}
+            yield some, details
+
+    def check(self, facts: Sequence[Fact]) -> int:
+        """Check whether these runs go on. Count the ends that no event reported."""
+        left = self._not_ended(facts)
         if any(not fact.run.start for fact in left):
             began = {
                 (fact.run.job_id, fact.run.attempt)
@@ -111,13 +130,13 @@ class BudgetKeeper:
                 for fact in left
                 if fact.run.start or (fact.run.job_id, fact.run.attempt) not in began
             ]
-        if not left:
-            return
-        shown = self._shown(left)
+        shown, not_asked = self._shown(facts, left)
         found: list[Fact] = []
         going_on: list[Fact] = []
         again: list[Fact] = []
         for fact in left:
+            if fact.run.job_id in not_asked:
+                continue
             job = shown.get(fact.run.job_id)
             answer = shown_runs.answer(fact, job)
             if job and job.expected:
@@ -129,6 +148,7 @@ class BudgetKeeper:
         Reminders(self.table).file(items.checks(seen, self.now))
         Reminders(self.table).file(items.soon_again(again, self.now))
         self._counter.count(fact_rows.latest(found))
+        return _handled(facts, not_asked)
 
     def _not_ended(self, facts: Sequence[Fact]) -> list[Fact]:
         """Return the facts whose end some budgets have not counted, with these budgets only."""
@@ -152,3 +172,9 @@ class BudgetKeeper:
                     budgets = tuple(dict.fromkeys((*known.budgets, (name, counts))))
                     left[run.job_id, run.attempt] = replace(kept, budgets=budgets)
         return list(left.values())
+
+
+def _handled(facts: Sequence[Fact], not_asked: Container[str]) -> int:
+    """Return how many facts, from the first on, are about jobs that there was time for."""
+    left = (number for number, fact in enumerate(facts) if fact.run.job_id in not_asked)
+    return next(left, len(facts))

@@ -292,17 +292,12 @@ def tight(environment: Environment, needs: Needs) -> Clue | None:
     return None
 
 
-def fits(environment: Environment, needs: Needs, *, for_certain: bool = False) -> bool:
-    """
-    Whether an allowed instance type of known size takes what the job is known to ask for.
-
-    `for_certain`: only sizes that EC2 has described count, and none that is read from a name.
-    """
-    sizes = [size for size in environment.sizes if not (for_certain and size.from_name)]
+def fits(environment: Environment, needs: Needs) -> bool:
+    """Whether an allowed instance type of known size takes what the job is known to ask for."""
     return bool(needs.asks) and all(
         ask.vcpus
         and ask.memory_mib
-        and any(size.tells(ask) and _takes(environment, size, ask) for size in sizes)
+        and any(size.tells(ask) and _takes(environment, size, ask) for size in environment.sizes)
         for ask in needs.asks
     )
 

@@ -189,12 +189,17 @@ def _explained(
     """
     if not numbers:
         grows = not environments or any(each.desired != 0 for each in environments)
-        if grows or any(fits(each, needs, for_certain=True) for each in environments):
+        if grows or any(fits(_described(each), needs) for each in environments):
             return []
         note = say("no environment is growing: each of them wants 0 vCPUs")
         return [replace(said, evidence=row([said.evidence, note], "; "))]
     evidence = say("{evidence}; {also}", evidence=numbers[0].evidence, also=said.evidence)
     return [replace(numbers[0], evidence=evidence), *numbers[1:]]
+
+
+def _described(environment: Environment) -> Environment:
+    """Return the environment with those sizes only that EC2 has described."""
+    return replace(environment, sizes=[size for size in environment.sizes if not size.from_name])
 
 
 # ---- What a job waits for -----------------------------------------------------------------

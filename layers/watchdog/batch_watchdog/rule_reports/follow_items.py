@@ -28,7 +28,8 @@ def entries(jobs: Iterable[FollowedJob], at: datetime) -> Iterator[Reminder]:
     """Build the entries by which jobs are checked at the first quarter of an hour after a time."""
     minute = minute_of(at) + MINUTE
     minute += -timedelta(minutes=minute.minute) % ROUNDED_UP_TO
-    ordered = sorted(jobs, key=lambda each: (each.about, each.key.mode))
+    # Service jobs together, so that the others are described many at a time.
+    ordered = sorted(jobs, key=lambda each: (each.service, each.about, each.key.mode))
     for some in batched(ordered, _ENTRY_MAX, strict=False):
         by_key: dict[RuleKey, list[list[Any]]] = defaultdict(list)
         for job in some:

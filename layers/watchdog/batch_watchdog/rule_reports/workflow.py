@@ -1,12 +1,11 @@
 """Find the outcomes of jobs that have passed a limit, and report them once a week."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from itertools import batched
 from typing import Any
 
-from batch_watchdog.aws.batch import DESCRIBE_MAX, BatchApi, Detail
+from batch_watchdog.aws.batch import BatchApi, Detail, one_call_each
 from batch_watchdog.budgets.amounts import NOTHING, Amounts, amounts_of
 from batch_watchdog.budgets.periods import to_ms
 from batch_watchdog.budgets.runs import runs_of
@@ -47,49 +46,55 @@ class FollowUp:
     table: Table
     batch: BatchApi
     now: datetime
+    out_of_time: Callable[[], bool]
     failed: list[Exception] = field(default_factory=list)
 
-    def process(self, rows: Iterable[Any]) -> None:
-        """Check the jobs of these rows."""
-        self.check(list(follow_items.read(rows)))
+    def check(self, jobs: Sequence[FollowedJob]) -> int:
+        """
+        Count the ends of these jobs; file another check of those that are still open.
 
-    def check(self, jobs: Sequence[FollowedJob]) -> None:
-        """Count the ends of these jobs; file another check of those that are still open."""
+        Returns:
+            How many of the jobs, from the first on, were checked before the time was up: at least
+            one, if there are any.
+        """
         ends: dict[FollowedJob, tuple[End, Amounts]] = {}
         later: dict[FollowedJob, datetime] = {}
-        for job, detail in self._shown(jobs):
-            if not _is_whole(detail) and job.missed < MISSED_MAX:
-                later[replace(job, missed=job.missed + 1)] = self.now
-                continue
-            try:
-                end = self._end(job, detail)
-            except ITEM_ERRORS as error:
-                self.failed.append(error)
-                later[job] = self.now
-                continue
-            if end:
-                ends[job] = end, amounts_of(detail) if detail else NOTHING
-            else:
-                later[replace(job, missed=0)] = self.now + AGAIN
+        done = 0
+        for some, service in one_call_each(jobs, lambda job: job.service):
+            if done and self.out_of_time():
+                break
+            done += len(some)
+            for job, detail in self._shown(some, service=service):
+                if not _is_whole(detail) and job.missed < MISSED_MAX:
+                    later[replace(job, missed=job.missed + 1)] = self.now
+                    continue
+                try:
+                    end = self._end(job, detail)
+                except ITEM_ERRORS as error:
+                    self.failed.append(error)
+                    later[job] = self.now
+                    continue
+                if end:
+                    ends[job] = end, amounts_of(detail) if detail else NOTHING
+                else:
+                    later[replace(job, missed=0)] = self.now + AGAIN
         # Reminders first: a crash in between repeats a check, and loses none.
         self._file(later)
         self._count(ends)
+        return done
 
-    def _shown(self, jobs: Sequence[FollowedJob]) -> Iterator[tuple[FollowedJob, Detail | None]]:
-        """Yield the jobs with what Batch shows of them. If a call fails, file its jobs again."""
-        for service, describe in (
-            (False, self.batch.describe),
-            (True, self.batch.describe_service),
-        ):
-            of_kind = [job for job in jobs if job.service == service]
-            for some in batched(of_kind, DESCRIBE_MAX, strict=False):
-                try:
-                    details = describe(dict.fromkeys(job.job_id for job in some))
-                except ITEM_ERRORS as error:
-                    self.failed.append(error)
-                    self._file(dict.fromkeys(some, self.now))
-                else:
-                    yield from ((job, details.get(job.job_id)) for job in some)
+    def _shown(
+        self, some: Sequence[FollowedJob], *, service: bool
+    ) -> Iterator[tuple[FollowedJob, Detail | None]]:
+        """Yield jobs with what Batch shows of them. If the call fails, file them again."""
+        describe = self.batch.describe_service if service else self.batch.describe
+        try:
+            details = describe(dict.fromkeys(job.job_id for job in some))
+        except ITEM_ERRORS as error:
+            self.failed.append(error)
+            self._file(dict.fromkeys(some, self.now))
+        else:
+            yield from ((job, details.get(job.job_id)) for job in some)
 
     def _end(self, job: FollowedJob, detail: Detail | None) -> End | None:
         if detail is None:

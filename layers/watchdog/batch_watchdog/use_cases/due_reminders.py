@@ -105,13 +105,17 @@ class DueReminders:
                     table=self.table, batch=self.batch, policy=policy, now=now
                 ).process(contents)
             case "use":
-                self.budgets.count(contents)
+                return self.budgets.count(contents)
             case "run":
-                self.budgets.check(contents)
+                return self.budgets.check(contents)
             case "followed":
-                FollowUp(table=self.table, batch=self.batch, now=now, failed=self.failed).process(
-                    contents
-                )
+                return FollowUp(
+                    table=self.table,
+                    batch=self.batch,
+                    now=now,
+                    out_of_time=self.out_of_time,
+                    failed=self.failed,
+                ).check(contents)
             case "thread":
                 threads.close_windows(self.table, [key for key, _ in contents], now)
             case _:

@@ -91,7 +91,13 @@ class Sweeper:
         early = self._process_what_is_due(policy, out_of_time)
         progress = SweepProgress(table=self.table, cursor=cursor, clock=self.clock)
         limits, overview = self._limits(policy, now), SweepOverview(table=self.table, at=minute)
-        budgets = BudgetKeeper(table=self.table, batch=self.batch, policy=policy, now=self.clock())
+        budgets = BudgetKeeper(
+            table=self.table,
+            batch=self.batch,
+            policy=policy,
+            now=self.clock(),
+            out_of_time=out_of_time,
+        )
         runs = BudgetListing(
             table=self.table,
             batch=self.batch,
