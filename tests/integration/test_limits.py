@@ -271,8 +271,20 @@ def test_a_job_that_starts_in_spite_of_its_stop_is_told_and_escalated_only_if_as
     watching = Watching(policy, events).run(at("12:00"), at("15:00"))
 
     [notice] = watching.told("limit-escaped")
-    assert notice["facts"]["status"] == "RUNNABLE"
+    assert (notice["facts"]["status"], notice["facts"]["status_now"]) == ("RUNNABLE", "STARTING")
+    assert ("escalated" in notice["facts"]) is (escalate == "true")
     assert [call.api for call in watching.stops] == ["CancelJobs", "TerminateJobs"][:calls]
+
+
+def test_a_notice_says_whether_its_job_is_a_service_job() -> None:
+    policy = "[[limit]]\nRUNNABLE = { warn_after = '1m', after = '6h' }\n"
+    service = moved("RUNNABLE", "12:00", serviceJobType="SAGEMAKER_TRAINING")
+
+    for event, facts in ((service, True), (moved("RUNNABLE", "12:00"), None)):
+        watching = Watching(policy, [event]).run(at("12:00"), at("12:05"))
+        [notice] = watching.told("limit-warning")
+        assert notice["facts"].get("service") is facts
+        assert "status_now" not in notice["facts"]
 
 
 def test_a_cancel_that_came_too_late_does_not_keep_a_running_job_from_its_limit() -> None:

@@ -152,7 +152,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a known cause is a failure, whoever stopped the array",
         "arrays/groups.py",
-        "    if cause == OTHER or (known and known.code != NO_CAUSE_OF_ITS_OWN):\n",
+        "    if cause == OTHER or (known and known.code != known_causes.NO_CAUSE_OF_ITS_OWN):\n",
         "    if cause == OTHER:\n",
         ("tests/unit/arrays/test_stops.py",),
     ),

@@ -85,4 +85,18 @@ MUTANTS: Sequence[Mutant] = (
         "held = chains.held(news.values())",
         ("tests/unit/failed_jobs/test_chains.py",),
     ),
+    Mutant(
+        "a failed service job is told as one",
+        "failed_jobs/notices.py",
+        '**({"service": True} if event.kind == "service" else {}),',
+        "",
+        ("tests/unit/failed_jobs/test_chains.py",),
+    ),
+    Mutant(
+        "of a text that is too long both ends are kept",
+        "failed_jobs/items.py",
+        "reason=middle(event.reason, FACT_MAX),",
+        "reason=event.reason[:FACT_MAX],",
+        ("tests/unit/failed_jobs/test_chains.py",),
+    ),
 )

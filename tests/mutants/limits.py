@@ -606,4 +606,18 @@ MUTANTS: Sequence[Mutant] = (
         "all_seen = True",
         ("tests/integration/test_slices.py",),
     ),
+    Mutant(
+        "a notice says which state its job is in now",
+        "limits/notices.py",
+        '**({"status_now": fact(case.job.status)} if case.job.status != case.stay.status else {}),',
+        "",
+        ("tests/integration/test_limits.py",),
+    ),
+    Mutant(
+        "a notice of a limit says that its job is a service job",
+        "limits/notices.py",
+        '**({"service": True} if case.stay.service else {}),',
+        "",
+        ("tests/integration/test_limits.py",),
+    ),
 )

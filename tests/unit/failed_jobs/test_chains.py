@@ -154,6 +154,14 @@ def test_a_failure_that_nothing_follows_is_told_at_once() -> None:
     assert [each["facts"]["followers"] for each in watching.told("job-failed")] == [0]
 
 
+def test_a_service_job_that_failed_is_told_as_one() -> None:
+    service = failed("a", serviceJobType="SAGEMAKER_TRAINING")
+
+    for event, facts in ((service, True), (failed("a"), None)):
+        [told] = seen(event).told("job-failed")
+        assert told["facts"].get("service") is facts
+
+
 STOPPED = f'{STOP_MARK}guard "monthly" is at terminate: ann asked for it'
 
 

@@ -73,26 +73,102 @@ def test_the_largest_groups_show_one_example_as_it_would_have_been_told_alone() 
     assert "8 × " in folded.subject
 
 
+LIST = "list-jobs --job-queue gpu --job-status"
+OBSERVED: dict[str, object] = {"mode": "observe", "status": "RUNNABLE"}
+
+
 @pytest.mark.parametrize(
     ("kind", "facts", "command"),
     [
-        ("job-failed", {}, "list-jobs --job-queue gpu --job-status FAILED"),
+        ("job-failed", {}, f"{LIST} FAILED"),
+        ("job-failed", {"queue": "a; rm"}, "list-jobs --job-queue 'a; rm' --job-status FAILED"),
+        (
+            "job-failed",
+            {"service": True},
+            "list-service-jobs --job-queue gpu --job-status FAILED",
+        ),
+        ("limit-warning", {"status": "STARTING"}, f"{LIST} STARTING"),
+        ("limit-warning", {"status": "RUNNABLE", "status_now": "RUNNING"}, f"{LIST} RUNNING"),
         (
             "limit-warning",
-            {"status": "STARTING"},
-            "list-jobs --job-queue gpu --job-status STARTING",
+            {"status": "SCHEDULED", "service": True},
+            "list-service-jobs --job-queue gpu --job-status SCHEDULED",
         ),
-        ("limit-enforced", {"status": "RUNNABLE"}, "list-jobs --job-queue gpu --job-status FAILED"),
-        ("queue-blocked", {}, "get-job-queue-snapshot --job-queue gpu"),
-        ("job-failed", {"queue": "a; rm"}, "list-jobs --job-queue 'a; rm' --job-status FAILED"),
+        (
+            "limit-warning",
+            {"status": "RUNNABLE", "job_id": "parent:7"},
+            "list-jobs --array-job-id parent --job-status RUNNABLE",
+        ),
+        ("limit-enforced", {"status": "RUNNABLE", "mode": "enforce"}, f"{LIST} FAILED"),
+        ("limit-enforced", OBSERVED, f"{LIST} RUNNABLE"),
+        ("limit-escaped", {"status": "RUNNABLE", "status_now": "STARTING"}, f"{LIST} STARTING"),
+        ("watchdog-trouble", {"status": "RUNNING", "mode": "enforce"}, f"{LIST} RUNNING"),
+        ("array-completed", {"status": "SUCCEEDED"}, f"{LIST} SUCCEEDED"),
+        ("array-completed", {"status": "FAILED"}, f"{LIST} FAILED"),
+        ("array-progress", {"percent": 50}, f"{LIST} PENDING"),
+        ("array-stopped", {"mode": "enforce"}, f"{LIST} FAILED"),
+        ("array-stopped", {"mode": "observe"}, f"{LIST} PENDING"),
+        ("array-stopped", {"left_alone": "an operator holds it"}, f"{LIST} PENDING"),
+        ("queue-blocked", {"state": "blocked"}, "get-job-queue-snapshot --job-queue gpu"),
     ],
 )
 def test_a_digest_names_the_command_that_lists_them(
-    kind: Any, facts: dict[str, str], command: str
+    kind: Any, facts: dict[str, object], command: str
 ) -> None:
     some = [replace(each, kind=kind) for each in notices(2, **facts)]
 
     assert f"To list them: aws batch {command}\n" in digest_of(some, NOON).text
+
+
+@pytest.mark.parametrize(
+    ("kind", "facts"),
+    [
+        ("job-failed", {"queue": ""}),
+        ("job-failed", {"job_id": "parent#0"}),
+        ("limit-escaped", {"status": "RUNNING", "escalated": True}),
+        ("limit-warning", {"status": "odd; rm"}),
+        ("watchdog-trouble", {}),
+        ("queue-blocked", {"state": "ended"}),
+        ("budget-reached", {"status": "RUNNING"}),
+    ],
+)
+def test_a_digest_names_no_command_that_may_not_list_them(
+    kind: Any, facts: dict[str, object]
+) -> None:
+    some = [replace(each, kind=kind) for each in notices(2, **facts)]
+
+    assert "aws batch" not in digest_of(some, NOON).text
+
+
+def test_a_group_whose_jobs_no_single_command_lists_names_none() -> None:
+    some = [
+        *notices(2, status="FAILED", cause=""),
+        *notices(1, status="SUCCEEDED", cause=""),
+        *notices(2, status="FAILED", cause=""),
+    ]
+    folded = digest_of([replace(each, kind="array-completed") for each in some], NOON)
+
+    assert "aws batch" not in folded.text
+
+
+def test_if_a_command_lists_only_the_largest_group_the_digest_says_so() -> None:
+    folded = digest_of([*notices(2), *notices(3, queue="cpu")], NOON)
+
+    assert (
+        "To list the largest group: aws batch list-jobs --job-queue cpu --job-status FAILED\n"
+        in folded.text
+    )
+
+
+def test_a_group_without_its_whole_example_leads_to_the_job() -> None:
+    job = "https://console.aws.amazon.com/batch/home?region=us-east-1#jobs/detail/5"
+    text = f"It read https://aws.example/x\nSee https://docs.example/y\n\nJob:   {job}\nQueue: q"
+    some = [replace(each, text=text) for n in range(5) for each in notices(1, queue=f"q{n}")]
+
+    last = digest_of(some, NOON).text.partition("1 × queue q4")[2]
+
+    assert f"\n  {job}\n" in last
+    assert "docs.example" not in last
 
 
 def test_the_digest_of_a_guard_says_what_it_did_and_how_it_is() -> None:

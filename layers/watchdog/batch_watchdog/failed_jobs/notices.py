@@ -54,6 +54,7 @@ def job_failed(event: JobEvent, followers: Sequence[JobEvent] = ()) -> Notice:
             "job_name": fact(event.job_name),
             "queue": fact(resource_name(event.queue)),
             "definition": fact(resource_name(event.definition)),
+            **({"service": True} if event.kind == "service" else {}),
             "attempts": event.attempts,
             "exit_code": event.exit_code,
             "container": fact(event.container) or None,

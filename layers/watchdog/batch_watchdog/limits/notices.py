@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -176,7 +176,7 @@ def escaped(case: OverdueJob, *, escalated: bool) -> Notice:
         news.append(say("It is being terminated now, as the policy says (escalate)."))
     else:
         news.append(say("It is left to run. To stop it all the same, terminate it."))
-    return _notice(
+    notice = _notice(
         case,
         kind="limit-escaped",
         id_=f"limit-escaped:{case.about}" + (_again(case) if escalated else ""),
@@ -184,6 +184,7 @@ def escaped(case: OverdueJob, *, escalated: bool) -> Notice:
         head=head,
         news=news,
     )
+    return replace(notice, facts=notice.facts | {"escalated": True}) if escalated else notice
 
 
 def unended(case: OverdueJob, stopped_at: datetime, now: datetime, *, terminated: bool) -> Notice:
@@ -233,10 +234,9 @@ def unended(case: OverdueJob, stopped_at: datetime, now: datetime, *, terminated
 
 def unstoppable(case: OverdueJob) -> Notice:
     """Build the notice that a job has not ended after all tries to stop it."""
-    name = f"{case.about}:unstoppable"
     return Notice(
         kind="watchdog-trouble",
-        id=f"watchdog-trouble:{name}",
+        id=f"watchdog-trouble:{case.about}:unstoppable",
         severity="critical",
         subject=subject("Job cannot be stopped, in {queue}: {name}", **case.parts),
         text=lines(
@@ -336,6 +336,8 @@ def _facts(case: OverdueJob) -> dict[str, Any]:
         "queue": fact(resource_name(case.job.queue)),
         "definition": fact(resource_name(case.job.definition)),
         "status": case.stay.status,
+        **({"status_now": fact(case.job.status)} if case.job.status != case.stay.status else {}),
+        **({"service": True} if case.stay.service else {}),
         "since": iso(case.stay.since),
         "attempts": case.stay.attempts,
         "waited_seconds": int(case.lasted.total_seconds()),

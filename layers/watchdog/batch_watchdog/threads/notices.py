@@ -1,7 +1,6 @@
 """Build the digest: many notices of one thread in one message, by their groups."""
 
 import hashlib
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -12,7 +11,8 @@ from batch_watchdog.notices.kind_words import KIND_WORDS
 from batch_watchdog.notices.notice import Notice, NoticeKind
 from batch_watchdog.notices.phrases import Name, Phrase, counted, lines, row, say, subject
 from batch_watchdog.notices.text import fact, iso, plain, span
-from batch_watchdog.threads.rules import Collected, Group, Thread, by_size
+from batch_watchdog.threads.groups import Group, by_size
+from batch_watchdog.threads.rules import Collected, Thread
 
 _SHOWN_MAX = 20  # groups in the text
 _WHY_MAX = 40  # characters in the subject
@@ -169,23 +169,15 @@ def _waited(group: Group) -> str:
 
 
 def _where_all_are(groups: Sequence[Group], kind: NoticeKind) -> list[str]:
-    """Return the command that lists what the largest group is about."""
-    largest = groups[0]
-    queue = shlex.quote(plain(largest.queue, 300))
-    match kind:
-        case _ if kind.startswith("guard-"):
-            return [say('To see the guards as they are now: the command "status".')]
-        case "queue-blocked" if largest.queue:
-            command = f"aws batch get-job-queue-snapshot --job-queue {queue}"
-        case _ if largest.queue:
-            status = largest.status if kind == "limit-warning" else _STATUS.get(kind, "FAILED")
-            command = f"aws batch list-jobs --job-queue {queue} --job-status {plain(status, 20)}"
-        case _:
-            return []
-    return [say("To list them: {command}", command=command)]
-
-
-_STATUS: dict[NoticeKind, str] = {"limit-escaped": "RUNNING", "array-progress": "RUNNING"}
+    """Return the command that lists them, or those of the largest group, if there is one."""
+    if kind.startswith("guard-"):
+        return [say('To see the guards as they are now: the command "status".')]
+    command = groups[0].command
+    if not command:
+        return []
+    if all(group.command == command for group in groups):
+        return [say("To list them: {command}", command=command)]
+    return [say("To list the largest group: {command}", command=command)]
 
 
 def _facts(group: Group) -> dict[str, object]:

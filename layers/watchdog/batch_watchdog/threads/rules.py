@@ -16,19 +16,18 @@ What is collected has a bounded size: counts by group, and examples.
 
 import hashlib
 import json
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import accumulate
 
 from batch_watchdog.notices.notice import Notice, NoticeKind, Severity, worst
-from batch_watchdog.notices.text import iso, plain
+from batch_watchdog.notices.text import iso
+from batch_watchdog.threads.groups import OTHERS, Group, about, group_of, joined
 
 IDS_MAX = 1_000  # in the facts of a digest
 GROUPS_MAX = 50  # the rest is one group
-EXAMPLES_MAX = 3  # of a group
 LONGEST = timedelta(hours=1)
 # At most this many threads of one kind are active within an hour; all other causes share one.
 THREADS_MAX = 12
@@ -61,33 +60,6 @@ _HOUR = timedelta(hours=1)
 _TOLD_MAX = 100  # sorts that are remembered
 # Characters as in a message, which is JSON within JSON: SNS takes 256 KiB.
 _IDS_SIZE = 150_001
-_CAUSE_MAX = 200  # characters
-_TEXT_MAX = 1_500
-
-_LINK = re.compile(r"https://\S+")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """Notices that have queue, rule, finding and cause in common; "" where they have none."""
-
-    queue: str = ""
-    rule: str = ""
-    finding: str = ""
-    cause: str = ""
-    count: int = 0
-    examples: tuple[str, ...] = ()  # ids of jobs, else of notices
-    subject: str = ""  # of the first notice
-    text: str = ""  # its beginning
-    link: str = ""  # its first one
-    status: str = ""  # of its job
-    latest: str = ""  # subject of the last notice
-    waited: tuple[int, int] | None = None  # seconds: the shortest, and the longest
-    known_cause: str = ""  # its code
-
-    @property
-    def key(self) -> tuple[str, str, str, str]:
-        return self.queue, self.rule, self.finding, self.cause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +79,8 @@ class Collected:
         groups = {group.key: group for group in self.groups}
         for notice in notices:
             new = group_of(notice)
-            key = new.key if new.key in groups or len(groups) < GROUPS_MAX else _OTHERS.key
-            groups[key] = _joined(groups.get(key, replace(_OTHERS, count=0)), new, key)
+            key = new.key if new.key in groups or len(groups) < GROUPS_MAX else OTHERS.key
+            groups[key] = joined(groups.get(key, replace(OTHERS, count=0)), new, key)
         kinds = Counter(self.kinds) + Counter(notice.kind for notice in notices)
         return Collected(
             count=self.count + len(notices),
@@ -219,14 +191,14 @@ def key_of(notice: Notice) -> str:
             return f"{BUDGET}|{facts.get('budget', '')}"
         case "watchdog-trouble":
             sort = notice.id.split(":")[-1 if "job_id" in facts else 1]
-            return "|".join((notice.kind, sort, *group_of(notice).key[:2]))
+            return "|".join((notice.kind, sort, *about(notice)[:2]))
         case "spend-alert":
             return f"{notice.kind}|{facts.get('alarm') or facts.get('budget', '')}"
         case "array-completed" | "array-progress":
             failed = "failed" if facts.get("failed") else ""
             return "|".join((notice.kind, str(facts.get("queue", "")), failed))
         case _:
-            return "|".join((notice.kind, *group_of(notice).key))
+            return "|".join((notice.kind, *about(notice)))
 
 
 def sort_of(notice: Notice) -> str:
@@ -293,54 +265,3 @@ def _most_messages_before(notice: Notice) -> int:
 
 def _within_an_hour(times: Sequence[datetime], now: datetime) -> tuple[datetime, ...]:
     return tuple(at for at in times if at > now - _HOUR)
-
-
-def group_of(notice: Notice) -> Group:
-    """Build the group of a single notice."""
-    facts = notice.facts
-    findings = facts.get("findings") or ()
-    waited = facts.get("waited_seconds")
-    link = _LINK.search(notice.text)
-    return Group(
-        queue=str(facts.get("queue") or ""),
-        rule=str(facts.get("rule") or facts.get("guard") or facts.get("budget") or ""),
-        finding=str(findings[0]) if findings else "",
-        cause=plain(str(facts.get("cause") or ""), _CAUSE_MAX),
-        count=1,
-        examples=(str(facts.get("job_id") or notice.id),),
-        subject=notice.subject,
-        text=notice.text[:_TEXT_MAX],
-        link=link[0] if link else "",
-        status=str(facts.get("status") or ""),
-        known_cause=str(facts.get("known_cause") or ""),
-        latest=notice.subject,
-        waited=(int(waited), int(waited)) if isinstance(waited, int | float) else None,
-    )
-
-
-def by_size(groups: Iterable[Group]) -> list[Group]:
-    """Sort groups, the largest first."""
-    return sorted(groups, key=lambda group: (-group.count, group.key))
-
-
-_OTHERS = Group(cause="other")
-
-
-def _joined(known: Group, new: Group, key: tuple[str, str, str, str]) -> Group:
-    queue, rule, finding, cause = key
-    spans = [each.waited for each in (known, new) if each.waited]
-    return Group(
-        queue=queue,
-        rule=rule,
-        finding=finding,
-        cause=cause,
-        count=known.count + new.count,
-        examples=tuple(dict.fromkeys((*known.examples, *new.examples)))[:EXAMPLES_MAX],
-        subject=known.subject or new.subject,
-        text=known.text or new.text,
-        link=known.link or new.link,
-        status=known.status or new.status,
-        known_cause=known.known_cause or new.known_cause,
-        latest=new.latest,
-        waited=(min(low for low, _ in spans), max(high for _, high in spans)) if spans else None,
-    )

@@ -52,4 +52,5 @@ TEXTS = {
     "; waited {low} to {high}": "。待機 {low} から {high}",
     'To see the guards as they are now: the command "status".': '現在のガードの状態を見るには: コマンド "status"',
     "To list them: {command}": "一覧を表示するには: {command}",
+    "To list the largest group: {command}": "最大のグループの一覧を表示するには: {command}",
 }
