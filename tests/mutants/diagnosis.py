@@ -50,8 +50,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "only what EC2 has described speaks against a remark on requirements for certain",
         "diagnosis/rules.py",
-        "sizes=[size for size in environment.sizes if not size.from_name]",
-        "sizes=environment.sizes",
+        "tuple(size for size in environment.sizes if not size.from_name)",
+        "environment.sizes",
         ("tests/unit/diagnosis/test_rules.py",),
     ),
     Mutant(

@@ -199,7 +199,8 @@ def _explained(
 
 def _described(environment: Environment) -> Environment:
     """Return the environment with those sizes only that EC2 has described."""
-    return replace(environment, sizes=[size for size in environment.sizes if not size.from_name])
+    sizes = tuple(size for size in environment.sizes if not size.from_name)
+    return replace(environment, sizes=sizes)
 
 
 # ---- What a job waits for -----------------------------------------------------------------
