@@ -216,7 +216,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "it is kept that Batch is about to be asked",
         "use_cases/act.py",
-        "if stop.status:",
+        "if stop.status or stop.array_id:",
         "if False:",
         ("tests/unit/use_cases/test_act.py",),
     ),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from batch_watchdog.notices.notice import Notice
 from batch_watchdog.notices.text import plain
-from batch_watchdog.threads.listing import command_for, link_of
+from batch_watchdog.threads.links_and_commands import command_for, link_of
 
 EXAMPLES_MAX = 3  # of a group
 _CAUSE_MAX = 200  # characters
