@@ -309,4 +309,25 @@ MUTANTS: Sequence[Mutant] = (
         "return STOPPED",
         ("tests/unit/arrays/test_own_failures.py",),
     ),
+    Mutant(
+        "what was stopped has no estimate of its end",
+        "arrays/rules.py",
+        "    if array.rest_stopped_by:\n        return None\n",
+        "",
+        ("tests/unit/arrays/test_rules.py",),
+    ),
+    Mutant(
+        "a stop that was taken back has an estimate again",
+        "arrays/rules.py",
+        "    if array.rest_stopped_by:\n",
+        "    if array.rest_stopped_at:\n",
+        ("tests/unit/arrays/test_rules.py",),
+    ),
+    Mutant(
+        "one child that is left is one",
+        "arrays/running_notices.py",
+        "    left = counts.size - counts.ended\n",
+        "    left = counts.size - counts.ended + 1\n",
+        ("tests/unit/arrays/test_rules.py",),
+    ),
 )

@@ -99,4 +99,18 @@ MUTANTS: Sequence[Mutant] = (
         "reason=event.reason[:FACT_MAX],",
         ("tests/unit/failed_jobs/test_chains.py",),
     ),
+    Mutant(
+        "one job that never began is one",
+        "failed_jobs/notices.py",
+        "*_why_not_begun(blamed, known, stopper, len(followers)),",
+        "*_why_not_begun(blamed, known, stopper, 2),",
+        ("tests/unit/failed_jobs/test_chains.py",),
+    ),
+    Mutant(
+        "one follower is one",
+        "failed_jobs/notices.py",
+        'counted(followers, "and {n} that depends on it", "and {n} that depend on it")',
+        'counted(followers, "and {n} that depend on it", "and {n} that depend on it")',
+        ("tests/unit/failed_jobs/test_chains.py",),
+    ),
 )

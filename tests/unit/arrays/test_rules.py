@@ -296,6 +296,35 @@ def test_progress_and_a_stop_can_come_together() -> None:
     assert (decision.array.told_percent, decision.array.rest_stopped_at) == (20, at("12:10"))
 
 
+def test_what_was_stopped_has_no_estimate_of_its_end() -> None:
+    policy = parse_policy(
+        'mode = "enforce"\n[[array]]\nprogress = [20, 50]\nstop_rest_when = { failed = 3 }\n'
+    )
+    first = decide(a_hundred(), summary(16, 4), policy, at("12:10"))
+    later = decide(first.array, summary(16, 40), policy, at("12:11"))
+    left_alone = leave(first.array, "an operator holds it").array
+    again = decide(left_alone, summary(46, 4), policy, at("12:20"))
+
+    stopped, progress = told(first)
+    assert "are terminated" in stopped.text
+    assert [each.facts["estimated_end"] for each in (progress, *told(later))] == [None, None]
+    assert "At this pace" not in progress.text
+    assert told(again)[0].facts["estimated_end"]
+
+
+@pytest.mark.parametrize(("mode", "words"), [("enforce", "is"), ("observe", "would be")])
+def test_one_child_that_is_left_is_one(mode: str, words: str) -> None:
+    policy = parse_policy(f'mode = "{mode}"\n[[array]]\nstop_rest_when = {{ failed = 3 }}\n')
+
+    one, two = (
+        told(decide(a_hundred(), summary(succeeded, 4), policy, at("12:10")))[0]
+        for succeeded in (95, 94)
+    )
+
+    assert f"so the one that is left {words} terminated." in one.text
+    assert "so the 2 that are left " in two.text
+
+
 @pytest.mark.parametrize("name", ["", "a\nb", "<b>", "\u202e" * 50])
 def test_hostile_names_are_harmless(name: str) -> None:
     policy = parse_policy("[[array]]\nprogress = [10]\nstop_rest_when = {failed = 3}")

@@ -207,7 +207,21 @@ def test_a_follower_whose_cause_batch_does_not_know_is_told_all_the_same() -> No
     for each in (watching, watching_unanswered):
         [told] = each.told("job-failed")
         assert told["id"] == "job-failed:b"
-        assert "A job that they depend on had failed: a." in told["text"]
+        assert told["subject"].startswith("1 job not begun")
+        assert "A job that it depends on had failed: a." in told["text"]
+
+
+def test_followers_of_one_cause_that_is_not_known_are_told_in_the_plural() -> None:
+    [told] = seen(*(follower(name, "a", clock="12:05") for name in "bc")).told("job-failed")
+
+    assert told["subject"].startswith("2 jobs not begun")
+    assert "A job that they depend on had failed: a." in told["text"]
+
+
+def test_one_follower_is_told_in_the_singular() -> None:
+    [told] = seen(failed("a"), follower("b", "a")).told("job-failed")
+
+    assert told["subject"] == "Job failed, exit code 1, and 1 that depends on it: name-of-a"
 
 
 def test_a_chain_that_comes_twice_is_told_once() -> None:

@@ -68,11 +68,17 @@ def _progress(
     percent = _percent_passed(rule, counts.ended, counts.size)
     if percent <= array.told_percent:
         return ArrayDecision(array=array)
-    since = max(timedelta(), now - array.first_at)  # An event's clock may be ahead.
-    left = since * (counts.size - counts.ended) / counts.ended
-    notice = progressed(array, counts, percent, left, now)
+    notice = progressed(array, counts, percent, _time_left(array, counts, now), now)
     announce = Announce(notices=(notice,))
     return ArrayDecision(array=replace(array, told_percent=percent), effects=(announce,))
+
+
+def _time_left(array: Array, counts: ChildCounts, now: datetime) -> timedelta | None:
+    """Return how long the rest will take at the pace so far; None if it was stopped."""
+    if array.rest_stopped_by:
+        return None
+    since = max(timedelta(), now - array.first_at)  # An event's clock may be ahead.
+    return since * (counts.size - counts.ended) / counts.ended
 
 
 def _percent_passed(rule: ArrayRule, ended: int, size: int) -> int:

@@ -7,7 +7,7 @@ from batch_watchdog.arrays.notices import link_lines, name_of
 from batch_watchdog.arrays.progress import Array, ChildCounts
 from batch_watchdog.core.job_event import resource_name
 from batch_watchdog.notices.notice import Notice
-from batch_watchdog.notices.phrases import kept, lines, say, subject
+from batch_watchdog.notices.phrases import counted, kept, lines, say, subject
 from batch_watchdog.notices.text import fact, iso, plain
 
 
@@ -17,18 +17,22 @@ def rest_stopped(array: Array, counts: ChildCounts, label: str, *, enforced: boo
     left = counts.size - counts.ended
     parts = {"name": name, "failed": counts.failed, "ended": counts.ended}
     news = (
-        say(
-            "More children have failed than the policy allows ({rule}), so the {left} that are "
-            "left are terminated.",
+        counted(
+            left,
+            "More children have failed than the policy allows ({rule}), so the one that is left is "
+            "terminated.",
+            "More children have failed than the policy allows ({rule}), so the {n} that are left "
+            "are terminated.",
             rule=plain(label),
-            left=left,
         )
         if enforced
-        else say(
-            "More children have failed than the policy allows ({rule}), so the {left} that are "
-            "left would be terminated.",
+        else counted(
+            left,
+            "More children have failed than the policy allows ({rule}), so the one that is left "
+            "would be terminated.",
+            "More children have failed than the policy allows ({rule}), so the {n} that are left "
+            "would be terminated.",
             rule=plain(label),
-            left=left,
         )
     )
     return Notice(
@@ -85,9 +89,24 @@ def rest_left(array: Array, why: str) -> Notice:
 
 
 def progressed(
-    array: Array, counts: ChildCounts, percent: int, left: timedelta, now: datetime
+    array: Array, counts: ChildCounts, percent: int, left: timedelta | None, now: datetime
 ) -> Notice:
-    """Build the notice that `percent` of the children have ended, and the rest will take `left`."""
+    """
+    Build the notice that `percent` of the children have ended.
+
+    The rest will take `left`; None if it was stopped.
+    """
+    estimate = (
+        []
+        if left is None
+        else [
+            say(
+                "At this pace the rest takes another {left}, until {end}.",
+                left=left,
+                end=now + left,
+            )
+        ]
+    )
     parts = {
         "name": name_of(array),
         "percent": percent,
@@ -119,16 +138,12 @@ def progressed(
         text=lines(
             [
                 news,
-                say(
-                    "At this pace the rest takes another {left}, until {end}.",
-                    left=left,
-                    end=now + left,
-                ),
+                *estimate,
                 *link_lines(array),
             ]
         ),
         facts=_progress_facts(array, counts)
-        | {"percent": percent, "estimated_end": iso(now + left)},
+        | {"percent": percent, "estimated_end": None if left is None else iso(now + left)},
     )
 
 

@@ -75,7 +75,7 @@ def _subject(event: JobEvent, known: KnownCause | None, followers: int) -> Phras
     if known and not known.exit_codes and known.code != NO_CAUSE_OF_ITS_OWN:
         why = [known.title] if event.exit_code is None else [*why, known.title]
     if followers:
-        why.append(say("and {n} that depend on it", n=followers))
+        why.append(counted(followers, "and {n} that depends on it", "and {n} that depend on it"))
     return subject("Job failed, {why}: {name}", why=row(why), name=_name(event))
 
 
@@ -144,7 +144,7 @@ def jobs_not_begun(
         subject=_subject_of_not_begun(blamed, known, stopper, len(followers)),
         text=lines(
             [
-                *_why_not_begun(blamed, known, stopper),
+                *_why_not_begun(blamed, known, stopper, len(followers)),
                 *_follower_lines(followers),
                 "",
                 *([say("Cause: {link}", link=job_link(first.queue, cause))] if cause else []),
@@ -191,13 +191,24 @@ def _subject_of_not_begun(
     return subject("{jobs} not begun, as one failed: {name}", jobs=jobs, name=name)
 
 
-def _why_not_begun(blamed: Sequence[str], known: JobEvent | None, stopper: str) -> Iterator[str]:
+def _why_not_begun(
+    blamed: Sequence[str], known: JobEvent | None, stopper: str, count: int
+) -> Iterator[str]:
     if known is None or known.status != "FAILED":
         name = _name(known) if known else plain(", ".join(blamed), 200)
         if name:
-            yield say("A job that they depend on had failed: {name}.", name=name)
+            yield counted(
+                count,
+                "A job that it depends on had failed: {name}.",
+                "A job that they depend on had failed: {name}.",
+                name=name,
+            )
         else:
-            yield say("A job that they depend on had failed.")
+            yield counted(
+                count,
+                "A job that it depends on had failed.",
+                "A job that they depend on had failed.",
+            )
         return
     if stopper:
         yield say(

@@ -2,8 +2,10 @@
 
 TEXTS = {
     "   It makes sense once what kept them waiting is mended: see the limit's notices.": "   待機の原因を解消してからにしてください。制限の通知を参照してください。",
-    "More children have failed than the policy allows ({rule}), so the {left} that are left are terminated.": "失敗した子ジョブの数がポリシーの許容 ({rule}) を超えたため、残りの {left} 件を強制終了します。",
-    "More children have failed than the policy allows ({rule}), so the {left} that are left would be terminated.": "失敗した子ジョブの数がポリシーの許容 ({rule}) を超えたため、enforce モードであれば残りの {left} 件を強制終了します。",
+    "More children have failed than the policy allows ({rule}), so the {n} that are left are terminated.": "失敗した子ジョブの数がポリシーの許容 ({rule}) を超えたため、残りの {n} 件を強制終了します。",
+    "More children have failed than the policy allows ({rule}), so the one that is left is terminated.": "失敗した子ジョブの数がポリシーの許容 ({rule}) を超えたため、残りの 1 件を強制終了します。",
+    "More children have failed than the policy allows ({rule}), so the {n} that are left would be terminated.": "失敗した子ジョブの数がポリシーの許容 ({rule}) を超えたため、enforce モードであれば残りの {n} 件を強制終了します。",
+    "More children have failed than the policy allows ({rule}), so the one that is left would be terminated.": "失敗した子ジョブの数がポリシーの許容 ({rule}) を超えたため、enforce モードであれば残りの 1 件を強制終了します。",
     "Job:   {link}": "ジョブ: {link}",
     "Queue: {link}": "キュー: {link}",
     "Array stopped by {stoppers}, {stopped} of {size} ({failed} failed): {name}": "配列ジョブが {stoppers} により停止: {size} 件中 {stopped} 件 (失敗 {failed} 件): {name}",
