@@ -6,13 +6,6 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(
-        "a queue without a type shows by its environments what it holds",
-        "aws/batch.py",
-        "if any(map(queue.get, shown))",
-        'if queue.get("jobQueueType")',
-        ("tests/unit/aws/test_batch.py",),
-    ),
-    Mutant(
         "at most 50 jobs a call",
         "aws/batch.py",
         "STOP_MAX = 50  # jobs a CancelJobs, TerminateJobs or TerminateServiceJobs call",

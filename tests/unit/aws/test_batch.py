@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from batch_watchdog.aws.batch import kinds_of
 from local.aws.errors import ApiError
 from tests.fakes import Aws
 from tests.makers import ARRAY, QUEUE
@@ -200,21 +199,3 @@ def test_a_queue_is_opened_and_closed(aws: Aws) -> None:
     aws.batch.set_queue_state(QUEUE, "DISABLED")
 
     assert aws.calls == [("UpdateJobQueue", {"jobQueue": QUEUE, "state": "DISABLED"})]
-
-
-@pytest.mark.parametrize(
-    ("shown", "kinds"),
-    [
-        ({}, [False, True]),
-        ({"computeEnvironmentOrder": []}, [False, True]),
-        ({"jobQueueType": "ECS"}, [False]),
-        ({"jobQueueType": "SAGEMAKER_TRAINING"}, [True]),
-        ({"computeEnvironmentOrder": [{"order": 1}]}, [False]),
-        ({"computeEnvironmentOrder": [], "serviceEnvironmentOrder": [{"order": 1}]}, [True]),
-    ],
-)
-def test_a_queue_is_asked_only_for_the_jobs_that_it_can_hold(
-    shown: dict[str, Any], kinds: list[bool]
-) -> None:
-    """A queue without a type shows by its environments what it holds."""
-    assert kinds_of(shown) == kinds

@@ -37,9 +37,8 @@ _BULK: Mapping[tuple[str, bool], tuple[str, str]] = {
 
 
 def kinds_of(queue: Detail) -> list[bool]:
-    """Return whether a queue holds service jobs; both answers, if it does not show what it is."""
-    shown = ("jobQueueType", "computeEnvironmentOrder", "serviceEnvironmentOrder")
-    return [is_for_service_jobs(queue)] if any(map(queue.get, shown)) else [False, True]
+    """Return whether a queue holds service jobs; both answers, if it does not show its type."""
+    return [is_for_service_jobs(queue)] if queue.get("jobQueueType") else [False, True]
 
 
 def one_call_each[J](

@@ -85,9 +85,8 @@ def shows(detail: Mapping[str, Any], names: Iterable[str]) -> bool:
 
 
 def is_for_service_jobs(queue: Mapping[str, Any]) -> bool:
-    """Whether a job queue (JobQueueDetail) is for service jobs, by its type or environments."""
-    by_type = str(queue.get("jobQueueType") or "").startswith("SAGEMAKER")
-    return by_type or bool(queue.get("serviceEnvironmentOrder"))
+    """Whether a job queue (JobQueueDetail) is for service jobs, by its type."""
+    return str(queue.get("jobQueueType") or "").startswith("SAGEMAKER")
 
 
 def shows_its_attempts(detail: Mapping[str, Any]) -> bool:
