@@ -117,10 +117,10 @@ def test_of_two_that_write_a_part_one_must_read_again(table: Table) -> None:
     assert store.read(ARRAY, [0])[1][0].counted() == 2
 
 
-def test_an_array_is_forgotten_a_month_after_its_last_change(table: Table) -> None:
+def test_an_array_is_forgotten_a_year_after_its_last_change(table: Table) -> None:
     put = Arrays(table).put(an_array(), NOW)
 
-    assert put.item["expires_at"] == int((NOW + timedelta(days=30)).timestamp())
+    assert put.item["expires_at"] == int((NOW + timedelta(days=365)).timestamp())
 
 
 # ---- Actions ------------------------------------------------------------------------------

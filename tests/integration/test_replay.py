@@ -299,14 +299,14 @@ def test_a_reminder_is_kept_though_months_of_silence_are_passed_over(play: Play)
 
 
 @pytest.mark.parametrize(
-    ("after", "exempted", "stopped_at"),
+    ("after", "commands", "stopped_at"),
     [
         pytest.param("1d1m", [], "2026-01-02T12:01", id="in a minute"),
         pytest.param("1d5m", [], "2026-01-02T12:05", id="in some minutes"),
         pytest.param("1d25m", [], "2026-01-02T12:25", id="later"),
         pytest.param(
             "1h",
-            [{"job_id": "job-1", "until": "2026-01-02T13:03:00Z"}],
+            [{"command": "exempt", "job_id": "job-1", "until": "2026-01-02T13:03:00Z"}],
             "2026-01-02T13:03",
             id="of an exempted job, checked hourly",
         ),

@@ -95,9 +95,7 @@ class Deaf(GuardUpdater):
 
 def test_no_time_passes_for_guards_that_cannot_hear_of_their_budgets() -> None:
     raised, policy = Raised(), parse_policy(POLICY)
-    budgets: Any = SimpleNamespace(
-        policy=policy, announce=lambda _: {"day": None, "week": None}, failed=[], now=at("12:10")
-    )
+    budgets: Any = SimpleNamespace(policy=policy, announce=lambda _: {}, failed=[], now=at("12:10"))
 
     watch(budgets, Deaf(table=raised.table, policy=policy, now=at("12:10")))
 
