@@ -2,13 +2,16 @@
 
 import gc
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from batch_watchdog.rule_reports import follow_items
+from batch_watchdog.rule_reports.followed import FollowedJob, RuleKey
 from batch_watchdog.store import sweep_cursor
+from batch_watchdog.store.reminders import Reminders
 from local.aws.dispatcher import Dispatcher
 from local.aws.functions import Outcome
 from local.aws.sources import Call
@@ -38,12 +41,7 @@ BUDGET = """
 name = "all"
 instance_hours = 100_000
 """
-OBSERVED = """
-[[limit]]
-match = { name = "train" }
-mode = "observe"
-RUNNING = { after = "10m", action = "terminate" }
-"""
+LOOKED_AT = NOON + 15 * MINUTE
 
 
 @pytest.fixture(autouse=True)
@@ -118,11 +116,23 @@ class Crowd:
     def dead_letter(self, at: datetime, reason: str, event: Any) -> None:
         self.problems.append(f"{at:%H:%M:%S}: {reason}: {event!r:.80}")
 
-    def train(self, jobs: int) -> "Crowd":
-        """Have so many service jobs run from now on, for days."""
-        for _ in range(jobs):
+    def train(self) -> list[str]:
+        """Have service jobs run from now on, for days."""
+        return [
             self.batch.submit("train", "training", service=True, seconds=1_000_000)
-        return self
+            for _ in range(TRAINING)
+        ]
+
+    def follow(self, jobs: Iterable[str]) -> None:
+        """Have jobs followed that have just passed a limit: all of them in one row."""
+        key = RuleKey(
+            rule="a", status="RUNNING", limit_seconds=9, action="terminate", mode="observe"
+        )
+        followed = [
+            FollowedJob(job_id=job, about=job, key=key, since=NOON, decided_at=NOON, service=True)
+            for job in jobs
+        ]
+        Reminders(self.dispatcher.table).file(follow_items.entries(followed, NOON))
 
     def run(self, until: datetime = NOON + AT_LATEST) -> "Crowd":
         """Let time pass: until the last job must have been stopped, or a sweep has failed."""
@@ -165,25 +175,23 @@ def test_few_jobs_are_seen_to_although_each_call_takes_its_time(stack: Stack) ->
     assert crowd.stopped().keys() == crowd.samples
 
 
-@pytest.mark.parametrize(
-    ("more", "due"),
-    [
-        pytest.param(BUDGET, 15 * MINUTE, id="for a budget"),
-        pytest.param(OBSERVED, 30 * MINUTE, id="for a rule's report"),
-    ],
-)
+@pytest.mark.parametrize("why", ["a budget", "a rule's report"])
 def test_what_a_sweep_has_no_time_to_look_at_is_left_to_the_next_and_each_job_is_looked_at_once(
-    stack: Stack, more: str, due: timedelta
+    stack: Stack, why: str
 ) -> None:
-    limits = LIMITS.replace("10m", f"{due // MINUTE}m")  # The jobs that wait are due then, too.
-    crowd = Crowd(stack, jobs=100, known=10_000, limits=limits, more=more).train(TRAINING)
-    last = NOON + due + 10 * MINUTE
+    limits = LIMITS.replace("10m", "15m")  # The jobs that wait are due then, too.
+    more = BUDGET if why == "a budget" else ""
+    crowd = Crowd(stack, jobs=100, known=10_000, limits=limits, more=more)
+    training = crowd.train()
+    if why == "a rule's report":
+        crowd.follow(training)
+    last = LOOKED_AT + 10 * MINUTE
     crowd.run(last + timedelta(seconds=59))
 
     assert crowd.problems == []
-    looks = Counter(job for at, job in crowd.described if at >= NOON + due)
-    assert (len(looks), set(looks.values())) == (TRAINING, {1})
-    assert max(at for at, _ in crowd.described) > NOON + due + MINUTE
+    looks = Counter(job for at, job in crowd.described if at >= LOOKED_AT)
+    assert looks == Counter(training)
+    assert max(at for at, _ in crowd.described) > LOOKED_AT + MINUTE
     assert crowd.stopped().keys() == crowd.samples
-    assert max(crowd.stopped().values()) <= NOON + due + 3 * MINUTE
+    assert max(crowd.stopped().values()) <= LOOKED_AT + 3 * MINUTE
     assert sweep_cursor.read(crowd.dispatcher.table, last).minute == last
