@@ -70,6 +70,32 @@ def test_a_job_that_runs_for_too_long_is_told_without_findings() -> None:
     assert notice["facts"]["findings"] == []
 
 
+def replayed(  # noqa: PLR0913 - the parts of a replay
+    stack: Stack,
+    folder: Path,
+    event: Any,
+    environments: list[Any],
+    policy: str,
+    *,
+    until: int,
+) -> list[Any]:
+    """The rows of a replay until this hour, in which a queue sends its jobs to `render`."""
+    queue = {
+        "jobQueueName": event["detail"]["jobQueue"].rpartition("/")[2],
+        "computeEnvironmentOrder": [{"order": 1, "computeEnvironment": "render"}],
+    }
+    rows: list[Any] = []
+    replay.replay(
+        read_log(logs.write(folder / "log.jsonl", [event])),
+        stack=stack,
+        write_row=rows.append,
+        policy=policy,
+        world={"jobQueues": [queue], "computeEnvironments": environments},
+        until=logs.NOON.replace(hour=until),
+    )
+    return rows
+
+
 @pytest.mark.parametrize(
     ("environments", "known"),
     [
@@ -81,20 +107,8 @@ def test_a_replay_says_of_instances_only_what_its_world_says(
     stack: Stack, tmp_path: Path, environments: list[Any], known: str
 ) -> None:
     event = logs.event(logs.NOON, {"jobId": "job-1", "status": "RUNNABLE"})
-    queue = {
-        "jobQueueName": event["detail"]["jobQueue"].rpartition("/")[2],
-        "computeEnvironmentOrder": [{"order": 1, "computeEnvironment": "render"}],
-    }
-    rows: list[Any] = []
 
-    replay.replay(
-        read_log(logs.write(tmp_path / "log.jsonl", [event])),
-        stack=stack,
-        write_row=rows.append,
-        policy=BY_CAUSE,
-        world={"jobQueues": [queue], "computeEnvironments": environments},
-        until=logs.NOON.replace(hour=13),
-    )
+    rows = replayed(stack, tmp_path, event, environments, BY_CAUSE, until=13)
 
     [warning] = [row for row in rows if row.get("notice") == "limit-warning"]
     assert warning["facts"]["findings"] == ["undetermined"]
@@ -107,21 +121,9 @@ def test_a_remark_on_requirements_that_nothing_proves_leaves_a_job_its_longer_li
     remark = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - The job resource requirement is higher."
     needs = {"resourceRequirements": [{"type": "VCPU", "value": "4"}]}
     job = {"jobId": "job-1", "status": "RUNNABLE", "statusReason": remark, "container": needs}
-    event = logs.event(logs.NOON, job)
-    queue = {
-        "jobQueueName": event["detail"]["jobQueue"].rpartition("/")[2],
-        "computeEnvironmentOrder": [{"order": 1, "computeEnvironment": "render"}],
-    }
-    rows: list[Any] = []
+    policy = BY_CAUSE.replace('capacity = "4h"', 'misconfigured = "1h"')
 
-    replay.replay(
-        read_log(logs.write(tmp_path / "log.jsonl", [event])),
-        stack=stack,
-        write_row=rows.append,
-        policy=BY_CAUSE.replace('capacity = "4h"', 'misconfigured = "1h"'),
-        world={"jobQueues": [queue], "computeEnvironments": [ENVIRONMENT]},
-        until=logs.NOON.replace(hour=15),
-    )
+    rows = replayed(stack, tmp_path, logs.event(logs.NOON, job), [ENVIRONMENT], policy, until=15)
 
     [call] = [row for row in rows if row["kind"] == "call"]
     assert call["at"].startswith("2026-01-01T14:00")

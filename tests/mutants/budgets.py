@@ -314,16 +314,16 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "a check of runs asks AWS Batch nothing more when the time is up",
-        "budgets/workflow.py",
-        "if begun and self.out_of_time():",
+        "aws/batch.py",
+        "if begun and out_of_time():",
         "if False:",
         _COUNTING,
     ),
     Mutant(
         "a check of runs asks AWS Batch once even without any time",
-        "budgets/workflow.py",
-        "if begun and self.out_of_time():",
-        "if self.out_of_time():",
+        "aws/batch.py",
+        "if begun and out_of_time():",
+        "if out_of_time():",
         _COUNTING,
     ),
     Mutant(

@@ -205,16 +205,16 @@ MUTANTS: Sequence[Mutant] = (
     ),
     Mutant(
         "a check of followed jobs asks AWS Batch nothing more when the time is up",
-        "rule_reports/workflow.py",
-        "if done and self.out_of_time():",
+        "aws/batch.py",
+        "if begun and out_of_time():",
         "if False:",
         _FOLLOWING,
     ),
     Mutant(
         "a check of followed jobs asks AWS Batch once even without any time",
-        "rule_reports/workflow.py",
-        "if done and self.out_of_time():",
-        "if self.out_of_time():",
+        "aws/batch.py",
+        "if begun and out_of_time():",
+        "if out_of_time():",
         _FOLLOWING,
     ),
     Mutant(

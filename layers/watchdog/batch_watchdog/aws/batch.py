@@ -42,11 +42,19 @@ def kinds_of(queue: Detail) -> list[bool]:
 
 
 def one_call_each[J](
-    jobs: Iterable[J], is_service: Callable[[J], bool]
+    jobs: Iterable[J], is_service: Callable[[J], bool], out_of_time: Callable[[], bool]
 ) -> Iterator[tuple[tuple[J, ...], bool]]:
-    """Yield the jobs that one call describes, in order, and whether these are service jobs."""
+    """
+    Yield the jobs that one call describes, in order, and whether these are service jobs.
+
+    It ends when the time is up, but not before the first call: else nothing would ever get on.
+    """
+    begun = False
     for service, alike in groupby(jobs, is_service):
         for some in batched(alike, 1 if service else DESCRIBE_MAX, strict=False):
+            if begun and out_of_time():
+                return
+            begun = True
             yield some, service
 
 

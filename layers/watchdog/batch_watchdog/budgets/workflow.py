@@ -55,6 +55,9 @@ class BudgetKeeper:
             for fact in joined
             if fact.run.start and fact.run.start < to_ms(self.now - _PROMPT) and not fact.run.stop
         }
+        if not late:
+            self._counter.count(joined)
+            return len(facts)
         shown, not_asked = self._shown(facts, late)
         shown = {job_id: job for job_id, job in shown.items() if not job.lacks_runs}
         proven = [fact for fact in joined if fact not in late]
@@ -103,11 +106,7 @@ class BudgetKeeper:
 
         `jobs` says by id whether they are service jobs.
         """
-        begun = False
-        for some, service in one_call_each(jobs, jobs.__getitem__):
-            if begun and self.out_of_time():
-                return
-            begun = True
+        for some, service in one_call_each(jobs, jobs.__getitem__, self.out_of_time):
             describe = self.batch.describe_service if service else self.batch.describe
             try:
                 details = describe(some)

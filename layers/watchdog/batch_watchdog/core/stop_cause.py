@@ -37,8 +37,10 @@ def stopper_in(reason: str) -> str:
 
 def is_stop_of_the_rest(reason: str) -> bool:
     """Check whether the status reason is that of an array's rule, which stops the array's rest."""
+    if not reason.startswith(STOP_MARK):
+        return False
     words = _words(reason)
-    return reason.startswith(STOP_MARK) and any(each.fullmatch(words) for each in _OF_THE_REST)
+    return any(each.fullmatch(words) for each in _OF_THE_REST)
 
 
 def _words(reason: str) -> str:

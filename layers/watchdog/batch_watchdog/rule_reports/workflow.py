@@ -60,9 +60,7 @@ class FollowUp:
         ends: dict[FollowedJob, tuple[End, Amounts]] = {}
         later: dict[FollowedJob, datetime] = {}
         done = 0
-        for some, service in one_call_each(jobs, lambda job: job.service):
-            if done and self.out_of_time():
-                break
+        for some, service in one_call_each(jobs, lambda job: job.service, self.out_of_time):
             done += len(some)
             for job, detail in self._shown(some, service=service):
                 if not _is_whole(detail) and job.missed < MISSED_MAX:
